@@ -1,0 +1,32 @@
+//! dlio-rs: what a storage system gives to AI training, measured under MPI.
+//!
+//! Every rank is one simulated accelerator. A rank takes its shard of the dataset by arithmetic,
+//! reads it through a thread pool as a training framework would, waits for the computation time of
+//! each step, and at the end per-rank histograms and step times are reduced to rank 0, which writes
+//! the report. Configuration, access order, formulas and output files are those of the DLIO benchmark.
+//!
+//! A module uses only modules below it in this list:
+//!
+//! | Module | What it is |
+//! |---|---|
+//! | [`cli`] | verbs, DLIO's command-line words, exit statuses |
+//! | [`run`] | the phases: generate, train, evaluate; clock; watchdog |
+//! | [`report`] | what a run leaves behind: DLIO's files, our report, the console |
+//! | [`metrics`] | per-step records, histograms, AU and throughput, reductions |
+//! | [`loader`] | turns a plan into batches: reader threads, bounded in-order window |
+//! | [`format`](mod@format) | one file per file format: encode, locate a sample, decode |
+//! | [`storage`] | one file per storage system |
+//! | [`plan`] | pure arithmetic: dataset, shards, order, fill |
+//! | [`config`] | the typed workload, its loading, overrides and validation |
+//! | [`cluster`] | ranks: the only module that names MPI |
+
+pub mod cli;
+pub mod cluster;
+pub mod config;
+pub mod format;
+pub mod loader;
+pub mod metrics;
+pub mod plan;
+pub mod report;
+pub mod run;
+pub mod storage;

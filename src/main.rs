@@ -1,0 +1,2 @@
+//! Process edge: arguments, MPI start, exit status.
+fn main() {}

@@ -1,0 +1,96 @@
+//! The raw record of a run on one rank, as the train loop leaves it. All durations in nanoseconds of
+//! the run's clock; `start` and `end` strings are wall-clock labels (`2026-06-21T02:56:10.297054`,
+//! local time) and nothing is computed from them.
+
+use serde::{Deserialize, Serialize};
+
+/// One step of training or evaluation on this rank.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepTime {
+    /// From asking for the batch until it was there (DLIO `load`).
+    pub load_ns: u64,
+    /// The emulated computation (DLIO `compute`).
+    pub compute_ns: u64,
+    /// `load` + `compute` + what lies between (DLIO `proc`).
+    pub proc_ns: u64,
+    /// Waiting for the other ranks after the step; 0 in evaluation.
+    pub barrier_ns: u64,
+}
+
+/// Steps between two checkpoints of one epoch (or all steps of an evaluation).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockRecord {
+    /// Wall-clock label.
+    pub start: String,
+    /// Wall-clock label.
+    pub end: String,
+    /// Duration of the block, everything included.
+    pub wall_ns: u64,
+    /// In order.
+    pub steps: Vec<StepTime>,
+}
+
+/// One epoch on this rank.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// From 1.
+    pub epoch: u64,
+    /// Wall-clock label.
+    pub start: String,
+    /// Wall-clock label.
+    pub end: String,
+    /// Training part only.
+    pub train_ns: u64,
+    /// Training blocks, numbered from 1 in DLIO's files.
+    pub blocks: Vec<BlockRecord>,
+    /// The evaluation after this epoch, where there was one.
+    pub eval: Option<BlockRecord>,
+    /// `/proc/meminfo` at the end of the epoch.
+    pub host_meminfo: Vec<(String, String)>,
+    /// Bytes that the readers of this rank were given by the storage system in this epoch.
+    pub bytes_read: u64,
+    /// Bytes that the kernel fetched from devices for this process in this epoch (`/proc/self/io` `read_bytes`); None where unreadable.
+    pub bytes_from_device: Option<u64>,
+}
+
+/// Everything measured on one rank.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RankRecord {
+    /// This rank.
+    pub rank: usize,
+    /// Epochs in order.
+    pub epochs: Vec<EpochRecord>,
+    /// Counters of the whole run.
+    pub counters: Counters,
+    /// Running digest of (epoch, step, sample) of this rank.
+    pub order_digest: u64,
+}
+
+/// Summed over ranks in the report, except where a maximum is named.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Bytes given by the storage system to readers (training and evaluation).
+    pub bytes_read: u64,
+    /// Read requests completed.
+    pub reads: u64,
+    /// Samples read.
+    pub samples: u64,
+    /// Requests repeated after an error.
+    pub retries: u64,
+    /// Samples not read because the remainder is dropped, per epoch.
+    pub samples_dropped_per_epoch: u64,
+    /// User + system CPU time of the process during training and evaluation, ns.
+    pub cpu_ns: u64,
+    /// CPU time of the main thread spent spinning for compute deadlines, ns (part of `cpu_ns`).
+    pub spin_ns: u64,
+    /// Peak resident set of the process, bytes (maximum over ranks).
+    pub peak_rss_bytes: u64,
+    /// Bytes that generation wrote.
+    pub bytes_written: u64,
+    /// Files that generation wrote.
+    pub files_written: u64,
+    /// Files that generation found complete and left.
+    pub files_skipped: u64,
+    /// Wall time of generation, ns (maximum over ranks).
+    pub generate_ns: u64,
+}

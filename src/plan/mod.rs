@@ -1,0 +1,23 @@
+//! Pure arithmetic: which files exist, how long they are, who reads what and when.
+//!
+//! No I/O, no clock, no threads, no MPI, and no randomness that does not come from a seed.
+
+/// Which part of a dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Split {
+    /// `train/`
+    Train,
+    /// `valid/`
+    Valid,
+}
+
+/// Consecutive samples of one file, read in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// File index: the number in the file's name.
+    pub file: u64,
+    /// First sample inside the file.
+    pub first: u64,
+    /// Number of samples.
+    pub count: u64,
+}

@@ -1,0 +1,135 @@
+//! What the run tells while it goes on.
+
+use crate::metrics::record::BlockRecord;
+
+/// Emitted on rank 0 unless noted; every listener gets every event.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// First of all.
+    RunStarted {
+        /// Ranks.
+        ranks: usize,
+        /// Active phases: generate, train, evaluate, checkpoint.
+        phases: Vec<&'static str>,
+    },
+    /// A number may mislead; the text names it and the remedy.
+    Warning(String),
+    /// A fact worth a line.
+    Info(String),
+    /// Generation begins: files and payload bytes of the whole job, as planned.
+    GenerationStarted {
+        /// Files of the dataset.
+        files: u64,
+        /// Bytes of the dataset; None when sizes are random and not yet known.
+        bytes: Option<u64>,
+    },
+    /// While generating (this rank's own counts).
+    GenerationProgress {
+        /// Files done by this rank.
+        files: u64,
+        /// Files that this rank has to do.
+        files_total: u64,
+        /// Bytes written by this rank.
+        bytes: u64,
+        /// Since the start of generation, seconds.
+        elapsed_s: f64,
+    },
+    /// Job-wide totals.
+    GenerationDone {
+        /// Files written.
+        files_written: u64,
+        /// Files found complete.
+        files_skipped: u64,
+        /// Bytes written.
+        bytes: u64,
+        /// Seconds.
+        elapsed_s: f64,
+    },
+    /// Step counts, before the first epoch.
+    StepsPlanned {
+        /// Steps per epoch.
+        steps: u64,
+        /// Evaluation steps.
+        eval_steps: u64,
+        /// Samples per epoch that no rank reads, because the remainder is dropped.
+        dropped: u64,
+    },
+    /// An epoch begins.
+    EpochStarted {
+        /// From 1.
+        epoch: u64,
+        /// Steps expected.
+        steps: u64,
+        /// True when `total_training_steps` set this number.
+        overridden: bool,
+    },
+    /// A block begins.
+    BlockStarted {
+        /// From 1.
+        epoch: u64,
+        /// From 1.
+        block: u64,
+    },
+    /// A block ended; rank 0's own record.
+    BlockEnded {
+        /// From 1.
+        epoch: u64,
+        /// From 1.
+        block: u64,
+        /// Its steps.
+        record: BlockRecord,
+    },
+    /// An epoch's training ended.
+    EpochEnded {
+        /// From 1.
+        epoch: u64,
+        /// Steps done.
+        steps: u64,
+        /// Seconds.
+        elapsed_s: f64,
+    },
+    /// An evaluation begins.
+    EvalStarted {
+        /// From 1.
+        epoch: u64,
+        /// Steps expected.
+        steps: u64,
+    },
+    /// An evaluation ended; rank 0's own record.
+    EvalEnded {
+        /// From 1.
+        epoch: u64,
+        /// Its steps.
+        record: BlockRecord,
+    },
+    /// At most once a second while steps go on (rank 0's own counts).
+    Progress {
+        /// From 1.
+        epoch: u64,
+        /// Of how many.
+        epochs: u64,
+        /// Steps done in this epoch.
+        step: u64,
+        /// Of how many.
+        steps: u64,
+        /// AU of this epoch so far, percent, this rank.
+        au_percent: f64,
+        /// Bytes read by this rank in the last interval, per second, times the number of ranks.
+        bytes_per_second: f64,
+        /// 99th percentile of this rank's batch wait so far, seconds.
+        batch_wait_p99_s: f64,
+        /// Estimated seconds to the end of training.
+        eta_s: f64,
+    },
+    /// Outputs are in place.
+    OutputsSaved {
+        /// Folder.
+        folder: String,
+    },
+}
+
+/// Something that wants to know.
+pub trait Listener {
+    /// Called in order, from the main thread.
+    fn on(&mut self, event: &Event);
+}

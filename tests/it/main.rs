@@ -1,0 +1,1 @@
+//! Integration tests: they drive the built binary as a user does.
