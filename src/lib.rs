@@ -19,8 +19,10 @@
 //! | [`plan`] | pure arithmetic: dataset, shards, order, fill |
 //! | [`config`] | the typed workload, its loading, overrides and validation |
 //! | [`cluster`] | ranks: the only module that names MPI |
+//! | [`clock`] | monotonic time and exact waiting |
 
 pub mod cli;
+pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod format;

@@ -1,2 +1,12 @@
-//! Process edge: arguments, MPI start, exit status.
-fn main() {}
+//! Process edge: arguments, exit status. Everything else is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // A panic on one rank must not leave the others waiting for it: the process ends, and the launcher ends the job.
+    std::panic::set_hook(Box::new(|info| {
+        eprintln!("dlio-rs: internal error: {info}");
+        std::process::abort();
+    }));
+    ExitCode::from(dlio_rs::cli::main(std::env::args_os().collect()))
+}

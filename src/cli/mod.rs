@@ -1,1 +1,232 @@
-//! (being written)
+//! Verbs, DLIO's command-line words, and what the shell gets to see.
+
+mod args;
+mod info;
+mod job;
+mod plan;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+
+use crate::cluster::{self, Cluster, host};
+use crate::config::{self, LoadRequest, Loaded, Source};
+use args::{Cli, Verb, WorkloadArgs};
+
+/// Exit statuses, as documented in `--help`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// The run failed.
+    Failed = 1,
+    /// Usage or configuration.
+    Usage = 2,
+    /// AU is below the threshold of `--require-au`.
+    AuBelow = 3,
+}
+
+/// A failure that is already worded for the user. Printed by rank 0 only, except before ranks are known.
+struct Stop {
+    exit: Exit,
+    message: String,
+}
+
+impl Stop {
+    fn usage(message: impl std::fmt::Display) -> Self {
+        Stop {
+            exit: Exit::Usage,
+            message: message.to_string(),
+        }
+    }
+}
+
+/// Variables that tell a process its rank before MPI does.
+const RANK_VARIABLES: [&str; 5] = [
+    "OMPI_COMM_WORLD_RANK",
+    "PMI_RANK",
+    "PMIX_RANK",
+    "MV2_COMM_WORLD_RANK",
+    "SLURM_PROCID",
+];
+
+/// Runs the command line; returns the exit status.
+pub fn main(args: Vec<OsString>) -> u8 {
+    let name = args
+        .first()
+        .map(PathBuf::from)
+        .and_then(|p| p.file_name().map(|n| n.to_string_lossy().into_owned()));
+    let as_dlio = name.as_deref() == Some("dlio_benchmark");
+    let speaks_first = RANK_VARIABLES
+        .iter()
+        .find_map(|v| std::env::var(v).ok())
+        .is_none_or(|rank| rank.trim() == "0");
+    let typed: Vec<String> = args
+        .iter()
+        .map(|a| a.to_string_lossy().into_owned())
+        .collect();
+    let cli = match Cli::try_parse_from(args::normalise(args, as_dlio)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Every rank of a job gets the same words; one of them answers.
+            if speaks_first {
+                let _ = error.print();
+            }
+            return if error.use_stderr() {
+                Exit::Usage as u8
+            } else {
+                Exit::Done as u8
+            };
+        }
+    };
+    let outcome = match cli.verb {
+        Verb::Validate(args) => alone(&args, as_dlio, validate),
+        Verb::Plan(args) => alone(&args.workload.clone(), as_dlio, |loaded| {
+            plan::print(loaded, &args)
+        }),
+        Verb::Run(args) => {
+            in_job(|cluster| job::run(cluster, &args, job::What::Workflow, as_dlio, &typed))
+        }
+        Verb::Generate(args) => {
+            in_job(|cluster| job::run(cluster, &args, job::What::GenerateOnly, as_dlio, &typed))
+        }
+        Verb::Info => in_job(info::print),
+    };
+    match outcome {
+        Ok(()) => Exit::Done as u8,
+        Err(stop) => {
+            if !stop.message.is_empty() {
+                eprintln!("dlio-rs: {}", stop.message);
+            }
+            stop.exit as u8
+        }
+    }
+}
+
+/// A verb that needs no ranks.
+fn alone(
+    args: &WorkloadArgs,
+    as_dlio: bool,
+    verb: impl FnOnce(&Loaded) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    let loaded = load(args, as_dlio).map_err(Stop::usage)?;
+    for warning in &loaded.warnings {
+        eprintln!("warning: {warning}");
+    }
+    verb(&loaded)
+}
+
+/// A verb that runs on every rank.
+fn in_job(verb: impl FnOnce(&dyn Cluster) -> Result<(), Stop>) -> Result<(), Stop> {
+    let cluster = cluster::start(|v| std::env::var(v).ok(), host::name()).map_err(|e| Stop {
+        exit: Exit::Failed,
+        message: e.to_string(),
+    })?;
+    verb(&*cluster)
+}
+
+fn validate(loaded: &Loaded) -> Result<(), Stop> {
+    let warnings = config::validate(&loaded.workload, 1, 1).map_err(Stop::usage)?;
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+    print!("{}", loaded.describe());
+    Ok(())
+}
+
+/// Reads the workload that the words name.
+fn load(args: &WorkloadArgs, as_dlio: bool) -> Result<Loaded, config::ConfigError> {
+    let mut words = args.words.clone();
+    let source = take_source(&mut words, args.config_dir.clone());
+    let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    let request = LoadRequest {
+        source,
+        words,
+        allow_unknown: args.allow_unknown_keys || as_dlio,
+        env: std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+            .collect::<BTreeMap<_, _>>(),
+        dotenv: std::fs::read_to_string(".env").ok(),
+        cwd,
+    };
+    config::load(&request)
+}
+
+/// `workload=NAME` wherever it stands, else the first word that is no override.
+fn take_source(words: &mut Vec<String>, config_dir: Option<PathBuf>) -> Source {
+    if let Some(at) = words
+        .iter()
+        .position(|w| w.trim_start_matches('+').starts_with("workload="))
+    {
+        let word = words.remove(at);
+        let name = word
+            .split_once('=')
+            .map_or("", |(_, name)| name)
+            .trim_matches(['\'', '"'])
+            .to_string();
+        return Source::Named { name, config_dir };
+    }
+    match words
+        .iter()
+        .position(|w| !w.contains('=') && !w.starts_with('~'))
+    {
+        Some(at) => Source::File(PathBuf::from(words.remove(at))),
+        None => Source::Named {
+            name: "default".into(),
+            config_dir,
+        },
+    }
+}
+
+/// Rank 0 loads and the others get what it read. A collective.
+fn load_everywhere(
+    cluster: &dyn Cluster,
+    args: &WorkloadArgs,
+    as_dlio: bool,
+) -> Result<Loaded, Stop> {
+    let mut bytes = Vec::new();
+    if cluster.rank() == 0 {
+        let result = load(args, as_dlio).map_err(|e| e.to_string());
+        bytes = serde_json::to_vec(&result).expect("a loaded workload becomes JSON");
+    }
+    cluster.broadcast(&mut bytes);
+    let result: Result<Loaded, String> = serde_json::from_slice(&bytes).map_err(|e| Stop {
+        exit: Exit::Failed,
+        message: format!(
+            "internal error: rank {} cannot read rank 0's configuration: {e}",
+            cluster.rank()
+        ),
+    })?;
+    result.map_err(|message| told_by_rank_0(cluster, Exit::Usage, message))
+}
+
+fn told_by_rank_0(cluster: &dyn Cluster, exit: Exit, message: String) -> Stop {
+    Stop {
+        exit,
+        message: if cluster.rank() == 0 {
+            message
+        } else {
+            String::new()
+        },
+    }
+}
+
+/// `results/<model>/<time>`
+fn default_output(model: &str) -> PathBuf {
+    let name: String = model
+        .chars()
+        .map(|c| {
+            if c.is_alphanumeric() || "-_.".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    Path::new("results")
+        .join(name)
+        .join(chrono::Local::now().format("%Y%m%d_%H%M%S").to_string())
+}

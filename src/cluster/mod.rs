@@ -3,9 +3,40 @@
 //! [`Cluster`] is all that the rest of the program knows of MPI. Every collective must be called by
 //! every rank in the same order, from the main thread only (MPI_THREAD_FUNNELED).
 
+pub mod host;
+mod mpi;
 mod solo;
+mod start;
 
+pub use mpi::Mpi;
 pub use solo::Solo;
+pub use start::start;
+
+/// Why the job could not be formed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// MPI was initialised by something else in this process.
+    #[error("MPI was already initialised in this process")]
+    AlreadyStarted,
+    /// MPI gives no thread support.
+    #[error("the MPI library does not give MPI_THREAD_FUNNELED; use one built with thread support")]
+    Threading,
+    /// The launcher meant a larger job than this process sees.
+    #[error(
+        "the launcher meant {wanted} ranks ({variable}={wanted}) but this process sees a world of 1.\n\
+         dlio-rs was built with: {library}\n\
+         Every process would run the whole benchmark alone. Start it with that library's own mpirun, or build \
+         dlio-rs again with the launcher's mpicc first on PATH."
+    )]
+    WrongLauncher {
+        /// Ranks the launcher announced.
+        wanted: usize,
+        /// Where it said so.
+        variable: &'static str,
+        /// The MPI library of this binary.
+        library: String,
+    },
+}
 
 /// One rank's view of the job.
 pub trait Cluster {
@@ -39,6 +70,8 @@ pub trait Cluster {
     fn gather(&self, bytes: &[u8]) -> Option<Vec<Vec<u8>>>;
     /// Sends `parts[i]` to rank i; returns what each rank sent here, in rank order.
     fn all_to_all(&self, parts: Vec<Vec<u8>>) -> Vec<Vec<u8>>;
+    /// Elementwise maximum of two words over ranks: what every training step ends with. Allocates nothing.
+    fn max_pair(&self, pair: [u64; 2]) -> [u64; 2];
     /// Maximum over ranks without burning a core while others are late: polls and sleeps.
     fn max_u64_patiently(&self, value: u64) -> u64;
     /// Zeroed words shared by the ranks of this node, for as long as the process lives.

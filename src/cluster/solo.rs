@@ -51,6 +51,9 @@ impl Cluster for Solo {
     fn all_to_all(&self, parts: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
         parts
     }
+    fn max_pair(&self, pair: [u64; 2]) -> [u64; 2] {
+        pair
+    }
     fn max_u64_patiently(&self, value: u64) -> u64 {
         value
     }

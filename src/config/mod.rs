@@ -1,9 +1,24 @@
 //! The typed workload: DLIO's YAML sections, their loading, overrides and validation.
 //!
-//! Nothing here reads anything but YAML text, `.env` and the environment map it is given.
+//! Nothing here reads anything but YAML text; the environment comes as a map.
 
-pub mod timespec;
-pub mod workload;
+mod element;
+mod error;
+mod load;
+pub mod overrides;
+mod timespec;
+mod validate;
+mod workload;
+pub mod yaml;
 
+#[cfg(test)]
+mod load_tests;
+
+pub use element::{Element, element_bytes};
+pub use error::ConfigError;
+pub use load::{
+    Hydra, LoadRequest, Loaded, Origin, Source, builtin, builtin_names, load, redact_word,
+};
 pub use timespec::{Distribution, TimeSpec};
+pub use validate::{unsupported, validate};
 pub use workload::*;

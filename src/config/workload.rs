@@ -2,8 +2,6 @@
 //!
 //! Field names are DLIO's. Defaults are DLIO's built-in ones.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::timespec::TimeSpec;
@@ -278,6 +276,42 @@ pub struct Workload {
     pub metric: Metric,
     /// `storage`
     pub storage: StorageSection,
+}
+
+impl Workload {
+    /// The storage type that reads and writes go through: `reader.odirect` turns local files into direct ones.
+    pub fn storage_type_effective(&self) -> StorageType {
+        match self.storage.storage_type {
+            StorageType::LocalFs
+                if self.reader.odirect || self.dataset.data_folder.starts_with("direct://") =>
+            {
+                StorageType::DirectFs
+            }
+            kind => kind,
+        }
+    }
+
+    /// The folder of the dataset: `storage_root` joined with `data_folder`, which wins when it is absolute.
+    ///
+    /// Source: DLIO `storage/file_storage.py`.
+    pub fn data_root(&self) -> std::path::PathBuf {
+        let folder = &self.dataset.data_folder;
+        let folder = folder
+            .strip_prefix("file://")
+            .or_else(|| folder.strip_prefix("direct://"))
+            .unwrap_or(folder);
+        let joined = std::path::Path::new(&self.storage.storage_root).join(folder);
+        // `./` in front changes nothing but the look of every message.
+        let plain: std::path::PathBuf = joined
+            .components()
+            .filter(|c| !matches!(c, std::path::Component::CurDir))
+            .collect();
+        if plain.as_os_str().is_empty() {
+            ".".into()
+        } else {
+            plain
+        }
+    }
 }
 
 impl Default for Workload {
@@ -943,6 +977,35 @@ impl Default for StorageSection {
     }
 }
 
+/// A credential. It is never printed, dumped or sent anywhere by this type.
+#[derive(Clone, PartialEq, Default)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The credential itself, for the one who signs with it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("***")
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Secret)
+    }
+}
+
 /// `storage.storage_options`
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -953,7 +1016,52 @@ pub struct StorageOptions {
     pub jitter: f64,
     /// model: bytes per second, shared by the ranks of a node; 0: unlimited.
     pub bandwidth: f64,
-    /// DLIO's object-store options, kept as they are for the storage systems that act on them.
-    #[serde(flatten)]
-    pub other: BTreeMap<String, serde_json::Value>,
+    /// Object stores: key id.
+    pub access_key_id: Option<String>,
+    /// Object stores: secret key.
+    pub secret_access_key: Option<Secret>,
+    /// Object stores: URL.
+    pub endpoint_url: Option<String>,
+    /// Object stores: region.
+    pub region: Option<String>,
+    /// S3: bucket in the path instead of the host name.
+    pub s3_force_path_style: Option<bool>,
+    /// S3: attempts of one request.
+    pub s3_max_attempts: Option<u64>,
+    /// S3: profile of the credentials file.
+    pub s3_profile: Option<String>,
+    /// TLS where the endpoint has no scheme.
+    pub secure: Option<bool>,
+    /// Accepted; one native engine here.
+    pub storage_library: Option<String>,
+    /// `s3`, `az`, `gs`, `file` or `direct`.
+    pub uri_scheme: Option<String>,
+    /// Keys are full URIs.
+    pub use_full_object_uri: Option<bool>,
+    /// Objects in flight per worker.
+    pub prefetch_window: Option<u64>,
+    /// Parquet: threads.
+    pub prefetch_workers: Option<u64>,
+    /// Accepted; no effect here.
+    pub prefetch: Option<bool>,
+    /// Spread the start of workers.
+    pub stagger_workers: Option<bool>,
+    /// Parquet: columns to read.
+    pub columns: Option<Vec<String>>,
+    /// Parquet: row groups per request.
+    pub coalesce_rgs: Option<u64>,
+    /// Parquet: requests in flight.
+    pub max_outstanding: Option<u64>,
+    /// Parquet: footer bytes read at once.
+    pub footer_cap: Option<u64>,
+    /// Parquet: footers read together.
+    pub footer_batch_size: Option<u64>,
+    /// Parquet: `raw` or `arrow`.
+    pub decode: Option<String>,
+    /// Parquet: accepted; no effect here.
+    pub decode_output: Option<String>,
+    /// Parquet: plan without I/O.
+    pub simulate_io: Option<bool>,
+    /// Parquet: seconds between simulation logs.
+    pub sim_log_secs: Option<f64>,
 }

@@ -1,1 +1,145 @@
-//! (being written)
+//! Turns a plan into batches: reader threads in one rayon pool, and a bounded in-order window.
+//!
+//! The loader's shape is part of the workload, because it decides how many requests the storage system sees at once:
+//!
+//! | `reader.data_loader` | Unit of work of a thread | Batches in flight |
+//! |---|---|---|
+//! | `pytorch` | a whole batch; batch j belongs to thread j mod `read_threads` | `read_threads` x ceil(`prefetch_size` / `read_threads`) |
+//! | `tensorflow` | a whole batch (a run of samples for stream formats) | `read_threads` + `prefetch_size` |
+//! | `native` | a sample, taken in order by whichever thread is free | enough for `io_depth` samples, and `prefetch_size` |
+//!
+//! A thread owns one buffer of one transfer and allocates nothing per sample, so memory is
+//! `threads x transfer size`, whatever a sample's length. No format and no storage system is named here.
+
+pub mod activity;
+mod pool;
+mod simulated;
+mod window;
+
+use std::path::PathBuf;
+
+use crate::format::{Checker, FormatError};
+use crate::plan::Run;
+use crate::storage::{Extent, StorageError};
+
+pub use activity::{Activity, Outstanding, Phase};
+pub use pool::Loader;
+pub use simulated::SimulatedLoader;
+
+/// What is to be read in one epoch of one split. Called from many threads.
+pub trait Work: Send + Sync {
+    /// Batches of this epoch.
+    fn batches(&self) -> u64;
+    /// The runs of batch `batch`, in order, appended to `out`.
+    fn batch(&self, batch: u64, out: &mut Vec<Run>);
+    /// Where a run lies: writes the file's path and says which bytes of it, and how many are planned.
+    fn locate(&self, run: &Run, path: &mut PathBuf) -> (Extent, u64);
+    /// Hash of one step's samples for the order digest.
+    fn step_hash(&self, batch: u64, runs: &[Run]) -> u64;
+    /// A checker of file contents, one per thread; None when bytes are not looked at.
+    fn checker(&self) -> Option<Box<dyn Checker>>;
+    /// Tells a checker what to expect of a run's file.
+    fn begin(&self, checker: &mut dyn Checker, run: &Run, file_len: u64);
+    /// Pause after reading one sample, nanoseconds; `thread` has its own stream of draws.
+    fn preprocess_ns(&self, thread: usize) -> u64;
+}
+
+/// Stages that a reader thread measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadStage {
+    /// Opening a file and learning its length.
+    Open,
+    /// From the request to its first byte.
+    FirstByte,
+    /// The read calls of one run.
+    Read,
+    /// Checking what was read.
+    Decode,
+    /// The emulated preprocessing of one sample.
+    Preprocess,
+}
+
+/// Where a reader thread's durations go; one per thread, so recording needs no lock.
+pub trait Recorder: Send {
+    /// One duration of one run.
+    fn record(&mut self, stage: ReadStage, ns: u64);
+}
+
+/// How a loader works. See the module's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// What a thread takes at once.
+    pub unit: Unit,
+    /// Reader threads.
+    pub threads: usize,
+    /// Batches that may be begun before they are asked for; 0: a batch is begun when it is asked for.
+    pub window: usize,
+}
+
+/// What a thread takes at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Batch j, for thread j mod threads.
+    Batch,
+    /// The next run of samples.
+    Run,
+}
+
+/// A batch that is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Batch {
+    /// Its hash for the order digest.
+    pub hash: u64,
+}
+
+/// Totals of what the threads read. Units: bytes and counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Bytes delivered by the storage system.
+    pub bytes: u64,
+    /// Read calls.
+    pub calls: u64,
+    /// Calls repeated.
+    pub retries: u64,
+    /// Samples.
+    pub samples: u64,
+}
+
+/// Why a batch could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LoaderError {
+    /// The storage system failed.
+    #[error("{0}")]
+    Storage(#[from] StorageError),
+    /// The content is not what it should be.
+    #[error("decode {}: {source}\n  remedy: the file is damaged or not of this dataset; generate it again, or set reader.decode=none to measure reads only", .path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: FormatError,
+    },
+    /// The pool could not be made.
+    #[error(
+        "start {threads} reader threads: {cause}\n  remedy: lower reader.read_threads, or raise the limit of processes (ulimit -u)"
+    )]
+    Threads {
+        /// How many were wanted.
+        threads: usize,
+        /// What the system said.
+        cause: String,
+    },
+}
+
+/// Where the train loop gets its batches.
+pub trait BatchSource {
+    /// Begins an epoch; reads may start at once.
+    fn start(&mut self, work: std::sync::Arc<dyn Work>);
+    /// The next batch in order; None after the last. Waits for it.
+    fn next(&mut self) -> Result<Option<Batch>, LoaderError>;
+    /// Ends the epoch: waits for the threads, drops what was not asked for.
+    fn stop(&mut self) -> Result<(), LoaderError>;
+    /// Totals since the loader was made.
+    fn totals(&self) -> Totals;
+}

@@ -1,3 +1,10 @@
 //! What was measured: per-step records, histograms per stage, DLIO's formulas, reductions over ranks.
+//!
+//! The formulas are pure functions; [`reduce`](mod@reduce) is the only part that talks to other ranks.
 
+pub mod au;
+pub mod histogram;
+pub mod host;
 pub mod record;
+pub mod reduce;
+pub mod throughput;

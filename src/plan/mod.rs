@@ -2,6 +2,16 @@
 //!
 //! No I/O, no clock, no threads, no MPI, and no randomness that does not come from a seed.
 
+pub mod dataset;
+pub mod digest;
+pub mod draw;
+pub mod fill;
+pub mod mt19937;
+pub mod order;
+pub mod permutation;
+pub mod simulate;
+pub mod steps;
+
 /// Which part of a dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Split {
@@ -9,6 +19,16 @@ pub enum Split {
     Train,
     /// `valid/`
     Valid,
+}
+
+impl Split {
+    /// Name of its folder.
+    pub fn folder(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Valid => "valid",
+        }
+    }
 }
 
 /// Consecutive samples of one file, read in this order.

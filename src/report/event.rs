@@ -1,9 +1,15 @@
 //! What the run tells while it goes on.
 
+use serde::Serialize;
+
 use crate::metrics::record::BlockRecord;
+use crate::metrics::reduce::JobSummary;
 
 /// Emitted on rank 0 unless noted; every listener gets every event.
-#[derive(Debug, Clone)]
+///
+/// Serialized as one JSON object whose `event` names the variant in snake case.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// First of all.
     RunStarted {
@@ -13,8 +19,10 @@ pub enum Event {
         phases: Vec<&'static str>,
     },
     /// A number may mislead; the text names it and the remedy.
+    #[serde(serialize_with = "as_text")]
     Warning(String),
     /// A fact worth a line.
+    #[serde(serialize_with = "as_text")]
     Info(String),
     /// Generation begins: files and payload bytes of the whole job, as planned.
     GenerationStarted {
@@ -121,11 +129,26 @@ pub enum Event {
         /// Estimated seconds to the end of training.
         eta_s: f64,
     },
+    /// Everything is measured and reduced; emitted before the outputs are written, so that `dlio.log`
+    /// is complete when they are published.
+    RunMeasured {
+        /// The job's figures.
+        summary: Box<JobSummary>,
+        /// Folder in which the outputs will be.
+        folder: String,
+    },
     /// Outputs are in place.
     OutputsSaved {
         /// Folder.
         folder: String,
     },
+}
+
+fn as_text<S: serde::Serializer>(text: &str, s: S) -> Result<S::Ok, S::Error> {
+    use serde::ser::SerializeStruct as _;
+    let mut object = s.serialize_struct("Text", 1)?;
+    object.serialize_field("text", text)?;
+    object.end()
 }
 
 /// Something that wants to know.

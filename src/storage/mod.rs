@@ -1,1 +1,206 @@
-//! (being written)
+//! Storage systems: one file each, behind one blocking trait that pool threads call.
+//!
+//! A read lands in the caller's aligned [`Buffer`] chunk by chunk and is shown to a [`Sink`]; nothing is kept.
+//! The caller counts what an [`Answer`] says. A storage system knows no format, no loader and no metric.
+
+use std::path::{Path, PathBuf};
+
+pub mod buffer;
+mod direct;
+mod files;
+mod mmap;
+mod model;
+mod null;
+mod posix;
+
+pub use buffer::Buffer;
+pub use model::ModelLaw;
+
+use crate::config::{StorageType, Workload};
+use std::sync::atomic::AtomicU64;
+
+/// Which bytes of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// All of them, however many there are.
+    Whole,
+    /// `len` bytes from `offset`.
+    Range {
+        /// First byte.
+        offset: u64,
+        /// Number of bytes.
+        len: u64,
+    },
+}
+
+/// One read of one extent.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Full path of the file.
+    pub path: &'a Path,
+    /// Which bytes.
+    pub extent: Extent,
+    /// Bytes that the plan expects; what `null` and `model` answer with.
+    pub planned_len: u64,
+    /// A number that names this request, from which `model` draws its jitter.
+    pub tag: u64,
+}
+
+/// Who looks at the bytes as they come.
+pub trait Sink {
+    /// The length of the whole file, before its first chunk.
+    fn begin(&mut self, file_len: u64);
+    /// The next bytes, in order. False stops the read; the sink knows why.
+    fn chunk(&mut self, bytes: &[u8]) -> bool;
+    /// An I/O call begins at this offset (for the watchdog).
+    fn position(&mut self, offset: u64);
+}
+
+/// What happened during a read. Units: bytes and nanoseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Bytes delivered.
+    pub bytes: u64,
+    /// Opening the file and learning its length.
+    pub open_ns: u64,
+    /// From the request to its first byte.
+    pub first_byte_ns: u64,
+    /// All read calls together.
+    pub read_ns: u64,
+    /// Read calls.
+    pub calls: u64,
+    /// Calls repeated after an error.
+    pub retries: u64,
+}
+
+/// A file being written; it appears under its name only when finished.
+pub trait Writer {
+    /// Appends.
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()>;
+    /// Makes the file appear. Dropping without this leaves nothing behind.
+    fn finish(self: Box<Self>) -> Result<(), StorageError>;
+}
+
+/// A storage system.
+pub trait Storage: Send + Sync {
+    /// Its word in the YAML.
+    fn name(&self) -> &'static str;
+    /// False when reads deliver no bytes to look at (`null`, `model`).
+    fn has_bytes(&self) -> bool {
+        true
+    }
+    /// Bytes of one read call when the YAML does not say.
+    fn default_transfer(&self) -> usize;
+    /// Reads an extent into `buffer`, one transfer after another, showing each to `sink`.
+    fn read(
+        &self,
+        request: &Request,
+        buffer: &mut Buffer,
+        sink: &mut dyn Sink,
+    ) -> Result<Answer, StorageError>;
+    /// Length of a file; None when it does not exist.
+    fn len(&self, path: &Path) -> Result<Option<u64>, StorageError>;
+    /// The first bytes of a file, as many as fit; returns how many there were.
+    fn head(&self, path: &Path, into: &mut [u8]) -> Result<usize, StorageError>;
+    /// Begins a file.
+    fn create(&self, path: &Path) -> Result<Box<dyn Writer>, StorageError>;
+    /// Makes a folder and its parents.
+    fn create_folder(&self, path: &Path) -> Result<(), StorageError>;
+    /// Deletes a file; a missing one is no error.
+    fn remove(&self, path: &Path) -> Result<(), StorageError>;
+    /// Deletes a folder if it is empty.
+    fn remove_folder(&self, path: &Path) -> Result<(), StorageError>;
+    /// Asks the kernel to forget cached pages of a file.
+    fn evict(&self, path: &Path) -> Result<(), StorageError>;
+}
+
+/// What a storage system could not do. Messages fit after "failed to".
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// No such file.
+    #[error("read {}: it does not exist\n  remedy: generate the dataset with these settings, or check dataset.data_folder and num_files", .path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file ended before the extent did.
+    #[error("read {}: the file ended at byte {got} where {expected} were expected\n  remedy: the file is truncated or changed while it was read; generate it again", .path.display())]
+    Short {
+        /// The file.
+        path: PathBuf,
+        /// Bytes expected.
+        expected: u64,
+        /// Bytes there.
+        got: u64,
+    },
+    /// O_DIRECT is not to be had.
+    #[error("read {} with O_DIRECT: {cause}\n  remedy: put the data on a file system with direct I/O, or set reader.odirect=false and storage.storage_type=local_fs", .path.display())]
+    DirectRefused {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: String,
+    },
+    /// The file system is full.
+    #[error("write {}: no space left on the file system after {written} bytes of this file\n  remedy: free space or reduce the dataset; complete files stay and are skipped by the next run", .path.display())]
+    Full {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of it that were written.
+        written: u64,
+    },
+    /// Anything else the system said.
+    #[error("{operation} {}: {source}", .path.display())]
+    Io {
+        /// What was attempted.
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A storage type that this build does not have.
+    #[error("use storage.storage_type={0}: this version does not have it")]
+    Unknown(StorageType),
+}
+
+impl StorageError {
+    /// A failed write, after `written` bytes of the file.
+    pub fn writing(path: &Path, written: u64, source: std::io::Error) -> Self {
+        files::write_error(path, written, source)
+    }
+
+    fn io(operation: &'static str, path: &Path, source: std::io::Error) -> Self {
+        match source.kind() {
+            std::io::ErrorKind::NotFound if operation != "create" => {
+                StorageError::Missing { path: path.into() }
+            }
+            _ => StorageError::Io {
+                operation,
+                path: path.into(),
+                source,
+            },
+        }
+    }
+}
+
+/// The storage system that a workload names.
+///
+/// `shared`: words that the ranks of this node have in common, for `model`'s bandwidth.
+pub fn open(
+    workload: &Workload,
+    shared: &'static [AtomicU64],
+) -> Result<Box<dyn Storage>, StorageError> {
+    Ok(match workload.storage.storage_type {
+        StorageType::LocalFs => Box::new(posix::Posix),
+        StorageType::DirectFs => Box::new(direct::Direct),
+        StorageType::Mmap => Box::new(mmap::Mmap),
+        StorageType::Null => Box::new(null::Null),
+        StorageType::Model => Box::new(model::Model::new(ModelLaw::new(workload), shared)),
+        other => return Err(StorageError::Unknown(other)),
+    })
+}
+
+/// Words of node-shared memory that [`open`] needs.
+pub const SHARED_WORDS: usize = 1;

@@ -1,0 +1,200 @@
+//! What the user typed. Parsing touches no file and no rank.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  dlio-rs configs/quickstart.yaml                        run the YAML's workflow on one rank
+  mpirun -np 8 dlio-rs configs/unet3d_h100.yaml workflow.generate_data=true dataset.data_folder=/mnt/x
+  mpirun -np 8 dlio-rs workload=unet3d_h100 ++workload.train.epochs=2 ++hydra.run.dir=out
+  dlio-rs validate unet3d_h100.yaml reader.batch_size=4  print the effective config with origins
+  dlio-rs plan workload=unet3d_h100 --ranks 8 --order    every read of every rank, as JSON lines
+  mpirun -np 8 dlio-rs info                              what this binary and these hosts are
+
+Words of the form KEY=VALUE override the YAML: k=v, +k=v, ++k=v, ~k, with or without `workload.` in front;
+values as in hydra: true, null, 1e-3, [a,b], {k: v}, 'quoted'.
+
+Exit status: 0 done, 1 the run failed, 2 usage or configuration, 3 AU below the threshold with --require-au.
+dlio-rs results are for tuning, research, regression and OPEN work: a CLOSED MLPerf Storage submission must come
+from unmodified mlpstorage and DLIO code.";
+
+/// Measures what a storage system gives to AI training, under MPI, as DLIO does.
+#[derive(Debug, Parser)]
+#[command(name = "dlio-rs", version, after_help = EXAMPLES, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do; `run` when no verb is given.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run the workload's workflow (the default verb)
+    Run(RunArgs),
+    /// Only generate the dataset
+    Generate(RunArgs),
+    /// Parse and check the workload, and print its effective config with each value's origin
+    Validate(WorkloadArgs),
+    /// Print what every rank will read, without running or MPI
+    Plan(PlanArgs),
+    /// Print version, MPI library, ranks, hosts, CPUs, affinity and memory
+    Info,
+}
+
+/// Which workload.
+#[derive(Debug, Clone, Args)]
+pub struct WorkloadArgs {
+    /// CONFIG.yaml or workload=NAME, then overrides KEY=VALUE
+    #[arg(
+        required = true,
+        value_name = "CONFIG.yaml | workload=NAME | KEY=VALUE"
+    )]
+    pub words: Vec<String>,
+    /// Look for DIR/workload/NAME.yaml before the built-in configs
+    #[arg(long, value_name = "DIR")]
+    pub config_dir: Option<PathBuf>,
+    /// Unknown keys are warnings instead of errors (as in DLIO, which ignores them)
+    #[arg(long)]
+    pub allow_unknown_keys: bool,
+}
+
+/// How to run.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Which workload.
+    #[command(flatten)]
+    pub workload: WorkloadArgs,
+    /// Folder of results [default: results/<model>/<time>]
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Run at most N epochs
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_epochs: Option<u64>,
+    /// Run at most N steps in each epoch
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_steps: Option<u64>,
+    /// Print events as JSON lines on stdout instead of the report
+    #[arg(long)]
+    pub json: bool,
+    /// No progress
+    #[arg(long)]
+    pub quiet: bool,
+    /// End the job when nothing has moved for this long; 0: never
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub stall_timeout: u64,
+    /// Exit with status 3 when AU is below metric.au (or below PERCENT)
+    #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "config")]
+    pub require_au: Option<String>,
+    /// Compute the run in virtual time, without waiting (storage_type model or null)
+    #[arg(long)]
+    pub virtual_time: bool,
+}
+
+/// What to plan.
+#[derive(Debug, Clone, Args)]
+pub struct PlanArgs {
+    /// Which workload.
+    #[command(flatten)]
+    pub workload: WorkloadArgs,
+    /// Ranks to plan for
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub ranks: u64,
+    /// Print every sample of every step as a JSON line
+    #[arg(long)]
+    pub order: bool,
+    /// Plan the evaluation dataset instead of the training one
+    #[arg(long)]
+    pub eval: bool,
+}
+
+const VERBS: [&str; 6] = ["run", "generate", "validate", "plan", "info", "help"];
+
+/// Options that take their value as the next word.
+const VALUED: [&str; 6] = [
+    "--config-dir",
+    "--output",
+    "--max-epochs",
+    "--max-steps",
+    "--stall-timeout",
+    "--ranks",
+];
+
+/// The command line with `run` put in where no verb was given. `as_dlio`: called by the name `dlio_benchmark`,
+/// whose hydra flags are accepted too.
+pub fn normalise(args: Vec<OsString>, as_dlio: bool) -> Vec<OsString> {
+    let mut out: Vec<OsString> = vec![args.first().cloned().unwrap_or_else(|| "dlio-rs".into())];
+    let mut rest: Vec<OsString> = args.into_iter().skip(1).collect();
+    if as_dlio {
+        for word in &mut rest {
+            if word == "-cd" {
+                *word = "--config-dir".into();
+            }
+        }
+        if rest.is_empty() {
+            rest.push("workload=default".into());
+        }
+    }
+    let mut skip = false;
+    let first_word = rest.iter().find(|word| {
+        let text = word.to_string_lossy();
+        if std::mem::take(&mut skip) {
+            return false;
+        }
+        skip = VALUED.contains(&&*text);
+        !text.starts_with('-')
+    });
+    let has_verb = !as_dlio && first_word.is_some_and(|word| VERBS.iter().any(|verb| word == verb));
+    let asks_help = rest
+        .iter()
+        .any(|word| word == "--help" || word == "-h" || word == "--version" || word == "-V");
+    if !has_verb && !(asks_help && first_word.is_none()) && !rest.is_empty() {
+        out.push("run".into());
+    }
+    out.extend(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(args: &[&str], as_dlio: bool) -> Vec<String> {
+        normalise(args.iter().map(|a| a.into()).collect(), as_dlio)
+            .into_iter()
+            .map(|a| a.into_string().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn run_is_the_default_verb() {
+        assert_eq!(
+            words(&["x", "a.yaml", "k=v"], false),
+            ["x", "run", "a.yaml", "k=v"]
+        );
+        assert_eq!(
+            words(&["x", "--output", "plan", "a.yaml"], false),
+            ["x", "run", "--output", "plan", "a.yaml"]
+        );
+        assert_eq!(
+            words(&["x", "plan", "a.yaml"], false),
+            ["x", "plan", "a.yaml"]
+        );
+        assert_eq!(words(&["x", "--help"], false), ["x", "--help"]);
+    }
+
+    #[test]
+    fn dlio_words_need_no_verb() {
+        assert_eq!(
+            words(&["dlio_benchmark"], true),
+            ["dlio_benchmark", "run", "workload=default"]
+        );
+        assert_eq!(
+            words(&["d", "workload=x", "-cd", "dir"], true),
+            ["d", "run", "workload=x", "--config-dir", "dir"]
+        );
+    }
+}

@@ -1,0 +1,42 @@
+//! `dlio-rs info`: what this binary and these hosts are.
+
+use super::Stop;
+use crate::cluster::{Cluster, host};
+use crate::format;
+use crate::metrics::host::HostFacts;
+
+/// Prints the facts of the job, one line per rank. A collective.
+pub(super) fn print(cluster: &dyn Cluster) -> Result<(), Stop> {
+    let facts = HostFacts::read(&cluster.host_names()[cluster.node_of_rank()[cluster.rank()]]);
+    let line = format!(
+        "  rank {}: host {}, local rank {} of {}, {} of {} CPUs allowed, {:.2} GiB memory",
+        cluster.rank(),
+        cluster.host_names()[cluster.node_of_rank()[cluster.rank()]],
+        cluster.local_rank(),
+        cluster.local_size(),
+        host::affinity_count(),
+        host::node_cpus(),
+        facts.memory_gib(),
+    );
+    if let Some(lines) = cluster.gather(line.as_bytes()) {
+        let formats: Vec<_> = format::built().iter().map(|k| k.word()).collect();
+        println!(
+            "dlio-rs {} (commit {}, {})",
+            env!("CARGO_PKG_VERSION"),
+            env!("DLIO_RS_COMMIT"),
+            env!("DLIO_RS_PROFILE")
+        );
+        println!("MPI library: {}", cluster.library());
+        println!("formats: {}", formats.join(", "));
+        println!("storage: local_fs, direct_fs, mmap, null, model");
+        println!(
+            "ranks: {}, hosts: {}",
+            cluster.size(),
+            cluster.host_names().len()
+        );
+        for line in lines {
+            println!("{}", String::from_utf8_lossy(&line));
+        }
+    }
+    Ok(())
+}

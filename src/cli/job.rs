@@ -1,0 +1,403 @@
+//! `dlio-rs run` and `dlio-rs generate`: the whole of a job, on every rank.
+
+use std::fs::File;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::args::RunArgs;
+use super::{Exit, Stop, default_output, load_everywhere, told_by_rank_0};
+use crate::cluster::{Cluster, host};
+use crate::config::{self, Loaded, StorageType, Workload};
+use crate::format;
+use crate::metrics::host::HostFacts;
+use crate::metrics::reduce::{JobSummary, ReduceInput, reduce};
+use crate::plan;
+use crate::report::console::{Console, JsonLines, final_report};
+use crate::report::dlio_log::DlioLog;
+use crate::report::hydra::HydraFacts;
+use crate::report::json::Provenance;
+use crate::report::{self, Event, OutputDir, ReportInput, gather_rank_files, write_all};
+use crate::run::{
+    Events, JobContext, JobError, Measured, RankError, RunOptions, agree, cleanup_phase,
+    generate_phase, label, train_phase,
+};
+
+/// Which phases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// Those that the YAML's workflow names.
+    Workflow,
+    /// Generation only.
+    GenerateOnly,
+}
+
+/// Runs the job. A collective.
+pub(super) fn run(
+    cluster: &dyn Cluster,
+    args: &RunArgs,
+    what: What,
+    as_dlio: bool,
+    typed: &[String],
+) -> Result<(), Stop> {
+    let mut loaded = load_everywhere(cluster, &args.workload, as_dlio)?;
+    apply_flags(&mut loaded.workload, args, what);
+    let usage = |message: String| told_by_rank_0(cluster, Exit::Usage, message);
+    let warnings = check(cluster, &loaded.workload, args).map_err(usage)?;
+    let job = Job {
+        cluster,
+        args,
+        loaded: &loaded,
+        as_dlio,
+        typed,
+    };
+    job.run(warnings).map_err(|error| {
+        let exit = if matches!(error, JobError::AuBelow { .. }) {
+            Exit::AuBelow
+        } else {
+            Exit::Failed
+        };
+        told_by_rank_0(cluster, exit, error.to_string())
+    })
+}
+
+fn apply_flags(w: &mut Workload, args: &RunArgs, what: What) {
+    if what == What::GenerateOnly {
+        w.workflow.generate_data = true;
+        w.workflow.train = false;
+        w.workflow.evaluation = false;
+        w.workflow.checkpoint = false;
+    }
+    if let Some(n) = args.max_epochs {
+        w.train.epochs = w.train.epochs.min(n);
+    }
+    if let Some(n) = args.max_steps {
+        let cap = i64::try_from(n).unwrap_or(i64::MAX);
+        let set = w.train.total_training_steps;
+        w.train.total_training_steps = if set > 0 { set.min(cap) } else { cap };
+    }
+}
+
+/// Everything that can be refused before any I/O.
+fn check(cluster: &dyn Cluster, w: &Workload, args: &RunArgs) -> Result<Vec<String>, String> {
+    let mut w = w.clone();
+    if args.max_steps.is_some() {
+        // The flag is a cap: more steps than there are is no error, as it is for the key.
+        let available = plan::steps::Steps::available(&w, cluster.size());
+        w.train.total_training_steps = w.train.total_training_steps.min(available as i64);
+    }
+    let warnings =
+        config::validate(&w, cluster.size(), cluster.local_size()).map_err(|e| e.to_string())?;
+    config::unsupported(&w, &format::built()).map_err(|e| e.to_string())?;
+    let kind = w.storage_type_effective();
+    if args.virtual_time && !matches!(kind, StorageType::Model | StorageType::Null) {
+        return Err(format!(
+            "--virtual-time needs a storage system that is a law: storage.storage_type is {kind}\n  remedy: set storage.storage_type=model"
+        ));
+    }
+    if let Some(text) = &args.require_au
+        && text != "config"
+        && text.parse::<f64>().is_err()
+    {
+        return Err(format!(
+            "--require-au={text}: a percentage is expected, such as --require-au=90"
+        ));
+    }
+    Ok(warnings)
+}
+
+struct Job<'a> {
+    cluster: &'a dyn Cluster,
+    args: &'a RunArgs,
+    loaded: &'a Loaded,
+    as_dlio: bool,
+    typed: &'a [String],
+}
+
+impl Job<'_> {
+    fn run(&self, warnings: Vec<String>) -> Result<(), JobError> {
+        let (cluster, w) = (self.cluster, &self.loaded.workload);
+        let start = label();
+        let options = RunOptions {
+            stall_timeout: Duration::from_secs(self.args.stall_timeout),
+            virtual_time: self.args.virtual_time,
+        };
+        let job = JobContext::new(cluster, w, options);
+        let measures = w.workflow.train;
+        let folder = self.output_folder();
+        let made = if cluster.rank() == 0 && measures {
+            OutputDir::create(&folder)
+                .map(Some)
+                .map_err(|e| RankError::from(report::ReportError::from(e)))
+        } else {
+            Ok(None)
+        };
+        let output = agree(cluster, made)?;
+        let mut events = self.listeners(output.as_ref())?;
+        let phases = [
+            (w.workflow.generate_data, "generate"),
+            (w.workflow.train, "train"),
+            (w.workflow.train && w.workflow.evaluation, "evaluate"),
+        ];
+        let phases = phases
+            .into_iter()
+            .filter_map(|(on, name)| on.then_some(name))
+            .collect();
+        events.emit(Event::RunStarted {
+            ranks: cluster.size(),
+            phases,
+        });
+        for warning in self
+            .loaded
+            .warnings
+            .iter()
+            .cloned()
+            .chain(warnings)
+            .chain(plan::order::warnings(w))
+        {
+            events.emit(Event::Warning(warning));
+        }
+        let generated = if w.workflow.generate_data {
+            Some(generate_phase(&job, &mut events)?)
+        } else {
+            None
+        };
+        if !measures {
+            return cleanup_phase(&job);
+        }
+        let mut measured = train_phase(&job, &mut events)?;
+        if let Some(g) = generated {
+            let c = &mut measured.record.counters;
+            c.bytes_written = g.bytes_written;
+            c.files_written = g.files_written;
+            c.files_skipped = g.files_skipped;
+            c.generate_ns = g.elapsed_ns;
+        }
+        measured.record.counters.peak_rss_bytes = peak_rss_bytes();
+        let summary = self.report(&measured, &mut events, output, &start)?;
+        cleanup_phase(&job)?;
+        self.judge(summary)
+    }
+
+    fn output_folder(&self) -> PathBuf {
+        let w = &self.loaded.workload;
+        self.args
+            .output
+            .clone()
+            .or_else(|| w.output.folder.clone().map(PathBuf::from))
+            .or_else(|| self.loaded.hydra.run_dir.clone().map(PathBuf::from))
+            .unwrap_or_else(|| default_output(&w.model.name))
+    }
+
+    fn listeners(&self, output: Option<&OutputDir>) -> Result<Events, JobError> {
+        let mut events = Events::default();
+        let mut log = Ok(());
+        if self.cluster.rank() == 0 {
+            let w = &self.loaded.workload;
+            if self.args.json {
+                events.listen(Box::new(JsonLines::new(Box::new(std::io::stdout()))));
+            } else if !self.as_dlio {
+                events.listen(Box::new(Console::new(
+                    Box::new(std::io::stderr()),
+                    std::io::stderr().is_terminal(),
+                    self.args.quiet,
+                )));
+            }
+            let mut sinks: Vec<Box<dyn Write>> = Vec::new();
+            if self.as_dlio {
+                sinks.push(Box::new(std::io::stderr()));
+            }
+            if let Some(dir) = output {
+                let path = dir.path().join(&w.output.log_file);
+                match File::create(&path) {
+                    Ok(file) => sinks.push(Box::new(file)),
+                    Err(source) => {
+                        log = Err(RankError::from(report::ReportError::Write { path, source }))
+                    }
+                }
+            }
+            if !sinks.is_empty() {
+                events.listen(Box::new(DlioLog::new(sinks, w, self.cluster.size())));
+            }
+        }
+        agree(self.cluster, log)?;
+        Ok(events)
+    }
+
+    /// Reduces, writes and publishes. A collective; the summary is on rank 0.
+    fn report(
+        &self,
+        measured: &Measured,
+        events: &mut Events,
+        output: Option<OutputDir>,
+        start: &str,
+    ) -> Result<Option<JobSummary>, JobError> {
+        let (cluster, w) = (self.cluster, &self.loaded.workload);
+        let name = &cluster.host_names()[cluster.node_of_rank()[cluster.rank()]];
+        let facts = HostFacts::read(name);
+        let input = ReduceInput {
+            record: &measured.record,
+            histograms: &measured.histograms,
+            workload: w,
+            host: &facts,
+            device_counter_valid: w.storage_type_effective() != StorageType::Null
+                && w.storage_type_effective() != StorageType::Model
+                && has_block_device(&w.data_root()),
+            combine_digests: plan::digest::combine,
+        };
+        let summary = reduce(cluster, &input).map_err(|e| RankError::Dataset(e.to_string()));
+        let summary = agree(cluster, summary)?;
+        let files =
+            gather_rank_files(cluster, &measured.record, w, &facts).map_err(RankError::from);
+        let files = agree(cluster, files)?;
+        let written = match (&summary, &files, output) {
+            (Some(summary), Some(files), Some(output)) => {
+                self.write(summary, files, events, output, &facts, start)
+            }
+            _ => Ok(()),
+        };
+        agree(cluster, written)?;
+        Ok(summary)
+    }
+
+    fn write(
+        &self,
+        summary: &JobSummary,
+        files: &[report::RankFiles],
+        events: &mut Events,
+        output: OutputDir,
+        facts: &HostFacts,
+        start: &str,
+    ) -> Result<(), RankError> {
+        let w = &self.loaded.workload;
+        let folder = self.output_folder();
+        let provenance = self.provenance(facts, start);
+        let cwd = std::env::current_dir()
+            .unwrap_or_default()
+            .display()
+            .to_string();
+        let run_dir = folder.display().to_string();
+        let hydra_words = self.loaded.hydra.words.clone();
+        let config_dir = self
+            .args
+            .workload
+            .config_dir
+            .as_ref()
+            .and_then(|d| std::path::absolute(d).ok());
+        let config_dir = config_dir.map(|d| d.display().to_string());
+        let subdir = match &self.loaded.hydra.output_subdir {
+            Some(subdir) => subdir.clone(),
+            None if self.as_dlio => Some(".hydra".into()),
+            None => Some("dlio_config".into()),
+        };
+        let hydra = subdir.as_deref().map(|output_subdir| HydraFacts {
+            workload_name: &self.loaded.name,
+            tree: &self.loaded.tree,
+            task_words: &self.loaded.words,
+            hydra_words: &hydra_words,
+            run_dir: &run_dir,
+            output_subdir,
+            cwd: &cwd,
+            config_dir: config_dir.as_deref(),
+        });
+        let input = ReportInput {
+            workload: w,
+            summary,
+            provenance: &provenance,
+            rank_files: files,
+            warnings: &events.warnings.clone(),
+            hydra: hydra.as_ref(),
+        };
+        write_all(output.path(), &input)?;
+        events.emit(Event::RunMeasured {
+            summary: Box::new(summary.clone()),
+            folder: run_dir.clone(),
+        });
+        output.publish().map_err(report::ReportError::from)?;
+        events.emit(Event::OutputsSaved { folder: run_dir });
+        if !self.args.json && !self.as_dlio {
+            print!("{}", final_report(summary, &provenance));
+            println!("Results: {}", folder.display());
+        }
+        Ok(())
+    }
+
+    fn provenance(&self, facts: &HostFacts, start: &str) -> Provenance {
+        let cluster = self.cluster;
+        let bound = host::affinity_count();
+        let cpus = host::node_cpus();
+        Provenance {
+            version: env!("CARGO_PKG_VERSION").into(),
+            git_commit: env!("DLIO_RS_COMMIT").into(),
+            build_profile: env!("DLIO_RS_PROFILE").into(),
+            mpi_library: cluster.library().into(),
+            kernel: kernel(),
+            hosts: cluster.host_names().to_vec(),
+            ranks: cluster.size(),
+            cpus_allowed: bound,
+            affinity: if bound < cpus {
+                format!(
+                    "rank 0 bound to {bound} of {cpus} CPUs; reader and writer threads use all of them"
+                )
+            } else {
+                format!("unbound, {cpus} CPUs")
+            },
+            memory_bytes: facts.memory_bytes,
+            start: start.into(),
+            end: label(),
+            command_line: self
+                .typed
+                .iter()
+                .map(|word| config::redact_word(word))
+                .collect(),
+            config: serde_json::to_value(&self.loaded.workload).unwrap_or_default(),
+        }
+    }
+
+    fn judge(&self, summary: Option<JobSummary>) -> Result<(), JobError> {
+        let Some(wanted) = &self.args.require_au else {
+            return Ok(());
+        };
+        let required = wanted
+            .parse()
+            .unwrap_or(self.loaded.workload.metric.au * 100.0);
+        let au = summary
+            .as_ref()
+            .and_then(|s| s.train.as_ref())
+            .map_or(100.0, |t| t.au_percent.mean);
+        let mut below = [u64::from(self.cluster.rank() == 0 && au < required)];
+        self.cluster.max_u64(&mut below);
+        if below[0] == 1 {
+            Err(JobError::AuBelow { au, required })
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The largest resident set that this process has had. Source: getrusage(2), `ru_maxrss` in KiB.
+fn peak_rss_bytes() -> u64 {
+    nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF)
+        .map_or(0, |usage| usage.max_rss().max(0) as u64 * 1024)
+}
+
+fn kernel() -> String {
+    nix::sys::utsname::uname().map_or_else(
+        |_| "unknown".into(),
+        |u| {
+            format!(
+                "{} {} {}",
+                u.sysname().to_string_lossy(),
+                u.release().to_string_lossy(),
+                u.machine().to_string_lossy()
+            )
+        },
+    )
+}
+
+/// True when the folder lies on a block device of this host, whose reads `/proc/self/io` counts.
+fn has_block_device(folder: &std::path::Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    // Memory and network file systems have anonymous devices: major number 0.
+    std::fs::metadata(folder).is_ok_and(|meta| nix::sys::stat::major(meta.dev()) != 0)
+}

@@ -1,0 +1,133 @@
+//! `dlio-rs plan`: what every rank will read, without running anything.
+
+use std::io::{BufWriter, Write};
+
+use super::args::PlanArgs;
+use super::{Exit, Stop};
+use crate::config::{self, Loaded};
+use crate::plan::Split;
+use crate::plan::dataset::DatasetPlan;
+use crate::plan::simulate::JobOrder;
+use crate::plan::steps::Steps;
+use crate::run::shape;
+
+/// Prints the plan.
+pub(super) fn print(loaded: &Loaded, args: &PlanArgs) -> Result<(), Stop> {
+    let workload = &loaded.workload;
+    let ranks = args.ranks as usize;
+    for warning in config::validate(workload, ranks, ranks).map_err(Stop::usage)? {
+        eprintln!("warning: {warning}");
+    }
+    let written = if args.order {
+        order(loaded, args, ranks)
+    } else {
+        totals(loaded, ranks)
+    };
+    match written {
+        // `| head` is no failure.
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Stop {
+            exit: Exit::Failed,
+            message: format!("failed to write the plan: {e}"),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn order(loaded: &Loaded, args: &PlanArgs, ranks: usize) -> std::io::Result<()> {
+    let workload = &loaded.workload;
+    let d = &workload.dataset;
+    let (split, files) = if args.eval {
+        (Split::Valid, d.num_files_eval)
+    } else {
+        (
+            Split::Train,
+            d.num_files_generated.unwrap_or(d.num_files_train),
+        )
+    };
+    let steps = Steps::new(workload, ranks);
+    let limit = if args.eval { steps.eval } else { steps.train };
+    let plan = DatasetPlan::new(d, split, files);
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut job = JobOrder::new(workload, split, ranks, files);
+    let (mut runs, mut name) = (Vec::new(), String::new());
+    for epoch in 1..=workload.train.epochs {
+        job.advance(epoch);
+        for rank in 0..ranks {
+            let order = job.rank(rank);
+            for step in 1..=limit.min(order.batches()) {
+                runs.clear();
+                order.batch(step - 1, &mut runs);
+                for run in &runs {
+                    name.clear();
+                    plan.write_name(run.file, &mut name);
+                    for sample in run.first..run.first + run.count {
+                        writeln!(
+                            out,
+                            r#"{{"epoch":{epoch},"rank":{rank},"step":{step},"file":"{name}","sample":{sample}}}"#
+                        )?;
+                    }
+                }
+            }
+        }
+    }
+    out.flush()
+}
+
+fn totals(loaded: &Loaded, ranks: usize) -> std::io::Result<()> {
+    let w = &loaded.workload;
+    let d = &w.dataset;
+    let steps = Steps::new(w, ranks);
+    let plan = DatasetPlan::new(
+        d,
+        Split::Train,
+        d.num_files_generated.unwrap_or(d.num_files_train),
+    );
+    let sample = plan.sample_bytes_nominal();
+    let shape = shape(w);
+    let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
+    let per_epoch = steps.train * w.reader.batch_size * ranks as u64;
+    let transfer = w.reader.transfer_size.unwrap_or(8 << 20);
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "workload             {}", loaded.name)?;
+    writeln!(out, "ranks                {ranks}")?;
+    writeln!(
+        out,
+        "dataset              {} + {} files x {} samples, {}",
+        d.num_files_train, d.num_files_eval, d.num_samples_per_file, d.format
+    )?;
+    writeln!(out, "bytes per sample     {sample} (nominal)")?;
+    writeln!(
+        out,
+        "dataset size         {:.3} GiB (train, nominal)",
+        gib(sample * d.num_samples_per_file * d.num_files_train)
+    )?;
+    writeln!(out, "epochs               {}", w.train.epochs)?;
+    writeln!(out, "steps per epoch      {}", steps.train)?;
+    writeln!(
+        out,
+        "evaluation steps     {}",
+        if w.workflow.evaluation { steps.eval } else { 0 }
+    )?;
+    writeln!(
+        out,
+        "samples per epoch    {per_epoch} ({} dropped as remainder)",
+        steps.dropped
+    )?;
+    writeln!(
+        out,
+        "bytes per epoch      {:.3} GiB of samples",
+        gib(per_epoch * sample)
+    )?;
+    writeln!(
+        out,
+        "loader               {} thread(s) per rank, {} batch(es) ahead",
+        shape.threads, shape.window
+    )?;
+    writeln!(
+        out,
+        "memory budget        {:.1} MiB of read buffers per rank (at most; {} x {} bytes)",
+        (shape.threads as u64 * transfer) as f64 / 1048576.0,
+        shape.threads,
+        transfer
+    )
+}

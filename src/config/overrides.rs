@@ -1,0 +1,326 @@
+//! Hydra's override words: `k=v`, `+k=v`, `++k=v`, `~k`, with hydra's value grammar.
+
+use serde_yaml::{Mapping, Value};
+
+use super::yaml::float;
+
+/// What a word asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// Set or create.
+    Set(Value),
+    /// Create; an error where the key exists.
+    Add(Value),
+    /// Delete.
+    Delete,
+}
+
+/// One parsed word.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Override {
+    /// Dotted path without `workload.`.
+    pub path: String,
+    /// What to do there.
+    pub change: Change,
+}
+
+/// Parses a word. Errors: a sentence that says what is wrong with it.
+pub fn parse(word: &str) -> Result<Override, String> {
+    let strip = |key: &str| {
+        let key = key.trim();
+        key.strip_prefix("workload.").unwrap_or(key).to_string()
+    };
+    if let Some(rest) = word.strip_prefix('~') {
+        let key = rest.split('=').next().unwrap_or(rest);
+        return Ok(Override {
+            path: strip(key),
+            change: Change::Delete,
+        });
+    }
+    let Some((key, text)) = word.split_once('=') else {
+        return Err("it has no '='; overrides are KEY=VALUE".into());
+    };
+    let value = value(text)?;
+    let (path, change) = match key.strip_prefix("++") {
+        Some(key) => (strip(key), Change::Set(value)),
+        None => match key.strip_prefix('+') {
+            Some(key) => (strip(key), Change::Add(value)),
+            None => (strip(key), Change::Set(value)),
+        },
+    };
+    if path.is_empty() || path.split('.').any(str::is_empty) {
+        return Err("its key is empty".into());
+    }
+    Ok(Override { path, change })
+}
+
+/// A value by hydra's grammar, which is not YAML: `yes`, `off` and `012` stay text.
+pub fn value(text: &str) -> Result<Value, String> {
+    let mut parser = Words { text, at: 0 };
+    parser.space();
+    if parser.at == text.len() {
+        return Ok(Value::String(String::new()));
+    }
+    let value = parser.value(false)?;
+    parser.space();
+    if parser.at < text.len() {
+        if text[parser.at..].starts_with(',') {
+            return Err(format!(
+                "'{text}' is a sweep, which runs several jobs; write a list as [{text}]"
+            ));
+        }
+        return Err(format!("'{}' follows the value", &text[parser.at..]));
+    }
+    Ok(value)
+}
+
+struct Words<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl Words<'_> {
+    fn rest(&self) -> &str {
+        &self.text[self.at..]
+    }
+
+    fn space(&mut self) {
+        self.at += self.rest().len() - self.rest().trim_start().len();
+    }
+
+    fn take(&mut self, c: char) -> bool {
+        self.space();
+        let is_there = self.rest().starts_with(c);
+        if is_there {
+            self.at += c.len_utf8();
+        }
+        is_there
+    }
+
+    fn value(&mut self, nested: bool) -> Result<Value, String> {
+        self.space();
+        match self.rest().chars().next() {
+            Some('[') => self.list(),
+            Some('{') => self.map(),
+            Some(quote @ ('\'' | '"')) => self.quoted(quote).map(Value::String),
+            _ => Ok(self.plain(nested)),
+        }
+    }
+
+    fn list(&mut self) -> Result<Value, String> {
+        self.take('[');
+        let mut items = Vec::new();
+        if self.take(']') {
+            return Ok(Value::Sequence(items));
+        }
+        loop {
+            items.push(self.value(true)?);
+            if self.take(']') {
+                return Ok(Value::Sequence(items));
+            }
+            if !self.take(',') {
+                return Err(format!("the list '{}' has no end", self.text));
+            }
+        }
+    }
+
+    fn map(&mut self) -> Result<Value, String> {
+        self.take('{');
+        let mut map = Mapping::new();
+        if self.take('}') {
+            return Ok(Value::Mapping(map));
+        }
+        loop {
+            self.space();
+            let key = match self.rest().chars().next() {
+                Some(quote @ ('\'' | '"')) => self.quoted(quote)?,
+                _ => {
+                    let end = self
+                        .rest()
+                        .find([':', ',', '}'])
+                        .unwrap_or(self.rest().len());
+                    let key = self.rest()[..end].trim().to_string();
+                    self.at += end;
+                    key
+                }
+            };
+            if !self.take(':') {
+                return Err(format!("the map '{}' has a key without ':'", self.text));
+            }
+            let value = self.value(true)?;
+            map.insert(Value::String(key), value);
+            if self.take('}') {
+                return Ok(Value::Mapping(map));
+            }
+            if !self.take(',') {
+                return Err(format!("the map '{}' has no end", self.text));
+            }
+        }
+    }
+
+    fn quoted(&mut self, quote: char) -> Result<String, String> {
+        self.at += 1;
+        let mut out = String::new();
+        let mut escaped = false;
+        for (i, c) in self.rest().char_indices() {
+            match c {
+                '\\' if !escaped => escaped = true,
+                c if c == quote && !escaped => {
+                    self.at += i + 1;
+                    return Ok(out);
+                }
+                c => {
+                    // Only a quote or a backslash can be escaped; before anything else a backslash is itself.
+                    if escaped && c != quote && c != '\\' {
+                        out.push('\\');
+                    }
+                    escaped = false;
+                    out.push(c);
+                }
+            }
+        }
+        Err(format!("the quote {quote} in '{}' has no end", self.text))
+    }
+
+    fn plain(&mut self, nested: bool) -> Value {
+        let stop: &[char] = if nested { &[',', ']', '}'] } else { &[','] };
+        let end = self.rest().find(stop).unwrap_or(self.rest().len());
+        let word = self.rest()[..end].trim().to_string();
+        self.at += end;
+        typed(&word)
+    }
+}
+
+fn typed(word: &str) -> Value {
+    let lower = word.to_ascii_lowercase();
+    match lower.as_str() {
+        "true" => return Value::Bool(true),
+        "false" => return Value::Bool(false),
+        "null" => return Value::Null,
+        "inf" | "+inf" => return Value::from(f64::INFINITY),
+        "-inf" => return Value::from(f64::NEG_INFINITY),
+        "nan" => return Value::from(f64::NAN),
+        _ => {}
+    }
+    let digits = word.trim_start_matches(['+', '-']);
+    let is_integer = digits.starts_with(|c: char| c.is_ascii_digit())
+        && digits.chars().all(|c| c.is_ascii_digit() || c == '_')
+        && (digits == "0" || !digits.starts_with('0'));
+    if is_integer && let Ok(value) = word.replace('_', "").parse::<i64>() {
+        return Value::from(value);
+    }
+    let is_octal_look =
+        digits.len() > 1 && digits.starts_with('0') && digits.chars().all(|c| c.is_ascii_digit());
+    if !is_octal_look && let Some(value) = float(word) {
+        return Value::from(value);
+    }
+    Value::String(word.into())
+}
+
+/// Applies a change to the tree. Errors: a sentence.
+pub fn apply(tree: &mut Value, change: &Override) -> Result<(), String> {
+    let mut node = tree;
+    let parts: Vec<&str> = change.path.split('.').collect();
+    let (last, folders) = parts.split_last().expect("split gives at least one part");
+    for part in folders {
+        if !node.is_mapping() {
+            *node = Value::Mapping(Mapping::new());
+        }
+        let map = node.as_mapping_mut().expect("made a mapping above");
+        node = map
+            .entry(Value::String((*part).into()))
+            .or_insert_with(|| Value::Mapping(Mapping::new()));
+    }
+    if !node.is_mapping() {
+        // A scalar gives way to a map: `train.computation_time.mean=1` over `computation_time: 0.5`.
+        *node = Value::Mapping(Mapping::new());
+    }
+    let map = node.as_mapping_mut().expect("made a mapping above");
+    let key = Value::String((*last).into());
+    match &change.change {
+        Change::Delete => map
+            .remove(&key)
+            .map(|_| ())
+            .ok_or_else(|| format!("'~{}' deletes a key that is not set", change.path)),
+        Change::Add(_) if map.contains_key(&key) => Err(format!(
+            "'+{0}' adds a key that is already set; write {0}=VALUE or ++{0}=VALUE to change it",
+            change.path
+        )),
+        Change::Add(value) | Change::Set(value) => {
+            match (map.get_mut(&key), value) {
+                (Some(Value::Mapping(old)), Value::Mapping(new)) => {
+                    old.extend(new.iter().map(|(k, v)| (k.clone(), v.clone())));
+                }
+                _ => {
+                    map.insert(key, value.clone());
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // As hydra 1.3.2's override parser types them.
+    #[test]
+    fn values_are_hydras() {
+        let v = |text| value(text).unwrap();
+        assert_eq!(v("True"), Value::Bool(true));
+        assert_eq!(v("null"), Value::Null);
+        assert_eq!(v("1e-2"), Value::from(0.01));
+        assert_eq!(v("10"), Value::from(10));
+        assert_eq!(v("1_0"), Value::from(10));
+        assert_eq!(v("yes"), Value::from("yes"));
+        assert_eq!(v("off"), Value::from("off"));
+        assert_eq!(v("012"), Value::from("012"));
+        assert_eq!(v(""), Value::from(""));
+        assert_eq!(v("'a,b'"), Value::from("a,b"));
+        assert_eq!(
+            v("[1, b,'c d']"),
+            Value::Sequence(vec![Value::from(1), Value::from("b"), Value::from("c d")])
+        );
+        assert_eq!(v("{mean: 0.5, stdev: 1}")["mean"], Value::from(0.5));
+        assert_eq!(v("[[1,2],{a:b}]")[1]["a"], Value::from("b"));
+        assert_eq!(v("/mnt/a b"), Value::from("/mnt/a b"));
+        assert!(value("1,2").unwrap_err().contains("[1,2]"));
+        assert!(value("[1,2").is_err());
+        assert!(value("'abc").is_err());
+    }
+
+    #[test]
+    fn words_have_four_forms() {
+        let forms = [
+            ("a.b=1", "a.b"),
+            ("++workload.a.b=1", "a.b"),
+            ("+a=1", "a"),
+            ("~workload.a.b", "a.b"),
+        ];
+        for (word, path) in forms {
+            assert_eq!(parse(word).unwrap().path, path);
+        }
+        assert!(parse("abc").is_err());
+        assert!(parse("=1").is_err());
+    }
+
+    #[test]
+    fn changes_merge_as_hydra_merges() {
+        let (mut tree, _) =
+            crate::config::yaml::parse("train:\n  computation_time: 0.5\n  epochs: 2\n").unwrap();
+        let mut change = |word: &str| apply(&mut tree, &parse(word).unwrap());
+        change("++workload.train.computation_time.mean=1").unwrap();
+        change("train.computation_time={stdev: 2}").unwrap();
+        assert!(
+            change("+train.epochs=3")
+                .unwrap_err()
+                .contains("already set")
+        );
+        change("~train.epochs").unwrap();
+        assert!(change("~train.epochs").is_err());
+        assert_eq!(tree["train"]["computation_time"]["mean"], Value::from(1));
+        assert_eq!(tree["train"]["computation_time"]["stdev"], Value::from(2));
+        assert!(tree["train"].get("epochs").is_none());
+    }
+}

@@ -1,0 +1,425 @@
+//! Rules over a whole workload: what DLIO's `validate()` checks, and what it should have.
+
+use super::error::ConfigError;
+use super::{
+    CheckpointMode, Compression, DataLoaderKind, Element, FormatKind, Framework, OrderKind,
+    Shuffle, StorageType, Workload,
+};
+
+/// Checks a workload for a job. Returns what may mislead.
+///
+/// Source: DLIO `utils/config.py::validate` of the fork; it runs there after generation, here before anything.
+pub fn validate(
+    w: &Workload,
+    ranks: usize,
+    _ranks_per_node: usize,
+) -> Result<Vec<String>, ConfigError> {
+    let mut warnings = Vec::new();
+    dataset(w, &mut warnings)?;
+    if w.workflow.train {
+        training(w, ranks as u64, &mut warnings)?;
+    }
+    if w.workflow.checkpoint {
+        checkpoint(w, ranks as u64)?;
+    }
+    if w.metric.au.is_nan() || w.metric.au < 0.0 || w.metric.au > 1.0 {
+        return Err(ConfigError::rule(
+            "metric.au",
+            format!("{} is no fraction", w.metric.au),
+            "write 0.9 for 90 %",
+        ));
+    }
+    Ok(warnings)
+}
+
+fn positive(key: &str, value: u64) -> Result<(), ConfigError> {
+    if value == 0 {
+        Err(ConfigError::rule(key, "is 0", "set it to 1 or more"))
+    } else {
+        Ok(())
+    }
+}
+
+fn dataset(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+    let d = &w.dataset;
+    positive("dataset.num_samples_per_file", d.num_samples_per_file)?;
+    if !(d.record_length_bytes >= 1.0 && d.record_length_bytes.is_finite()) {
+        return Err(ConfigError::rule(
+            "dataset.record_length_bytes",
+            format!("is {}", d.record_length_bytes),
+            "a sample has at least one byte",
+        ));
+    }
+    if !(d.record_length_bytes_stdev >= 0.0 && d.record_length_bytes_stdev.is_finite()) {
+        let what = format!("is {}", d.record_length_bytes_stdev);
+        return Err(ConfigError::rule(
+            "dataset.record_length_bytes_stdev",
+            what,
+            "it is 0 or a number of bytes",
+        ));
+    }
+    let Some(element) = Element::parse(&d.record_element_type) else {
+        return Err(ConfigError::rule(
+            "dataset.record_element_type",
+            format!("{} is no numeric numpy dtype", d.record_element_type),
+            format!("one of {}", Element::names()),
+        ));
+    };
+    if !d.record_dims.is_empty() {
+        if d.record_dims.contains(&0) {
+            return Err(ConfigError::rule(
+                "dataset.record_dims",
+                format!("{:?} has a 0", d.record_dims),
+                "every axis is 1 or more",
+            ));
+        }
+        if d.record_length_bytes_stdev > 0.0 {
+            return Err(ConfigError::rule(
+                "dataset.record_dims",
+                "is given together with dataset.record_length_bytes_stdev > 0",
+                "fixed dimensions have no deviation: drop one of the two",
+            ));
+        }
+        if d.record_dims[0] % d.hdf5.num_dset_per_record.max(1) != 0 {
+            return Err(ConfigError::rule(
+                "dataset.hdf5.num_dset_per_record",
+                format!(
+                    "{} does not divide dataset.record_dims[0]={}",
+                    d.hdf5.num_dset_per_record, d.record_dims[0]
+                ),
+                "choose a divisor",
+            ));
+        }
+        let bytes = d.record_dims.iter().product::<u64>() * element.bytes;
+        if d.record_length_bytes != super::Dataset::default().record_length_bytes
+            && d.record_length_bytes != bytes as f64
+        {
+            warnings.push(format!(
+                "dataset.record_dims={:?} makes samples of {bytes} bytes; dataset.record_length_bytes={} is not used for files",
+                d.record_dims, d.record_length_bytes
+            ));
+        }
+    }
+    if matches!(d.format, FormatKind::Jpeg | FormatKind::Png)
+        && (d.record_element_type != "uint8" || d.record_dims.len() > 2)
+    {
+        let what = format!(
+            "{} files hold uint8 images of at most 2 dimensions",
+            d.format
+        );
+        return Err(ConfigError::rule(
+            "dataset.format",
+            what,
+            "set dataset.record_element_type=uint8 and 2 record_dims",
+        ));
+    }
+    if let Some(generated) = d.num_files_generated
+        && generated < d.num_files_train
+    {
+        return Err(ConfigError::rule(
+            "dataset.num_files_generated",
+            format!(
+                "{generated} is less than dataset.num_files_train={}",
+                d.num_files_train
+            ),
+            "it is the number of files that exist",
+        ));
+    }
+    if d.num_subfolders_train == 1 || d.num_subfolders_eval == 1 {
+        warnings.push("one subfolder is taken for none: the layout is flat".into());
+    }
+    let folder = &d.data_folder;
+    if folder.contains("://") && !folder.starts_with("file://") && !folder.starts_with("direct://")
+    {
+        return Err(ConfigError::rule(
+            "dataset.data_folder",
+            format!("{folder} is not on a file system"),
+            "this version reads paths, file:// and direct://",
+        ));
+    }
+    if let Some(0) = w.reader.transfer_size {
+        return Err(ConfigError::rule(
+            "reader.transfer_size",
+            "is 0",
+            "leave it out, or give bytes of one read call",
+        ));
+    }
+    if w.reader.odirect && !matches!(d.format, FormatKind::Npz | FormatKind::Npy) {
+        warnings.push(format!(
+            "reader.odirect with {}: DLIO has O_DIRECT for npz and npy only",
+            d.format
+        ));
+    }
+    if d.compression_level > 9 {
+        return Err(ConfigError::rule(
+            "dataset.compression_level",
+            format!("is {}", d.compression_level),
+            "0 to 9",
+        ));
+    }
+    Ok(())
+}
+
+fn training(w: &Workload, ranks: u64, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+    let (d, r) = (&w.dataset, &w.reader);
+    positive("train.epochs", w.train.epochs)?;
+    positive("reader.batch_size", r.batch_size)?;
+    positive("reader.batch_size_eval", r.batch_size_eval)?;
+    match (w.framework, r.data_loader) {
+        (Framework::TensorFlow, Some(DataLoaderKind::PyTorch))
+        | (Framework::PyTorch, Some(DataLoaderKind::TensorFlow)) => {
+            return Err(ConfigError::rule(
+                "reader.data_loader",
+                format!(
+                    "framework {} has no loader of the other framework",
+                    w.framework
+                ),
+                format!("set reader.data_loader={} or leave it out", w.framework),
+            ));
+        }
+        _ => {}
+    }
+    let samples = d.num_files_train * d.num_samples_per_file;
+    if samples < ranks * r.batch_size {
+        return Err(ConfigError::rule(
+            "dataset.num_files_train",
+            format!(
+                "{} files x {} samples = {samples} samples, fewer than {ranks} rank(s) x batch size {} = {}: no rank could do a step",
+                d.num_files_train,
+                d.num_samples_per_file,
+                r.batch_size,
+                ranks * r.batch_size
+            ),
+            "raise dataset.num_files_train, or lower reader.batch_size or the number of ranks",
+        ));
+    }
+    // Each rank gets whole files in DLIO's order.
+    if r.order == OrderKind::Dlio
+        && d.num_files_train / ranks * d.num_samples_per_file < r.batch_size
+    {
+        return Err(ConfigError::rule(
+            "dataset.num_files_train",
+            format!(
+                "{} files give {ranks} ranks too few whole files for one batch of {}",
+                d.num_files_train, r.batch_size
+            ),
+            "raise dataset.num_files_train, or set reader.order=permutation, which deals samples",
+        ));
+    }
+    if w.workflow.evaluation
+        && d.num_files_eval > 0
+        && d.num_files_eval / ranks * d.num_samples_per_file < r.batch_size_eval
+    {
+        return Err(ConfigError::rule(
+            "dataset.num_files_eval",
+            format!(
+                "{} files give {ranks} ranks too few samples for one evaluation batch of {}",
+                d.num_files_eval, r.batch_size_eval
+            ),
+            "raise dataset.num_files_eval, or lower reader.batch_size_eval",
+        ));
+    }
+    if r.file_shuffle != Shuffle::Off
+        && r.order == OrderKind::Dlio
+        && d.num_files_train > u64::from(u32::MAX)
+    {
+        return Err(ConfigError::rule(
+            "reader.file_shuffle",
+            format!(
+                "DLIO's shuffle of {} files needs a list of more than 2^32 entries",
+                d.num_files_train
+            ),
+            "set reader.order=permutation, which needs no list",
+        ));
+    }
+    let cap = w.train.total_training_steps;
+    if cap > 0 {
+        let steps = samples / r.batch_size / ranks;
+        if cap as u64 > steps {
+            return Err(ConfigError::rule(
+                "train.total_training_steps",
+                format!("the dataset has {steps} steps per epoch and {cap} are wanted"),
+                "lower it or raise dataset.num_files_train",
+            ));
+        }
+        if w.train.epochs > 1 {
+            warnings.push(format!(
+                "train.total_training_steps={cap} holds for every epoch, as in DLIO: the run takes {} steps",
+                cap as u64 * w.train.epochs
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn checkpoint(w: &Workload, ranks: u64) -> Result<(), ConfigError> {
+    let (c, p) = (&w.checkpoint, &w.model.parallelism);
+    positive("model.parallelism.tensor", p.tensor)?;
+    positive("model.parallelism.pipeline", p.pipeline)?;
+    if p.zero_stage > 3 {
+        return Err(ConfigError::rule(
+            "model.parallelism.zero_stage",
+            format!("is {}", p.zero_stage),
+            "0 to 3",
+        ));
+    }
+    if w.model.num_layers > 0 && (w.model.num_layers as u64) < p.pipeline {
+        let what = format!(
+            "{} layers cannot fill {} pipeline stages",
+            w.model.num_layers, p.pipeline
+        );
+        return Err(ConfigError::rule(
+            "model.num_layers",
+            what,
+            "lower model.parallelism.pipeline",
+        ));
+    }
+    if p.pipeline > 1 && p.zero_stage == 3 {
+        let what = "pipeline parallelism and ZeRO stage 3 exclude each other";
+        return Err(ConfigError::rule(
+            "model.parallelism.zero_stage",
+            what,
+            "set pipeline to 1 or zero_stage below 3",
+        ));
+    }
+    match c.mode {
+        CheckpointMode::Default if p.data > 0 => {
+            let what = format!(
+                "is {} in mode default, where it follows from the number of ranks",
+                p.data
+            );
+            return Err(ConfigError::rule(
+                "model.parallelism.data",
+                what,
+                "leave it out, or set checkpoint.mode=subset",
+            ));
+        }
+        CheckpointMode::Default if !ranks.is_multiple_of(p.tensor * p.pipeline) => {
+            return Err(ConfigError::rule(
+                "model.parallelism",
+                format!(
+                    "{ranks} ranks are no multiple of tensor {} x pipeline {}",
+                    p.tensor, p.pipeline
+                ),
+                "change the number of ranks",
+            ));
+        }
+        CheckpointMode::Subset if p.data <= 0 => {
+            let what = "is not set, and mode subset needs it";
+            return Err(ConfigError::rule(
+                "model.parallelism.data",
+                what,
+                "set the data parallelism of the whole job",
+            ));
+        }
+        CheckpointMode::Subset if (p.data as u64) * p.tensor * p.pipeline < ranks => {
+            let what = format!(
+                "the whole job has {} ranks, fewer than {ranks}",
+                p.data as u64 * p.tensor * p.pipeline
+            );
+            return Err(ConfigError::rule(
+                "model.parallelism",
+                what,
+                "run fewer ranks",
+            ));
+        }
+        _ => {}
+    }
+    if c.num_checkpoints_write > 0 && c.num_checkpoints_read > c.num_checkpoints_write {
+        let what = format!(
+            "{} reads of {} checkpoints",
+            c.num_checkpoints_read, c.num_checkpoints_write
+        );
+        return Err(ConfigError::rule(
+            "checkpoint.num_checkpoints_read",
+            what,
+            "read no more than are written",
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses what this version cannot run, by the key that asks for it.
+pub fn unsupported(w: &Workload, built: &[FormatKind]) -> Result<(), ConfigError> {
+    let no = |key: &str, value: &dyn std::fmt::Display, remedy: &str| {
+        Err(ConfigError::rule(
+            key,
+            format!("{value} is known, but this version cannot do it"),
+            remedy,
+        ))
+    };
+    let kind = w.storage_type_effective();
+    match kind {
+        StorageType::ParallelFs => {
+            return no(
+                "storage.storage_type",
+                &kind,
+                "a mounted parallel file system is local_fs or direct_fs",
+            );
+        }
+        StorageType::S3 | StorageType::AiStore | StorageType::Azure => {
+            return no(
+                "storage.storage_type",
+                &kind,
+                "use local_fs, direct_fs, mmap, null or model",
+            );
+        }
+        _ => {}
+    }
+    if w.workflow.checkpoint {
+        return no(
+            "workflow.checkpoint",
+            &"True",
+            "set workflow.checkpoint=False",
+        );
+    }
+    if w.workflow.profiling {
+        return no(
+            "workflow.profiling",
+            &"True",
+            "set workflow.profiling=False",
+        );
+    }
+    let r = &w.reader;
+    if let Some(loader) = r.data_loader
+        && !matches!(
+            loader,
+            DataLoaderKind::PyTorch | DataLoaderKind::TensorFlow | DataLoaderKind::Native
+        )
+    {
+        return no(
+            "reader.data_loader",
+            &loader,
+            "use pytorch, tensorflow or native",
+        );
+    }
+    for (key, class) in [
+        ("reader.reader_classname", &r.reader_classname),
+        ("reader.data_loader_classname", &r.data_loader_classname),
+        (
+            "checkpoint.checkpoint_mechanism_classname",
+            &w.checkpoint.checkpoint_mechanism_classname,
+        ),
+    ] {
+        if let Some(class) = class {
+            return no(key, class, "it names a Python class; leave it out");
+        }
+    }
+    let has_bytes = !matches!(kind, StorageType::Null | StorageType::Model);
+    if has_bytes && !built.contains(&w.dataset.format) {
+        let names: Vec<_> = built.iter().map(|k| k.word()).collect();
+        return no(
+            "dataset.format",
+            &w.dataset.format,
+            &format!("use {}, or storage.storage_type=null", names.join(" or ")),
+        );
+    }
+    if has_bytes && w.dataset.compression != Compression::None {
+        return no(
+            "dataset.compression",
+            &w.dataset.compression,
+            "set it to none",
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! YAML text to values with their places, by the scalar rules that DLIO's users have: YAML 1.1 as PyYAML reads it,
+//! with OmegaConf's wider floats.
+
+use std::collections::{BTreeMap, HashMap};
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use serde_yaml::{Mapping, Value};
+
+/// Line and column (both from 1) of a key, by its dotted path.
+pub type Places = BTreeMap<String, (usize, usize)>;
+
+/// Text that is no YAML.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct YamlError {
+    /// From 1.
+    pub line: usize,
+    /// From 1.
+    pub column: usize,
+    /// What is wrong.
+    pub what: String,
+}
+
+struct Reader<'a> {
+    parser: Parser<'a, saphyr_parser::StrInput<'a>>,
+    anchors: HashMap<usize, Value>,
+    places: Places,
+}
+
+/// The first document of `text`, and where its keys are. An empty text is an empty mapping.
+pub fn parse(text: &str) -> Result<(Value, Places), YamlError> {
+    let mut reader = Reader {
+        parser: Parser::new_from_str(text),
+        anchors: HashMap::new(),
+        places: Places::new(),
+    };
+    loop {
+        let (event, span) = reader.next()?;
+        match event {
+            Event::StreamStart | Event::DocumentStart(_) | Event::Nothing => {}
+            Event::StreamEnd | Event::DocumentEnd => {
+                return Ok((Value::Mapping(Mapping::new()), reader.places));
+            }
+            event => {
+                let value = reader.value(event, span, "")?;
+                // The rest is read too, so that an error behind the first document's start is not missed.
+                loop {
+                    if matches!(reader.next()?.0, Event::StreamEnd) {
+                        break;
+                    }
+                }
+                let value = if value.is_null() {
+                    Value::Mapping(Mapping::new())
+                } else {
+                    value
+                };
+                return Ok((value, reader.places));
+            }
+        }
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() {
+        key.to_string()
+    } else {
+        format!("{path}.{key}")
+    }
+}
+
+impl<'a> Reader<'a> {
+    fn next(&mut self) -> Result<(Event<'a>, Span), YamlError> {
+        match self.parser.next() {
+            Some(Ok(pair)) => Ok(pair),
+            Some(Err(e)) => Err(YamlError {
+                line: e.marker().line(),
+                column: e.marker().col() + 1,
+                what: e.info().to_string(),
+            }),
+            None => Ok((Event::StreamEnd, Span::default())),
+        }
+    }
+
+    fn value(&mut self, event: Event<'a>, span: Span, path: &str) -> Result<Value, YamlError> {
+        let (value, anchor) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let is_text = tag.is_some_and(|t| t.suffix == "str");
+                let value = if style == ScalarStyle::Plain && !is_text {
+                    plain(&text)
+                } else {
+                    Value::String(text.into())
+                };
+                (value, anchor)
+            }
+            Event::SequenceStart(anchor, _) => {
+                let mut items = Vec::new();
+                loop {
+                    let (event, span) = self.next()?;
+                    if matches!(event, Event::SequenceEnd) {
+                        break;
+                    }
+                    let at = format!("{path}[{}]", items.len());
+                    self.places
+                        .insert(at.clone(), (span.start.line(), span.start.col() + 1));
+                    items.push(self.value(event, span, &at)?);
+                }
+                (Value::Sequence(items), anchor)
+            }
+            Event::MappingStart(anchor, _) => (self.mapping(path)?, anchor),
+            Event::Alias(id) => (self.anchors.get(&id).cloned().unwrap_or(Value::Null), 0),
+            _ => {
+                return Err(YamlError {
+                    line: span.start.line(),
+                    column: span.start.col() + 1,
+                    what: "a value is expected here".into(),
+                });
+            }
+        };
+        if anchor > 0 {
+            self.anchors.insert(anchor, value.clone());
+        }
+        Ok(value)
+    }
+
+    fn mapping(&mut self, path: &str) -> Result<Value, YamlError> {
+        let mut map = Mapping::new();
+        loop {
+            let (event, span) = self.next()?;
+            if matches!(event, Event::MappingEnd) {
+                return Ok(Value::Mapping(map));
+            }
+            let place = (span.start.line(), span.start.col() + 1);
+            let Event::Scalar(key, ..) = event else {
+                return Err(YamlError {
+                    line: place.0,
+                    column: place.1,
+                    what: "a key must be plain text".into(),
+                });
+            };
+            let at = join(path, &key);
+            let (event, span) = self.next()?;
+            let value = self.value(event, span, &at)?;
+            if key == "<<"
+                && let Value::Mapping(base) = value
+            {
+                for (k, v) in base {
+                    map.entry(k).or_insert(v);
+                }
+                continue;
+            }
+            if map.contains_key(&*key) {
+                return Err(YamlError {
+                    line: place.0,
+                    column: place.1,
+                    what: format!("the key {key} stands here twice"),
+                });
+            }
+            self.places.insert(at, place);
+            map.insert(Value::String(key.into()), value);
+        }
+    }
+}
+
+/// A plain scalar by YAML 1.1: `on`/`off`/`yes`/`no` are booleans, `010` is octal, `12:30` sexagesimal, `1_000` a number.
+pub fn plain(text: &str) -> Value {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => {
+            return Value::Bool(true);
+        }
+        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => {
+            return Value::Bool(false);
+        }
+        _ => {}
+    }
+    integer_11(text)
+        .map(Value::from)
+        .or_else(|| float(text).map(Value::from))
+        .unwrap_or_else(|| Value::String(text.into()))
+}
+
+fn integer_11(text: &str) -> Option<i64> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if !digits.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let plain: String = digits.chars().filter(|&c| c != '_').collect();
+    let value = if let Some(hex) = plain.strip_prefix("0x") {
+        i64::from_str_radix(hex, 16).ok()?
+    } else if let Some(bits) = plain.strip_prefix("0b") {
+        i64::from_str_radix(bits, 2).ok()?
+    } else if plain.contains(':') {
+        plain
+            .split(':')
+            .try_fold(0i64, |sum, part| Some(sum * 60 + part.parse::<i64>().ok()?))?
+    } else if plain.len() > 1 && plain.starts_with('0') {
+        i64::from_str_radix(&plain, 8).ok()?
+    } else {
+        plain.parse().ok()?
+    };
+    Some(sign * value)
+}
+
+/// A float as OmegaConf reads it: also `1e-3`, which YAML 1.1 takes for text.
+pub fn float(text: &str) -> Option<f64> {
+    match text.trim_start_matches(['+', '-']) {
+        ".inf" | ".Inf" | ".INF" => {
+            return Some(if text.starts_with('-') {
+                f64::NEG_INFINITY
+            } else {
+                f64::INFINITY
+            });
+        }
+        ".nan" | ".NaN" | ".NAN" => return Some(f64::NAN),
+        rest if !rest.starts_with(|c: char| c.is_ascii_digit() || c == '.') => return None,
+        _ => {}
+    }
+    let plain: String = text.chars().filter(|&c| c != '_').collect();
+    if !plain.contains(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    plain.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Read with PyYAML 6 and OmegaConf 2.3.
+    #[test]
+    fn scalars_are_yaml_1_1() {
+        let doc = "a: off\nb: 010\nc: 12:30\nd: 1_000\ne: 1e-3\nf: 'off'\ng: ~\nh: 1.5\ni: abc\nj: 0x1F\n";
+        let (value, places) = parse(doc).unwrap();
+        assert_eq!(value["a"], Value::Bool(false));
+        assert_eq!(value["b"], Value::from(8));
+        assert_eq!(value["c"], Value::from(750));
+        assert_eq!(value["d"], Value::from(1000));
+        assert_eq!(value["e"], Value::from(0.001));
+        assert_eq!(value["f"], Value::from("off"));
+        assert!(value["g"].is_null());
+        assert_eq!(value["h"], Value::from(1.5));
+        assert_eq!(value["i"], Value::from("abc"));
+        assert_eq!(value["j"], Value::from(31));
+        assert_eq!(places["c"], (3, 1));
+    }
+
+    #[test]
+    fn bad_text_is_placed() {
+        let error = parse("a: 1\nb: [1, 2\nc: 3\n").unwrap_err();
+        assert!(error.line >= 2, "{error:?}");
+        assert_eq!(parse("a: 1\na: 2\n").unwrap_err().line, 2);
+    }
+}

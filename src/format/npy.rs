@@ -1,0 +1,240 @@
+//! npy: one array of shape `(*sample, samples)`, sample axis last, C order.
+//!
+//! Source: the NPY format description of numpy (`numpy.lib.format`), and DLIO's generator for the shape.
+
+use super::{
+    Checker, Chunks, Expect, Extent, FileSpec, Format, FormatError, LengthChecker, Out, check_len,
+};
+use crate::config::{Decode, FormatKind};
+
+/// The npy format.
+pub struct Npy;
+
+const MAGIC: &[u8; 6] = b"\x93NUMPY";
+
+/// Headers are padded so that data starts at a multiple of this.
+const ALIGN: usize = 64;
+
+/// numpy leaves room for the first axis to grow to this many digits.
+const GROWTH_DIGITS: usize = 21;
+
+/// No header that numpy writes for a plain array comes near this.
+const MAX_HEADER: usize = 1 << 16;
+
+/// An NPY 1.0 header for a C-ordered array.
+pub fn header(descr: &str, shape: &[u64]) -> Vec<u8> {
+    let mut text = shape
+        .iter()
+        .map(u64::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
+    if shape.len() == 1 {
+        text.push(',');
+    }
+    let mut dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({text}), }}");
+    if let Some(first) = shape.first() {
+        dict.push_str(&" ".repeat(GROWTH_DIGITS.saturating_sub(first.to_string().len())));
+    }
+    let before = MAGIC.len() + 4 + dict.len() + 1;
+    dict.push_str(&" ".repeat(ALIGN - before % ALIGN));
+    dict.push('\n');
+    let mut out = MAGIC.to_vec();
+    out.extend_from_slice(&[1, 0]);
+    out.extend_from_slice(&(dict.len() as u16).to_le_bytes());
+    out.extend_from_slice(dict.as_bytes());
+    out
+}
+
+/// Shape of a file's array: the sample axis comes last.
+pub fn array_shape(spec: &FileSpec) -> Vec<u64> {
+    spec.sample_dims
+        .iter()
+        .copied()
+        .chain([spec.samples])
+        .collect()
+}
+
+/// What an NPY header says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// Bytes of the header.
+    pub len: u64,
+    /// Bytes of one element.
+    pub element_bytes: u64,
+    /// Axes.
+    pub shape: Vec<u64>,
+}
+
+impl Header {
+    /// Reads a header from the start of `bytes`; None when more bytes are needed.
+    pub fn parse(bytes: &[u8]) -> Result<Option<Header>, FormatError> {
+        let n = bytes.len().min(MAGIC.len());
+        if bytes[..n] != MAGIC[..n] {
+            return Err(FormatError::Magic {
+                what: "an npy array",
+                found: bytes[..n].to_vec(),
+            });
+        }
+        if bytes.len() < 12 {
+            return Ok(None);
+        }
+        let (start, dict_len) = match bytes[6] {
+            1 => (10, u16::from_le_bytes([bytes[8], bytes[9]]) as usize),
+            2 | 3 => (
+                12,
+                u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]) as usize,
+            ),
+            other => {
+                return Err(FormatError::Content(format!(
+                    "npy version {other} is unknown"
+                )));
+            }
+        };
+        if dict_len > MAX_HEADER {
+            return Err(FormatError::Content(format!(
+                "an npy header of {dict_len} bytes is damaged"
+            )));
+        }
+        let Some(dict) = bytes.get(start..start + dict_len) else {
+            return Ok(None);
+        };
+        let text = String::from_utf8_lossy(dict);
+        let bad = || FormatError::Content(format!("npy header cannot be read: {}", text.trim()));
+        let value = |key: &str| {
+            text.split_once(key)
+                .map(|(_, rest)| rest.trim_start_matches([':', ' ']))
+        };
+        let descr = value("'descr'")
+            .and_then(|v| v.strip_prefix('\'')?.split('\'').next())
+            .ok_or_else(bad)?;
+        let element_bytes = descr
+            .trim_start_matches(|c: char| !c.is_ascii_digit())
+            .parse()
+            .map_err(|_| bad())?;
+        let shape = value("'shape'")
+            .and_then(|v| v.strip_prefix('(')?.split(')').next())
+            .ok_or_else(bad)?;
+        let shape = shape
+            .split(',')
+            .map(str::trim)
+            .filter(|axis| !axis.is_empty())
+            .map(|axis| axis.parse().map_err(|_| bad()))
+            .collect::<Result<_, _>>()?;
+        Ok(Some(Header {
+            len: (start + dict_len) as u64,
+            element_bytes,
+            shape,
+        }))
+    }
+
+    /// Bytes of the whole array file: header and data.
+    pub fn file_len(&self) -> u64 {
+        self.len + self.shape.iter().product::<u64>() * self.element_bytes
+    }
+
+    /// The last axis must be the file's samples.
+    pub fn check_samples(&self, samples: u64) -> Result<(), FormatError> {
+        match self.shape.last() {
+            Some(&n) if n == samples => Ok(()),
+            _ => Err(FormatError::Content(format!(
+                "the array has shape {:?}: its last axis should be dataset.num_samples_per_file={samples}",
+                self.shape
+            ))),
+        }
+    }
+}
+
+impl Format for Npy {
+    fn kind(&self) -> FormatKind {
+        FormatKind::Npy
+    }
+    fn encoded_len(&self, spec: &FileSpec) -> u64 {
+        header(spec.element.descr, &array_shape(spec)).len() as u64 + spec.payload_len()
+    }
+    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
+        let mut chunks = Chunks::new(chunk, out);
+        chunks.bytes(&header(spec.element.descr, &array_shape(spec)))?;
+        chunks.fill(&spec.fill, spec.payload_len())?;
+        Ok(chunks.end()?)
+    }
+    fn locate(&self, _: u64, _: u64) -> Extent {
+        // DLIO reads the whole file for every sample of it.
+        Extent::Whole
+    }
+    fn checker(&self, decode: Decode) -> Box<dyn Checker> {
+        match decode {
+            Decode::None => Box::new(LengthChecker::default()),
+            _ => Box::new(NpyChecker::default()),
+        }
+    }
+    fn stamp(&self, spec: &FileSpec, head: &[u8]) -> bool {
+        let mut start = header(spec.element.descr, &array_shape(spec));
+        stamp_matches(spec, &mut start, head)
+    }
+}
+
+/// Compares a file's first bytes with `start` followed by the first sample bytes.
+pub(super) fn stamp_matches(spec: &FileSpec, start: &mut Vec<u8>, head: &[u8]) -> bool {
+    let begin = start.len();
+    let payload = spec
+        .payload_len()
+        .min(head.len().saturating_sub(begin) as u64) as usize;
+    start.resize(begin + payload, 0);
+    spec.fill.fill(0, &mut start[begin..]);
+    let n = start.len().min(head.len());
+    n > 0 && start[..n] == head[..n]
+}
+
+/// Checks magic, header and length. The format has no checksum.
+#[derive(Default)]
+struct NpyChecker {
+    start: Vec<u8>,
+    header: Option<Header>,
+    file_len: u64,
+    expect: Option<Expect>,
+    got: u64,
+}
+
+impl Checker for NpyChecker {
+    fn begin(&mut self, file_len: u64, expect: &Expect) {
+        self.start.clear();
+        self.header = None;
+        self.file_len = file_len;
+        self.expect = Some(*expect);
+        self.got = 0;
+    }
+    fn push(&mut self, chunk: &[u8]) -> Result<(), FormatError> {
+        self.got += chunk.len() as u64;
+        if self.header.is_none() {
+            self.header = if self.start.is_empty() {
+                Header::parse(chunk)?
+            } else {
+                None
+            };
+            if self.header.is_none() {
+                self.start.extend_from_slice(chunk);
+                self.header = Header::parse(&self.start)?;
+            }
+        }
+        Ok(())
+    }
+    fn finish(&mut self) -> Result<(), FormatError> {
+        let expect = self.expect.expect("begin is called before finish");
+        let Some(header) = &self.header else {
+            return Err(FormatError::Truncated {
+                expected: self.file_len.max(expect.min_len).max(128),
+                got: self.got,
+            });
+        };
+        header.check_samples(expect.samples)?;
+        check_len(self.got, self.file_len.max(header.file_len()), 0)?;
+        if self.got > header.file_len() {
+            return Err(FormatError::Content(format!(
+                "{} bytes follow the array of {} bytes",
+                self.got - header.file_len(),
+                header.file_len()
+            )));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,522 @@
+//! Checking npz files: in one pass as the bytes come (`verify`), or as the Python library would (`full`).
+
+use std::io::{Cursor, Read};
+
+use flate2::{Decompress, FlushDecompress, Status};
+
+use super::npy::Header;
+use super::npz::{CENTRAL, END, LOCAL};
+use super::{Checker, Expect, FormatError, check_len};
+
+/// The part of a zip's tail that is kept; npz archives have a handful of members.
+const MAX_TAIL: usize = 1 << 20;
+/// An npy header is read from the first bytes of a member.
+const MAX_START: usize = 1 << 10;
+const STORED: u16 = 0;
+const DEFLATED: u16 = 8;
+/// Sizes and checksum follow the data.
+const FLAG_DESCRIPTOR: u16 = 8;
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+/// The wide fields of a ZIP64 extra, taken in order by those whose narrow field is all ones.
+struct Wide<'a>(&'a [u8]);
+
+impl<'a> Wide<'a> {
+    fn find(mut extra: &'a [u8]) -> Self {
+        while extra.len() >= 4 {
+            let (id, len) = (u16_at(extra, 0), u16_at(extra, 2) as usize);
+            let Some(body) = extra.get(4..4 + len) else {
+                break;
+            };
+            if id == 1 {
+                return Wide(body);
+            }
+            extra = &extra[4 + len..];
+        }
+        Wide(&[])
+    }
+
+    fn or(&mut self, narrow: u32) -> u64 {
+        match u64_at(self.0, 0) {
+            Some(value) if narrow == u32::MAX => {
+                self.0 = &self.0[8..];
+                value
+            }
+            _ => u64::from(narrow),
+        }
+    }
+}
+
+/// A member as its local header and its bytes show it.
+#[derive(Debug)]
+struct Member {
+    name: String,
+    method: u16,
+    offset: u64,
+    crc_stored: Option<u32>,
+    /// Compressed bytes; None when they follow the data.
+    packed_len: Option<u64>,
+    unpacked_len: Option<u64>,
+    /// Seen so far.
+    packed: u64,
+    unpacked: u64,
+    crc: u32,
+}
+
+enum State {
+    /// Collecting a local header, or the first directory entry's magic.
+    Between,
+    /// In the data of a member.
+    Data,
+    /// In the directory and what follows it.
+    Tail,
+}
+
+/// Walks the archive as it comes: structure, lengths and CRC-32 of every member, the array's shape, the directory.
+pub(super) struct VerifyChecker {
+    state: State,
+    small: Vec<u8>,
+    members: Vec<Member>,
+    /// First bytes of the member's array.
+    start: Vec<u8>,
+    crc: crc32fast::Hasher,
+    inflate: Option<Decompress>,
+    plain: Vec<u8>,
+    file_len: u64,
+    got: u64,
+    expect: Expect,
+    saw_samples: bool,
+}
+
+impl Default for VerifyChecker {
+    fn default() -> Self {
+        VerifyChecker {
+            state: State::Between,
+            small: Vec::new(),
+            members: Vec::new(),
+            start: Vec::new(),
+            crc: crc32fast::Hasher::new(),
+            inflate: None,
+            plain: Vec::new(),
+            file_len: 0,
+            got: 0,
+            expect: Expect {
+                samples: 0,
+                sample: 0,
+                min_len: 0,
+            },
+            saw_samples: false,
+        }
+    }
+}
+
+impl VerifyChecker {
+    /// Takes bytes into `small` until it holds `want`; true when it does.
+    fn collect(&mut self, chunk: &mut &[u8], want: usize) -> bool {
+        let n = want.saturating_sub(self.small.len()).min(chunk.len());
+        self.small.extend_from_slice(&chunk[..n]);
+        *chunk = &chunk[n..];
+        self.small.len() >= want
+    }
+
+    /// File offset of the next unread byte of `chunk`.
+    fn at(&self, chunk: &[u8]) -> u64 {
+        self.got - chunk.len() as u64
+    }
+
+    fn between(&mut self, chunk: &mut &[u8]) -> Result<(), FormatError> {
+        if !self.collect(chunk, 4) {
+            return Ok(());
+        }
+        match u32_at(&self.small, 0) {
+            LOCAL => {}
+            CENTRAL | END if !self.members.is_empty() => {
+                self.state = State::Tail;
+                return Ok(());
+            }
+            _ => {
+                let found = self.small[..4].to_vec();
+                return Err(FormatError::Magic {
+                    what: "an npz archive's member",
+                    found,
+                });
+            }
+        }
+        if !self.collect(chunk, 30) {
+            return Ok(());
+        }
+        let (name_len, extra_len) = (
+            u16_at(&self.small, 26) as usize,
+            u16_at(&self.small, 28) as usize,
+        );
+        if !self.collect(chunk, 30 + name_len + extra_len) {
+            return Ok(());
+        }
+        let h = &self.small;
+        let (flags, method) = (u16_at(h, 6), u16_at(h, 8));
+        let name = String::from_utf8_lossy(&h[30..30 + name_len]).into_owned();
+        let mut wide = Wide::find(&h[30 + name_len..]);
+        let unpacked_len = wide.or(u32_at(h, 22));
+        let packed_len = wide.or(u32_at(h, 18));
+        let follows = flags & FLAG_DESCRIPTOR != 0;
+        if follows && method == STORED {
+            return Err(FormatError::Content(format!(
+                "member {name} is stored with its length after the data, so it cannot be checked as it streams; set reader.decode=full"
+            )));
+        }
+        if method != STORED && method != DEFLATED {
+            return Err(FormatError::Content(format!(
+                "member {name} has compression method {method}; npz has 0 and 8"
+            )));
+        }
+        let offset = self.at(chunk) - h.len() as u64;
+        self.members.push(Member {
+            name,
+            method,
+            offset,
+            crc_stored: (!follows).then(|| u32_at(h, 14)),
+            packed_len: (!follows).then_some(packed_len),
+            unpacked_len: (!follows).then_some(unpacked_len),
+            packed: 0,
+            unpacked: 0,
+            crc: 0,
+        });
+        self.small.clear();
+        self.start.clear();
+        self.crc = crc32fast::Hasher::new();
+        if method == DEFLATED {
+            match &mut self.inflate {
+                Some(inflate) => inflate.reset(false),
+                none => *none = Some(Decompress::new(false)),
+            }
+            self.plain.resize(1 << 16, 0);
+        }
+        self.state = State::Data;
+        Ok(())
+    }
+
+    /// Plain bytes of the current member.
+    fn plain_bytes(
+        crc: &mut crc32fast::Hasher,
+        start: &mut Vec<u8>,
+        member: &mut Member,
+        bytes: &[u8],
+    ) {
+        crc.update(bytes);
+        let n = MAX_START.saturating_sub(start.len()).min(bytes.len());
+        start.extend_from_slice(&bytes[..n]);
+        member.unpacked += bytes.len() as u64;
+    }
+
+    fn data(&mut self, chunk: &mut &[u8]) -> Result<(), FormatError> {
+        let member = self
+            .members
+            .last_mut()
+            .expect("a member is open in this state");
+        let left = member
+            .packed_len
+            .map_or(u64::MAX, |len| len - member.packed);
+        let n = left.min(chunk.len() as u64) as usize;
+        let mut is_over = false;
+        if member.method == STORED {
+            Self::plain_bytes(&mut self.crc, &mut self.start, member, &chunk[..n]);
+            member.packed += n as u64;
+            *chunk = &chunk[n..];
+        } else {
+            let inflate = self
+                .inflate
+                .as_mut()
+                .expect("made when the member was opened");
+            let (before_in, before_out) = (inflate.total_in(), inflate.total_out());
+            let status = inflate
+                .decompress(&chunk[..n], &mut self.plain, FlushDecompress::None)
+                .map_err(|e| {
+                    FormatError::Content(format!("member {} cannot be inflated: {e}", member.name))
+                })?;
+            let used = (inflate.total_in() - before_in) as usize;
+            let made = (inflate.total_out() - before_out) as usize;
+            Self::plain_bytes(&mut self.crc, &mut self.start, member, &self.plain[..made]);
+            member.packed += used as u64;
+            *chunk = &chunk[used..];
+            is_over = status == Status::StreamEnd;
+            if !is_over && used == 0 && made == 0 && n > 0 {
+                return Err(FormatError::Content(format!(
+                    "member {} cannot be inflated",
+                    member.name
+                )));
+            }
+        }
+        if member.packed_len == Some(member.packed) && (member.method == STORED || is_over)
+            || is_over
+        {
+            self.end_member()?;
+        }
+        Ok(())
+    }
+
+    fn end_member(&mut self) -> Result<(), FormatError> {
+        let member = self
+            .members
+            .last_mut()
+            .expect("a member is open in this state");
+        member.crc = std::mem::take(&mut self.crc).finalize();
+        if let Some(stored) = member.crc_stored
+            && stored != member.crc
+        {
+            return Err(FormatError::Checksum {
+                member: member.name.clone(),
+                stored,
+                computed: member.crc,
+            });
+        }
+        if member
+            .unpacked_len
+            .is_some_and(|len| len != member.unpacked)
+        {
+            return Err(FormatError::Truncated {
+                expected: member.unpacked_len.unwrap_or(0),
+                got: member.unpacked,
+            });
+        }
+        if member.name == "x.npy" {
+            let header = Header::parse(&self.start)?.ok_or(FormatError::Truncated {
+                expected: 128,
+                got: self.start.len() as u64,
+            })?;
+            header.check_samples(self.expect.samples)?;
+            if header.file_len() != member.unpacked {
+                return Err(FormatError::Content(format!(
+                    "x.npy has {} bytes and its header says {}",
+                    member.unpacked,
+                    header.file_len()
+                )));
+            }
+            self.saw_samples = true;
+        }
+        self.state = State::Between;
+        Ok(())
+    }
+
+    /// The data descriptor of a streamed member stands before the next header: its magic is optional.
+    fn skip_descriptor(&mut self) -> Result<bool, FormatError> {
+        const DESCRIPTOR: u32 = 0x0807_4b50;
+        let Some(member) = self.members.last() else {
+            return Ok(false);
+        };
+        if member.crc_stored.is_some() || self.small.len() < 4 {
+            return Ok(false);
+        }
+        if u32_at(&self.small, 0) != DESCRIPTOR {
+            return Ok(false);
+        }
+        // Magic, CRC, and two sizes of 4 or (with ZIP64) 8 bytes: 16 or 24 in all.
+        if self.small.len() < 28 {
+            return Ok(true);
+        }
+        let stored = u32_at(&self.small, 4);
+        let computed = member.crc;
+        let name = member.name.clone();
+        if stored != computed {
+            return Err(FormatError::Checksum {
+                member: name,
+                stored,
+                computed,
+            });
+        }
+        let known = |at: usize| matches!(u32_at(&self.small, at), LOCAL | CENTRAL | END);
+        let len = if known(16) { 16 } else { 24 };
+        let rest = self.small.split_off(len);
+        self.small = rest;
+        if let Some(member) = self.members.last_mut() {
+            member.crc_stored = Some(stored);
+        }
+        Ok(false)
+    }
+
+    fn check_tail(&self) -> Result<(), FormatError> {
+        let tail = &self.small;
+        let truncated = || FormatError::Truncated {
+            expected: self.got + 22,
+            got: self.got,
+        };
+        let mut at = 0;
+        for member in &self.members {
+            if tail.len() < at + 46 || u32_at(tail, at) != CENTRAL {
+                return Err(truncated());
+            }
+            let (name_len, extra_len, comment_len) = (
+                u16_at(tail, at + 28) as usize,
+                u16_at(tail, at + 30) as usize,
+                u16_at(tail, at + 32) as usize,
+            );
+            let end = at + 46 + name_len + extra_len + comment_len;
+            if tail.len() < end {
+                return Err(truncated());
+            }
+            let name = String::from_utf8_lossy(&tail[at + 46..at + 46 + name_len]);
+            let mut wide = Wide::find(&tail[at + 46 + name_len..at + 46 + name_len + extra_len]);
+            let unpacked = wide.or(u32_at(tail, at + 24));
+            let packed = wide.or(u32_at(tail, at + 20));
+            let offset = wide.or(u32_at(tail, at + 42));
+            let same = name == member.name
+                && unpacked == member.unpacked
+                && packed == member.packed
+                && offset == member.offset
+                && u32_at(tail, at + 16) == member.crc;
+            if !same {
+                return Err(FormatError::Content(format!(
+                    "the archive's directory disagrees with member {}",
+                    member.name
+                )));
+            }
+            at = end;
+        }
+        let end = tail[at..]
+            .windows(4)
+            .position(|w| u32_at(w, 0) == END)
+            .map(|p| at + p)
+            .ok_or_else(truncated)?;
+        if tail.len()
+            < end
+                + 22
+                + tail
+                    .get(end + 20..end + 22)
+                    .map_or(0, |b| u16_at(b, 0) as usize)
+        {
+            return Err(truncated());
+        }
+        if u16_at(tail, end + 10) as usize != self.members.len() {
+            return Err(FormatError::Content(format!(
+                "the archive's end counts {} members; {} are there",
+                u16_at(tail, end + 10),
+                self.members.len()
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Checker for VerifyChecker {
+    fn begin(&mut self, file_len: u64, expect: &Expect) {
+        self.state = State::Between;
+        self.small.clear();
+        self.members.clear();
+        self.file_len = file_len;
+        self.got = 0;
+        self.expect = *expect;
+        self.saw_samples = false;
+    }
+
+    fn push(&mut self, mut chunk: &[u8]) -> Result<(), FormatError> {
+        self.got += chunk.len() as u64;
+        while !chunk.is_empty() {
+            match self.state {
+                State::Between => {
+                    let streamed = self.members.last().is_some_and(|m| m.crc_stored.is_none());
+                    if streamed {
+                        self.collect(&mut chunk, 28);
+                        if self.skip_descriptor()? || self.small.len() < 4 {
+                            continue;
+                        }
+                    }
+                    self.between(&mut chunk)?;
+                }
+                State::Data => self.data(&mut chunk)?,
+                State::Tail => {
+                    if self.small.len() + chunk.len() > MAX_TAIL {
+                        return Err(FormatError::Content(
+                            "the archive's directory is longer than 1 MiB".into(),
+                        ));
+                    }
+                    self.small.extend_from_slice(chunk);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), FormatError> {
+        check_len(self.got, self.file_len, self.expect.min_len)?;
+        if !matches!(self.state, State::Tail) {
+            let missing = self
+                .members
+                .last()
+                .and_then(|m| Some(m.packed_len? - m.packed))
+                .unwrap_or(0);
+            return Err(FormatError::Truncated {
+                expected: self.got + missing + 22,
+                got: self.got,
+            });
+        }
+        self.check_tail()?;
+        if !self.saw_samples {
+            return Err(FormatError::Content("the archive has no array x".into()));
+        }
+        Ok(())
+    }
+}
+
+/// Collects the file and opens it as numpy would: directory, inflate, array.
+#[derive(Default)]
+pub(super) struct FullChecker {
+    bytes: Vec<u8>,
+    array: Vec<u8>,
+    file_len: u64,
+    expect: Option<Expect>,
+}
+
+impl Checker for FullChecker {
+    fn begin(&mut self, file_len: u64, expect: &Expect) {
+        self.bytes.clear();
+        self.bytes.reserve(file_len as usize);
+        self.file_len = file_len;
+        self.expect = Some(*expect);
+    }
+    fn push(&mut self, chunk: &[u8]) -> Result<(), FormatError> {
+        self.bytes.extend_from_slice(chunk);
+        Ok(())
+    }
+    fn finish(&mut self) -> Result<(), FormatError> {
+        let expect = self.expect.expect("begin is called before finish");
+        check_len(self.bytes.len() as u64, self.file_len, expect.min_len)?;
+        if !self.bytes.starts_with(&LOCAL.to_le_bytes()) {
+            let found = self.bytes[..self.bytes.len().min(4)].to_vec();
+            return Err(FormatError::Magic {
+                what: "an npz archive",
+                found,
+            });
+        }
+        let bad = |e: &dyn std::fmt::Display| {
+            FormatError::Content(format!("the archive cannot be read: {e}"))
+        };
+        let mut archive =
+            zip::ZipArchive::new(Cursor::new(&self.bytes[..])).map_err(|e| bad(&e))?;
+        let mut member = archive.by_name("x.npy").map_err(|e| bad(&e))?;
+        self.array.clear();
+        member.read_to_end(&mut self.array).map_err(|e| bad(&e))?;
+        let header = Header::parse(&self.array)?.ok_or(FormatError::Truncated {
+            expected: 128,
+            got: self.array.len() as u64,
+        })?;
+        header.check_samples(expect.samples)?;
+        if header.file_len() != self.array.len() as u64 {
+            return Err(FormatError::Truncated {
+                expected: header.file_len(),
+                got: self.array.len() as u64,
+            });
+        }
+        Ok(())
+    }
+}

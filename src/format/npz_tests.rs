@@ -1,0 +1,158 @@
+use super::*;
+use crate::config::Element;
+use crate::format::{Expect, npy::Npy};
+use crate::plan::fill::FillSource;
+
+fn spec<'a>(dims: &'a [u64], samples: u64, dtype: &str) -> FileSpec<'a> {
+    FileSpec {
+        sample_dims: dims,
+        samples,
+        element: Element::parse(dtype).unwrap(),
+        fill: FillSource::new(10).file(4),
+    }
+}
+
+fn encoded(format: &dyn Format, spec: &FileSpec) -> Vec<u8> {
+    let mut file = Vec::new();
+    format
+        .encode(spec, &mut [0; 1000], &mut |bytes| {
+            file.extend_from_slice(bytes);
+            Ok(())
+        })
+        .unwrap();
+    file
+}
+
+fn verdict(
+    format: &dyn Format,
+    decode: Decode,
+    file: &[u8],
+    samples: u64,
+    step: usize,
+) -> Result<(), FormatError> {
+    let mut checker = format.checker(decode);
+    checker.begin(
+        file.len() as u64,
+        &Expect {
+            samples,
+            sample: 0,
+            min_len: 0,
+        },
+    );
+    for chunk in file.chunks(step) {
+        checker.push(chunk)?;
+    }
+    checker.finish()
+}
+
+// Sizes that numpy's savez was seen to write: 9800 bytes of payload with 2 samples, 4900 with 1.
+#[test]
+fn file_sizes_are_numpys() {
+    assert_eq!(encoded(&Npz, &spec(&[70, 70], 2, "uint8")).len(), 10_306);
+    assert_eq!(encoded(&Npz, &spec(&[70, 70], 1, "uint8")).len(), 5_398);
+    for (dims, n, dtype) in [
+        (&[70u64, 70][..], 2, "uint8"),
+        (&[3], 1, "float64"),
+        (&[5, 4, 3], 7, "int16"),
+    ] {
+        let s = spec(dims, n, dtype);
+        assert_eq!(Npz.encoded_len(&s), encoded(&Npz, &s).len() as u64);
+        assert_eq!(Npy.encoded_len(&s), encoded(&Npy, &s).len() as u64);
+    }
+}
+
+#[test]
+fn own_files_pass_in_any_chunks() {
+    let s = spec(&[33, 21], 3, "float32");
+    for format in [&Npz as &dyn Format, &Npy] {
+        let file = encoded(format, &s);
+        for decode in [Decode::None, Decode::Verify, Decode::Full] {
+            for step in [1, 7, 100, 4096, 1 << 20] {
+                verdict(format, decode, &file, 3, step).unwrap();
+            }
+        }
+        assert!(format.stamp(&s, &file[..file.len().min(4096)]));
+        let other = FileSpec {
+            fill: FillSource::new(11).file(4),
+            ..s.clone()
+        };
+        assert!(!format.stamp(&other, &file[..file.len().min(4096)]));
+    }
+}
+
+#[test]
+fn every_truncation_is_seen() {
+    let file = encoded(&Npz, &spec(&[20, 20], 2, "uint8"));
+    for len in 0..file.len() {
+        for decode in [Decode::Verify, Decode::Full] {
+            assert!(
+                verdict(&Npz, decode, &file[..len], 2, 333).is_err(),
+                "{len} of {} bytes pass {decode}",
+                file.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn every_flipped_byte_of_the_samples_is_seen() {
+    let s = spec(&[20, 20], 1, "uint8");
+    let file = encoded(&Npz, &s);
+    let start = file.len() - Npz.encoded_len(&s) as usize + 55 + 128;
+    for at in start..start + 400 {
+        let mut bad = file.clone();
+        bad[at] ^= 0x10;
+        let error = verdict(&Npz, Decode::Verify, &bad, 1, 4096).unwrap_err();
+        assert!(
+            matches!(error, FormatError::Checksum { .. }),
+            "{at}: {error}"
+        );
+        assert!(verdict(&Npz, Decode::Full, &bad, 1, 4096).is_err());
+    }
+}
+
+#[test]
+fn wrong_magic_and_wrong_samples_are_named() {
+    let mut file = encoded(&Npz, &spec(&[20, 20], 2, "uint8"));
+    let error = verdict(&Npz, Decode::Verify, &file, 3, 4096)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("[20, 20, 2]") && error.contains("num_samples_per_file=3"),
+        "{error}"
+    );
+    file[0] = b'X';
+    for decode in [Decode::Verify, Decode::Full] {
+        let error = verdict(&Npz, decode, &file, 2, 4096)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("wrong magic: [58, 4b, 03, 04]"),
+            "{error}"
+        );
+    }
+    let error = verdict(&Npy, Decode::Verify, &file, 2, 4096)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("an npy array"), "{error}");
+}
+
+#[test]
+fn compressed_members_are_inflated_and_checked() {
+    use std::io::Write;
+    let array = encoded(&Npy, &spec(&[50, 40], 2, "uint8"));
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default()
+        .compression_method(zip::CompressionMethod::Deflated);
+    writer.start_file("x.npy", options).unwrap();
+    writer.write_all(&array).unwrap();
+    let file = writer.finish().unwrap().into_inner();
+    for decode in [Decode::Verify, Decode::Full] {
+        for step in [1, 100, 1 << 20] {
+            verdict(&Npz, decode, &file, 2, step).unwrap();
+        }
+    }
+    let mut bad = file.clone();
+    bad[1000] ^= 1;
+    assert!(verdict(&Npz, Decode::Verify, &bad, 2, 100).is_err());
+}

@@ -1,0 +1,395 @@
+//! The loader of real runs: one rayon pool per rank, whose threads own all that they need.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+
+use super::window::Window;
+use super::{
+    Activity, Batch, BatchSource, LoaderError, ReadStage, Recorder, Shape, Totals, Unit, Work,
+};
+use crate::clock::{now_ns, pause, sharpen_this_thread};
+use crate::format::{Checker, FormatError};
+use crate::plan::Run;
+use crate::storage::{Buffer, Request, Sink, Storage};
+
+/// Reader threads and their window.
+pub struct Loader {
+    pool: rayon::ThreadPool,
+    shape: Shape,
+    shared: Arc<Shared>,
+    epoch: Option<Epoch>,
+    next: u64,
+}
+
+struct Epoch {
+    window: Arc<Window>,
+    work: Arc<dyn Work>,
+    running: Arc<Running>,
+}
+
+/// What outlives an epoch.
+struct Shared {
+    storage: Arc<dyn Storage>,
+    activity: Activity,
+    threads: Vec<Mutex<Thread>>,
+    bytes: AtomicU64,
+    calls: AtomicU64,
+    retries: AtomicU64,
+    samples: AtomicU64,
+}
+
+/// What one thread owns; the lock is held for a whole epoch by the thread itself.
+struct Thread {
+    index: usize,
+    buffer: Buffer,
+    path: PathBuf,
+    runs: Vec<Run>,
+    checker: Option<Box<dyn Checker>>,
+    recorder: Box<dyn Recorder>,
+}
+
+/// Counts the tasks of an epoch that have not ended.
+struct Running {
+    left: Mutex<usize>,
+    bell: parking_lot::Condvar,
+}
+
+/// The next run to be taken in [`Unit::Run`].
+struct Cursor {
+    batch: u64,
+    runs: Vec<Run>,
+    at: usize,
+    opened: bool,
+}
+
+impl Loader {
+    /// Makes the pool. `transfer`: bytes of one read call; `recorders`: one per thread of `shape`.
+    ///
+    /// Errors: [`LoaderError::Threads`].
+    pub fn new(
+        shape: Shape,
+        transfer: usize,
+        storage: Arc<dyn Storage>,
+        activity: Activity,
+        recorders: Vec<Box<dyn Recorder>>,
+    ) -> Result<Self, LoaderError> {
+        let threads = shape.threads;
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("reader-{i}"))
+            .start_handler(|_| {
+                sharpen_this_thread();
+                crate::cluster::host::use_all_cpus();
+            })
+            .build()
+            .map_err(|e| LoaderError::Threads {
+                threads,
+                cause: e.to_string(),
+            })?;
+        let threads = recorders
+            .into_iter()
+            .enumerate()
+            .map(|(index, recorder)| {
+                Mutex::new(Thread {
+                    index,
+                    buffer: Buffer::new(transfer),
+                    path: PathBuf::new(),
+                    runs: Vec::new(),
+                    checker: None,
+                    recorder,
+                })
+            })
+            .collect();
+        let shared = Shared {
+            storage,
+            activity,
+            threads,
+            bytes: AtomicU64::new(0),
+            calls: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            samples: AtomicU64::new(0),
+        };
+        Ok(Loader {
+            pool,
+            shape,
+            shared: Arc::new(shared),
+            epoch: None,
+            next: 0,
+        })
+    }
+
+    /// Runs `job` for each item index in `0..count` on the reader threads, for work between epochs.
+    pub fn for_each(&self, count: u64, job: impl Fn(u64) + Sync) {
+        let next = AtomicU64::new(0);
+        self.pool.broadcast(|_| {
+            loop {
+                let index = next.fetch_add(1, Relaxed);
+                if index >= count {
+                    break;
+                }
+                job(index);
+            }
+        });
+    }
+}
+
+impl BatchSource for Loader {
+    fn start(&mut self, work: Arc<dyn Work>) {
+        let window = Arc::new(Window::new(self.shape.window, work.batches()));
+        let running = Arc::new(Running {
+            left: Mutex::new(self.shape.threads),
+            bell: parking_lot::Condvar::new(),
+        });
+        let cursor = Arc::new(Mutex::new(Cursor {
+            batch: 0,
+            runs: Vec::new(),
+            at: 0,
+            opened: false,
+        }));
+        for thread in 0..self.shape.threads {
+            let (shared, window, work, running, cursor) = (
+                self.shared.clone(),
+                window.clone(),
+                work.clone(),
+                running.clone(),
+                cursor.clone(),
+            );
+            let shape = self.shape;
+            self.pool.spawn(move || {
+                let outcome = {
+                    let mut own = shared.threads[thread].lock();
+                    match shape.unit {
+                        Unit::Batch => {
+                            own.read_batches(&shared, &window, &*work, shape.threads as u64)
+                        }
+                        Unit::Run => own.read_runs(&shared, &window, &*work, &cursor),
+                    }
+                };
+                if let Err(error) = outcome {
+                    window.fail(error);
+                }
+                let mut left = running.left.lock();
+                *left -= 1;
+                running.bell.notify_all();
+            });
+        }
+        self.epoch = Some(Epoch {
+            window,
+            work,
+            running,
+        });
+        self.next = 0;
+    }
+
+    fn next(&mut self) -> Result<Option<Batch>, LoaderError> {
+        let Some(epoch) = &self.epoch else {
+            return Ok(None);
+        };
+        if self.next >= epoch.work.batches() {
+            return Ok(None);
+        }
+        let batch = epoch.window.take(self.next)?;
+        self.next += 1;
+        Ok(Some(batch))
+    }
+
+    fn stop(&mut self) -> Result<(), LoaderError> {
+        let Some(epoch) = self.epoch.take() else {
+            return Ok(());
+        };
+        epoch.window.stop();
+        let mut left = epoch.running.left.lock();
+        while *left > 0 {
+            epoch.running.bell.wait(&mut left);
+        }
+        drop(left);
+        epoch.window.take_failure().map_or(Ok(()), Err)
+    }
+
+    fn totals(&self) -> Totals {
+        Totals {
+            bytes: self.shared.bytes.load(Relaxed),
+            calls: self.shared.calls.load(Relaxed),
+            retries: self.shared.retries.load(Relaxed),
+            samples: self.shared.samples.load(Relaxed),
+        }
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        // A failure was either reported already or belongs to an epoch that nobody waits for any more.
+        let _ = self.stop();
+    }
+}
+
+impl Thread {
+    fn read_batches(
+        &mut self,
+        shared: &Shared,
+        window: &Window,
+        work: &dyn Work,
+        step: u64,
+    ) -> Result<(), LoaderError> {
+        self.checker = work.checker();
+        let mut batch = self.index as u64;
+        while batch < window.batches() && window.may_begin(batch) {
+            let mut runs = std::mem::take(&mut self.runs);
+            runs.clear();
+            work.batch(batch, &mut runs);
+            window.open(batch, runs.len(), work.step_hash(batch, &runs));
+            for run in &runs {
+                if window.is_stopped() {
+                    return Ok(());
+                }
+                self.read_run(shared, work, run)?;
+            }
+            if !runs.is_empty() {
+                window.done(batch, runs.len());
+            }
+            self.runs = runs;
+            batch += step;
+        }
+        Ok(())
+    }
+
+    fn read_runs(
+        &mut self,
+        shared: &Shared,
+        window: &Window,
+        work: &dyn Work,
+        cursor: &Mutex<Cursor>,
+    ) -> Result<(), LoaderError> {
+        self.checker = work.checker();
+        loop {
+            let (batch, run) = {
+                let mut cursor = cursor.lock();
+                if cursor.opened && cursor.at == cursor.runs.len() {
+                    cursor.batch += 1;
+                    cursor.opened = false;
+                }
+                let batch = cursor.batch;
+                if batch >= window.batches() {
+                    return Ok(());
+                }
+                if !cursor.opened {
+                    // Held while waiting: the others could not take anything before this batch either.
+                    if !window.may_begin(batch) {
+                        return Ok(());
+                    }
+                    cursor.runs.clear();
+                    work.batch(batch, &mut cursor.runs);
+                    cursor.at = 0;
+                    cursor.opened = true;
+                    window.open(
+                        batch,
+                        cursor.runs.len(),
+                        work.step_hash(batch, &cursor.runs),
+                    );
+                    if cursor.runs.is_empty() {
+                        continue;
+                    }
+                }
+                cursor.at += 1;
+                (batch, cursor.runs[cursor.at - 1])
+            };
+            if window.is_stopped() {
+                return Ok(());
+            }
+            self.read_run(shared, work, &run)?;
+            window.done(batch, 1);
+        }
+    }
+
+    fn read_run(&mut self, shared: &Shared, work: &dyn Work, run: &Run) -> Result<(), LoaderError> {
+        let (extent, planned_len) = work.locate(run, &mut self.path);
+        let request = Request {
+            path: &self.path,
+            extent,
+            planned_len,
+            tag: run.file << 20 ^ run.first,
+        };
+        let mut sight = Sight {
+            checker: self.checker.as_deref_mut(),
+            work,
+            run,
+            activity: shared.activity,
+            thread: self.index,
+            spent_ns: 0,
+            failure: None,
+        };
+        let answer = shared.storage.read(&request, &mut self.buffer, &mut sight);
+        let (mut spent_ns, mut failure) = (sight.spent_ns, sight.failure);
+        shared.activity.io_ends(self.index);
+        let answer = answer?;
+        if shared.storage.has_bytes() {
+            if let Some(checker) = self.checker.as_deref_mut()
+                && failure.is_none()
+            {
+                let before = now_ns();
+                failure = checker.finish().err();
+                spent_ns += now_ns() - before;
+            }
+            self.recorder.record(ReadStage::Open, answer.open_ns);
+            if self.checker.is_some() {
+                self.recorder.record(ReadStage::Decode, spent_ns);
+            }
+        }
+        if let Some(source) = failure {
+            return Err(LoaderError::Content {
+                path: self.path.clone(),
+                source,
+            });
+        }
+        self.recorder
+            .record(ReadStage::FirstByte, answer.first_byte_ns);
+        self.recorder.record(ReadStage::Read, answer.read_ns);
+        shared.bytes.fetch_add(answer.bytes, Relaxed);
+        shared.calls.fetch_add(answer.calls, Relaxed);
+        shared.retries.fetch_add(answer.retries, Relaxed);
+        shared.samples.fetch_add(run.count, Relaxed);
+        for _ in 0..run.count {
+            let ns = work.preprocess_ns(self.index);
+            if ns == 0 {
+                break;
+            }
+            pause(std::time::Duration::from_nanos(ns));
+            self.recorder.record(ReadStage::Preprocess, ns);
+        }
+        Ok(())
+    }
+}
+
+/// Shows a thread's checker the bytes as they come.
+struct Sight<'a> {
+    checker: Option<&'a mut (dyn Checker + 'static)>,
+    work: &'a dyn Work,
+    run: &'a Run,
+    activity: Activity,
+    thread: usize,
+    spent_ns: u64,
+    failure: Option<FormatError>,
+}
+
+impl Sink for Sight<'_> {
+    fn begin(&mut self, file_len: u64) {
+        if let Some(checker) = self.checker.as_deref_mut() {
+            self.work.begin(checker, self.run, file_len);
+        }
+    }
+    fn chunk(&mut self, bytes: &[u8]) -> bool {
+        let Some(checker) = self.checker.as_deref_mut() else {
+            return true;
+        };
+        let before = now_ns();
+        self.failure = checker.push(bytes).err();
+        self.spent_ns += now_ns() - before;
+        self.failure.is_none()
+    }
+    fn position(&mut self, offset: u64) {
+        self.activity.io_begins(self.thread, self.run.file, offset);
+    }
+}

@@ -1,0 +1,139 @@
+//! The loader in virtual time: the same shapes over [`ModelLaw`], as a discrete-event calculation.
+//!
+//! Threads are clocks; a batch is ready when the last of its reads ends. With the train loop on the same virtual
+//! clock, AU and throughput come out exactly and at once.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::{Batch, BatchSource, LoaderError, Shape, Totals, Unit, Work};
+use crate::clock::{Clock, VirtualClock};
+use crate::plan::Run;
+use crate::storage::ModelLaw;
+
+/// Reader threads that exist only as times.
+pub struct SimulatedLoader {
+    shape: Shape,
+    law: ModelLaw,
+    clock: Rc<VirtualClock>,
+    work: Option<Arc<dyn Work>>,
+    /// When each thread is free.
+    free_at: Vec<u64>,
+    /// When the link is free.
+    link_free: u64,
+    /// When batch j was taken, for the window.
+    taken: Vec<u64>,
+    /// Batches computed so far: when each is ready, and its hash.
+    ready: Vec<(u64, u64)>,
+    started: u64,
+    next: u64,
+    totals: Totals,
+}
+
+impl SimulatedLoader {
+    /// A loader over `law` that lives on `clock`.
+    pub fn new(shape: Shape, law: ModelLaw, clock: Rc<VirtualClock>) -> Self {
+        SimulatedLoader {
+            shape,
+            law,
+            clock,
+            work: None,
+            free_at: vec![0; shape.threads],
+            link_free: 0,
+            taken: Vec::new(),
+            ready: Vec::new(),
+            started: 0,
+            next: 0,
+            totals: Totals::default(),
+        }
+    }
+
+    /// When `batch` may be begun: when the batch one window earlier was taken.
+    fn gate(&self, batch: u64) -> u64 {
+        match self.shape.window as u64 {
+            0 => self.clock.now_ns(),
+            window if batch < window => self.started,
+            window => self.taken[(batch - window) as usize],
+        }
+    }
+
+    fn read(&mut self, run: &Run, planned: u64, from: u64) -> u64 {
+        let first = from + self.law.latency_of(run.file << 20 ^ run.first);
+        let busy = self.law.transfer_ns(planned);
+        let end = if busy == 0 {
+            first
+        } else {
+            self.link_free = self.link_free.max(first) + busy;
+            self.link_free
+        };
+        self.totals.bytes += planned;
+        self.totals.calls += 1;
+        self.totals.samples += run.count;
+        end
+    }
+
+    fn compute(&mut self, work: &dyn Work, batch: u64) {
+        let mut runs = Vec::new();
+        work.batch(batch, &mut runs);
+        let hash = work.step_hash(batch, &runs);
+        let gate = self.gate(batch);
+        let mut path = Default::default();
+        let mut ready = gate;
+        for run in &runs {
+            let thread = match self.shape.unit {
+                Unit::Batch => (batch % self.shape.threads as u64) as usize,
+                Unit::Run => (0..self.free_at.len())
+                    .min_by_key(|&t| self.free_at[t])
+                    .unwrap_or(0),
+            };
+            let (_, planned) = work.locate(run, &mut path);
+            let from = self.free_at[thread].max(gate);
+            let mut end = self.read(run, planned, from);
+            for _ in 0..run.count {
+                end += work.preprocess_ns(thread);
+            }
+            self.free_at[thread] = end;
+            ready = ready.max(end);
+        }
+        self.ready.push((ready, hash));
+    }
+}
+
+impl BatchSource for SimulatedLoader {
+    fn start(&mut self, work: Arc<dyn Work>) {
+        self.started = self.clock.now_ns();
+        self.free_at.fill(self.started);
+        self.taken.clear();
+        self.ready.clear();
+        self.next = 0;
+        self.work = Some(work);
+    }
+
+    fn next(&mut self) -> Result<Option<Batch>, LoaderError> {
+        let Some(work) = self.work.clone() else {
+            return Ok(None);
+        };
+        if self.next >= work.batches() {
+            return Ok(None);
+        }
+        // Batches that could have begun before now are computed in order, so that the link serves them in order.
+        let last = (self.next + self.shape.window.max(1) as u64).min(work.batches());
+        while (self.ready.len() as u64) < last {
+            self.compute(&*work, self.ready.len() as u64);
+        }
+        let (ready, hash) = self.ready[self.next as usize];
+        self.clock.advance_to(ready);
+        self.taken.push(self.clock.now_ns());
+        self.next += 1;
+        Ok(Some(Batch { hash }))
+    }
+
+    fn stop(&mut self) -> Result<(), LoaderError> {
+        self.work = None;
+        Ok(())
+    }
+
+    fn totals(&self) -> Totals {
+        self.totals
+    }
+}

@@ -1,0 +1,171 @@
+//! The bounded in-order window between reader threads and the train loop.
+//!
+//! A batch that is ready costs the train loop two atomic loads; locks are touched only by a side that has to wait.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::{Batch, LoaderError};
+
+/// How long a side sleeps before it looks again by itself: only a bound for lost wake-ups of a dying thread.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+struct Slot {
+    /// Runs of the batch that are still to be read; meaningful while the batch is open.
+    left: AtomicUsize,
+    /// Batch number + 1 when ready.
+    ready: AtomicU64,
+    hash: AtomicU64,
+}
+
+pub(super) struct Window {
+    slots: Vec<Slot>,
+    ahead: u64,
+    batches: u64,
+    /// Batches below this number may be begun.
+    limit: AtomicU64,
+    stopped: AtomicBool,
+    failure: Mutex<Option<LoaderError>>,
+    consumer: Gate,
+    readers: Gate,
+}
+
+/// A place to sleep: `asleep` lets the other side skip the lock when nobody is there.
+#[derive(Default)]
+struct Gate {
+    asleep: AtomicUsize,
+    lock: Mutex<()>,
+    bell: Condvar,
+}
+
+impl Gate {
+    fn sleep_unless(&self, ready: impl Fn() -> bool) {
+        self.asleep.fetch_add(1, SeqCst);
+        let mut guard = self.lock.lock();
+        // Checked again after announcing the sleep: whoever makes `ready` true either sees the announcement or
+        // did so before this check.
+        if !ready() {
+            self.bell.wait_for(&mut guard, LOOK_AGAIN);
+        }
+        drop(guard);
+        self.asleep.fetch_sub(1, SeqCst);
+    }
+
+    fn wake(&self) {
+        if self.asleep.load(SeqCst) > 0 {
+            let _guard = self.lock.lock();
+            self.bell.notify_all();
+        }
+    }
+}
+
+impl Window {
+    pub(super) fn new(ahead: usize, batches: u64) -> Self {
+        let slots = (0..ahead.max(1))
+            .map(|_| Slot {
+                left: AtomicUsize::new(0),
+                ready: AtomicU64::new(0),
+                hash: AtomicU64::new(0),
+            })
+            .collect();
+        Window {
+            slots,
+            ahead: ahead as u64,
+            batches,
+            limit: AtomicU64::new(ahead as u64),
+            stopped: AtomicBool::new(false),
+            failure: Mutex::new(None),
+            consumer: Gate::default(),
+            readers: Gate::default(),
+        }
+    }
+
+    fn slot(&self, batch: u64) -> &Slot {
+        &self.slots[(batch % self.slots.len() as u64) as usize]
+    }
+
+    pub(super) fn batches(&self) -> u64 {
+        self.batches
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(SeqCst)
+    }
+
+    /// Waits until `batch` may be begun; false when the epoch was stopped.
+    pub(super) fn may_begin(&self, batch: u64) -> bool {
+        loop {
+            if self.is_stopped() {
+                return false;
+            }
+            if batch < self.limit.load(SeqCst) {
+                return true;
+            }
+            self.readers
+                .sleep_unless(|| self.is_stopped() || batch < self.limit.load(SeqCst));
+        }
+    }
+
+    /// A batch of `runs` runs is begun.
+    pub(super) fn open(&self, batch: u64, runs: usize, hash: u64) {
+        let slot = self.slot(batch);
+        slot.hash.store(hash, SeqCst);
+        slot.left.store(runs, SeqCst);
+        if runs == 0 {
+            self.publish(batch);
+        }
+    }
+
+    /// `runs` runs of the batch are read; the last one makes it ready.
+    pub(super) fn done(&self, batch: u64, runs: usize) {
+        if self.slot(batch).left.fetch_sub(runs, SeqCst) == runs {
+            self.publish(batch);
+        }
+    }
+
+    fn publish(&self, batch: u64) {
+        self.slot(batch).ready.store(batch + 1, SeqCst);
+        self.consumer.wake();
+    }
+
+    pub(super) fn fail(&self, error: LoaderError) {
+        self.failure.lock().get_or_insert(error);
+        self.stop();
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, SeqCst);
+        self.readers.wake();
+        self.consumer.wake();
+    }
+
+    pub(super) fn take_failure(&self) -> Option<LoaderError> {
+        self.failure.lock().take()
+    }
+
+    /// Waits for batch `batch` (asked for in order) and lets the threads begin one more.
+    pub(super) fn take(&self, batch: u64) -> Result<Batch, LoaderError> {
+        if self.ahead == 0 {
+            self.limit.store(batch + 1, SeqCst);
+            self.readers.wake();
+        }
+        let slot = self.slot(batch);
+        while slot.ready.load(SeqCst) != batch + 1 {
+            if self.is_stopped()
+                && let Some(error) = self.take_failure()
+            {
+                return Err(error);
+            }
+            self.consumer
+                .sleep_unless(|| self.is_stopped() || slot.ready.load(SeqCst) == batch + 1);
+        }
+        let hash = slot.hash.load(SeqCst);
+        if self.ahead > 0 {
+            self.limit.store(batch + 1 + self.ahead, SeqCst);
+            self.readers.wake();
+        }
+        Ok(Batch { hash })
+    }
+}

@@ -1,0 +1,321 @@
+use std::sync::{Arc, Barrier, Mutex, atomic::AtomicU64};
+
+use super::*;
+use crate::cluster::Solo;
+use crate::metrics::au::tests::block;
+use crate::metrics::histogram::Stage;
+use crate::metrics::record::EpochRecord;
+
+/// Ranks as threads; collectives meet at a barrier.
+struct Threads {
+    rank: usize,
+    nodes: Vec<usize>,
+    names: Vec<String>,
+    barrier: Arc<Barrier>,
+    board: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Threads {
+    fn exchange(&self, own: Vec<u8>) -> Vec<Vec<u8>> {
+        self.board.lock().unwrap()[self.rank] = own;
+        self.barrier.wait();
+        let all = self.board.lock().unwrap().clone();
+        self.barrier.wait();
+        all
+    }
+    fn fold<T: Copy + Serialize + serde::de::DeserializeOwned>(
+        &self,
+        v: &mut [T],
+        f: impl Fn(T, T) -> T,
+    ) {
+        let all = self.exchange(serde_json::to_vec(&v.to_vec()).unwrap());
+        let all: Vec<Vec<T>> = all
+            .iter()
+            .map(|b| serde_json::from_slice(b).unwrap())
+            .collect();
+        for (i, x) in v.iter_mut().enumerate() {
+            *x = all.iter().map(|r| r[i]).reduce(&f).unwrap();
+        }
+    }
+}
+
+impl Cluster for Threads {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+    fn size(&self) -> usize {
+        self.nodes.len()
+    }
+    fn local_rank(&self) -> usize {
+        self.nodes[..self.rank]
+            .iter()
+            .filter(|n| **n == self.nodes[self.rank])
+            .count()
+    }
+    fn local_size(&self) -> usize {
+        self.nodes
+            .iter()
+            .filter(|n| **n == self.nodes[self.rank])
+            .count()
+    }
+    fn node_of_rank(&self) -> &[usize] {
+        &self.nodes
+    }
+    fn host_names(&self) -> &[String] {
+        &self.names
+    }
+    fn library(&self) -> &str {
+        "threads"
+    }
+    fn barrier(&self) {
+        self.barrier.wait();
+    }
+    fn broadcast(&self, _: &mut Vec<u8>) {}
+    fn sum_u64(&self, v: &mut [u64]) {
+        self.fold(v, |a, b| a + b);
+    }
+    fn min_u64(&self, v: &mut [u64]) {
+        self.fold(v, u64::min);
+    }
+    fn max_u64(&self, v: &mut [u64]) {
+        self.fold(v, u64::max);
+    }
+    fn sum_f64(&self, v: &mut [f64]) {
+        self.fold(v, |a, b| a + b);
+    }
+    fn gather(&self, bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let all = self.exchange(bytes.to_vec());
+        (self.rank == 0).then_some(all)
+    }
+    fn all_to_all(&self, parts: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        parts
+    }
+    fn max_u64_patiently(&self, v: u64) -> u64 {
+        v
+    }
+    fn node_shared(&self, _: usize) -> &'static [AtomicU64] {
+        &[]
+    }
+    fn abort(&self, status: i32) -> ! {
+        std::process::exit(status)
+    }
+}
+
+fn workload() -> Workload {
+    let mut w = Workload::default();
+    w.workflow.evaluation = true;
+    w.dataset.num_files_train = 24;
+    w.dataset.num_files_eval = 8;
+    w.dataset.record_length_bytes = 1048576.0;
+    w.reader.batch_size = 4;
+    w.reader.batch_size_eval = 2;
+    w
+}
+
+/// Rank r: 3 steps; (windowed) C = 200 ms, T = 1000 - 500 - 100 r, wait = 2 * (20 + 10 r).
+fn record(rank: usize) -> RankRecord {
+    let wait = 20 + 10 * rank as u64;
+    RankRecord {
+        rank,
+        epochs: vec![EpochRecord {
+            epoch: 1,
+            train_ns: 1_000_000_000,
+            blocks: vec![block(
+                1000,
+                &[
+                    (400 + 100 * rank as u64, 100, 0),
+                    (wait, 100, 10),
+                    (wait, 100, 10),
+                ],
+            )],
+            eval: Some(block(500, &[(10, 90, 0), (10, 90, 0)])),
+            bytes_read: 1000,
+            bytes_from_device: Some(950 * (rank as u64 % 2)),
+            ..EpochRecord::default()
+        }],
+        counters: Counters {
+            bytes_read: 1 << 30,
+            cpu_ns: 3_000_000_000,
+            spin_ns: 1_000_000_000,
+            peak_rss_bytes: 100 + rank as u64,
+            samples_dropped_per_epoch: 5,
+            ..Counters::default()
+        },
+        order_digest: 10 + rank as u64,
+    }
+}
+
+fn combine(d: &[u64]) -> u64 {
+    d.iter().fold(0, |a, x| a * 100 + x)
+}
+
+fn run(
+    ranks: usize,
+    formula: MetricFormula,
+    same_epochs: bool,
+) -> Vec<Result<Option<JobSummary>, ReduceError>> {
+    let barrier = Arc::new(Barrier::new(ranks));
+    let board = Arc::new(Mutex::new(vec![Vec::new(); ranks]));
+    std::thread::scope(|s| {
+        let handles: Vec<_> = (0..ranks)
+            .map(|rank| {
+                let (barrier, board) = (barrier.clone(), board.clone());
+                s.spawn(move || {
+                    let cluster = Threads {
+                        rank,
+                        nodes: (0..ranks).map(|r| r / 2).collect(),
+                        names: (0..ranks.div_ceil(2)).map(|n| format!("node{n}")).collect(),
+                        barrier,
+                        board,
+                    };
+                    let mut w = workload();
+                    w.metric.formula = formula;
+                    let mut record = record(rank);
+                    if !same_epochs && rank == 1 {
+                        record.epochs.clear();
+                    }
+                    let mut h = StageHistograms::new();
+                    h.record(Stage::Read, 100 + rank as u64);
+                    let host = HostFacts {
+                        name: format!("host{}", rank / 2),
+                        memory_bytes: 1 << 30,
+                        ..Default::default()
+                    };
+                    reduce(
+                        &cluster,
+                        &ReduceInput {
+                            record: &record,
+                            histograms: &h,
+                            workload: &w,
+                            host: &host,
+                            device_counter_valid: true,
+                            combine_digests: combine,
+                        },
+                    )
+                })
+            })
+            .collect();
+        handles.into_iter().map(|h| h.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn four_ranks_reduce_to_exact_figures() {
+    let mut results = run(4, MetricFormula::V3, true);
+    assert!(results[1..].iter().all(|r| matches!(r, Ok(None))));
+    let s = results.remove(0).unwrap().unwrap();
+    let t = s.train.as_ref().unwrap();
+    // T per rank: 0.5, 0.4, 0.3, 0.2 s; C = 0.2 s; two steps of 4 samples.
+    let au = (40.0 + 50.0 + 200.0 / 3.0 + 100.0) / 4.0;
+    assert!((t.au_percent.mean - au).abs() < 1e-9);
+    assert!((t.throughput.mean - (16.0 + 20.0 + 8.0 / 0.3 + 40.0)).abs() < 1e-9);
+    assert!(!t.meets_expectation);
+    // C = 0.8 s; wait = 2 * (20 + 30 + 40 + 50) ms = 0.28 s.
+    assert!((s.au_storage_percent.unwrap() - 100.0 * 0.8 / 1.08).abs() < 1e-9);
+    assert_eq!(s.order_digest, 10_111_213);
+    assert_eq!(s.counters.bytes_read, 4 << 30);
+    assert_eq!(
+        (
+            s.counters.peak_rss_bytes,
+            s.counters.samples_dropped_per_epoch
+        ),
+        (103, 5)
+    );
+    assert_eq!(s.cpu_seconds_per_gib(), Some(2.0));
+    assert_eq!(s.histograms.count(Stage::Read), 4);
+    assert_eq!(s.stages[0].max_ns, 103);
+    assert_eq!(
+        s.hosts
+            .iter()
+            .map(|h| (h.facts.name.as_str(), h.ranks))
+            .collect::<Vec<_>>(),
+        [("host0", 2), ("host1", 2)]
+    );
+    assert_eq!(s.spreads.au_percent.min, 40.0);
+    let e = &s.epochs[0];
+    assert_eq!((e.bytes_read, e.bytes_from_device), (4000, Some(1900)));
+    assert_eq!(e.served_by_storage, ServedByStorage::Suspect);
+    assert!((e.breakdown.wall_s - 1.0).abs() < 1e-12);
+    let b = &e.breakdown;
+    assert!((b.wait_s + b.compute_s + b.barrier_s + b.harness_s - 1.0).abs() < 1e-12);
+    // Eval: window drops the first of 1 planned steps (8 / 2 / 4), so AU is 0; throughput is summed.
+    let eval = s.eval.unwrap();
+    assert_eq!(eval.throughput.values, [32.0]);
+}
+
+#[test]
+fn v2_concatenates_evaluations() {
+    let s = run(2, MetricFormula::V2, true).remove(0).unwrap().unwrap();
+    let eval = s.eval.unwrap();
+    // Window 1..2: C = 90 ms, T = 400 ms, AU 22.5 on each rank, divided by 2.
+    assert_eq!(eval.au_percent.values, [11.25, 11.25]);
+    assert_eq!(eval.throughput.values, [8.0, 8.0]);
+    let s = run(2, MetricFormula::V3, true).remove(0).unwrap().unwrap();
+    let eval = s.eval.unwrap();
+    assert_eq!(
+        (eval.au_percent.values, eval.throughput.values),
+        (vec![22.5], vec![16.0])
+    );
+}
+
+#[test]
+fn unequal_epochs_are_an_error_on_every_rank() {
+    for r in run(2, MetricFormula::V3, false) {
+        assert!(matches!(
+            r,
+            Err(ReduceError::Unequal {
+                what: "epochs",
+                min: 0,
+                max: 1
+            })
+        ));
+    }
+}
+
+#[test]
+fn verdict_thresholds() {
+    assert_eq!(served_by_storage(100, Some(90)), ServedByStorage::Pass);
+    assert_eq!(served_by_storage(100, Some(89)), ServedByStorage::Suspect);
+    assert_eq!(served_by_storage(100, Some(9)), ServedByStorage::Cached);
+    assert_eq!(served_by_storage(100, None), ServedByStorage::Unknown);
+    assert_eq!(served_by_storage(0, Some(0)), ServedByStorage::Unknown);
+}
+
+#[test]
+fn nothing_measured_is_not_an_error() {
+    let (record, h, w, host) = (
+        RankRecord::default(),
+        StageHistograms::new(),
+        workload(),
+        HostFacts::default(),
+    );
+    let input = ReduceInput {
+        record: &record,
+        histograms: &h,
+        workload: &w,
+        host: &host,
+        device_counter_valid: false,
+        combine_digests: combine,
+    };
+    let s = reduce(&Solo::new("x".into()), &input).unwrap().unwrap();
+    assert_eq!(
+        (
+            s.epochs.len(),
+            s.au_storage_percent,
+            s.train.unwrap().meets_expectation
+        ),
+        (0, None, false)
+    );
+}
+
+#[test]
+fn medians() {
+    assert_eq!(
+        Spread::of([3.0, 1.0, 2.0, 10.0]),
+        Spread {
+            min: 1.0,
+            median: 2.5,
+            max: 10.0
+        }
+    );
+}

@@ -1,0 +1,234 @@
+//! DLIO's result files: `summary.json`, `<r>_output.json`, `<r>_per_epoch_stats.json`.
+//!
+//! Keys and their order are DLIO's; "GB" and "MB" in its keys are binary units. Source: DLIO
+//! `utils/statscounter.py`.
+
+use serde_json::{Map, Value, json};
+
+use super::python;
+use crate::config::{MetricFormula, Workload};
+use crate::metrics::au::{Window, block_au};
+use crate::metrics::host::HostFacts;
+use crate::metrics::record::{BlockRecord, RankRecord};
+use crate::metrics::reduce::{JobSummary, PhaseSummary};
+use crate::metrics::throughput::{
+    block_throughput, data_size_per_host_gib, eval_throughput, host_potential_caching,
+    rank_potential_caching,
+};
+
+const MIB: f64 = 1048576.0;
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+fn pairs(list: &[(String, String)]) -> Value {
+    list.iter()
+        .map(|(k, v)| (k.clone(), Value::from(v.as_str())))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+/// The nine keys of a phase, with `prefix` train or eval.
+fn phase(metric: &mut Map<String, Value>, prefix: &str, p: &PhaseSummary, record_size: f64) {
+    let verdict = if p.meets_expectation {
+        "success"
+    } else {
+        "fail"
+    };
+    let t = &p.throughput;
+    for (key, value) in [
+        ("au_percentage", json!(p.au_percent.values)),
+        ("au_mean_percentage", json!(p.au_percent.mean)),
+        ("au_meet_expectation", json!(verdict)),
+        ("au_stdev_percentage", json!(p.au_percent.stdev)),
+        ("throughput_samples_per_second", json!(t.values)),
+        ("throughput_mean_samples_per_second", json!(t.mean)),
+        ("throughput_stdev_samples_per_second", json!(t.stdev)),
+        ("io_mean_MB_per_second", json!(t.mean * record_size / MIB)),
+        ("io_stdev_MB_per_second", json!(t.stdev * record_size / MIB)),
+    ] {
+        metric.insert(format!("{prefix}_{key}"), value);
+    }
+}
+
+/// Text of `summary.json`; `start` and `end` are wall-clock labels. Never holds NaN: a job without
+/// epochs has means of 0.
+pub fn summary_json(w: &Workload, s: &JobSummary, start: &str, end: &str) -> String {
+    let mut metric = Map::new();
+    if let Some(train) = &s.train {
+        phase(&mut metric, "train", train, s.record_size_bytes);
+    }
+    if let Some(eval) = &s.eval {
+        phase(&mut metric, "eval", eval, s.record_size_bytes);
+    }
+    let first = s.hosts.first().map(|h| &h.facts);
+    let data = s.data_size_per_host_gib;
+    let of_hosts = |f: &dyn Fn(&HostFacts) -> Value| -> Value {
+        s.hosts.iter().map(|h| f(&h.facts)).collect()
+    };
+    let empty = Value::Object(Map::new());
+    let summary = json!({
+        "start": start,
+        "num_accelerators": s.ranks,
+        "num_hosts": s.hosts.len(),
+        "hostname": first.map_or("", |h| h.name.as_str()),
+        "metric": metric,
+        "num_files_train": w.dataset.num_files_train,
+        "num_files_eval": w.dataset.num_files_eval,
+        "num_samples_per_file": w.dataset.num_samples_per_file,
+        "host_cpu_count": of_hosts(&|h| json!(h.cpu_count)),
+        "host_processor_name": "",
+        "potential_caching": of_hosts(&|h| json!(host_potential_caching(data, h.memory_gib()))),
+        "host_cpuinfo": first.map_or(empty.clone(), |h| pairs(&h.cpuinfo)),
+        "host_meminfo": first.map_or(empty, |h| pairs(&h.meminfo)),
+        "host_memory_GB": of_hosts(&|h| json!(h.memory_gib())),
+        "data_size_per_host_GB": data,
+        "epochs": s.epochs.len(),
+        "end": end,
+    });
+    python::to_string(&summary)
+}
+
+fn steps(block: &BlockRecord, f: impl Fn(&crate::metrics::record::StepTime) -> u64) -> Value {
+    block.steps.iter().map(|s| json!(seconds(f(s)))).collect()
+}
+
+/// Text of `<r>_output.json` of one rank.
+pub fn output_json(
+    record: &RankRecord,
+    w: &Workload,
+    host: &HostFacts,
+    ranks: usize,
+    local_ranks: usize,
+) -> String {
+    let formula = w.metric.formula;
+    let memory = host.memory_gib();
+    let data = data_size_per_host_gib(w, local_ranks, ranks);
+    let mut out = Map::new();
+    out.insert("host_memory_GB".into(), json!(memory));
+    out.insert("host_cpu_count".into(), json!(host.cpu_count));
+    out.insert("host_processor_name".into(), json!(""));
+    out.insert(
+        "potential_caching".into(),
+        json!(rank_potential_caching(data, memory)),
+    );
+    out.insert("host_cpuinfo".into(), pairs(&host.cpuinfo));
+    out.insert("host_meminfo".into(), pairs(&host.meminfo));
+    for e in &record.epochs {
+        let names = (1..=e.blocks.len()).map(|b| format!("block{b}"));
+        let mut phases: Vec<(String, &BlockRecord, f64, f64)> = names
+            .zip(&e.blocks)
+            .map(|(name, b)| {
+                let window = Window::train(w, ranks);
+                let rate = block_throughput(formula, b, window, w.reader.batch_size);
+                (name, b, rate, block_au(formula, b, window))
+            })
+            .collect();
+        if let Some(b) = &e.eval {
+            let rate = eval_throughput(b, w.reader.batch_size_eval);
+            let au = block_au(formula, b, Window::eval(w, ranks));
+            phases.push(("eval".into(), b, rate, au));
+        }
+        let map = |f: &dyn Fn(&(String, &BlockRecord, f64, f64)) -> Value| -> Value {
+            phases
+                .iter()
+                .map(|p| (p.0.clone(), f(p)))
+                .collect::<Map<_, _>>()
+                .into()
+        };
+        let epoch = json!({
+            "load": map(&|p| steps(p.1, |s| s.load_ns)),
+            "proc": map(&|p| steps(p.1, |s| s.proc_ns)),
+            "throughput": map(&|p| json!(p.2)),
+            "au": map(&|p| json!(p.3)),
+            "compute": map(&|p| steps(p.1, |s| s.compute_ns)),
+            "host_meminfo": pairs(&e.host_meminfo),
+            "end": e.end,
+        });
+        out.insert(e.epoch.to_string(), epoch);
+    }
+    out.insert("hostname".into(), json!(host.name));
+    python::to_string(&out)
+}
+
+fn two_decimals(ns: u64) -> Value {
+    json!(format!("{:.2}", seconds(ns)))
+}
+
+/// Text of `<r>_per_epoch_stats.json` of one rank. Durations are strings with two decimals, as DLIO's.
+pub fn per_epoch_stats_json(record: &RankRecord) -> String {
+    let timed = |b: &BlockRecord| json!({"start": b.start, "end": b.end, "duration": two_decimals(b.wall_ns)});
+    let mut out = Map::new();
+    for e in &record.epochs {
+        let mut epoch = Map::new();
+        epoch.insert("start".into(), json!(e.start));
+        for (i, b) in e.blocks.iter().enumerate() {
+            epoch.insert(format!("block{}", i + 1), timed(b));
+        }
+        epoch.insert("end".into(), json!(e.end));
+        epoch.insert("duration".into(), two_decimals(e.train_ns));
+        if let Some(b) = &e.eval {
+            epoch.insert("eval".into(), timed(b));
+        }
+        out.insert(e.epoch.to_string(), epoch.into());
+    }
+    python::to_string(&out)
+}
+
+/// The metric block of `dlio.log`, from its first line to its last rule, with a final line break.
+/// Units: samples per second, MiB per second.
+pub fn metric_block(s: &JobSummary) -> String {
+    const RULE: &str = "[METRIC] ==========================================================\n";
+    let unit = match s.formula {
+        MetricFormula::V3 => "MiB",
+        MetricFormula::V2 => "MB",
+    };
+    let verdict = |p: &PhaseSummary| {
+        if p.meets_expectation {
+            "success"
+        } else {
+            "fail"
+        }
+    };
+    let mut out = format!("Averaged metric over all steps/epochs\n{RULE}");
+    out += &format!("[METRIC] Number of Simulated Accelerators: {} \n", s.ranks);
+    let mib = s.record_size_bytes / MIB;
+    if let Some(p) = &s.train {
+        let (a, t) = (&p.au_percent, &p.throughput);
+        out += &format!(
+            "[METRIC] Training Accelerator Utilization [AU] (%): {:.4} ({:.4})\n\
+             [METRIC] Training Throughput (samples/second): {:.4} ({:.4})\n\
+             [METRIC] Training I/O Throughput ({unit}/second): {:.4} ({:.4})\n\
+             [METRIC] train_au_meet_expectation: {}\n",
+            a.mean,
+            a.stdev,
+            t.mean,
+            t.stdev,
+            t.mean * mib,
+            t.stdev * mib,
+            verdict(p)
+        );
+    }
+    if let Some(p) = &s.eval {
+        let (a, t) = (&p.au_percent, &p.throughput);
+        out += &format!(
+            "[METRIC] Eval Accelerator Utilization [AU] (%): {:.4} ({:.4})\n\
+             [METRIC] Eval Throughput (samples/second): {:.6} ({:.6})\n\
+             [METRIC] Eval Throughput ({unit}/second): {:.6} ({:.6})\n\
+             [METRIC] eval_au_meet_expectation: {}\n",
+            a.mean,
+            a.stdev,
+            t.mean,
+            t.stdev,
+            t.mean * mib,
+            t.stdev * mib,
+            verdict(p)
+        );
+    }
+    out + RULE
+}
+
+#[cfg(test)]
+#[path = "dlio_tests.rs"]
+pub(crate) mod tests;

@@ -1,0 +1,329 @@
+//! `dlio.log`: DLIO's own lines, for the scripts that read them.
+
+use std::io::Write;
+
+use super::dlio::metric_block;
+use super::event::{Event, Listener};
+use super::{python, timestamp};
+use crate::config::{Distribution, MetricFormula, Workload};
+use crate::metrics::au::{Window, block_au, mean_and_std};
+use crate::metrics::record::BlockRecord;
+use crate::metrics::throughput::{block_throughput, eval_throughput};
+
+/// A listener that writes DLIO's `[OUTPUT]` and `[WARNING]` lines. Rank 0 only.
+///
+/// DLIO writes the same lines to the standard error output; pass it as a second sink for that. A sink
+/// that fails is not written again: [`failure`](Self::failure) tells.
+pub struct DlioLog {
+    sinks: Vec<Box<dyn Write>>,
+    failure: Option<std::io::Error>,
+    workload: Workload,
+    ranks: usize,
+}
+
+impl DlioLog {
+    /// Writes to every sink. `workload` and `ranks` give the formulas their parameters.
+    pub fn new(sinks: Vec<Box<dyn Write>>, workload: &Workload, ranks: usize) -> Self {
+        DlioLog {
+            sinks,
+            failure: None,
+            workload: workload.clone(),
+            ranks,
+        }
+    }
+
+    /// The first error of a sink, once.
+    pub fn failure(&mut self) -> Option<std::io::Error> {
+        self.failure.take()
+    }
+
+    fn line(&mut self, level: &str, message: &str) {
+        let text = format!("[{level}] {message}\n");
+        let failure = &mut self.failure;
+        self.sinks.retain_mut(|sink| {
+            match sink.write_all(text.as_bytes()).and_then(|()| sink.flush()) {
+                Ok(()) => true,
+                Err(error) => {
+                    failure.get_or_insert(error);
+                    false
+                }
+            }
+        });
+    }
+
+    fn output(&mut self, message: &str) {
+        self.line("OUTPUT", &format!("{} {message}", timestamp()));
+    }
+
+    fn steps_planned(&mut self, steps: u64, eval_steps: u64) {
+        let (d, r, ranks) = (&self.workload.dataset, &self.workload.reader, self.ranks);
+        let n = d.num_samples_per_file;
+        // The fork says "per rank" and then uses all files; the division by the ranks belongs there.
+        let per_rank = match self.workload.metric.formula {
+            MetricFormula::V3 => " per rank",
+            MetricFormula::V2 => "",
+        };
+        let mut lines = vec![format!(
+            "Max steps per epoch{per_rank}: {steps} = {n} * {} / {} / {ranks} (samples per file * num files / batch size / comm size)",
+            d.num_files_train, r.batch_size
+        )];
+        if self.workload.workflow.evaluation {
+            lines.push(format!(
+                "Steps per eval{per_rank}: {eval_steps} = {n} * {} / {} / {ranks} (samples per file * num files / batch size eval / comm size)",
+                d.num_files_eval, r.batch_size_eval
+            ));
+        }
+        let t = &self.workload.train;
+        if let Some(k) = u64::try_from(t.total_training_steps)
+            .ok()
+            .filter(|k| *k > 0)
+        {
+            let most = k.min(steps.saturating_mul(t.epochs));
+            lines.push(format!(
+                "Total training steps is set to be {k}. Will only run up to {most}"
+            ));
+        }
+        lines.iter().for_each(|l| self.output(l));
+    }
+
+    fn block_ended(&mut self, epoch: u64, block: u64, b: &BlockRecord) {
+        let steps = b.steps.len();
+        self.output(&format!(
+            "Ending block {block} - {steps} steps completed in {:.2} s",
+            seconds(b.wall_ns)
+        ));
+        if !self.workload.workflow.train {
+            return;
+        }
+        let window = Window::train(&self.workload, self.ranks);
+        let formula = self.workload.metric.formula;
+        let au = block_au(formula, b, window);
+        let rate = block_throughput(formula, b, window, self.workload.reader.batch_size);
+        let compute: Vec<f64> = b.steps[window.range(steps)]
+            .iter()
+            .map(|s| seconds(s.compute_ns))
+            .collect();
+        let mean = match mean_and_std(&compute) {
+            Some((mean, std)) => format!("{mean:.4}+/-{std:.4}"),
+            None => "n/a+/-n/a (metric window empty — too few steps)".into(),
+        };
+        let set = python_dict(&self.workload.train.computation_time.0);
+        let prefix = format!("Epoch {epoch} - Block {block} [Training]");
+        self.output(&format!(
+            "{prefix} Accelerator Utilization [AU] (%): {au:.4}"
+        ));
+        self.output(&format!(
+            "{prefix} Throughput (samples/second): {:.4}",
+            rate * self.ranks as f64
+        ));
+        self.output(&format!(
+            "{prefix} Computation time per step (second): {mean} (set value: {set})"
+        ));
+    }
+
+    fn eval_ended(&mut self, epoch: u64, b: &BlockRecord) {
+        let window = Window::eval(&self.workload, self.ranks);
+        let au = block_au(self.workload.metric.formula, b, window);
+        let rate = eval_throughput(b, self.workload.reader.batch_size_eval) * self.ranks as f64;
+        self.output(&format!(
+            "Ending eval - {} steps completed in {:.2} s",
+            b.steps.len(),
+            seconds(b.wall_ns)
+        ));
+        self.output(&format!(
+            "Epoch {epoch} [Eval] Accelerator Utilization [AU] (%): {au:.4}"
+        ));
+        self.output(&format!(
+            "Epoch {epoch} [Eval] Throughput (samples/second): {rate:.4}"
+        ));
+    }
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+/// A time specification as Python prints the dictionary that DLIO keeps.
+fn python_dict(d: &Distribution) -> String {
+    let (kind, entries): (&str, Vec<(&str, f64)>) = match *d {
+        Distribution::Constant { mean } => ("", vec![("mean", mean)]),
+        Distribution::Normal { mean, stdev } => ("", vec![("mean", mean), ("stdev", stdev)]),
+        Distribution::Uniform { min, max } => ("uniform", vec![("min", min), ("max", max)]),
+        Distribution::Gamma { shape, scale } => ("gamma", vec![("shape", shape), ("scale", scale)]),
+        Distribution::Exponential { scale } => ("exponential", vec![("scale", scale)]),
+        Distribution::Poisson { lam } => ("poisson", vec![("lam", lam)]),
+    };
+    let kind = (!kind.is_empty()).then(|| format!("'type': '{kind}'"));
+    let entries = entries
+        .iter()
+        .map(|(k, v)| format!("'{k}': {}", python::float(*v)));
+    format!(
+        "{{{}}}",
+        kind.into_iter()
+            .chain(entries)
+            .collect::<Vec<_>>()
+            .join(", ")
+    )
+}
+
+impl Listener for DlioLog {
+    fn on(&mut self, event: &Event) {
+        match event {
+            Event::RunStarted { ranks, phases } => {
+                let active: Vec<&str> = phases
+                    .iter()
+                    .map(|p| match *p {
+                        "generate" => "Generating data",
+                        "train" => "Training",
+                        "evaluate" => "Evaluation",
+                        "checkpoint" => "Checkpointing",
+                        other => other,
+                    })
+                    .collect();
+                self.output(&format!(
+                    "Running DLIO [{}] with {ranks} process(es)",
+                    active.join(" & ")
+                ));
+            }
+            Event::Warning(text) => self.line("WARNING", text),
+            Event::GenerationStarted { .. } => self.output("Starting data generation"),
+            Event::GenerationDone { .. } => self.output("Generation done"),
+            Event::StepsPlanned {
+                steps, eval_steps, ..
+            } => self.steps_planned(*steps, *eval_steps),
+            Event::EpochStarted {
+                epoch,
+                steps,
+                overridden,
+            } => self.output(&if *overridden {
+                format!("Starting epoch {epoch}: Overriding number of steps to {steps}.")
+            } else {
+                format!("Starting epoch {epoch}: {steps} steps expected")
+            }),
+            Event::BlockStarted { block, .. } => self.output(&format!("Starting block {block}")),
+            Event::BlockEnded {
+                epoch,
+                block,
+                record,
+            } => self.block_ended(*epoch, *block, record),
+            Event::EpochEnded {
+                epoch,
+                steps,
+                elapsed_s,
+            } => self.output(&format!(
+                "Ending epoch {epoch} - {steps} steps completed in {elapsed_s:.2} s"
+            )),
+            Event::EvalStarted { steps, .. } => {
+                self.output(&format!("Starting eval - {steps} steps expected"));
+            }
+            Event::EvalEnded { epoch, record } => self.eval_ended(*epoch, record),
+            Event::RunMeasured { summary, folder } => {
+                self.output(&format!("Saved outputs in {folder}"));
+                self.line("OUTPUT", &metric_block(summary));
+                self.output("outputs saved in RANKID_output.json");
+            }
+            Event::Info(_)
+            | Event::GenerationProgress { .. }
+            | Event::Progress { .. }
+            | Event::OutputsSaved { .. } => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::super::dlio::tests::{job, record, workload};
+    use super::*;
+    use crate::config::TimeSpec;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+    impl Write for Shared {
+        fn write(&mut self, b: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(b)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_are_dlios() {
+        let sink = Shared::default();
+        let mut w = workload();
+        w.train.computation_time = TimeSpec(Distribution::Constant { mean: 0.323 });
+        let mut log = DlioLog::new(vec![Box::new(sink.clone())], &w, 1);
+        let r = record();
+        log.on(&Event::RunStarted {
+            ranks: 1,
+            phases: vec!["generate", "train"],
+        });
+        log.on(&Event::Warning("w".into()));
+        log.on(&Event::StepsPlanned {
+            steps: 3,
+            eval_steps: 2,
+            dropped: 0,
+        });
+        log.on(&Event::EpochStarted {
+            epoch: 1,
+            steps: 3,
+            overridden: false,
+        });
+        log.on(&Event::BlockStarted { epoch: 1, block: 1 });
+        log.on(&Event::BlockEnded {
+            epoch: 1,
+            block: 1,
+            record: r.epochs[0].blocks[0].clone(),
+        });
+        log.on(&Event::EpochEnded {
+            epoch: 1,
+            steps: 3,
+            elapsed_s: 0.976,
+        });
+        log.on(&Event::EvalStarted { epoch: 1, steps: 2 });
+        log.on(&Event::EvalEnded {
+            epoch: 1,
+            record: r.epochs[0].eval.clone().unwrap(),
+        });
+        log.on(&Event::RunMeasured {
+            summary: Box::new(job()),
+            folder: "out".into(),
+        });
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        // Every OUTPUT line but the metric block has a 26-character label.
+        let lines: Vec<String> = text
+            .lines()
+            .filter(|l| !l.starts_with("[METRIC]"))
+            .map(|l| match l.strip_prefix("[OUTPUT] 20") {
+                Some(rest) => rest[25..].to_owned(),
+                None => l.to_owned(),
+            })
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "Running DLIO [Generating data & Training] with 1 process(es)",
+                "[WARNING] w",
+                "Max steps per epoch per rank: 3 = 1 * 12 / 4 / 1 (samples per file * num files / batch size / comm size)",
+                "Steps per eval per rank: 2 = 1 * 2 / 1 / 1 (samples per file * num files / batch size eval / comm size)",
+                "Starting epoch 1: 3 steps expected",
+                "Starting block 1",
+                "Ending block 1 - 3 steps completed in 1.00 s",
+                "Epoch 1 - Block 1 [Training] Accelerator Utilization [AU] (%): 40.0000",
+                "Epoch 1 - Block 1 [Training] Throughput (samples/second): 16.0000",
+                "Epoch 1 - Block 1 [Training] Computation time per step (second): 0.1000+/-0.0000 (set value: {'mean': 0.323})",
+                "Ending epoch 1 - 3 steps completed in 0.98 s",
+                "Starting eval - 2 steps expected",
+                "Ending eval - 2 steps completed in 0.50 s",
+                "Epoch 1 [Eval] Accelerator Utilization [AU] (%): 22.5000",
+                "Epoch 1 [Eval] Throughput (samples/second): 4.0000",
+                "Saved outputs in out",
+                "[OUTPUT] Averaged metric over all steps/epochs",
+                "",
+                "outputs saved in RANKID_output.json",
+            ]
+        );
+    }
+}

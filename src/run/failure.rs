@@ -1,0 +1,103 @@
+//! How a rank's failure becomes the job's: every rank stops, the cause is told once.
+
+use crate::cluster::Cluster;
+use crate::format::FormatError;
+use crate::loader::LoaderError;
+use crate::report::ReportError;
+use crate::storage::StorageError;
+
+/// What stopped one rank.
+#[derive(Debug, thiserror::Error)]
+pub enum RankError {
+    /// Another rank failed; it tells why.
+    #[error("another rank failed")]
+    Elsewhere,
+    /// The loader.
+    #[error("{0}")]
+    Loader(#[from] LoaderError),
+    /// The storage system.
+    #[error("{0}")]
+    Storage(#[from] StorageError),
+    /// An encoder.
+    #[error("encode {path}: {source}")]
+    Encode {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: FormatError,
+    },
+    /// Writing results.
+    #[error("{0}")]
+    Report(#[from] ReportError),
+    /// The dataset is not what the workload says.
+    #[error("{0}")]
+    Dataset(String),
+    /// This version does not have it.
+    #[error("{0}")]
+    NotBuilt(String),
+}
+
+/// The job's failure, as it is known on one rank.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// On rank 0: who failed and why.
+    #[error("rank {rank} on {host} failed to {message}{}", others(*.more))]
+    Failed {
+        /// The lowest rank that failed.
+        rank: usize,
+        /// Its host.
+        host: String,
+        /// Why.
+        message: String,
+        /// How many other ranks failed too.
+        more: usize,
+    },
+    /// On the other ranks: rank 0 tells.
+    #[error("another rank reports the failure")]
+    Told,
+    /// AU is below the threshold and `--require-au` was given.
+    #[error("AU {au:.2} % is below the required {required:.2} %")]
+    AuBelow {
+        /// Percent.
+        au: f64,
+        /// Percent.
+        required: f64,
+    },
+}
+
+fn others(more: usize) -> String {
+    if more == 0 {
+        String::new()
+    } else {
+        format!("\n  ({more} other rank(s) failed too)")
+    }
+}
+
+/// Every rank brings its result; all get Ok only when all were Ok. A collective.
+pub fn agree<T>(cluster: &dyn Cluster, mine: Result<T, RankError>) -> Result<T, JobError> {
+    let failed = cluster.max_u64_patiently(u64::from(mine.is_err()));
+    if failed == 0 {
+        return mine.map_err(|_| JobError::Told);
+    }
+    let message = match &mine {
+        Ok(_) | Err(RankError::Elsewhere) => String::new(),
+        Err(error) => error.to_string(),
+    };
+    let Some(messages) = cluster.gather(message.as_bytes()) else {
+        return Err(JobError::Told);
+    };
+    let mut failures = messages
+        .iter()
+        .enumerate()
+        .filter(|(_, text)| !text.is_empty());
+    let (rank, text) = failures.next().map_or((0, "continue".into()), |(r, t)| {
+        (r, String::from_utf8_lossy(t))
+    });
+    Err(JobError::Failed {
+        rank,
+        host: cluster.host_names()[cluster.node_of_rank()[rank]].clone(),
+        message: text.into_owned(),
+        more: failures.count(),
+    })
+}

@@ -1,0 +1,353 @@
+//! Generation: every rank streams its files with a pool of writer threads, in constant memory.
+//!
+//! File i of the concatenated list (train, then valid) belongs to rank i mod ranks, as in DLIO. A file appears under
+//! its name only when it is complete, so a restart skips what is there and right.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::dataset::DatasetFiles;
+use super::failure::{JobError, RankError, agree};
+use super::{Events, JobContext};
+use crate::clock::now_ns;
+use crate::cluster::{Cluster, host};
+use crate::format::{Element, FileSpec, Format};
+use crate::loader::{Activity, Phase};
+use crate::plan::Split;
+use crate::plan::dataset::{Dims, Shapes};
+use crate::plan::fill::FillSource;
+use crate::report::Event;
+use crate::storage::{Buffer, Storage, StorageError};
+
+/// What generation did on this rank.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Generated {
+    /// Files written.
+    pub files_written: u64,
+    /// Files found complete.
+    pub files_skipped: u64,
+    /// Bytes written.
+    pub bytes_written: u64,
+    /// Wall time, nanoseconds.
+    pub elapsed_ns: u64,
+}
+
+/// Bytes handed to the file system at once.
+const CHUNK: usize = 1 << 20;
+
+/// How much of a file's start is compared to tell whether it is this dataset's.
+const STAMP: usize = 4096;
+
+/// The files of this rank, handed out one by one with their dimensions.
+struct Queue {
+    shapes: Shapes,
+    /// Index of the next shape that the stream yields.
+    next: u64,
+    /// Next file of this rank.
+    mine: u64,
+    total: u64,
+    ranks: u64,
+}
+
+impl Queue {
+    fn take(&mut self) -> Option<(u64, Dims)> {
+        if self.mine >= self.total {
+            return None;
+        }
+        // The dimensions are one sequential stream of draws: those of other ranks' files are drawn and dropped.
+        loop {
+            let dims = self.shapes.next()?;
+            self.next += 1;
+            if self.next - 1 == self.mine {
+                self.mine += self.ranks;
+                return Some((self.next - 1, dims));
+            }
+        }
+    }
+}
+
+struct Shared<'a> {
+    queue: Mutex<Queue>,
+    stop: AtomicBool,
+    failure: Mutex<Option<RankError>>,
+    left: Mutex<usize>,
+    bell: Condvar,
+    written: AtomicU64,
+    skipped: AtomicU64,
+    bytes: AtomicU64,
+    activity: Activity,
+    storage: &'a dyn Storage,
+    format: &'a dyn Format,
+    files: &'a DatasetFiles,
+    element: Element,
+    samples: u64,
+    fill: FillSource,
+}
+
+/// Generates the dataset. A collective.
+pub fn generate(
+    job: &JobContext,
+    events: &mut Events,
+    storage: &dyn Storage,
+    format: &dyn Format,
+    files: &DatasetFiles,
+) -> Result<Generated, JobError> {
+    let cluster = job.cluster;
+    let dataset = &job.workload.dataset;
+    job.activity.enter(Phase::Generate, 0, 0);
+    let prepared = if cluster.rank() == 0 {
+        prepare(storage, files)
+    } else {
+        Ok(())
+    };
+    agree(cluster, prepared)?;
+    agree(cluster, files.check_manifest_before_generation(storage))?;
+
+    let start = now_ns();
+    let (rank, ranks) = (cluster.rank() as u64, cluster.size() as u64);
+    let total = files.train.files() + files.valid.files();
+    let mine_total = if rank < total {
+        (total - rank).div_ceil(ranks)
+    } else {
+        0
+    };
+    let threads = job.write_threads().min(mine_total.max(1) as usize);
+    events.emit(Event::GenerationStarted {
+        files: total,
+        bytes: files.total_bytes(format),
+    });
+    let element = agree(
+        cluster,
+        Element::parse(&dataset.record_element_type).ok_or_else(|| {
+            RankError::NotBuilt(format!(
+                "use dataset.record_element_type={}",
+                dataset.record_element_type
+            ))
+        }),
+    )?;
+    let shared = Shared {
+        queue: Mutex::new(Queue {
+            shapes: Shapes::new(dataset, cluster.rank()),
+            next: 0,
+            mine: rank,
+            total,
+            ranks,
+        }),
+        stop: AtomicBool::new(false),
+        failure: Mutex::new(None),
+        left: Mutex::new(threads),
+        bell: Condvar::new(),
+        written: AtomicU64::new(0),
+        skipped: AtomicU64::new(0),
+        bytes: AtomicU64::new(0),
+        activity: job.activity,
+        storage,
+        format,
+        files,
+        element,
+        samples: dataset.num_samples_per_file,
+        fill: FillSource::new(dataset.fill_seed),
+    };
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let shared = &shared;
+            scope.spawn(move || {
+                host::use_all_cpus();
+                if let Err(error) = shared.write_files(thread) {
+                    shared.failure.lock().get_or_insert(error);
+                    shared.stop.store(true, Relaxed);
+                }
+                *shared.left.lock() -= 1;
+                shared.bell.notify_all();
+            });
+        }
+        oversee(cluster, &shared, events, mine_total, start);
+    });
+    let mine = Generated {
+        files_written: shared.written.into_inner(),
+        files_skipped: shared.skipped.into_inner(),
+        bytes_written: shared.bytes.into_inner(),
+        elapsed_ns: now_ns() - start,
+    };
+    agree(cluster, shared.failure.into_inner().map_or(Ok(()), Err))?;
+    let mut sums = [mine.files_written, mine.files_skipped, mine.bytes_written];
+    cluster.sum_u64(&mut sums);
+    events.emit(Event::GenerationDone {
+        files_written: sums[0],
+        files_skipped: sums[1],
+        bytes: sums[2],
+        elapsed_s: (now_ns() - start) as f64 / 1e9,
+    });
+    let stamped = if cluster.rank() == 0 {
+        files.write_manifest(storage)
+    } else {
+        Ok(())
+    };
+    agree(cluster, stamped)?;
+    Ok(mine)
+}
+
+/// The main thread's part: progress, and the job-wide agreement to go on, ten times a second.
+fn oversee(
+    cluster: &dyn Cluster,
+    shared: &Shared,
+    events: &mut Events,
+    files_total: u64,
+    start: u64,
+) {
+    let mut told = start;
+    loop {
+        {
+            let mut left = shared.left.lock();
+            if *left > 0 {
+                shared.bell.wait_for(&mut left, Duration::from_millis(100));
+            }
+        }
+        let is_done = *shared.left.lock() == 0;
+        let mine = if shared.stop.load(Relaxed) {
+            2
+        } else {
+            u64::from(!is_done)
+        };
+        match cluster.max_u64_patiently(mine) {
+            0 => return,
+            1 => {}
+            _ => {
+                shared.stop.store(true, Relaxed);
+                return;
+            }
+        }
+        if now_ns() - told > 1_000_000_000 {
+            told = now_ns();
+            events.emit(Event::GenerationProgress {
+                files: shared.written.load(Relaxed) + shared.skipped.load(Relaxed),
+                files_total,
+                bytes: shared.bytes.load(Relaxed),
+                elapsed_s: (told - start) as f64 / 1e9,
+            });
+        }
+    }
+}
+
+fn prepare(storage: &dyn Storage, files: &DatasetFiles) -> Result<(), RankError> {
+    for folder in files.folders() {
+        storage.create_folder(&folder)?;
+    }
+    Ok(())
+}
+
+impl Shared<'_> {
+    fn write_files(&self, thread: usize) -> Result<(), RankError> {
+        let mut chunk = Buffer::new(CHUNK);
+        let mut head = vec![0; STAMP];
+        let mut path = PathBuf::new();
+        while !self.stop.load(Relaxed) {
+            let Some((index, dims)) = self.queue.lock().take() else {
+                return Ok(());
+            };
+            self.files.path_of_global(index, &mut path);
+            let spec = FileSpec {
+                sample_dims: dims.as_slice(),
+                samples: self.samples,
+                element: self.element,
+                fill: self.fill.file(index),
+            };
+            if self.is_complete(&path, &spec, &mut head)? {
+                self.skipped.fetch_add(1, Relaxed);
+                self.activity.moved();
+                continue;
+            }
+            self.write_file(thread, index, &path, &spec, &mut chunk)?;
+            self.written.fetch_add(1, Relaxed);
+        }
+        Ok(())
+    }
+
+    fn is_complete(
+        &self,
+        path: &Path,
+        spec: &FileSpec,
+        head: &mut [u8],
+    ) -> Result<bool, RankError> {
+        if self.storage.len(path)? != Some(self.format.encoded_len(spec)) {
+            return Ok(false);
+        }
+        let got = self.storage.head(path, head)?;
+        Ok(self.format.stamp(spec, &head[..got]))
+    }
+
+    fn write_file(
+        &self,
+        thread: usize,
+        index: u64,
+        path: &Path,
+        spec: &FileSpec,
+        chunk: &mut [u8],
+    ) -> Result<(), RankError> {
+        let mut writer = self.storage.create(path)?;
+        let mut written = 0;
+        let mut io_failure = None;
+        let outcome = self.format.encode(spec, chunk, &mut |bytes| {
+            if self.stop.load(Relaxed) {
+                return Err(std::io::ErrorKind::Interrupted.into());
+            }
+            self.activity.io_begins(thread, index, written);
+            let result = writer.write(bytes);
+            self.activity.io_ends(thread);
+            if let Err(error) = result {
+                let kind = error.kind();
+                io_failure = Some(StorageError::writing(path, written, error));
+                return Err(kind.into());
+            }
+            written += bytes.len() as u64;
+            self.bytes.fetch_add(bytes.len() as u64, Relaxed);
+            Ok(())
+        });
+        if let Some(error) = io_failure {
+            return Err(error.into());
+        }
+        if self.stop.load(Relaxed) {
+            return Err(RankError::Elsewhere);
+        }
+        outcome.map_err(|source| RankError::Encode {
+            path: path.display().to_string(),
+            source,
+        })?;
+        writer.finish()?;
+        Ok(())
+    }
+}
+
+/// Deletes the files that the plan names, the manifest, and the folders that are then empty. A collective.
+pub fn delete_dataset(
+    job: &JobContext,
+    storage: &dyn Storage,
+    files: &DatasetFiles,
+) -> Result<(), JobError> {
+    let (rank, ranks) = (job.cluster.rank() as u64, job.cluster.size() as u64);
+    let total = files.train.files() + files.valid.files();
+    let mut path = PathBuf::new();
+    let mine = (rank..total).step_by(ranks as usize).try_for_each(|index| {
+        files.path_of_global(index, &mut path);
+        storage.remove(&path).map_err(RankError::from)
+    });
+    agree(job.cluster, mine)?;
+    let rest = if job.cluster.rank() == 0 {
+        files.remove_folders(storage)
+    } else {
+        Ok(())
+    };
+    agree(job.cluster, rest)
+}
+
+/// Which split a global file index belongs to, and its index there.
+pub fn split_of(index: u64, train_files: u64) -> (Split, u64) {
+    if index < train_files {
+        (Split::Train, index)
+    } else {
+        (Split::Valid, index - train_files)
+    }
+}

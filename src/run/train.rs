@@ -1,0 +1,220 @@
+//! The epochs: training steps as DLIO's loop takes them, and evaluation.
+//!
+//! The clock and the source of batches are parameters, so that the same loop runs in real and in virtual time.
+
+use crate::clock::Clock;
+use crate::cluster::Cluster;
+use crate::config::TimeSpec;
+use crate::loader::{Activity, BatchSource, Phase};
+use crate::metrics::histogram::{Stage, StageHistograms};
+use crate::metrics::record::{BlockRecord, StepTime};
+use crate::plan::digest::Digest;
+use crate::plan::draw::TimeDraw;
+use crate::report::Event;
+
+use super::Events;
+use super::failure::RankError;
+
+/// What the loops need of their surroundings.
+pub struct Surroundings<'a> {
+    /// Real or virtual.
+    pub clock: &'a dyn Clock,
+    /// The job.
+    pub cluster: &'a dyn Cluster,
+    /// This rank's page.
+    pub activity: Activity,
+    /// Rank 0's listeners.
+    pub events: &'a mut Events,
+    /// Histograms of the main thread.
+    pub histograms: &'a mut StageHistograms,
+    /// Draws of computation times.
+    pub draws: &'a mut TimeDraw,
+    /// The order digest.
+    pub digest: &'a mut Digest,
+    /// Nanoseconds spun for deadlines.
+    pub spin_ns: u64,
+    /// Steps done in the whole run, of how many (for the estimate of what is left).
+    pub done: (u64, u64),
+}
+
+/// One epoch's or evaluation's numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Span {
+    /// From 1.
+    pub epoch: u64,
+    /// Of how many.
+    pub epochs: u64,
+    /// Steps to do.
+    pub steps: u64,
+}
+
+/// Trains one epoch. The source has been started.
+///
+/// As in DLIO, one more batch is asked for after the last step when the source has one, inside the block's wall time.
+/// Errors: this rank's own failure, or [`RankError::Elsewhere`] when another rank failed.
+/// Source: DLIO `main.py::_train`.
+pub fn train_block(
+    ctx: &mut Surroundings,
+    source: &mut dyn BatchSource,
+    span: Span,
+    computation: &TimeSpec,
+) -> Result<BlockRecord, RankError> {
+    let mut record = BlockRecord {
+        start: super::label(),
+        steps: Vec::with_capacity(span.steps as usize),
+        ..BlockRecord::default()
+    };
+    let block_start = ctx.clock.now_ns();
+    let mut progress = Pulse::new(block_start);
+    let mut asked = block_start;
+    let mut step = 1;
+    let outcome = loop {
+        ctx.activity.enter(Phase::BatchWait, span.epoch, step);
+        let batch = match source.next() {
+            Ok(Some(batch)) if step <= span.steps => batch,
+            Ok(_) => break Ok(()),
+            Err(error) => {
+                if step <= span.steps {
+                    sync(ctx, true);
+                }
+                break Err(RankError::from(error));
+            }
+        };
+        let loaded = ctx.clock.now_ns();
+        ctx.digest.push(batch.hash);
+        compute(ctx, computation, span.epoch, step);
+        let computed = ctx.clock.now_ns();
+        ctx.activity.enter(Phase::Barrier, span.epoch, step);
+        let failed = sync(ctx, false);
+        let met = ctx.clock.now_ns();
+        ctx.activity.moved();
+        let time = StepTime {
+            load_ns: loaded - asked,
+            compute_ns: computed - loaded,
+            proc_ns: computed - asked,
+            barrier_ns: met - computed,
+        };
+        ctx.histograms.record(Stage::BatchWait, time.load_ns);
+        ctx.histograms.record(Stage::Compute, time.compute_ns);
+        ctx.histograms.record(Stage::Barrier, time.barrier_ns);
+        record.steps.push(time);
+        if failed {
+            break Err(RankError::Elsewhere);
+        }
+        ctx.done.0 += 1;
+        progress.tick(ctx, source, span, &record, met);
+        step += 1;
+        asked = ctx.clock.now_ns();
+    };
+    record.wall_ns = ctx.clock.now_ns() - block_start;
+    record.end = super::label();
+    outcome.map(|()| record)
+}
+
+/// Evaluates: the same without barriers.
+///
+/// Source: DLIO `main.py::_eval`.
+pub fn evaluate(
+    ctx: &mut Surroundings,
+    source: &mut dyn BatchSource,
+    span: Span,
+    computation: &TimeSpec,
+) -> Result<BlockRecord, RankError> {
+    let mut record = BlockRecord {
+        start: super::label(),
+        ..BlockRecord::default()
+    };
+    let start = ctx.clock.now_ns();
+    let mut asked = start;
+    let mut step = 1;
+    while step <= span.steps {
+        ctx.activity.enter(Phase::BatchWait, span.epoch, step);
+        let Some(batch) = source.next()? else { break };
+        let loaded = ctx.clock.now_ns();
+        ctx.digest.push(batch.hash);
+        compute(ctx, computation, span.epoch, step);
+        let computed = ctx.clock.now_ns();
+        ctx.activity.moved();
+        let time = StepTime {
+            load_ns: loaded - asked,
+            compute_ns: computed - loaded,
+            proc_ns: computed - asked,
+            barrier_ns: 0,
+        };
+        ctx.histograms.record(Stage::BatchWait, time.load_ns);
+        ctx.histograms.record(Stage::Compute, time.compute_ns);
+        record.steps.push(time);
+        step += 1;
+        asked = computed;
+    }
+    record.wall_ns = ctx.clock.now_ns() - start;
+    record.end = super::label();
+    Ok(record)
+}
+
+fn compute(ctx: &mut Surroundings, computation: &TimeSpec, epoch: u64, step: u64) {
+    let ns = (ctx.draws.draw_s(computation) * 1e9).round() as u64;
+    ctx.activity.enter(Phase::Compute, epoch, step);
+    ctx.activity.busy_until(crate::clock::now_ns() + ns);
+    ctx.spin_ns += ctx.clock.wait_ns(ns);
+}
+
+/// The step's barrier, which also tells whether any rank failed and brings virtual clocks together.
+fn sync(ctx: &Surroundings, failed: bool) -> bool {
+    let now = if ctx.clock.is_virtual() {
+        ctx.clock.now_ns()
+    } else {
+        0
+    };
+    let [any, latest] = ctx.cluster.max_pair([u64::from(failed), now]);
+    ctx.clock.advance_to(latest);
+    any != 0
+}
+
+/// Tells how far the epoch is, at most once a second.
+struct Pulse {
+    last_ns: u64,
+    last_bytes: Option<u64>,
+    start_ns: u64,
+}
+
+impl Pulse {
+    fn new(now: u64) -> Self {
+        Pulse {
+            last_ns: now,
+            last_bytes: None,
+            start_ns: now,
+        }
+    }
+
+    fn tick(
+        &mut self,
+        ctx: &mut Surroundings,
+        source: &dyn BatchSource,
+        span: Span,
+        record: &BlockRecord,
+        now: u64,
+    ) {
+        if now - self.last_ns < 1_000_000_000 || ctx.cluster.rank() != 0 || ctx.clock.is_virtual() {
+            return;
+        }
+        let bytes = source.totals().bytes;
+        let since = (now - self.last_ns) as f64 / 1e9;
+        let delta = self.last_bytes.map_or(0, |last| bytes - last);
+        self.last_ns = now;
+        self.last_bytes = Some(bytes);
+        let computed: u64 = record.steps.iter().map(|s| s.compute_ns).sum();
+        let elapsed = now - self.start_ns;
+        let per_step = elapsed as f64 / 1e9 / record.steps.len() as f64;
+        ctx.events.emit(Event::Progress {
+            epoch: span.epoch,
+            epochs: span.epochs,
+            step: record.steps.len() as u64,
+            steps: span.steps,
+            au_percent: 100.0 * computed as f64 / elapsed as f64,
+            bytes_per_second: delta as f64 / since * ctx.cluster.size() as f64,
+            batch_wait_p99_s: ctx.histograms.quantile(Stage::BatchWait, 0.99) as f64 / 1e9,
+            eta_s: per_step * ctx.done.1.saturating_sub(ctx.done.0) as f64,
+        });
+    }
+}

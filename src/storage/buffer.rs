@@ -1,0 +1,58 @@
+//! Aligned memory that a reader or writer thread owns for its lifetime.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ops::{Deref, DerefMut};
+
+/// Alignment of every buffer: what O_DIRECT needs on any file system we know (statx may ask for less).
+pub const ALIGNMENT: usize = 4096;
+
+/// A block of bytes aligned to [`ALIGNMENT`], touched once so that no page fault falls into a measurement.
+pub struct Buffer {
+    start: *mut u8,
+    layout: Layout,
+}
+
+// SAFETY: the buffer owns its memory and has no interior sharing.
+unsafe impl Send for Buffer {}
+
+impl Buffer {
+    /// At least `len` bytes, rounded up to a multiple of [`ALIGNMENT`].
+    pub fn new(len: usize) -> Self {
+        let size = len.max(1).next_multiple_of(ALIGNMENT);
+        let layout = Layout::from_size_align(size, ALIGNMENT)
+            .expect("alignment is a power of two, size is below isize::MAX");
+        // SAFETY: the layout has a non-zero size.
+        let start = unsafe { alloc_zeroed(layout) };
+        if start.is_null() {
+            handle_alloc_error(layout);
+        }
+        let mut buffer = Buffer { start, layout };
+        buffer
+            .iter_mut()
+            .step_by(ALIGNMENT)
+            .for_each(|byte| *byte = 1);
+        buffer
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        // SAFETY: `start` points to `layout.size()` initialised bytes that live as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.start, self.layout.size()) }
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and `&mut self` makes it the only reference.
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.layout.size()) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: allocated by `new` with this layout.
+        unsafe { dealloc(self.start, self.layout) };
+    }
+}
