@@ -44,12 +44,14 @@ pub(super) fn run(
     apply_flags(&mut loaded.workload, args, what);
     let usage = |message: String| told_by_rank_0(cluster, Exit::Usage, message);
     let warnings = check(cluster, &loaded.workload, args).map_err(usage)?;
+    let folder = output_folder(args, &loaded);
     let job = Job {
         cluster,
         args,
         loaded: &loaded,
         as_dlio,
         typed,
+        folder,
     };
     job.run(warnings).map_err(|error| {
         let exit = if matches!(error, JobError::AuBelow { .. }) {
@@ -106,12 +108,24 @@ fn check(cluster: &dyn Cluster, w: &Workload, args: &RunArgs) -> Result<Vec<Stri
     Ok(warnings)
 }
 
+/// The folder of results: `--output`, then `output.folder`, then `hydra.run.dir`, then `results/<model>/<time>`.
+fn output_folder(args: &RunArgs, loaded: &Loaded) -> PathBuf {
+    let w = &loaded.workload;
+    args.output
+        .clone()
+        .or_else(|| w.output.folder.clone().map(PathBuf::from))
+        .or_else(|| loaded.hydra.run_dir.clone().map(PathBuf::from))
+        .unwrap_or_else(|| default_output(&w.model.name))
+}
+
 struct Job<'a> {
     cluster: &'a dyn Cluster,
     args: &'a RunArgs,
     loaded: &'a Loaded,
     as_dlio: bool,
     typed: &'a [String],
+    /// Decided once: its default holds the time. Only rank 0's counts.
+    folder: PathBuf,
 }
 
 impl Job<'_> {
@@ -124,9 +138,8 @@ impl Job<'_> {
         };
         let job = JobContext::new(cluster, w, options);
         let measures = w.workflow.train;
-        let folder = self.output_folder();
         let made = if cluster.rank() == 0 && measures {
-            OutputDir::create(&folder)
+            OutputDir::create(&self.folder)
                 .map(Some)
                 .map_err(|e| RankError::from(report::ReportError::from(e)))
         } else {
@@ -177,16 +190,6 @@ impl Job<'_> {
         let summary = self.report(&measured, &mut events, output, &start)?;
         cleanup_phase(&job)?;
         self.judge(summary)
-    }
-
-    fn output_folder(&self) -> PathBuf {
-        let w = &self.loaded.workload;
-        self.args
-            .output
-            .clone()
-            .or_else(|| w.output.folder.clone().map(PathBuf::from))
-            .or_else(|| self.loaded.hydra.run_dir.clone().map(PathBuf::from))
-            .unwrap_or_else(|| default_output(&w.model.name))
     }
 
     fn listeners(&self, output: Option<&OutputDir>) -> Result<Events, JobError> {
@@ -270,13 +273,12 @@ impl Job<'_> {
         start: &str,
     ) -> Result<(), RankError> {
         let w = &self.loaded.workload;
-        let folder = self.output_folder();
         let provenance = self.provenance(facts, start);
         let cwd = std::env::current_dir()
             .unwrap_or_default()
             .display()
             .to_string();
-        let run_dir = folder.display().to_string();
+        let run_dir = self.folder.display().to_string();
         let hydra_words = self.loaded.hydra.words.clone();
         let config_dir = self
             .args
@@ -317,7 +319,7 @@ impl Job<'_> {
         events.emit(Event::OutputsSaved { folder: run_dir });
         if !self.args.json && !self.as_dlio {
             print!("{}", final_report(summary, &provenance));
-            println!("Results: {}", folder.display());
+            println!("Results: {}", self.folder.display());
         }
         Ok(())
     }

@@ -258,8 +258,10 @@ impl Cluster for Mpi {
             .all_to_all_into(&send_counts[..], &mut recv_counts[..]);
         let send_displs = displacements(&send_counts);
         let recv_displs = displacements(&recv_counts);
-        let send: Vec<u8> = parts.concat();
-        let mut recv = vec![0u8; recv_counts.iter().map(|&c| c as usize).sum()];
+        // One byte more than needed: empty vectors share one dangling address, which MPI takes for aliased buffers.
+        let mut send: Vec<u8> = parts.concat();
+        send.push(0);
+        let mut recv = vec![0u8; recv_counts.iter().map(|&c| c as usize).sum::<usize>() + 1];
         {
             let from = Partition::new(&send[..], &send_counts[..], &send_displs[..]);
             let mut into = PartitionMut::new(&mut recv[..], &recv_counts[..], &recv_displs[..]);

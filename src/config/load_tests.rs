@@ -1,1 +1,168 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use super::*;
+
+fn request(dir: &std::path::Path, text: &str, words: &[&str]) -> LoadRequest {
+    let path = dir.join("w.yaml");
+    std::fs::write(&path, text).unwrap();
+    LoadRequest {
+        source: Source::File(path),
+        words: words.iter().map(|w| w.to_string()).collect(),
+        allow_unknown: false,
+        env: BTreeMap::new(),
+        dotenv: None,
+        cwd: PathBuf::from("/"),
+    }
+}
+
+fn loaded(text: &str, words: &[&str]) -> Result<Loaded, String> {
+    let dir = tempfile::tempdir().unwrap();
+    load(&request(dir.path(), text, words)).map_err(|e| e.to_string().replace(&format!("{}/", dir.path().display()), ""))
+}
+
+#[test]
+fn every_builtin_config_loads_and_is_valid_for_two_ranks() {
+    assert_eq!(builtin_names().len(), 15);
+    for name in builtin_names() {
+        let request = LoadRequest {
+            source: Source::Named { name: name.clone(), config_dir: None },
+            words: vec![],
+            allow_unknown: false,
+            env: BTreeMap::new(),
+            dotenv: None,
+            cwd: PathBuf::from("/"),
+        };
+        let loaded = load(&request).unwrap_or_else(|e| panic!("{name}: {e}"));
+        validate(&loaded.workload, 2, 2).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(loaded.warnings.is_empty(), "{name}: {:?}", loaded.warnings);
+    }
+}
+
+#[test]
+fn unknown_keys_are_placed_and_the_nearest_name_is_given() {
+    let text = "dataset:\n  num_files_trian: 4\nreader:\n  batchsize: 2\ntrian:\n  epochs: 1\n";
+    let error = loaded(text, &["train.epoch=3"]).unwrap_err();
+    for line in [
+        "w.yaml:2:3: unknown key dataset.num_files_trian; the nearest known name is dataset.num_files_train",
+        "w.yaml:4:3: unknown key reader.batchsize; the nearest known name is reader.batch_size",
+        "w.yaml:5:1: unknown key trian; the nearest known name is train",
+        "command line word 'train.epoch=3': unknown key train.epoch; the nearest known name is train.epochs",
+    ] {
+        assert!(error.contains(line), "{error}");
+    }
+    assert!(error.contains("--allow-unknown-keys"));
+}
+
+#[test]
+fn a_wrong_type_is_placed() {
+    let error = loaded("reader:\n  batch_size: four\n", &[]).unwrap_err();
+    assert!(error.starts_with("w.yaml:2:3: reader.batch_size: invalid type: string \"four\", expected u64"), "{error}");
+    let error = loaded("", &["dataset.format=npx"]).unwrap_err();
+    assert!(error.contains("command line word 'dataset.format=npx'") && error.contains("`npz`"), "{error}");
+    let error = loaded("a: [1\nb: 2\n", &[]).unwrap_err();
+    assert!(error.starts_with("w.yaml:") && error.contains("invalid YAML"), "{error}");
+}
+
+#[test]
+fn values_take_the_types_of_their_fields() {
+    let text = "workload:\n  train: {epochs: 2.0, computation_time: 0.5, computation_time_stdev: 0.1}\n  model: {name: 8}\n  reader: {file_shuffle: off, sample_shuffle: True}\n";
+    let w = loaded(text, &["workflow.generate_data='True'", "++workload.reader.odirect=true"]).unwrap().workload;
+    assert_eq!(w.train.epochs, 2);
+    assert_eq!(w.train.computation_time.0, Distribution::Normal { mean: 0.5, stdev: 0.1 });
+    assert_eq!(w.model.name, "8");
+    assert_eq!((w.reader.file_shuffle, w.reader.sample_shuffle), (Shuffle::Off, Shuffle::Seed));
+    assert!(w.workflow.generate_data);
+    assert_eq!(w.storage_type_effective(), StorageType::DirectFs);
+}
+
+#[test]
+fn the_command_line_beats_the_yaml_beats_the_environment_beats_dotenv() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut r = request(dir.path(), "storage:\n  storage_options: {region: yaml}\n", &[]);
+    r.env.insert("AWS_REGION".into(), "env".into());
+    r.env.insert("AWS_ENDPOINT_URL".into(), "env".into());
+    r.dotenv = Some("AWS_ENDPOINT_URL=file\nexport AWS_ACCESS_KEY_ID='file' \n# x\n".into());
+    let options = |r: &LoadRequest| load(r).unwrap().workload.storage.storage_options;
+    let o = options(&r);
+    assert_eq!(o.region.as_deref(), Some("yaml"));
+    assert_eq!(o.endpoint_url.as_deref(), Some("env"));
+    assert_eq!(o.access_key_id.as_deref(), Some("file"));
+    r.words = vec!["storage.storage_options.region=cli".into()];
+    assert_eq!(options(&r).region.as_deref(), Some("cli"));
+}
+
+#[test]
+fn credentials_are_never_shown() {
+    let loaded = loaded("", &["++storage.storage_options.secret_access_key=hunter2"]).unwrap();
+    assert_eq!(loaded.workload.storage.storage_options.secret_access_key.as_ref().unwrap().expose(), "hunter2");
+    let shown = [
+        loaded.describe(),
+        format!("{loaded:?}"),
+        serde_json::to_string(&loaded).unwrap(),
+        serde_yaml::to_string(&loaded.tree).unwrap(),
+    ];
+    assert!(shown.iter().all(|text| !text.contains("hunter2")), "{shown:?}");
+}
+
+#[test]
+fn old_names_are_accepted() {
+    let l = loaded("data_reader: {batch_size: 3}\ndataset: {record_length: 5}\n", &[]).unwrap();
+    assert_eq!(l.workload.reader.batch_size, 3);
+    assert!(l.warnings[0].contains("record_length_bytes"), "{:?}", l.warnings);
+}
+
+#[test]
+fn references_are_resolved() {
+    let l = loaded("model: {name: a}\ndataset: {data_folder: '/x/${model.name}/'}\n", &[]).unwrap();
+    assert_eq!(l.workload.dataset.data_folder, "/x/a");
+    assert!(loaded("model: {name: '${no.such}'}\n", &[]).unwrap_err().contains("${no.such}"));
+}
+
+#[test]
+fn every_value_has_its_origin() {
+    let l = loaded("train:\n  epochs: 2\n", &["reader.batch_size=4"]).unwrap();
+    let text = l.describe();
+    assert!(text.contains("epochs: 2  # ") && text.contains("w.yaml:2:3"), "{text}");
+    assert!(text.contains("batch_size: 4  # command line word 'reader.batch_size=4'"), "{text}");
+    assert!(text.contains("seed: 123  # default"), "{text}");
+}
+
+#[test]
+fn contradictions_name_key_and_remedy() {
+    let rule = |words: &[&str]| {
+        let base = "framework: pytorch\ndataset: {format: npz, num_files_train: 8}\n";
+        validate(&loaded(base, words).unwrap().workload, 4, 4).unwrap_err().to_string()
+    };
+    for (words, key) in [
+        (&["reader.batch_size=3"][..], "dataset.num_files_train: 8 files x 1 samples = 8 samples, fewer than 4 rank(s) x batch size 3 = 12"),
+        (&["dataset.record_length_bytes=0"], "dataset.record_length_bytes: is 0"),
+        (&["dataset.record_dims=[4,0]"], "dataset.record_dims: [4, 0] has a 0"),
+        (&["dataset.record_dims=[4]", "dataset.record_length_bytes_stdev=5"], "dataset.record_dims: is given together"),
+        (&["train.epochs=0"], "train.epochs: is 0"),
+        (&["train.total_training_steps=100"], "train.total_training_steps: the dataset has 2 steps"),
+        (&["reader.data_loader=tensorflow"], "reader.data_loader: framework pytorch"),
+        (&["dataset.record_element_type=float31"], "dataset.record_element_type: float31"),
+        (&["workflow.checkpoint=true", "model.parallelism.tensor=3"], "model.parallelism: 4 ranks"),
+    ] {
+        let error = rule(words);
+        assert!(error.starts_with(key) && error.contains("remedy: "), "{error}");
+    }
+}
+
+#[test]
+fn what_is_not_built_is_refused_by_its_key() {
+    for (word, key) in [
+        ("workflow.checkpoint=true", "workflow.checkpoint"),
+        ("workflow.profiling=true", "workflow.profiling"),
+        ("storage.storage_type=s3", "storage.storage_type"),
+        ("dataset.format=hdf5", "dataset.format"),
+        ("dataset.compression=zip", "dataset.compression"),
+        ("reader.data_loader=dali", "reader.data_loader"),
+        ("reader.reader_classname=a.B", "reader.reader_classname"),
+    ] {
+        let w = loaded("dataset: {format: npz}\n", &[word]).unwrap().workload;
+        let error = unsupported(&w, &[FormatKind::Npz]).unwrap_err().to_string();
+        assert!(error.starts_with(key), "{error}");
+    }
+}

@@ -1,0 +1,258 @@
+"""What the benches share: running dlio-rs and fio, the names of the fields that they read, tables.
+
+Only Python's standard library. Every name of report.json and of the event stream stands in `Report` and `events`.
+"""
+
+import json
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+BIN = os.environ.get("DLIO_RS_BIN", "target/release/dlio-rs")
+# The launcher and its options, without the number of ranks; set by the shell script that starts a bench.
+LAUNCHER = os.environ.get("BENCH_LAUNCHER", "mpirun --bind-to none").split()
+
+
+class BenchError(Exception):
+    """A command failed; the message holds its words and what it printed last."""
+
+
+def run(words, **kwargs):
+    """Runs a command to its end and returns what it printed; a failure raises BenchError."""
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, **kwargs)
+    if done.returncode != 0:
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
+        raise BenchError(f"exit status {done.returncode}: {' '.join(map(str, words))}\n{tail}")
+    return done
+
+
+def launcher(ranks):
+    """The words that start `ranks` ranks here."""
+    words = [LAUNCHER[0], "-np", str(ranks), *LAUNCHER[1:]]
+    # More ranks than CPUs need Open MPI's leave; MPICH's launcher has no such option and binds nothing.
+    if "--bind-to" in words and ranks > cpus() and "--oversubscribe" not in words:
+        words.append("--oversubscribe")
+    return words
+
+
+def cpus():
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+# Starts a command, waits for it and prints the most memory that it used. A process of its own, because a child's
+# peak begins with the memory of the process that forked it.
+PEAK_RSS = (
+    "import os,subprocess,sys;c=subprocess.Popen(sys.argv[1:],stdout=subprocess.DEVNULL);"
+    "_,s,u=os.wait4(c.pid,0);print('maxrss',u.ru_maxrss*1024,flush=True);sys.exit(os.waitstatus_to_exitcode(s))"
+)
+
+
+def peak_rss(words, before=()):
+    """Bytes of memory that the largest process of a command used; a list, one entry per rank with a launcher `before`."""
+    out = run([*before, sys.executable, "-ISc", PEAK_RSS, *words]).stdout
+    return [int(x) for x in re.findall(r"maxrss (\d+)", out)]
+
+
+class Report:
+    """The fields of report.json that the benches use."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.json = json.loads((self.folder / "report.json").read_text())
+
+    @property
+    def bytes_read(self):
+        """Bytes that the readers were given, all ranks, all epochs."""
+        return sum(e["bytes_read"]["value"] for e in self.json["epochs"])
+
+    @property
+    def train_seconds(self):
+        """Wall time of training: the slowest rank's of each epoch, summed."""
+        return sum(e["train_time"]["value"] for e in self.json["epochs"])
+
+    @property
+    def steps(self):
+        return sum(e["steps"] for e in self.json["epochs"])
+
+    @property
+    def cpu_seconds_per_gib(self):
+        """User and system time of all ranks while training, the emulated computation's spinning excluded."""
+        return self.json["cpu_seconds_per_gib"]["value"]
+
+    @property
+    def peak_rss(self):
+        """Bytes, the largest rank's."""
+        return self.json["counters"]["peak_rss"]["value"]
+
+    @property
+    def au(self):
+        """Percent."""
+        return self.json["train"]["au_mean"]["value"]
+
+    @property
+    def au_storage(self):
+        """Percent; None when the window was empty."""
+        return self.json["au_storage"]["value"]
+
+    def percent(self, part):
+        """Share of the training time of wait, compute, barrier or harness."""
+        return self.json["breakdown"][part]["percent"]
+
+    def first_wait_seconds(self):
+        """How long the first step of rank 0 waited for its batch."""
+        output = json.loads((self.folder / "0_output.json").read_text())
+        return output["1"]["load"]["block1"][0]
+
+
+def dlio_rs(ranks, config, words, verb="run"):
+    """Runs dlio-rs and returns its report."""
+    with tempfile.TemporaryDirectory(prefix="dlio-rs-bench-") as scratch:
+        out = Path(scratch) / "out"
+        run([*launcher(ranks), BIN, verb, str(config), *words, "--quiet", "--output", str(out)])
+        return Report(out)
+
+
+def events(ranks, config, words, verb="run"):
+    """Runs dlio-rs with --json. Yields (seconds since the start of the launcher, event)."""
+    command = [*launcher(ranks), BIN, verb, str(config), *words, "--json"]
+    start = time.monotonic()
+    with tempfile.TemporaryFile("w+") as errors:
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as child:
+            for line in child.stdout:
+                if line.startswith("{"):
+                    yield time.monotonic() - start, json.loads(line)
+        if child.returncode != 0:
+            errors.seek(0)
+            tail = "\n".join(errors.read().splitlines()[-15:])
+            raise BenchError(f"exit status {child.returncode}: {' '.join(command)}\n{tail}")
+
+
+def generate(ranks, config, words=()):
+    """Generates the dataset; returns (bytes written, seconds) as dlio-rs reports them."""
+    for _, event in events(ranks, config, [*words], verb="generate"):
+        if event["event"] == "generation_done":
+            result = event["bytes"], event["elapsed_s"]
+    return result
+
+
+def write_config(path, *, folder, file_format, files, record_bytes, batch=1, threads=1, epochs=1, **reader):
+    """A workload without computation, without shuffles, without a metric to meet. JSON is YAML."""
+    workload = {
+        "model": {"name": "bench"},
+        "framework": "pytorch",
+        "workflow": {"generate_data": False, "train": True, "evaluation": False, "checkpoint": False},
+        "dataset": {
+            "data_folder": str(folder),
+            "format": file_format,
+            "num_files_train": files,
+            "num_samples_per_file": 1,
+            "record_length_bytes": record_bytes,
+            "record_length_bytes_stdev": 0,
+        },
+        "reader": {
+            "data_loader": "pytorch",
+            "batch_size": batch,
+            "read_threads": threads,
+            "write_threads": threads,
+            "file_shuffle": "off",
+            "sample_shuffle": "off",
+            "drop_cache": "none",
+            **reader,
+        },
+        "train": {"epochs": epochs, "computation_time": 0.0},
+    }
+    Path(path).write_text(json.dumps(workload, indent=2) + "\n")
+
+
+class Fio:
+    """The figures of one fio run, all jobs together."""
+
+    def __init__(self, text, direction):
+        jobs = json.loads(text[text.index("{") :])["jobs"]
+        failed = [j["error"] for j in jobs if j["error"]]
+        if failed:
+            raise BenchError(f"fio reports error {failed[0]}")
+        self.bytes = sum(j[direction]["io_bytes"] for j in jobs)
+        # Milliseconds; the slowest job counts, as the slowest rank does for dlio-rs.
+        self.seconds = max(j[direction]["runtime"] for j in jobs) / 1e3
+        self.cpu_seconds = sum((j["usr_cpu"] + j["sys_cpu"]) / 100 * j["job_runtime"] / 1e3 for j in jobs)
+
+    @property
+    def rate(self):
+        return self.bytes / self.seconds
+
+    @property
+    def cpu_seconds_per_gib(self):
+        return self.cpu_seconds / (self.bytes / GIB)
+
+
+def fio(direction, folder, jobs, files_per_job, block, *options):
+    """Runs fio with psync: each job goes through its own files, one after another, from start to end."""
+    words = [
+        "fio", "--name=bench", f"--rw={direction}", "--ioengine=psync", f"--directory={folder}",
+        "--filename_format=f.$jobnum.$filenum", f"--numjobs={jobs}", f"--nrfiles={files_per_job}",
+        f"--bs={block}", "--openfiles=1", "--file_service_type=sequential", "--invalidate=0",
+        "--output-format=json", *options,
+    ]  # fmt: skip
+    return Fio(run(words).stdout, direction)
+
+
+def median(values):
+    return statistics.median(values)
+
+
+def table(header, rows):
+    """Prints a Markdown table."""
+    print("| " + " | ".join(header) + " |")
+    print("|" + "|".join(" --- " for _ in header) + "|")
+    for row in rows:
+        print("| " + " | ".join(str(cell) for cell in row) + " |")
+    print(flush=True)
+
+
+def say(text):
+    """Progress, not part of the result."""
+    print(f"==> {text}", file=sys.stderr, flush=True)
+
+
+def title(what):
+    """Heads the output with what a figure needs to be read later."""
+    version = run([BIN, "--version"]).stdout.strip()
+    commit = "unknown"
+    if shutil.which("git"):
+        done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True)
+        commit = done.stdout.strip() or commit
+    cpu = "unknown CPU"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            cpu = line.split(":", 1)[1].strip()
+            break
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
+    print(f"### {what}\n")
+    print(f"{version}, commit {commit}; {time.strftime('%Y-%m-%d')}; Linux {platform.release()}, ", end="")
+    print(f"{cpus()} CPUs ({cpu}), {memory:.0f} GiB memory\n", flush=True)
+
+
+def verdict(ok):
+    return "yes" if ok else "**no**"
+
+
+def finish(main):
+    """Runs a bench; a failed command ends it with its message and status 1."""
+    try:
+        sys.exit(main())
+    except BenchError as error:
+        sys.exit(f"bench failed: {error}")

@@ -1,0 +1,118 @@
+"""dlio-rs against fio, reading the same files in turns: bytes per second and CPU seconds per GiB."""
+
+import argparse
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import bench_lib as b
+
+# (label, format, bytes of a sample, batch size)
+CASES = [
+    ("npz 16 MiB", "npz", 16777216, 1),
+    ("npz 140 MiB", "npz", 146800640, 1),
+    ("npy 128 KiB", "npy", 131072, 32),
+]
+# Bytes of one read call where reader.transfer_size is not set.
+BUFFERED_TRANSFER = 1 * b.MIB
+DIRECT_TRANSFER = 8 * b.MIB
+# What the project asks of itself with decode: none.
+MIN_RATE_RATIO = 0.90
+MAX_CPU_RATIO = 1.15
+
+
+def link_for_fio(data, folder, jobs):
+    """Hard links with the names that fio computes, so that both programs read the very same files."""
+    files = sorted(Path(data, "train").iterdir())
+    folder.mkdir()
+    for i, file in enumerate(files):
+        os.link(file, folder / f"f.{i % jobs}.{i // jobs}")
+    return len(files) // jobs, files[0].stat().st_size
+
+
+def case(args, place, root, direct, label, file_format, record_bytes, batch):
+    """One row per decode level."""
+    jobs = args.ranks * args.threads
+    unit = jobs * batch
+    files = max(1, round(args.gib * b.GIB / record_bytes / unit)) * unit
+    folder = Path(tempfile.mkdtemp(prefix="dlio-rs-bench-read-", dir=root))
+    try:
+        config = folder / "bench.yaml"
+        data = folder / "data"
+        b.write_config(
+            config, folder=data, file_format=file_format, files=files, record_bytes=record_bytes, batch=batch,
+            threads=args.threads, epochs=args.epochs, odirect=direct,
+        )  # fmt: skip
+        b.say(f"{label} on {place}: generating {files} files")
+        b.generate(args.ranks, config, ["reader.odirect=false"])
+        links = folder / "fio"
+        per_job, size = link_for_fio(data, links, jobs)
+        whole = size // 4096 * 4096 if direct else size
+        transfer = args.bs or (DIRECT_TRANSFER if direct else BUFFERED_TRANSFER)
+        options = [f"--direct={int(direct)}", f"--loops={args.epochs}", "--readonly"]
+        words = [f"reader.transfer_size={args.bs}"] if args.bs else []
+        runs = {
+            "none": lambda: b.dlio_rs(args.ranks, config, [*words, "reader.decode=none"]),
+            "verify": lambda: b.dlio_rs(args.ranks, config, [*words, "reader.decode=verify"]),
+            "fio": lambda: b.fio("read", links, jobs, per_job, min(transfer, whole), *options),
+            "fio whole": lambda: b.fio("read", links, jobs, per_job, whole, *options),
+        }
+        rate, cpu = {k: [] for k in runs}, {k: [] for k in runs}
+        for repetition in range(args.repeat):
+            b.say(f"{label} on {place}: repetition {repetition + 1} of {args.repeat}")
+            for key, measure in runs.items():
+                result = measure()
+                seconds = result.seconds if isinstance(result, b.Fio) else result.train_seconds
+                count = result.bytes if isinstance(result, b.Fio) else result.bytes_read
+                # Tails that fio's block size leaves out are at most a block per file; both rates use their own count.
+                rate[key].append(count / seconds / b.GIB)
+                cpu[key].append(result.cpu_seconds_per_gib)
+        for decode in ("none", "verify"):
+            # Neighbours in time are compared, then the median of the ratios is taken.
+            ratios = [x / y for x, y in zip(rate[decode], rate["fio"])]
+            whole_ratios = [x / y for x, y in zip(rate[decode], rate["fio whole"])]
+            cpus = [x / y for x, y in zip(cpu[decode], cpu["fio"])]
+            r, w, c = b.median(ratios), b.median(whole_ratios), b.median(cpus)
+            met = r >= MIN_RATE_RATIO and c <= MAX_CPU_RATIO
+            yield (
+                label, place, decode, f"{b.median(rate[decode]):.2f}", f"{b.median(rate['fio']):.2f}",
+                f"{b.median(rate['fio whole']):.2f}", f"{r:.2f}", f"{w:.2f}", f"{b.median(cpu[decode]):.3f}",
+                f"{b.median(cpu['fio']):.3f}", f"{c:.2f}", b.verdict(met) if decode == "none" else "reported",
+            ), met or decode != "none"  # fmt: skip
+    finally:
+        shutil.rmtree(folder)
+
+
+def main():
+    p = argparse.ArgumentParser(prog="bench-read.sh", description=__doc__)
+    p.add_argument("--ranks", type=int, default=2)
+    p.add_argument("--threads", type=int, default=max(1, b.cpus() // 2), help="reader threads per rank")
+    p.add_argument("--gib", type=float, default=2.0, help="size of each dataset")
+    p.add_argument("--epochs", type=int, default=4, help="times that each dataset is read in one run")
+    p.add_argument("--repeat", type=int, default=3)
+    p.add_argument("--bs", type=int, help="bytes of a read call, for both [default: dlio-rs's own]")
+    p.add_argument("--tmpfs", default="/dev/shm", help="folder in memory")
+    p.add_argument("--disk", default=str(Path(b.BIN).parent.parent), help="folder on a disk that takes O_DIRECT")
+    p.add_argument("--only", default="", help="cases whose label and place hold this text")
+    p.add_argument("--check", action="store_true", help="exit status 1 when a ratio misses its bound")
+    args = p.parse_args()
+    b.title(f"Reading, {args.ranks} ranks x {args.threads} threads, fio psync with {args.ranks * args.threads} jobs")
+    rows, met = [], True
+    for place, root, direct in (("tmpfs", args.tmpfs, False), ("disk, O_DIRECT", args.disk, True)):
+        for entry in CASES:
+            if args.only in f"{entry[0]} {place}":
+                for row, ok in case(args, place, root, direct, *entry):
+                    rows.append(row)
+                    met &= ok
+    b.table(
+        ["samples", "from", "decode", "dlio-rs GiB/s", "fio GiB/s", "fio, bs = file", "ratio to fio",
+         "to fio, bs = file", "dlio-rs CPU s/GiB", "fio CPU s/GiB", "CPU ratio",
+         f">= {MIN_RATE_RATIO:.2f} and CPU <= {MAX_CPU_RATIO:.2f}"],
+        rows,
+    )  # fmt: skip
+    return 1 if args.check and not met else 0
+
+
+if __name__ == "__main__":
+    b.finish(main)

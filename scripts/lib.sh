@@ -1,0 +1,92 @@
+# shellcheck shell=bash
+# Functions that the scripts share. Sourced, never run.
+# Sets: ROOT (top of the source tree), TARGET (cargo's target directory). Changes to ROOT.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$ROOT" || exit 1
+TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
+# shellcheck disable=SC2034  # for the scripts that source this file
+PYTHON_VENV=$TARGET/venv
+
+# rustup's own place, for shells that have not read its profile yet.
+case ":$PATH:" in
+*":$HOME/.cargo/bin:"*) ;;
+*) PATH=$PATH:$HOME/.cargo/bin ;;
+esac
+export PATH
+
+# A step of the script, with the time since its start.
+step() { printf '==> [%3d s] %s\n' "$SECONDS" "$*" >&2; }
+
+# die STATUS MESSAGE...: ends the script.
+die() {
+    local status=$1
+    shift
+    printf '%s: error: %s\n' "${0##*/}" "$*" >&2
+    exit "$status"
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# CPUs that this process may use.
+cpus() { nproc 2>/dev/null || getconf _NPROCESSORS_ONLN; }
+
+# Debian keeps several MPI libraries side by side; mpi-sys builds against the one that $MPICC names.
+# Open MPI is the default, whatever `update-alternatives` says.
+choose_mpi() {
+    if [ -z "${MPICC:-}" ] && [ -z "${MPI_PKG_CONFIG:-}" ] && [ -z "${CRAY_MPICH_DIR:-}" ] && have mpicc.openmpi; then
+        export MPICC=mpicc.openmpi
+    fi
+    if [ -z "${MPIRUN:-}" ]; then
+        case ${MPICC:-} in
+        *.openmpi) MPIRUN=mpirun.openmpi ;;
+        *.mpich) MPIRUN=mpirun.mpich ;;
+        *) MPIRUN=mpirun ;;
+        esac
+    fi
+    have "$MPIRUN" || MPIRUN=mpirun
+    export MPIRUN
+}
+
+# mpirun_words RANKS: sets the array MPIRUN_WORDS to the launcher and its options for that many ranks here.
+mpirun_words() {
+    local ranks=$1 version
+    choose_mpi
+    MPIRUN_WORDS=("$MPIRUN" -np "$ranks")
+    version=$("$MPIRUN" --version 2>&1 || true)
+    case $version in
+    *"Open MPI"* | *"open-mpi"* | *OpenRTE*)
+        # The reader threads of a rank use every CPU of the host; Open MPI would bind 2 ranks to one core each.
+        MPIRUN_WORDS+=(--bind-to none)
+        if [ "$(id -u)" = 0 ]; then MPIRUN_WORDS+=(--allow-run-as-root); fi
+        if [ "$ranks" -gt "$(cpus)" ]; then MPIRUN_WORDS+=(--oversubscribe); fi
+        ;;
+    esac
+}
+
+# build_release: builds target/release/dlio-rs and sets BIN.
+build_release() {
+    choose_mpi
+    step "cargo build --release"
+    cargo build --release --locked
+    # shellcheck disable=SC2034  # for the script that sources this file
+    BIN=$TARGET/release/dlio-rs
+}
+
+# bench NAME [SETUP OPTIONS] -- ARGUMENTS: builds, then becomes scripts/bench_NAME.py.
+bench() {
+    local name=$1 python=python3 setup=()
+    shift
+    while [ "$1" != -- ]; do
+        setup+=("$1")
+        shift
+    done
+    shift
+    scripts/setup.sh "${setup[@]}"
+    build_release
+    mpirun_words 1
+    # Without "-np 1": the bench says how many ranks.
+    export BENCH_LAUNCHER="${MPIRUN_WORDS[0]} ${MPIRUN_WORDS[*]:3}" DLIO_RS_BIN=$BIN
+    if [ -x "$PYTHON_VENV/bin/python" ]; then python=$PYTHON_VENV/bin/python; fi
+    exec "$python" "scripts/bench_$name.py" "$@" </dev/null
+}

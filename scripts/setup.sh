@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Installs what dlio-rs needs to build and run; with --test, what its tests need as well.
+#
+#   scripts/setup.sh [--test]
+#
+# Debian and Ubuntu: the missing packages by apt-get (sudo where not root). Elsewhere: names the packages and ends with
+# status 2 when a tool is missing. Does nothing when everything is there.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+RUST_MINOR=$(sed -n 's/^rust-version = "1\.\([0-9]*\).*/\1/p' Cargo.toml)
+
+has_libclang() {
+    [ -n "${LIBCLANG_PATH:-}" ] && return 0
+    ldconfig -p 2>/dev/null | grep -q 'libclang[-.0-9]*\.so' && return 0
+    compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null ||
+        compgen -G '/usr/lib*/libclang.so*' >/dev/null ||
+        compgen -G '/usr/lib/*/libclang*.so*' >/dev/null
+}
+has_venv() { python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
+has_mpicc() { [ -n "${MPICC:-}${MPI_PKG_CONFIG:-}${CRAY_MPICH_DIR:-}" ] || have mpicc; }
+has_mpirun() { have "${MPIRUN:-mpirun}"; }
+has_make() { have cc && have make; }
+
+# Each line: the check, then the Debian package that satisfies it.
+BUILD_NEEDS="has_make build-essential
+have:pkg-config pkg-config
+has_mpicc libopenmpi-dev
+has_mpirun openmpi-bin
+has_libclang libclang-dev
+have:clang clang
+have:curl curl
+have:python3 python3
+has_venv python3-venv"
+TEST_NEEDS="have:mpicc.mpich libmpich-dev
+have:mpirun.mpich mpich
+have:fio fio"
+
+# Prints the packages whose check fails.
+missing() {
+    local check package
+    while read -r check package; do
+        case $check in
+        have:*) have "${check#have:}" || echo "$package" ;;
+        *) "$check" || echo "$package" ;;
+        esac
+    done <<<"$1"
+}
+
+install_debian() {
+    local sudo=()
+    if [ "$(id -u)" != 0 ]; then
+        have sudo || die 2 "these packages are missing: $*; run as root: apt-get install $*"
+        sudo=(sudo)
+    fi
+    step "apt-get install $*"
+    # Without apt's lists, or with stale ones, the install fails; they are fetched only then.
+    if ! "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" </dev/null >&2; then
+        step "apt-get update, then again"
+        "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update </dev/null >&2
+        "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" </dev/null >&2
+    fi
+}
+
+name_packages() {
+    cat >&2 <<TEXT
+Missing (Debian's names): $*
+This is no Debian or Ubuntu, so nothing was installed. The packages are called
+  Fedora, RHEL, Rocky:  dnf install gcc make pkgconf-pkg-config openmpi-devel clang clang-devel curl python3
+                        then: module load mpi/openmpi-x86_64
+  openSUSE, SLES:       zypper install gcc make pkg-config openmpi4-devel clang-devel curl python3
+  Arch:                 pacman -S base-devel openmpi clang curl python
+On a cluster, load its compiler and MPI modules instead; MPICC names the compiler wrapper to build with.
+The tests need MPICH (as mpicc.mpich and mpirun.mpich, beside Open MPI) and fio as well.
+TEXT
+    exit 2
+}
+
+check_rust() {
+    if ! have cargo && have apt-get && apt-cache policy rustup 2>/dev/null | grep -q 'Candidate: [0-9]'; then
+        install_debian rustup
+        step "rustup default stable"
+        rustup default stable >&2
+    fi
+    have cargo || die 2 "cargo is missing; install Rust 1.$RUST_MINOR or newer by: curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"
+    local minor
+    minor=$(rustc --version | sed -n 's/^rustc 1\.\([0-9]*\).*/\1/p')
+    if [ -n "$minor" ] && [ "$minor" -lt "$RUST_MINOR" ]; then
+        die 2 "Rust 1.$minor is too old, 1.$RUST_MINOR is needed; update it by: rustup update stable"
+    fi
+}
+
+python_venv() {
+    local python=$PYTHON_VENV/bin/python
+    local wanted=tests/python/requirements.txt
+    if [ -x "$python" ] && cmp -s "$wanted" "$PYTHON_VENV/installed.txt"; then return; fi
+    step "Python packages of $wanted into $PYTHON_VENV"
+    python3 -m venv "$PYTHON_VENV"
+    "$python" -m pip install --quiet --disable-pip-version-check --requirement "$wanted" </dev/null >&2
+    cp "$wanted" "$PYTHON_VENV/installed.txt"
+}
+
+with_tests=false
+case ${1:-} in
+'') ;;
+--test) with_tests=true ;;
+*) die 2 "usage: scripts/setup.sh [--test]" ;;
+esac
+
+needs=$BUILD_NEEDS
+if $with_tests; then needs+=$'\n'$TEST_NEEDS; fi
+step "checking the tools"
+mapfile -t packages < <(missing "$needs")
+if [ "${#packages[@]}" -gt 0 ]; then
+    have apt-get || name_packages "${packages[@]}"
+    install_debian "${packages[@]}"
+    hash -r
+    mapfile -t packages < <(missing "$needs")
+    [ "${#packages[@]}" = 0 ] || die 2 "still missing after the installation: ${packages[*]}"
+fi
+check_rust
+if $with_tests; then python_venv; fi
+step "the tools are complete"
