@@ -125,7 +125,15 @@ fn in_job(verb: impl FnOnce(&dyn Cluster) -> Result<(), Stop>) -> Result<(), Sto
         exit: Exit::Failed,
         message: e.to_string(),
     })?;
-    verb(&*cluster)
+    let mut outcome = verb(&*cluster);
+    if let Err(stop) = &mut outcome {
+        // Told before any rank ends: a launcher that sees one end with an error ends the others at once.
+        if cluster.rank() == 0 && !stop.message.is_empty() {
+            eprintln!("dlio-rs: {}", std::mem::take(&mut stop.message));
+        }
+        cluster.barrier();
+    }
+    outcome
 }
 
 fn validate(loaded: &Loaded) -> Result<(), Stop> {

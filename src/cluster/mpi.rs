@@ -153,6 +153,8 @@ fn displacements(counts: &[Count]) -> Vec<Count> {
         .collect()
 }
 
+static EMPTY: [u8; 1] = [0];
+
 /// MPI counts are 32-bit: what one collective may carry.
 const MAX_BYTES: usize = i32::MAX as usize;
 
@@ -229,6 +231,8 @@ impl Cluster for Mpi {
         while at < longest {
             let slice = |n: usize| n.saturating_sub(at).min(per_round);
             let send = &bytes[at.min(bytes.len())..at.min(bytes.len()) + slice(bytes.len())];
+            // An empty slice's dangling address is that of MPI_IN_PLACE in Open MPI.
+            let send = if send.is_empty() { &EMPTY[..0] } else { send };
             match &mut parts {
                 None => root.gather_varcount_into(send),
                 Some(parts) => {
@@ -258,7 +262,7 @@ impl Cluster for Mpi {
             .all_to_all_into(&send_counts[..], &mut recv_counts[..]);
         let send_displs = displacements(&send_counts);
         let recv_displs = displacements(&recv_counts);
-        // One byte more than needed: empty vectors share one dangling address, which MPI takes for aliased buffers.
+        // One byte more than needed: an empty vector's dangling address is that of MPI_IN_PLACE in Open MPI.
         let mut send: Vec<u8> = parts.concat();
         send.push(0);
         let mut recv = vec![0u8; recv_counts.iter().map(|&c| c as usize).sum::<usize>() + 1];

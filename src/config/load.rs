@@ -249,6 +249,10 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigError> {
     let mut tree = root;
     interpolate(&mut tree, &request.env)?;
     rename_old_sections(&mut tree, &mut origins);
+    if lookup(&tree, "storage.storage_type").is_some_and(Value::is_null) {
+        // The storage system `null` is a word that YAML and hydra take for no value.
+        set(&mut tree, "storage.storage_type", Value::String("null".into()));
+    }
     fold_stdevs(&mut tree, &mut origins);
     take_ignored(&mut tree, &origins, &mut warnings);
     take_environment(&mut tree, request, &mut origins);

@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(v["train"]["throughput_mean_gib"]["value"], 16.0 / 1024.0);
         assert_eq!(
             v["train"]["throughput_mean_gb"]["value"],
-            16.777216 / 1000.0
+            0.016777216
         );
         assert_eq!(v["order_digest"], "0000000000000000");
         // Two steps of (20 wait, 100 compute) in the window of each epoch.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::failure::RankError;
 use super::generate::split_of;
-use crate::config::{SizeLaw, Workload};
+use crate::config::{SizeLaw, StorageType, Workload};
 use crate::format::{Element, FileSpec, Format};
 use crate::plan::Split;
 use crate::plan::dataset::DatasetPlan;
@@ -139,7 +139,9 @@ impl DatasetFiles {
     /// Errors: the manifest cannot be read, or does not fit the workload.
     pub fn to_read(workload: &Workload, ranks: usize) -> Result<Self, RankError> {
         let mut this = Self::to_generate(workload, ranks);
-        if let Some(found) = this.read_manifest()? {
+        let has_files = !matches!(workload.storage_type_effective(), StorageType::Null | StorageType::Model);
+        let found = if has_files { this.read_manifest()? } else { None };
+        if let Some(found) = found {
             let differences = found.differences(&this.manifest, true);
             if !differences.is_empty() {
                 return Err(RankError::Dataset(format!(

@@ -1,1 +1,10 @@
-//! Integration tests: they drive the built binary as a user does.
+//! Integration tests: they drive the built binary as a user does, under a real mpirun, and let Python libraries judge
+//! what it wrote. A missing tool is a failure, never a skipped test.
+
+mod bad_input;
+mod cli;
+mod generate;
+mod order;
+mod ranks;
+mod support;
+mod virtual_time;

@@ -1,0 +1,134 @@
+//! Running the binary, under mpirun or alone, with a deadline.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What a process left.
+pub struct Outcome {
+    pub status: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Outcome {
+    /// Everything it printed.
+    pub fn text(&self) -> String {
+        format!("{}\n{}", self.stdout, self.stderr)
+    }
+
+    /// Fails the test unless the process ended well.
+    pub fn ok(self) -> Self {
+        assert_eq!(self.status, Some(0), "{}", self.text());
+        self
+    }
+
+    /// Fails the test unless the process ended with `status` and said all of `words`.
+    pub fn fails(self, status: i32, words: &[&str]) -> Self {
+        let text = self.text();
+        assert_eq!(self.status, Some(status), "{text}");
+        for word in words {
+            assert!(text.contains(word), "'{word}' is missing in:\n{text}");
+        }
+        self
+    }
+}
+
+pub const BIN: &str = env!("CARGO_BIN_EXE_dlio-rs");
+
+/// The Python that has the libraries of tests/python/requirements.txt.
+pub fn python() -> String {
+    std::env::var("DLIO_RS_PYTHON").unwrap_or_else(|_| "python3".into())
+}
+
+pub fn repo() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A launcher for this many ranks; Open MPI's flags, as the tests build against it.
+pub fn mpirun(ranks: usize) -> Command {
+    let launcher = std::env::var("MPIRUN").unwrap_or_else(|_| "mpirun".into());
+    let mut command = Command::new(launcher);
+    command.args(["--allow-run-as-root", "--bind-to", "none", "--oversubscribe", "-np", &ranks.to_string(), BIN]);
+    command
+}
+
+/// The binary alone.
+pub fn solo() -> Command {
+    Command::new(BIN)
+}
+
+pub fn start(mut command: Command) -> Child {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"))
+}
+
+fn drain(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = from.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// Waits for a child; kills it and fails the test after `seconds`.
+pub fn finish(mut child: Child, seconds: u64) -> Outcome {
+    let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let (out, err) = (drain(out), drain(err));
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Outcome { status: status.code(), stdout: out.join().unwrap(), stderr: err.join().unwrap() };
+        }
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("still running after {seconds} s");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Runs a command to its end, within two minutes.
+pub fn run(command: Command) -> Outcome {
+    finish(start(command), 120)
+}
+
+/// A folder that goes away with the test.
+pub struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    pub fn new() -> Self {
+        Scratch(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn text(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+}
+
+/// A small npz workload as override words over the built-in quickstart: `files` files of 64 KiB.
+pub fn small(scratch: &Scratch, files: u64) -> Vec<String> {
+    vec![
+        "workload=quickstart".into(),
+        format!("dataset.data_folder={}", scratch.text("data")),
+        format!("dataset.num_files_train={files}"),
+        "dataset.record_length_bytes=65536".into(),
+        "reader.batch_size=2".into(),
+        "train.epochs=2".into(),
+        "train.computation_time=0.002".into(),
+        format!("output.folder={}", scratch.text("out")),
+    ]
+}
+
+pub fn json(path: &Path) -> serde_json::Value {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))).unwrap()
+}
