@@ -37,7 +37,7 @@ def clean(folder):
 
 
 def numpy_rate(folder, jobs, files, side, way):
-    """Bytes per second of `jobs` numpy processes, importing numpy not counted."""
+    """GiB per second of `jobs` numpy processes, importing numpy not counted."""
     children = [
         subprocess.Popen([sys.executable, "-c", NUMPY, str(folder), str(j), str(files), str(side), way],
                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
@@ -47,7 +47,7 @@ def numpy_rate(folder, jobs, files, side, way):
     if any(c.returncode for c in children):
         raise b.BenchError("numpy failed; is it installed? (scripts/setup.sh --test)")
     size = sum(f.stat().st_size for f in folder.iterdir())
-    return size / max(float(o) for o in outputs)
+    return size / max(float(o) for o in outputs) / b.GIB
 
 
 def memory(root):
@@ -88,11 +88,11 @@ def main():
 
         def ours():
             written, seconds = b.generate(args.ranks, root / "bench.yaml")
-            return written / seconds
+            return written / seconds / b.GIB
 
         def fio(*options):
             return b.fio("write", work, jobs, per_job, args.bs, f"--filesize={size}", "--create_on_open=1",
-                         "--fallocate=none", "--file_append=0", *options).rate  # fmt: skip
+                         "--fallocate=none", "--file_append=0", *options).rate / b.GIB  # fmt: skip
 
         runs = {
             "dlio-rs": ours,
@@ -101,13 +101,8 @@ def main():
             "numpy random + savez": lambda: numpy_rate(work, jobs, numpy_files, side, "float"),
             "numpy integers + savez": lambda: numpy_rate(work, jobs, numpy_files, side, "integers"),
         }
-        rates = {k: [] for k in runs}
-        for repetition in range(args.repeat):
-            b.say(f"repetition {repetition + 1} of {args.repeat}")
-            for key, measure in runs.items():
-                # Every program writes new files into pages that are free.
-                clean(work)
-                rates[key].append(measure() / b.GIB)
+        # Every program writes new files into pages that are free.
+        rates = b.in_turns(runs, args.repeat, before=lambda: clean(work))
         ratios = {k: b.median([x / y for x, y in zip(rates["dlio-rs"], v)]) for k, v in rates.items()}
     finally:
         shutil.rmtree(root)

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -50,18 +49,47 @@ def cpus():
     return len(os.sched_getaffinity(0))
 
 
-# Starts a command, waits for it and prints the most memory that it used. A process of its own, because a child's
-# peak begins with the memory of the process that forked it.
-PEAK_RSS = (
-    "import os,subprocess,sys;c=subprocess.Popen(sys.argv[1:],stdout=subprocess.DEVNULL);"
-    "_,s,u=os.wait4(c.pid,0);print('maxrss',u.ru_maxrss*1024,flush=True);sys.exit(os.waitstatus_to_exitcode(s))"
-)
+# Starts a command and prints the peak of its memory. The kernel's own high-water mark is polled, because the
+# ru_maxrss of a child begins with the memory of the process that forked it; it never falls, so the last look counts.
+PEAK_RSS = """
+import re, subprocess, sys, time
+child, peak = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL), 0
+while child.poll() is None:
+    with open(f"/proc/{child.pid}/cmdline") as name, open(f"/proc/{child.pid}/status") as status:
+        found = re.search(r"VmHWM:\\s+(\\d+)", status.read())
+        if found and name.read().startswith(sys.argv[1]):
+            peak = max(peak, int(found.group(1)) * 1024)
+    time.sleep(0.002)
+print("peak", peak, flush=True)
+sys.exit(child.returncode)
+"""
 
 
 def peak_rss(words, before=()):
-    """Bytes of memory that the largest process of a command used; a list, one entry per rank with a launcher `before`."""
+    """Peak memory of a command, bytes: a list with one entry per process that the launcher `before` starts."""
     out = run([*before, sys.executable, "-ISc", PEAK_RSS, *words]).stdout
-    return [int(x) for x in re.findall(r"maxrss (\d+)", out)]
+    peaks = [int(x) for x in re.findall(r"peak (\d+)", out)]
+    if not peaks or 0 in peaks:
+        raise BenchError(f"ended before its memory could be read: {' '.join(map(str, words))}")
+    return peaks
+
+
+def in_turns(runs, repeat, label="", before=lambda: None):
+    """Calls each of `runs` (name -> function) `repeat` times; returns name -> results.
+
+    A first round is thrown away: whoever touches memory first pays for pages that the host has to find. The order
+    turns from round to round, so that no program always follows the same one.
+    """
+    names = list(runs)
+    results = {name: [] for name in names}
+    for round_ in range(repeat + 1):
+        say(f"{label}{'warm-up' if round_ == 0 else f'repetition {round_} of {repeat}'}")
+        for name in names[round_ % len(names) :] + names[: round_ % len(names)]:
+            before()
+            result = runs[name]()
+            if round_:
+                results[name].append(result)
+    return results
 
 
 class Report:
@@ -70,6 +98,28 @@ class Report:
     def __init__(self, folder):
         self.folder = Path(folder)
         self.json = json.loads((self.folder / "report.json").read_text())
+
+    @property
+    def storage_type(self):
+        """As the run understood it."""
+        return self.json["workload"]["storage_type"]
+
+    @property
+    def served_by(self):
+        """PASS, SUSPECT, CACHED or UNKNOWN: the kernel's witness of each epoch, where the bytes came from."""
+        return {e["served_by_storage"] for e in self.json["epochs"]}
+
+    def expect_storage(self, kind):
+        """A figure of another storage system than its row says is worse than none."""
+        if self.storage_type != kind:
+            raise BenchError(f"asked for storage_type {kind}, but the run used {self.storage_type}")
+        return self
+
+    def expect_direct(self):
+        """With O_DIRECT the page cache cannot answer."""
+        if self.served_by & {"CACHED", "SUSPECT"}:
+            raise BenchError(f"asked for O_DIRECT, but the page cache answered ({', '.join(sorted(self.served_by))})")
+        return self
 
     @property
     def bytes_read(self):
@@ -167,8 +217,6 @@ def write_config(path, *, folder, file_format, files, record_bytes, batch=1, thr
             "batch_size": batch,
             "read_threads": threads,
             "write_threads": threads,
-            "file_shuffle": "off",
-            "sample_shuffle": "off",
             "drop_cache": "none",
             **reader,
         },
@@ -230,11 +278,8 @@ def say(text):
 
 def title(what):
     """Heads the output with what a figure needs to be read later."""
-    version = run([BIN, "--version"]).stdout.strip()
-    commit = "unknown"
-    if shutil.which("git"):
-        done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True)
-        commit = done.stdout.strip() or commit
+    # The binary's own words: the source tree may have moved on since it was built.
+    version = run([BIN, "info"]).stdout.splitlines()[0]
     cpu = "unknown CPU"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -242,7 +287,7 @@ def title(what):
             break
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
     print(f"### {what}\n")
-    print(f"{version}, commit {commit}; {time.strftime('%Y-%m-%d')}; Linux {platform.release()}, ", end="")
+    print(f"{version}; {time.strftime('%Y-%m-%d')}; Linux {platform.release()}, ", end="")
     print(f"{cpus()} CPUs ({cpu}), {memory:.0f} GiB memory\n", flush=True)
 
 

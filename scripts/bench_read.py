@@ -52,24 +52,29 @@ def case(args, place, root, direct, label, file_format, record_bytes, batch):
         transfer = args.bs or (DIRECT_TRANSFER if direct else BUFFERED_TRANSFER)
         options = [f"--direct={int(direct)}", f"--loops={args.epochs}", "--readonly"]
         words = [f"reader.transfer_size={args.bs}"] if args.bs else []
+
+        def ours(decode):
+            report = b.dlio_rs(args.ranks, config, [*words, f"reader.decode={decode}"])
+            if direct:
+                report.expect_direct()
+            return report.bytes_read / report.train_seconds / b.GIB, report.cpu_seconds_per_gib
+
+        def fio(block):
+            result = b.fio("read", links, jobs, per_job, block, *options)
+            # The tail that a block size leaves out is less than a block per file; both rates use their own count.
+            return result.rate / b.GIB, result.cpu_seconds_per_gib
+
         runs = {
-            "none": lambda: b.dlio_rs(args.ranks, config, [*words, "reader.decode=none"]),
-            "verify": lambda: b.dlio_rs(args.ranks, config, [*words, "reader.decode=verify"]),
-            "fio": lambda: b.fio("read", links, jobs, per_job, min(transfer, whole), *options),
-            "fio whole": lambda: b.fio("read", links, jobs, per_job, whole, *options),
+            "none": lambda: ours("none"),
+            "verify": lambda: ours("verify"),
+            "fio": lambda: fio(min(transfer, whole)),
+            "fio whole": lambda: fio(whole),
         }
-        rate, cpu = {k: [] for k in runs}, {k: [] for k in runs}
-        for repetition in range(args.repeat):
-            b.say(f"{label} on {place}: repetition {repetition + 1} of {args.repeat}")
-            for key, measure in runs.items():
-                result = measure()
-                seconds = result.seconds if isinstance(result, b.Fio) else result.train_seconds
-                count = result.bytes if isinstance(result, b.Fio) else result.bytes_read
-                # Tails that fio's block size leaves out are at most a block per file; both rates use their own count.
-                rate[key].append(count / seconds / b.GIB)
-                cpu[key].append(result.cpu_seconds_per_gib)
+        results = b.in_turns(runs, args.repeat, f"{label} on {place}: ")
+        rate = {name: [r for r, _ in values] for name, values in results.items()}
+        cpu = {name: [c for _, c in values] for name, values in results.items()}
         for decode in ("none", "verify"):
-            # Neighbours in time are compared, then the median of the ratios is taken.
+            # Results of the same round are compared, then the median of the ratios is taken.
             ratios = [x / y for x, y in zip(rate[decode], rate["fio"])]
             whole_ratios = [x / y for x, y in zip(rate[decode], rate["fio whole"])]
             cpus = [x / y for x, y in zip(cpu[decode], cpu["fio"])]
@@ -105,6 +110,8 @@ def main():
                 for row, ok in case(args, place, root, direct, *entry):
                     rows.append(row)
                     met &= ok
+    if not rows:
+        raise b.BenchError(f"no case holds {args.only!r}")
     b.table(
         ["samples", "from", "decode", "dlio-rs GiB/s", "fio GiB/s", "fio, bs = file", "ratio to fio",
          "to fio, bs = file", "dlio-rs CPU s/GiB", "fio CPU s/GiB", "CPU ratio",

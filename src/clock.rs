@@ -58,8 +58,8 @@ pub fn process_cpu_ns() -> u64 {
 pub trait Clock {
     /// Nanoseconds since an arbitrary start.
     fn now_ns(&self) -> u64;
-    /// Waits this long. Units: nanoseconds in; out: nanoseconds of it that were spent spinning.
-    fn wait_ns(&self, ns: u64) -> u64;
+    /// Waits until this time. Units: nanoseconds of `now_ns`; out: nanoseconds that were spent spinning.
+    fn wait_until(&self, deadline_ns: u64) -> u64;
     /// Moves a virtual clock to `at_ns` if that is later; real time is left alone.
     fn advance_to(&self, at_ns: u64);
     /// True when waiting costs no real time.
@@ -77,16 +77,16 @@ impl Clock for RealClock {
     fn now_ns(&self) -> u64 {
         now_ns()
     }
-    fn wait_ns(&self, ns: u64) -> u64 {
-        if ns == 0 {
+    fn wait_until(&self, deadline: u64) -> u64 {
+        let now = now_ns();
+        if deadline <= now {
             return 0;
         }
-        let deadline = now_ns() + ns;
         if !self.spin {
             sleep_until(deadline);
             return 0;
         }
-        if ns > SPIN_NS {
+        if deadline - now > SPIN_NS {
             sleep_until(deadline - SPIN_NS);
         }
         let from = now_ns();
@@ -109,8 +109,8 @@ impl Clock for VirtualClock {
     fn now_ns(&self) -> u64 {
         self.0.get()
     }
-    fn wait_ns(&self, ns: u64) -> u64 {
-        self.0.set(self.0.get() + ns);
+    fn wait_until(&self, deadline_ns: u64) -> u64 {
+        self.advance_to(deadline_ns);
         0
     }
     fn advance_to(&self, at_ns: u64) {

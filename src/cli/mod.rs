@@ -148,7 +148,7 @@ fn validate(loaded: &Loaded) -> Result<(), Stop> {
 /// Reads the workload that the words name.
 fn load(args: &WorkloadArgs, as_dlio: bool) -> Result<Loaded, config::ConfigError> {
     let mut words = args.words.clone();
-    let source = take_source(&mut words, args.config_dir.clone());
+    let (source, word) = take_source(&mut words, args.config_dir.clone());
     let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     let request = LoadRequest {
         source,
@@ -160,32 +160,24 @@ fn load(args: &WorkloadArgs, as_dlio: bool) -> Result<Loaded, config::ConfigErro
         dotenv: std::fs::read_to_string(".env").ok(),
         cwd,
     };
-    config::load(&request)
+    let mut loaded = config::load(&request)?;
+    if let Some((at, word)) = word {
+        let at = at.min(loaded.words.len());
+        loaded.words.insert(at, word);
+    }
+    Ok(loaded)
 }
 
-/// `workload=NAME` wherever it stands, else the first word that is no override.
-fn take_source(words: &mut Vec<String>, config_dir: Option<PathBuf>) -> Source {
-    if let Some(at) = words
-        .iter()
-        .position(|w| w.trim_start_matches('+').starts_with("workload="))
-    {
+/// `workload=NAME` wherever it stands (and then its place and itself), else the first word that is no override.
+fn take_source(words: &mut Vec<String>, config_dir: Option<PathBuf>) -> (Source, Option<(usize, String)>) {
+    if let Some(at) = words.iter().position(|w| w.trim_start_matches('+').starts_with("workload=")) {
         let word = words.remove(at);
-        let name = word
-            .split_once('=')
-            .map_or("", |(_, name)| name)
-            .trim_matches(['\'', '"'])
-            .to_string();
-        return Source::Named { name, config_dir };
+        let name = word.split_once('=').map_or("", |(_, name)| name).trim_matches(['\'', '"']).to_string();
+        return (Source::Named { name, config_dir }, Some((at, word)));
     }
-    match words
-        .iter()
-        .position(|w| !w.contains('=') && !w.starts_with('~'))
-    {
-        Some(at) => Source::File(PathBuf::from(words.remove(at))),
-        None => Source::Named {
-            name: "default".into(),
-            config_dir,
-        },
+    match words.iter().position(|w| !w.contains('=') && !w.starts_with('~')) {
+        Some(at) => (Source::File(PathBuf::from(words.remove(at))), None),
+        None => (Source::Named { name: "default".into(), config_dir }, None),
     }
 }
 

@@ -138,6 +138,9 @@ pub trait BatchSource {
     fn start(&mut self, work: std::sync::Arc<dyn Work>);
     /// The next batch in order; None after the last. Waits for it.
     fn next(&mut self) -> Result<Option<Batch>, LoaderError>;
+    /// The batch that `next` gave is in use: another may be begun. Called after the wait was timed, because waking a
+    /// thread costs the caller some microseconds which are not the storage system's.
+    fn release(&mut self);
     /// Ends the epoch: waits for the threads, drops what was not asked for.
     fn stop(&mut self) -> Result<(), LoaderError>;
     /// Totals since the loader was made.

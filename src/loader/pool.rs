@@ -138,7 +138,7 @@ impl Loader {
 
 impl BatchSource for Loader {
     fn start(&mut self, work: Arc<dyn Work>) {
-        let window = Arc::new(Window::new(self.shape.window, work.batches()));
+        let window = Arc::new(Window::new(self.shape.window, work.batches(), self.shape.threads));
         let running = Arc::new(Running {
             left: Mutex::new(self.shape.threads),
             bell: parking_lot::Condvar::new(),
@@ -194,6 +194,14 @@ impl BatchSource for Loader {
         let batch = epoch.window.take(self.next)?;
         self.next += 1;
         Ok(Some(batch))
+    }
+
+    fn release(&mut self) {
+        if let Some(epoch) = &self.epoch
+            && self.next > 0
+        {
+            epoch.window.release(self.next - 1);
+        }
     }
 
     fn stop(&mut self) -> Result<(), LoaderError> {

@@ -128,6 +128,8 @@ impl BatchSource for SimulatedLoader {
         Ok(Some(Batch { hash }))
     }
 
+    fn release(&mut self) {}
+
     fn stop(&mut self) -> Result<(), LoaderError> {
         self.work = None;
         Ok(())

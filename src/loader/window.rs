@@ -29,7 +29,8 @@ pub(super) struct Window {
     stopped: AtomicBool,
     failure: Mutex<Option<LoaderError>>,
     consumer: Gate,
-    readers: Gate,
+    /// One per thread, so that the one whose batch may begin is woken and no other.
+    readers: Vec<Gate>,
 }
 
 /// A place to sleep: `asleep` lets the other side skip the lock when nobody is there.
@@ -62,7 +63,7 @@ impl Gate {
 }
 
 impl Window {
-    pub(super) fn new(ahead: usize, batches: u64) -> Self {
+    pub(super) fn new(ahead: usize, batches: u64, threads: usize) -> Self {
         let slots = (0..ahead.max(1))
             .map(|_| Slot {
                 left: AtomicUsize::new(0),
@@ -78,7 +79,7 @@ impl Window {
             stopped: AtomicBool::new(false),
             failure: Mutex::new(None),
             consumer: Gate::default(),
-            readers: Gate::default(),
+            readers: (0..threads).map(|_| Gate::default()).collect(),
         }
     }
 
@@ -94,7 +95,11 @@ impl Window {
         self.stopped.load(SeqCst)
     }
 
-    /// Waits until `batch` may be begun; false when the epoch was stopped.
+    fn gate(&self, batch: u64) -> &Gate {
+        &self.readers[(batch % self.readers.len() as u64) as usize]
+    }
+
+    /// Waits until `batch` may be begun; false when the epoch was stopped. One thread at a time waits for a batch.
     pub(super) fn may_begin(&self, batch: u64) -> bool {
         loop {
             if self.is_stopped() {
@@ -103,8 +108,7 @@ impl Window {
             if batch < self.limit.load(SeqCst) {
                 return true;
             }
-            self.readers
-                .sleep_unless(|| self.is_stopped() || batch < self.limit.load(SeqCst));
+            self.gate(batch).sleep_unless(|| self.is_stopped() || batch < self.limit.load(SeqCst));
         }
     }
 
@@ -137,7 +141,7 @@ impl Window {
 
     pub(super) fn stop(&self) {
         self.stopped.store(true, SeqCst);
-        self.readers.wake();
+        self.readers.iter().for_each(Gate::wake);
         self.consumer.wake();
     }
 
@@ -145,11 +149,11 @@ impl Window {
         self.failure.lock().take()
     }
 
-    /// Waits for batch `batch` (asked for in order) and lets the threads begin one more.
+    /// Waits for batch `batch` (asked for in order).
     pub(super) fn take(&self, batch: u64) -> Result<Batch, LoaderError> {
         if self.ahead == 0 {
             self.limit.store(batch + 1, SeqCst);
-            self.readers.wake();
+            self.gate(batch).wake();
         }
         let slot = self.slot(batch);
         while slot.ready.load(SeqCst) != batch + 1 {
@@ -162,10 +166,14 @@ impl Window {
                 .sleep_unless(|| self.is_stopped() || slot.ready.load(SeqCst) == batch + 1);
         }
         let hash = slot.hash.load(SeqCst);
+        Ok(Batch { hash })
+    }
+
+    /// Batch `batch` was taken: the threads may begin one more.
+    pub(super) fn release(&self, batch: u64) {
         if self.ahead > 0 {
             self.limit.store(batch + 1 + self.ahead, SeqCst);
-            self.readers.wake();
+            self.gate(batch + self.ahead).wake();
         }
-        Ok(Batch { hash })
     }
 }

@@ -119,7 +119,7 @@ pub fn report_json(
             "model": workload.model.name,
             "framework": workload.framework,
             "format": workload.dataset.format,
-            "storage_type": workload.storage.storage_type,
+            "storage_type": workload.storage_type_effective(),
             "record_size": metric(s.record_size_bytes, "B", "record_size"),
         },
         "warnings": warnings,

@@ -1,10 +1,13 @@
 //! Aligned memory that a reader or writer thread owns for its lifetime.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 
 /// Alignment of every buffer: what O_DIRECT needs on any file system we know (statx may ask for less).
 pub const ALIGNMENT: usize = 4096;
+
+/// A huge page of x86-64 and of arm64 with 4 KiB pages.
+const HUGE: usize = 2 << 20;
 
 /// A block of bytes aligned to [`ALIGNMENT`], touched once so that no page fault falls into a measurement.
 pub struct Buffer {
@@ -19,19 +22,22 @@ impl Buffer {
     /// At least `len` bytes, rounded up to a multiple of [`ALIGNMENT`].
     pub fn new(len: usize) -> Self {
         let size = len.max(1).next_multiple_of(ALIGNMENT);
-        let layout = Layout::from_size_align(size, ALIGNMENT)
+        // O_DIRECT pins every page of a call: with huge pages there are 512 times fewer.
+        let align = if size >= HUGE { HUGE } else { ALIGNMENT };
+        let layout = Layout::from_size_align(size, align)
             .expect("alignment is a power of two, size is below isize::MAX");
         // SAFETY: the layout has a non-zero size.
-        let start = unsafe { alloc_zeroed(layout) };
+        let start = unsafe { alloc(layout) };
         if start.is_null() {
             handle_alloc_error(layout);
         }
-        let mut buffer = Buffer { start, layout };
-        buffer
-            .iter_mut()
-            .step_by(ALIGNMENT)
-            .for_each(|byte| *byte = 1);
-        buffer
+        if size >= HUGE {
+            // SAFETY: the range is ours; the advice changes no contents, and a refusal costs speed only.
+            unsafe { libc::madvise(start.cast(), size, libc::MADV_HUGEPAGE) };
+        }
+        // SAFETY: the block is `size` bytes long; this initialises all of it, and touches every page.
+        unsafe { std::ptr::write_bytes(start, 1, size) };
+        Buffer { start, layout }
     }
 }
 

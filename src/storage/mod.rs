@@ -192,7 +192,7 @@ pub fn open(
     workload: &Workload,
     shared: &'static [AtomicU64],
 ) -> Result<Box<dyn Storage>, StorageError> {
-    Ok(match workload.storage.storage_type {
+    Ok(match workload.storage_type_effective() {
         StorageType::LocalFs => Box::new(posix::Posix),
         StorageType::DirectFs => Box::new(direct::Direct),
         StorageType::Mmap => Box::new(mmap::Mmap),

@@ -104,7 +104,7 @@ fn an_unwritable_or_finished_output_folder_is_refused() {
     let scratch = Scratch::new();
     std::fs::write(scratch.path("file"), "").unwrap();
     let folder = format!("output.folder={}", scratch.text("file/out"));
-    fails(&scratch, 8, &[&folder], 1, &["file/out"]);
+    fails(&scratch, 8, &[&folder], 1, &["create output folder", "/file", "writable"]);
     let mut command = mpirun(2);
     command.args(small(&scratch, 8));
     run(command).ok();

@@ -1,6 +1,6 @@
 """Checks that a run folder holds every file of DLIO with every key, its type and its order.
 
-    check_run_dir.py DIR --ranks N [--eval] [--subdir .hydra]
+    check_run_dir.py DIR --ranks N [--eval] [--subdir dlio_config]
 
 --eval: the run evaluated after at least one epoch. Exit status 1 with one line per difference. Standard library only.
 """
@@ -276,7 +276,7 @@ def main():
     p.add_argument("folder", type=Path)
     p.add_argument("--ranks", type=int, required=True)
     p.add_argument("--eval", action="store_true")
-    p.add_argument("--subdir", default=".hydra", help="hydra's folder; dlio_config where the run says so")
+    p.add_argument("--subdir", default="dlio_config", help="hydra's folder, as hydra.output_subdir names it")
     args = p.parse_args()
     if not args.folder.is_dir():
         print(f"{args.folder}: no such folder")
