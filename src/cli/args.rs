@@ -151,7 +151,8 @@ pub fn normalise(args: Vec<OsString>, as_dlio: bool) -> Vec<OsString> {
     let asks_help = rest
         .iter()
         .any(|word| word == "--help" || word == "-h" || word == "--version" || word == "-V");
-    if !has_verb && !(asks_help && first_word.is_none()) && !rest.is_empty() {
+    let is_only_help = asks_help && first_word.is_none();
+    if !(has_verb || is_only_help || rest.is_empty()) {
         out.push("run".into());
     }
     out.extend(rest);

@@ -169,15 +169,34 @@ fn load(args: &WorkloadArgs, as_dlio: bool) -> Result<Loaded, config::ConfigErro
 }
 
 /// `workload=NAME` wherever it stands (and then its place and itself), else the first word that is no override.
-fn take_source(words: &mut Vec<String>, config_dir: Option<PathBuf>) -> (Source, Option<(usize, String)>) {
-    if let Some(at) = words.iter().position(|w| w.trim_start_matches('+').starts_with("workload=")) {
+fn take_source(
+    words: &mut Vec<String>,
+    config_dir: Option<PathBuf>,
+) -> (Source, Option<(usize, String)>) {
+    if let Some(at) = words
+        .iter()
+        .position(|w| w.trim_start_matches('+').starts_with("workload="))
+    {
         let word = words.remove(at);
-        let name = word.split_once('=').map_or("", |(_, name)| name).trim_matches(['\'', '"']).to_string();
+        let name = word
+            .split_once('=')
+            .map_or("", |(_, name)| name)
+            .trim_matches(['\'', '"'])
+            .to_string();
         return (Source::Named { name, config_dir }, Some((at, word)));
     }
-    match words.iter().position(|w| !w.contains('=') && !w.starts_with('~')) {
+    match words
+        .iter()
+        .position(|w| !w.contains('=') && !w.starts_with('~'))
+    {
         Some(at) => (Source::File(PathBuf::from(words.remove(at))), None),
-        None => (Source::Named { name: "default".into(), config_dir }, None),
+        None => (
+            Source::Named {
+                name: "default".into(),
+                config_dir,
+            },
+            None,
+        ),
     }
 }
 

@@ -251,7 +251,11 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigError> {
     rename_old_sections(&mut tree, &mut origins);
     if lookup(&tree, "storage.storage_type").is_some_and(Value::is_null) {
         // The storage system `null` is a word that YAML and hydra take for no value.
-        set(&mut tree, "storage.storage_type", Value::String("null".into()));
+        set(
+            &mut tree,
+            "storage.storage_type",
+            Value::String("null".into()),
+        );
     }
     fold_stdevs(&mut tree, &mut origins);
     take_ignored(&mut tree, &origins, &mut warnings);
@@ -264,7 +268,7 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigError> {
         request.allow_unknown,
         &mut warnings,
     )?;
-    coerce(&mut tree, &schema, "", &origins, &mut warnings);
+    coerce(&mut tree, &schema, "", &mut warnings);
     let mut workload = typed(&tree, &origins)?;
     let folder = &mut workload.dataset.data_folder;
     while folder.len() > 1 && folder.ends_with('/') && !folder.ends_with("://") {
@@ -505,10 +509,11 @@ fn rename_old_sections(tree: &mut Value, origins: &mut BTreeMap<String, Origin>)
             .collect();
         origins.extend(moved);
     }
-    if let Some(library) = take(tree, "storage.storage_library") {
-        if lookup(tree, "storage.storage_options.storage_library").is_none() && !library.is_null() {
-            set(tree, "storage.storage_options.storage_library", library);
-        }
+    if let Some(library) = take(tree, "storage.storage_library")
+        && lookup(tree, "storage.storage_options.storage_library").is_none()
+        && !library.is_null()
+    {
+        set(tree, "storage.storage_options.storage_library", library);
     }
 }
 
@@ -680,13 +685,7 @@ fn find_unknown(tree: &Value, schema: &serde_json::Value, path: &str, out: &mut 
 
 /// Brings values to the types of their fields where the field leaves no doubt: `4.0` for a count, `True` in quotes for
 /// a flag, a number for a name, DLIO's `off` and `on` for a shuffle, one word for a list of words.
-fn coerce(
-    tree: &mut Value,
-    schema: &serde_json::Value,
-    path: &str,
-    origins: &BTreeMap<String, Origin>,
-    warnings: &mut Vec<String>,
-) {
+fn coerce(tree: &mut Value, schema: &serde_json::Value, path: &str, warnings: &mut Vec<String>) {
     use serde_json::Value as Json;
     if LEAVES.contains(&path) {
         return;
@@ -702,7 +701,7 @@ fn coerce(
                 format!("{path}.{key}")
             };
             if let Some(below) = known.get(&key) {
-                coerce(value, below, &at, origins, warnings);
+                coerce(value, below, &at, warnings);
             }
         }
         return;

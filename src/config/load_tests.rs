@@ -18,7 +18,10 @@ fn request(dir: &std::path::Path, text: &str, words: &[&str]) -> LoadRequest {
 
 fn loaded(text: &str, words: &[&str]) -> Result<Loaded, String> {
     let dir = tempfile::tempdir().unwrap();
-    load(&request(dir.path(), text, words)).map_err(|e| e.to_string().replace(&format!("{}/", dir.path().display()), ""))
+    load(&request(dir.path(), text, words)).map_err(|e| {
+        e.to_string()
+            .replace(&format!("{}/", dir.path().display()), "")
+    })
 }
 
 #[test]
@@ -26,7 +29,10 @@ fn every_builtin_config_loads_and_is_valid_for_two_ranks() {
     assert_eq!(builtin_names().len(), 15);
     for name in builtin_names() {
         let request = LoadRequest {
-            source: Source::Named { name: name.clone(), config_dir: None },
+            source: Source::Named {
+                name: name.clone(),
+                config_dir: None,
+            },
             words: vec![],
             allow_unknown: false,
             env: BTreeMap::new(),
@@ -57,21 +63,49 @@ fn unknown_keys_are_placed_and_the_nearest_name_is_given() {
 #[test]
 fn a_wrong_type_is_placed() {
     let error = loaded("reader:\n  batch_size: four\n", &[]).unwrap_err();
-    assert!(error.starts_with("w.yaml:2:3: reader.batch_size: invalid type: string \"four\", expected u64"), "{error}");
+    assert!(
+        error.starts_with(
+            "w.yaml:2:3: reader.batch_size: invalid type: string \"four\", expected u64"
+        ),
+        "{error}"
+    );
     let error = loaded("", &["dataset.format=npx"]).unwrap_err();
-    assert!(error.contains("command line word 'dataset.format=npx'") && error.contains("`npz`"), "{error}");
+    assert!(
+        error.contains("command line word 'dataset.format=npx'") && error.contains("`npz`"),
+        "{error}"
+    );
     let error = loaded("a: [1\nb: 2\n", &[]).unwrap_err();
-    assert!(error.starts_with("w.yaml:") && error.contains("invalid YAML"), "{error}");
+    assert!(
+        error.starts_with("w.yaml:") && error.contains("invalid YAML"),
+        "{error}"
+    );
 }
 
 #[test]
 fn values_take_the_types_of_their_fields() {
     let text = "workload:\n  train: {epochs: 2.0, computation_time: 0.5, computation_time_stdev: 0.1}\n  model: {name: 8}\n  reader: {file_shuffle: off, sample_shuffle: True}\n";
-    let w = loaded(text, &["workflow.generate_data='True'", "++workload.reader.odirect=true"]).unwrap().workload;
+    let w = loaded(
+        text,
+        &[
+            "workflow.generate_data='True'",
+            "++workload.reader.odirect=true",
+        ],
+    )
+    .unwrap()
+    .workload;
     assert_eq!(w.train.epochs, 2);
-    assert_eq!(w.train.computation_time.0, Distribution::Normal { mean: 0.5, stdev: 0.1 });
+    assert_eq!(
+        w.train.computation_time.0,
+        Distribution::Normal {
+            mean: 0.5,
+            stdev: 0.1
+        }
+    );
     assert_eq!(w.model.name, "8");
-    assert_eq!((w.reader.file_shuffle, w.reader.sample_shuffle), (Shuffle::Off, Shuffle::Seed));
+    assert_eq!(
+        (w.reader.file_shuffle, w.reader.sample_shuffle),
+        (Shuffle::Off, Shuffle::Seed)
+    );
     assert!(w.workflow.generate_data);
     assert_eq!(w.storage_type_effective(), StorageType::DirectFs);
 }
@@ -79,7 +113,11 @@ fn values_take_the_types_of_their_fields() {
 #[test]
 fn the_command_line_beats_the_yaml_beats_the_environment_beats_dotenv() {
     let dir = tempfile::tempdir().unwrap();
-    let mut r = request(dir.path(), "storage:\n  storage_options: {region: yaml}\n", &[]);
+    let mut r = request(
+        dir.path(),
+        "storage:\n  storage_options: {region: yaml}\n",
+        &[],
+    );
     r.env.insert("AWS_REGION".into(), "env".into());
     r.env.insert("AWS_ENDPOINT_URL".into(), "env".into());
     r.dotenv = Some("AWS_ENDPOINT_URL=file\nexport AWS_ACCESS_KEY_ID='file' \n# x\n".into());
@@ -95,36 +133,71 @@ fn the_command_line_beats_the_yaml_beats_the_environment_beats_dotenv() {
 #[test]
 fn credentials_are_never_shown() {
     let loaded = loaded("", &["++storage.storage_options.secret_access_key=hunter2"]).unwrap();
-    assert_eq!(loaded.workload.storage.storage_options.secret_access_key.as_ref().unwrap().expose(), "hunter2");
+    assert_eq!(
+        loaded
+            .workload
+            .storage
+            .storage_options
+            .secret_access_key
+            .as_ref()
+            .unwrap()
+            .expose(),
+        "hunter2"
+    );
     let shown = [
         loaded.describe(),
         format!("{loaded:?}"),
         serde_json::to_string(&loaded).unwrap(),
         serde_yaml::to_string(&loaded.tree).unwrap(),
     ];
-    assert!(shown.iter().all(|text| !text.contains("hunter2")), "{shown:?}");
+    assert!(
+        shown.iter().all(|text| !text.contains("hunter2")),
+        "{shown:?}"
+    );
 }
 
 #[test]
 fn old_names_are_accepted() {
-    let l = loaded("data_reader: {batch_size: 3}\ndataset: {record_length: 5}\n", &[]).unwrap();
+    let l = loaded(
+        "data_reader: {batch_size: 3}\ndataset: {record_length: 5}\n",
+        &[],
+    )
+    .unwrap();
     assert_eq!(l.workload.reader.batch_size, 3);
-    assert!(l.warnings[0].contains("record_length_bytes"), "{:?}", l.warnings);
+    assert!(
+        l.warnings[0].contains("record_length_bytes"),
+        "{:?}",
+        l.warnings
+    );
 }
 
 #[test]
 fn references_are_resolved() {
-    let l = loaded("model: {name: a}\ndataset: {data_folder: '/x/${model.name}/'}\n", &[]).unwrap();
+    let l = loaded(
+        "model: {name: a}\ndataset: {data_folder: '/x/${model.name}/'}\n",
+        &[],
+    )
+    .unwrap();
     assert_eq!(l.workload.dataset.data_folder, "/x/a");
-    assert!(loaded("model: {name: '${no.such}'}\n", &[]).unwrap_err().contains("${no.such}"));
+    assert!(
+        loaded("model: {name: '${no.such}'}\n", &[])
+            .unwrap_err()
+            .contains("${no.such}")
+    );
 }
 
 #[test]
 fn every_value_has_its_origin() {
     let l = loaded("train:\n  epochs: 2\n", &["reader.batch_size=4"]).unwrap();
     let text = l.describe();
-    assert!(text.contains("epochs: 2  # ") && text.contains("w.yaml:2:3"), "{text}");
-    assert!(text.contains("batch_size: 4  # command line word 'reader.batch_size=4'"), "{text}");
+    assert!(
+        text.contains("epochs: 2  # ") && text.contains("w.yaml:2:3"),
+        "{text}"
+    );
+    assert!(
+        text.contains("batch_size: 4  # command line word 'reader.batch_size=4'"),
+        "{text}"
+    );
     assert!(text.contains("seed: 123  # default"), "{text}");
 }
 
@@ -132,21 +205,53 @@ fn every_value_has_its_origin() {
 fn contradictions_name_key_and_remedy() {
     let rule = |words: &[&str]| {
         let base = "framework: pytorch\ndataset: {format: npz, num_files_train: 8}\n";
-        validate(&loaded(base, words).unwrap().workload, 4, 4).unwrap_err().to_string()
+        validate(&loaded(base, words).unwrap().workload, 4, 4)
+            .unwrap_err()
+            .to_string()
     };
     for (words, key) in [
-        (&["reader.batch_size=3"][..], "dataset.num_files_train: 8 files x 1 samples = 8 samples, fewer than 4 rank(s) x batch size 3 = 12"),
-        (&["dataset.record_length_bytes=0"], "dataset.record_length_bytes: is 0"),
-        (&["dataset.record_dims=[4,0]"], "dataset.record_dims: [4, 0] has a 0"),
-        (&["dataset.record_dims=[4]", "dataset.record_length_bytes_stdev=5"], "dataset.record_dims: is given together"),
+        (
+            &["reader.batch_size=3"][..],
+            "dataset.num_files_train: 8 files x 1 samples = 8 samples, fewer than 4 rank(s) x batch size 3 = 12",
+        ),
+        (
+            &["dataset.record_length_bytes=0"],
+            "dataset.record_length_bytes: is 0",
+        ),
+        (
+            &["dataset.record_dims=[4,0]"],
+            "dataset.record_dims: [4, 0] has a 0",
+        ),
+        (
+            &[
+                "dataset.record_dims=[4]",
+                "dataset.record_length_bytes_stdev=5",
+            ],
+            "dataset.record_dims: is given together",
+        ),
         (&["train.epochs=0"], "train.epochs: is 0"),
-        (&["train.total_training_steps=100"], "train.total_training_steps: the dataset has 2 steps"),
-        (&["reader.data_loader=tensorflow"], "reader.data_loader: framework pytorch"),
-        (&["dataset.record_element_type=float31"], "dataset.record_element_type: float31"),
-        (&["workflow.checkpoint=true", "model.parallelism.tensor=3"], "model.parallelism: 4 ranks"),
+        (
+            &["train.total_training_steps=100"],
+            "train.total_training_steps: the dataset has 2 steps",
+        ),
+        (
+            &["reader.data_loader=tensorflow"],
+            "reader.data_loader: framework pytorch",
+        ),
+        (
+            &["dataset.record_element_type=float31"],
+            "dataset.record_element_type: float31",
+        ),
+        (
+            &["workflow.checkpoint=true", "model.parallelism.tensor=3"],
+            "model.parallelism: 4 ranks",
+        ),
     ] {
         let error = rule(words);
-        assert!(error.starts_with(key) && error.contains("remedy: "), "{error}");
+        assert!(
+            error.starts_with(key) && error.contains("remedy: "),
+            "{error}"
+        );
     }
 }
 
@@ -161,8 +266,116 @@ fn what_is_not_built_is_refused_by_its_key() {
         ("reader.data_loader=dali", "reader.data_loader"),
         ("reader.reader_classname=a.B", "reader.reader_classname"),
     ] {
-        let w = loaded("dataset: {format: npz}\n", &[word]).unwrap().workload;
+        let w = loaded("dataset: {format: npz}\n", &[word])
+            .unwrap()
+            .workload;
         let error = unsupported(&w, &[FormatKind::Npz]).unwrap_err().to_string();
         assert!(error.starts_with(key), "{error}");
+    }
+}
+
+/// Plain scalars and what OmegaConf 2.3 makes of them (tests/data/hydra/README.md).
+#[test]
+fn scalars_are_omegaconfs() {
+    let mut wrong = Vec::new();
+    for line in include_str!("../../tests/data/hydra/omegaconf_scalars.jsonl").lines() {
+        let (text, kind, repr): (String, String, String) = serde_json::from_str(line).unwrap();
+        let ours = yaml::parse(&format!("a: {text}")).unwrap().0["a"].clone();
+        let is_same = match kind.as_str() {
+            // PyYAML has no constructor for the value tag of `=`; here it is text.
+            "error" => ours == "=",
+            "bool" => ours.as_bool() == Some(repr == "True"),
+            "NoneType" => ours.is_null(),
+            // Python's integers are unbounded; beyond 64 bits ours are floats.
+            "int" if repr.len() > 20 => ours.as_f64() == repr.parse().ok(),
+            "int" => ours.as_i64() == repr.parse().ok(),
+            "float" if repr == "nan" => ours.as_f64().is_some_and(f64::is_nan),
+            "float" => ours.is_f64() && ours.as_f64() == repr.parse().ok(),
+            _ => ours.as_str() == Some(repr.trim_matches('\'')),
+        };
+        if !is_same {
+            wrong.push(format!("{text} is {kind} {repr}, not {ours:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Override words and what hydra 1.3 makes of them (tests/data/hydra/README.md).
+#[test]
+fn override_words_are_hydras() {
+    // Text that hydra's lexer refuses and that is taken here as it is.
+    let looser = [
+        "a=a=b",
+        "a=a#b",
+        "a=a;b",
+        "a=~/data",
+        "a=é",
+        "a=b]",
+        "a=a(b)",
+        "a={\"k\":1}",
+        "a[0]=1",
+        "a={1:2}",
+    ];
+    // Casts are not evaluated; an empty key and a package have no meaning here.
+    let stricter = ["a=int(3.0)", "a=str(3)", "=1", "a@p=1"];
+    let mut wrong = Vec::new();
+    for line in include_str!("../../tests/data/hydra/hydra_words.jsonl").lines() {
+        let row: Vec<serde_json::Value> = serde_json::from_str(line).unwrap();
+        let word = row[0].as_str().unwrap();
+        if looser.contains(&word) || stricter.contains(&word) {
+            continue;
+        }
+        let ours = overrides::parse(word);
+        if row[1] == "error" {
+            if ours.is_ok() {
+                wrong.push(format!("{word} must be an error, is {ours:?}"));
+            }
+            continue;
+        }
+        let expected = row.get(3).map(recorded);
+        let is_same = match &ours {
+            Ok(ours) => {
+                let value = match &ours.change {
+                    overrides::Change::Set(value) | overrides::Change::Add(value) => {
+                        Some(value.clone())
+                    }
+                    overrides::Change::Delete => None,
+                };
+                let key = row[2].as_str().unwrap();
+                let is_key = ours.path == key.strip_prefix("workload.").unwrap_or(key);
+                is_key && (row[1] == "DEL" || format!("{value:?}") == format!("{expected:?}"))
+            }
+            Err(_) => false,
+        };
+        if !is_same {
+            wrong.push(format!("{word} is {row:?}, not {ours:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A value as the tables write it down.
+fn recorded(json: &serde_json::Value) -> serde_yaml::Value {
+    use serde_yaml::Value;
+    let v = &json["v"];
+    match json["t"].as_str().unwrap() {
+        "null" => Value::Null,
+        "bool" => Value::Bool(v.as_bool().unwrap()),
+        "int" => v
+            .as_i64()
+            .map_or_else(|| Value::from(v.as_f64().unwrap()), Value::from),
+        "float" => match v.as_str().unwrap() {
+            "nan" => Value::from(f64::NAN),
+            text => Value::from(text.parse::<f64>().unwrap()),
+        },
+        "str" => Value::from(v.as_str().unwrap()),
+        "list" => Value::Sequence(v.as_array().unwrap().iter().map(recorded).collect()),
+        _ => Value::Mapping(
+            v.as_array()
+                .unwrap()
+                .iter()
+                .map(|pair| (recorded(&pair[0]), recorded(&pair[1])))
+                .collect(),
+        ),
     }
 }

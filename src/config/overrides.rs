@@ -114,6 +114,10 @@ impl Words<'_> {
             return Ok(Value::Sequence(items));
         }
         loop {
+            self.space();
+            if self.rest().starts_with([']', ',']) {
+                return Err(format!("the list '{}' has an empty place", self.text));
+            }
             items.push(self.value(true)?);
             if self.take(']') {
                 return Ok(Value::Sequence(items));
@@ -161,22 +165,19 @@ impl Words<'_> {
     fn quoted(&mut self, quote: char) -> Result<String, String> {
         self.at += 1;
         let mut out = String::new();
-        let mut escaped = false;
-        for (i, c) in self.rest().char_indices() {
-            match c {
-                '\\' if !escaped => escaped = true,
-                c if c == quote && !escaped => {
+        let mut chars = self.rest().char_indices();
+        while let Some((i, c)) = chars.next() {
+            // Only the quote itself can be escaped; before anything else a backslash is a backslash.
+            match chars.clone().next() {
+                Some((_, next)) if c == '\\' && next == quote => {
+                    out.push(quote);
+                    chars.next();
+                }
+                _ if c == quote => {
                     self.at += i + 1;
                     return Ok(out);
                 }
-                c => {
-                    // Only a quote or a backslash can be escaped; before anything else a backslash is itself.
-                    if escaped && c != quote && c != '\\' {
-                        out.push('\\');
-                    }
-                    escaped = false;
-                    out.push(c);
-                }
+                _ => out.push(c),
             }
         }
         Err(format!("the quote {quote} in '{}' has no end", self.text))
@@ -184,10 +185,31 @@ impl Words<'_> {
 
     fn plain(&mut self, nested: bool) -> Value {
         let stop: &[char] = if nested { &[',', ']', '}'] } else { &[','] };
-        let end = self.rest().find(stop).unwrap_or(self.rest().len());
-        let word = self.rest()[..end].trim().to_string();
+        let mut word = String::new();
+        let mut is_escaped = false;
+        let mut chars = self.rest().char_indices();
+        let mut end = self.rest().len();
+        while let Some((i, c)) = chars.next() {
+            if stop.contains(&c) {
+                end = i;
+                break;
+            }
+            // A backslash takes the grammar's own characters as they are.
+            match chars.clone().next() {
+                Some((_, next)) if c == '\\' && "\\,=()[]{}: \t".contains(next) => {
+                    word.push(next);
+                    is_escaped = true;
+                    chars.next();
+                }
+                _ => word.push(c),
+            }
+        }
         self.at += end;
-        typed(&word)
+        if is_escaped {
+            Value::String(word)
+        } else {
+            typed(word.trim())
+        }
     }
 }
 
@@ -203,7 +225,9 @@ fn typed(word: &str) -> Value {
         _ => {}
     }
     let digits = word.trim_start_matches(['+', '-']);
-    let is_integer = digits.starts_with(|c: char| c.is_ascii_digit())
+    let has_lone_underscores = !digits.contains("__") && !digits.ends_with('_');
+    let is_integer = has_lone_underscores
+        && digits.starts_with(|c: char| c.is_ascii_digit())
         && digits.chars().all(|c| c.is_ascii_digit() || c == '_')
         && (digits == "0" || !digits.starts_with('0'));
     if is_integer && let Ok(value) = word.replace('_', "").parse::<i64>() {
@@ -211,7 +235,10 @@ fn typed(word: &str) -> Value {
     }
     let is_octal_look =
         digits.len() > 1 && digits.starts_with('0') && digits.chars().all(|c| c.is_ascii_digit());
-    if !is_octal_look && let Some(value) = float(word) {
+    if !is_octal_look
+        && has_lone_underscores
+        && let Some(value) = float(word)
+    {
         return Value::from(value);
     }
     Value::String(word.into())

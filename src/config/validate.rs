@@ -80,7 +80,7 @@ fn dataset(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> 
                 "fixed dimensions have no deviation: drop one of the two",
             ));
         }
-        if d.record_dims[0] % d.hdf5.num_dset_per_record.max(1) != 0 {
+        if !d.record_dims[0].is_multiple_of(d.hdf5.num_dset_per_record.max(1)) {
             return Err(ConfigError::rule(
                 "dataset.hdf5.num_dset_per_record",
                 format!(

@@ -172,10 +172,46 @@ pub fn plain(text: &str) -> Value {
         }
         _ => {}
     }
-    integer_11(text)
-        .map(Value::from)
-        .or_else(|| float(text).map(Value::from))
+    let number = integer_11(text).map(Value::from);
+    let number = number.or_else(|| {
+        is_float(text)
+            .then(|| float(text))
+            .flatten()
+            .map(Value::from)
+    });
+    number
+        .or_else(|| sexagesimal(text).map(Value::from))
         .unwrap_or_else(|| Value::String(text.into()))
+}
+
+/// OmegaConf's pattern: a point or an exponent; before a leading point no sign, after it only a signed exponent.
+fn is_float(text: &str) -> bool {
+    let rest = text.trim_start_matches(['+', '-']);
+    if let Some(fraction) = rest.strip_prefix('.') {
+        let is_word = fraction.starts_with(|c: char| c.is_ascii_alphabetic());
+        let exponent = fraction
+            .split_once(['e', 'E'])
+            .map(|(_, e)| e.starts_with(['+', '-']));
+        return is_word || (rest.len() == text.len() && exponent != Some(false));
+    }
+    // Python's integers have no end; what does not fit 64 bits becomes a float here.
+    let is_huge = rest.len() > 18 && rest.chars().all(|c| c.is_ascii_digit());
+    is_huge || rest.contains(['.', 'e', 'E'])
+}
+
+/// `1:30.5` is 90.5.
+fn sexagesimal(text: &str) -> Option<f64> {
+    let (parts, fraction) = text.split_once('.')?;
+    let whole = parts.contains(':').then(|| integer_11(parts)).flatten()?;
+    let fraction: f64 = format!("0.{fraction}").parse().ok()?;
+    Some(
+        whole as f64
+            + if text.starts_with('-') {
+                -fraction
+            } else {
+                fraction
+            },
+    )
 }
 
 fn integer_11(text: &str) -> Option<i64> {
@@ -194,7 +230,11 @@ fn integer_11(text: &str) -> Option<i64> {
     } else if plain.contains(':') {
         plain
             .split(':')
-            .try_fold(0i64, |sum, part| Some(sum * 60 + part.parse::<i64>().ok()?))?
+            .enumerate()
+            .try_fold(0i64, |sum, (i, part)| {
+                let part = part.parse::<i64>().ok().filter(|&n| i == 0 || n < 60)?;
+                Some(sum * 60 + part)
+            })?
     } else if plain.len() > 1 && plain.starts_with('0') {
         i64::from_str_radix(&plain, 8).ok()?
     } else {

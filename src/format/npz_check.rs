@@ -257,9 +257,7 @@ impl VerifyChecker {
                 )));
             }
         }
-        if member.packed_len == Some(member.packed) && (member.method == STORED || is_over)
-            || is_over
-        {
+        if is_over || (member.method == STORED && member.packed_len == Some(member.packed)) {
             self.end_member()?;
         }
         Ok(())

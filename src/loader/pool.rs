@@ -138,7 +138,11 @@ impl Loader {
 
 impl BatchSource for Loader {
     fn start(&mut self, work: Arc<dyn Work>) {
-        let window = Arc::new(Window::new(self.shape.window, work.batches(), self.shape.threads));
+        let window = Arc::new(Window::new(
+            self.shape.window,
+            work.batches(),
+            self.shape.threads,
+        ));
         let running = Arc::new(Running {
             left: Mutex::new(self.shape.threads),
             bell: parking_lot::Condvar::new(),

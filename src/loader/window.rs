@@ -108,7 +108,8 @@ impl Window {
             if batch < self.limit.load(SeqCst) {
                 return true;
             }
-            self.gate(batch).sleep_unless(|| self.is_stopped() || batch < self.limit.load(SeqCst));
+            self.gate(batch)
+                .sleep_unless(|| self.is_stopped() || batch < self.limit.load(SeqCst));
         }
     }
 

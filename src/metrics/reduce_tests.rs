@@ -210,7 +210,11 @@ fn four_ranks_reduce_to_exact_figures() {
     let t = s.train.as_ref().unwrap();
     // T per rank: 0.5, 0.4, 0.3, 0.2 s; C = 0.2 s; two steps of 4 samples.
     let au = (40.0 + 50.0 + 200.0 / 3.0 + 100.0) / 4.0;
-    assert!((t.au_percent.mean - au).abs() < 1e-9, "{:?} {au}", t.au_percent);
+    assert!(
+        (t.au_percent.mean - au).abs() < 1e-9,
+        "{:?} {au}",
+        t.au_percent
+    );
     assert!((t.throughput.mean - (16.0 + 20.0 + 8.0 / 0.3 + 40.0)).abs() < 1e-9);
     assert!(!t.meets_expectation);
     // C = 0.8 s; wait = 2 * (20 + 30 + 40 + 50) ms = 0.28 s.
@@ -242,7 +246,10 @@ fn four_ranks_reduce_to_exact_figures() {
     let b = &e.breakdown;
     // Waits of 440 + 120 r ms, 3 computations of 100 ms, barriers of 20 ms.
     let close = |a: f64, b: f64| (a - b).abs() < 1e-12;
-    assert!(close(b.wait_s, 0.62) && close(b.compute_s, 0.3) && close(b.barrier_s, 0.02), "{b:?}");
+    assert!(
+        close(b.wait_s, 0.62) && close(b.compute_s, 0.3) && close(b.barrier_s, 0.02),
+        "{b:?}"
+    );
     // Eval: window drops the first of 1 planned steps (8 / 2 / 4), so AU is 0; throughput is summed.
     let eval = s.eval.unwrap();
     assert_eq!(eval.throughput.values, [32.0]);

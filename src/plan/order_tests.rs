@@ -7,8 +7,10 @@ use crate::plan::simulate::JobOrder;
 use crate::plan::steps::Steps;
 
 fn workload(files: u64, n: u64, batch: u64, threads: u64) -> Workload {
-    let mut w = Workload::default();
-    w.framework = Framework::PyTorch;
+    let mut w = Workload {
+        framework: Framework::PyTorch,
+        ..Workload::default()
+    };
     w.dataset.format = FormatKind::Npz;
     w.dataset.num_files_train = files;
     w.dataset.num_samples_per_file = n;

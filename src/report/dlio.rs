@@ -94,6 +94,9 @@ fn steps(block: &BlockRecord, f: impl Fn(&crate::metrics::record::StepTime) -> u
     block.steps.iter().map(|s| json!(seconds(f(s)))).collect()
 }
 
+/// Key, steps, samples per second, AU percent.
+type Phase<'a> = (String, &'a BlockRecord, f64, f64);
+
 /// Text of `<r>_output.json` of one rank.
 pub fn output_json(
     record: &RankRecord,
@@ -117,7 +120,7 @@ pub fn output_json(
     out.insert("host_meminfo".into(), pairs(&host.meminfo));
     for e in &record.epochs {
         let names = (1..=e.blocks.len()).map(|b| format!("block{b}"));
-        let mut phases: Vec<(String, &BlockRecord, f64, f64)> = names
+        let mut phases: Vec<Phase> = names
             .zip(&e.blocks)
             .map(|(name, b)| {
                 let window = Window::train(w, ranks);
@@ -130,7 +133,7 @@ pub fn output_json(
             let au = block_au(formula, b, Window::eval(w, ranks));
             phases.push(("eval".into(), b, rate, au));
         }
-        let map = |f: &dyn Fn(&(String, &BlockRecord, f64, f64)) -> Value| -> Value {
+        let map = |f: &dyn Fn(&Phase) -> Value| -> Value {
             phases
                 .iter()
                 .map(|p| (p.0.clone(), f(p)))

@@ -211,10 +211,7 @@ mod tests {
         assert_eq!(v["train"]["au_mean"]["value"], 40.0);
         // 16 samples of 1 MiB per second.
         assert_eq!(v["train"]["throughput_mean_gib"]["value"], 16.0 / 1024.0);
-        assert_eq!(
-            v["train"]["throughput_mean_gb"]["value"],
-            0.016777216
-        );
+        assert_eq!(v["train"]["throughput_mean_gb"]["value"], 0.016777216);
         assert_eq!(v["order_digest"], "0000000000000000");
         // Two steps of (20 wait, 100 compute) in the window of each epoch.
         assert_eq!(v["au_storage"]["value"], 100.0 * 400.0 / 480.0);

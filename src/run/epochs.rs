@@ -202,6 +202,8 @@ pub fn train(
             span,
             &w.train.computation_time,
         );
+        // From here on this rank has nothing of its own to wait for.
+        ctx.activity.enter(Phase::Barrier, epoch, steps.train);
         let stopped = sources.train.stop().map_err(RankError::from);
         let block = agree(cluster, block.and_then(|block| stopped.map(|()| block)))?;
         row.train_ns = clock.now_ns() - started;
@@ -248,7 +250,8 @@ pub fn train(
             .map(|(before, after)| after.saturating_sub(before));
         record.epochs.push(row);
     }
-    ctx.activity.enter(Phase::Report, w.train.epochs, 0);
+    ctx.activity
+        .enter(Phase::Report, w.train.epochs, steps.train);
     let spin_ns = ctx.spin_ns;
     let totals = [Some(&sources.train), sources.eval.as_ref()]
         .into_iter()

@@ -118,7 +118,7 @@ fn verdict(board: &Board, last: u64, now: u64, timeout: Duration) -> String {
         let (phase, epoch, step) = page.place();
         let silence = now.saturating_sub(page.last_sign_of_life());
         let is_frozen = silence > 10 * LOOK_EVERY.as_nanos() as u64;
-        if matches!(phase, Phase::Barrier) && !is_frozen {
+        if matches!(phase, Phase::Barrier | Phase::Report) && !is_frozen {
             waiting.push(*rank);
             continue;
         }

@@ -57,9 +57,14 @@ fn inspect(file: &File, path: &Path) -> Result<(u64, u64), StorageError> {
         }
         let mut fs: libc::statfs = std::mem::zeroed();
         if libc::fstatfs(file.as_raw_fd(), &mut fs) == 0
-            && let Some((_, name)) = MEMORY_FILE_SYSTEMS.iter().find(|(magic, _)| *magic == fs.f_type as i64)
+            && let Some((_, name)) = MEMORY_FILE_SYSTEMS
+                .iter()
+                .find(|(magic, _)| *magic == fs.f_type as i64)
         {
-            return Err(refused(path, format!("{name} keeps its files in memory, so there is no direct I/O")));
+            return Err(refused(
+                path,
+                format!("{name} keeps its files in memory, so there is no direct I/O"),
+            ));
         }
         if st.stx_mask & libc::STATX_DIOALIGN != 0 {
             if st.stx_dio_offset_align == 0 {

@@ -11,7 +11,12 @@ fn fails(scratch: &Scratch, files: u64, words: &[&str], status: i32, said: &[&st
     let out = run(command).fails(status, said);
     assert!(!scratch.path("out/summary.json").exists());
     // Once, and not once per rank.
-    assert_eq!(out.stderr.matches(said[0]).count() + out.stdout.matches(said[0]).count(), 1, "{}", out.text());
+    assert_eq!(
+        out.stderr.matches(said[0]).count() + out.stdout.matches(said[0]).count(),
+        1,
+        "{}",
+        out.text()
+    );
 }
 
 fn generated(files: u64) -> Scratch {
@@ -28,12 +33,39 @@ const READ: &str = "workflow.generate_data=false";
 fn configuration_errors_end_with_status_2() {
     let scratch = Scratch::new();
     for (words, said) in [
-        (&["reader.batchsize=3"][..], &["unknown key reader.batchsize; the nearest known name is reader.batch_size", "--allow-unknown-keys"][..]),
-        (&["reader.batch_size=many"], &["command line word 'reader.batch_size=many': reader.batch_size: invalid type"]),
-        (&["reader.batch_size=5"], &["dataset.num_files_train: 8 files x 1 samples = 8 samples, fewer than 2 rank(s) x batch size 5 = 10", "remedy"]),
-        (&["dataset.record_length_bytes=0"], &["dataset.record_length_bytes: is 0"]),
-        (&["dataset.record_dims=[4]", "dataset.record_length_bytes_stdev=5"], &["dataset.record_dims: is given together"]),
-        (&["workflow.checkpoint=true"], &["workflow.checkpoint: True is known, but this version cannot do it"]),
+        (
+            &["reader.batchsize=3"][..],
+            &[
+                "unknown key reader.batchsize; the nearest known name is reader.batch_size",
+                "--allow-unknown-keys",
+            ][..],
+        ),
+        (
+            &["reader.batch_size=many"],
+            &["command line word 'reader.batch_size=many': reader.batch_size: invalid type"],
+        ),
+        (
+            &["reader.batch_size=5"],
+            &[
+                "dataset.num_files_train: 8 files x 1 samples = 8 samples, fewer than 2 rank(s) x batch size 5 = 10",
+                "remedy",
+            ],
+        ),
+        (
+            &["dataset.record_length_bytes=0"],
+            &["dataset.record_length_bytes: is 0"],
+        ),
+        (
+            &[
+                "dataset.record_dims=[4]",
+                "dataset.record_length_bytes_stdev=5",
+            ],
+            &["dataset.record_dims: is given together"],
+        ),
+        (
+            &["workflow.checkpoint=true"],
+            &["workflow.checkpoint: True is known, but this version cannot do it"],
+        ),
         (&["dataset.format=hdf5"], &["dataset.format: hdf5 is known"]),
         (&["a=1,2"], &["'1,2' is a sweep"]),
     ] {
@@ -47,7 +79,11 @@ fn unreadable_and_invalid_yaml_are_placed() {
     let mut command = mpirun(2);
     command.arg(scratch.path("none.yaml"));
     run(command).fails(2, &["cannot read", "none.yaml", "remedy"]);
-    std::fs::write(scratch.path("bad.yaml"), "train:\n  epochs: [1, 2\nmodel:\n").unwrap();
+    std::fs::write(
+        scratch.path("bad.yaml"),
+        "train:\n  epochs: [1, 2\nmodel:\n",
+    )
+    .unwrap();
     let mut command = mpirun(2);
     command.arg(scratch.path("bad.yaml"));
     run(command).fails(2, &["bad.yaml:", "invalid YAML"]);
@@ -59,20 +95,56 @@ fn unreadable_and_invalid_yaml_are_placed() {
 #[test]
 fn a_missing_folder_and_too_few_files_are_named() {
     let scratch = Scratch::new();
-    fails(&scratch, 8, &[READ], 1, &["data does not exist", "workflow.generate_data=true"]);
+    fails(
+        &scratch,
+        8,
+        &[READ],
+        1,
+        &["data does not exist", "workflow.generate_data=true"],
+    );
     let scratch = generated(8);
-    fails(&scratch, 12, &[READ], 1, &["dataset.num_files_train: the dataset has 8, the workload wants 12"]);
+    fails(
+        &scratch,
+        12,
+        &[READ],
+        1,
+        &["dataset.num_files_train: the dataset has 8, the workload wants 12"],
+    );
     std::fs::remove_file(scratch.path("data/.dlio-rs-manifest.json")).unwrap();
-    fails(&scratch, 12, &[READ], 1, &["img_00_of_12.npz: it does not exist, though dataset.num_files_train=12 names it"]);
+    fails(
+        &scratch,
+        12,
+        &[READ],
+        1,
+        &["img_00_of_12.npz: it does not exist, though dataset.num_files_train=12 names it"],
+    );
     std::fs::remove_file(scratch.path("data/train/img_5_of_8.npz")).unwrap();
-    fails(&scratch, 8, &[READ], 1, &["img_5_of_8.npz: it does not exist", "remedy"]);
+    fails(
+        &scratch,
+        8,
+        &[READ],
+        1,
+        &["img_5_of_8.npz: it does not exist", "remedy"],
+    );
 }
 
 #[test]
 fn another_datasets_manifest_stops_generation_and_training() {
     let scratch = generated(8);
-    fails(&scratch, 8, &["dataset.record_length_bytes=70000"], 1, &["dataset.record_length_bytes: the dataset has 65536.0, the workload wants 70000.0"]);
-    fails(&scratch, 8, &[READ, "dataset.num_samples_per_file=2"], 1, &["dataset.num_samples_per_file: the dataset has 1, the workload wants 2"]);
+    fails(
+        &scratch,
+        8,
+        &["dataset.record_length_bytes=70000"],
+        1,
+        &["dataset.record_length_bytes: the dataset has 65536.0, the workload wants 70000.0"],
+    );
+    fails(
+        &scratch,
+        8,
+        &[READ, "dataset.num_samples_per_file=2"],
+        1,
+        &["dataset.num_samples_per_file: the dataset has 1, the workload wants 2"],
+    );
 }
 
 #[test]
@@ -84,19 +156,49 @@ fn damaged_files_are_named() {
     };
     let scratch = generated(8);
     cut(&scratch, 66000);
-    fails(&scratch, 8, &[READ], 1, &["img_3_of_8.npz: truncated: 66000 bytes where", "remedy"]);
-    fails(&scratch, 8, &[READ, "reader.decode=full"], 1, &["img_3_of_8.npz: the archive cannot be read"]);
+    fails(
+        &scratch,
+        8,
+        &[READ],
+        1,
+        &["img_3_of_8.npz: truncated: 66000 bytes where", "remedy"],
+    );
+    fails(
+        &scratch,
+        8,
+        &[READ, "reader.decode=full"],
+        1,
+        &["img_3_of_8.npz: the archive cannot be read"],
+    );
     cut(&scratch, 60000);
-    fails(&scratch, 8, &[READ, "reader.decode=none"], 1, &["img_3_of_8.npz: truncated: 60000 bytes where 65536 were expected"]);
+    fails(
+        &scratch,
+        8,
+        &[READ, "reader.decode=none"],
+        1,
+        &["img_3_of_8.npz: truncated: 60000 bytes where 65536 were expected"],
+    );
     let scratch = generated(8);
     std::fs::write(scratch.path("data/train/img_3_of_8.npz"), vec![b'X'; 70000]).unwrap();
-    fails(&scratch, 8, &[READ], 1, &["img_3_of_8.npz: wrong magic: [58, 58, 58, 58]"]);
+    fails(
+        &scratch,
+        8,
+        &[READ],
+        1,
+        &["img_3_of_8.npz: wrong magic: [58, 58, 58, 58]"],
+    );
     let scratch = generated(8);
     let path = scratch.path("data/train/img_3_of_8.npz");
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[40000] ^= 1;
     std::fs::write(path, bytes).unwrap();
-    fails(&scratch, 8, &[READ], 1, &["img_3_of_8.npz: checksum of x.npy differs: stored"]);
+    fails(
+        &scratch,
+        8,
+        &[READ],
+        1,
+        &["img_3_of_8.npz: checksum of x.npy differs: stored"],
+    );
 }
 
 #[test]
@@ -104,7 +206,13 @@ fn an_unwritable_or_finished_output_folder_is_refused() {
     let scratch = Scratch::new();
     std::fs::write(scratch.path("file"), "").unwrap();
     let folder = format!("output.folder={}", scratch.text("file/out"));
-    fails(&scratch, 8, &[&folder], 1, &["create output folder", "/file", "writable"]);
+    fails(
+        &scratch,
+        8,
+        &[&folder],
+        1,
+        &["create output folder", "/file", "writable"],
+    );
     let mut command = mpirun(2);
     command.args(small(&scratch, 8));
     run(command).ok();
@@ -120,7 +228,11 @@ impl Mount {
     fn new(scratch: &Scratch, kind: &str, options: &str) -> Self {
         let path = scratch.path("mnt");
         std::fs::create_dir(&path).unwrap();
-        let status = Command::new("mount").args(["-t", kind, "-o", options, kind]).arg(&path).status().unwrap();
+        let status = Command::new("mount")
+            .args(["-t", kind, "-o", options, kind])
+            .arg(&path)
+            .status()
+            .unwrap();
         assert!(status.success(), "mounting a {kind} needs root");
         Mount(path)
     }
@@ -137,7 +249,16 @@ fn direct_io_is_refused_where_there_is_none() {
     let scratch = Scratch::new();
     let mount = Mount::new(&scratch, "tmpfs", "size=16m");
     let folder = format!("dataset.data_folder={}", mount.0.join("d").display());
-    fails(&scratch, 8, &[&folder, "reader.odirect=true"], 1, &["with O_DIRECT: tmpfs keeps its files in memory", "reader.odirect=false"]);
+    fails(
+        &scratch,
+        8,
+        &[&folder, "reader.odirect=true"],
+        1,
+        &[
+            "with O_DIRECT: tmpfs keeps its files in memory",
+            "reader.odirect=false",
+        ],
+    );
 }
 
 #[test]
@@ -145,11 +266,23 @@ fn a_full_disk_stops_generation_and_leaves_no_partial_file() {
     let scratch = Scratch::new();
     let mount = Mount::new(&scratch, "tmpfs", "size=1m");
     let folder = format!("dataset.data_folder={}", mount.0.join("d").display());
-    fails(&scratch, 64, &[&folder], 1, &["no space left on the file system", "remedy: free space"]);
-    let left: Vec<_> = std::fs::read_dir(mount.0.join("d/train")).unwrap().map(|e| e.unwrap()).collect();
+    fails(
+        &scratch,
+        64,
+        &[&folder],
+        1,
+        &["no space left on the file system", "remedy: free space"],
+    );
+    let left: Vec<_> = std::fs::read_dir(mount.0.join("d/train"))
+        .unwrap()
+        .map(|e| e.unwrap())
+        .collect();
     assert!(!left.is_empty() && left.len() < 64);
     for file in left {
-        assert!(file.file_name().to_string_lossy().starts_with("img_"), "{file:?}");
+        assert!(
+            file.file_name().to_string_lossy().starts_with("img_"),
+            "{file:?}"
+        );
         assert_eq!(file.metadata().unwrap().len(), left_len(), "{file:?}");
     }
     assert!(!mount.0.join("d/.dlio-rs-manifest.json").exists());

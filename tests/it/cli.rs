@@ -7,7 +7,14 @@ fn help_shows_examples_and_exit_statuses() {
     let mut command = solo();
     command.arg("--help");
     let out = run(command).ok();
-    for word in ["mpirun -np 8 dlio-rs", "Exit status", "generate", "validate", "plan", "CLOSED"] {
+    for word in [
+        "mpirun -np 8 dlio-rs",
+        "Exit status",
+        "generate",
+        "validate",
+        "plan",
+        "CLOSED",
+    ] {
         assert!(out.stdout.contains(word), "{}", out.stdout);
     }
 }
@@ -17,8 +24,18 @@ fn validate_prints_values_with_origins() {
     let mut command = solo();
     command.args(["validate", "workload=unet3d_h100", "reader.batch_size=3"]);
     let out = run(command).ok();
-    assert!(out.stdout.contains("batch_size: 3  # command line word 'reader.batch_size=3'"), "{}", out.stdout);
-    assert!(out.stdout.contains("num_files_train: 168  # configs/unet3d_h100.yaml:"), "{}", out.stdout);
+    assert!(
+        out.stdout
+            .contains("batch_size: 3  # command line word 'reader.batch_size=3'"),
+        "{}",
+        out.stdout
+    );
+    assert!(
+        out.stdout
+            .contains("num_files_train: 168  # configs/unet3d_h100.yaml:"),
+        "{}",
+        out.stdout
+    );
 }
 
 #[test]
@@ -27,7 +44,11 @@ fn info_counts_ranks_and_names_the_library() {
     command.arg("info");
     let out = run(command).ok();
     assert!(out.stdout.contains("ranks: 3, hosts: 1"), "{}", out.stdout);
-    assert!(out.stdout.contains("MPI library: Open MPI") || out.stdout.contains("MPICH"), "{}", out.stdout);
+    assert!(
+        out.stdout.contains("MPI library: Open MPI") || out.stdout.contains("MPICH"),
+        "{}",
+        out.stdout
+    );
     assert_eq!(out.stdout.matches("local rank").count(), 3);
 }
 
@@ -37,8 +58,21 @@ fn every_config_runs_on_null_storage() {
         let path = entry.unwrap().path();
         let scratch = Scratch::new();
         let mut command = mpirun(2);
-        command.arg(&path).args(["storage.storage_type=null", "train.computation_time=0.001", "evaluation.eval_time=0.001"]);
-        command.args(["--max-epochs", "1", "--max-steps", "5", "--quiet", "--output"]).arg(scratch.path("out"));
+        command.arg(&path).args([
+            "storage.storage_type=null",
+            "train.computation_time=0.001",
+            "evaluation.eval_time=0.001",
+        ]);
+        command
+            .args([
+                "--max-epochs",
+                "1",
+                "--max-steps",
+                "5",
+                "--quiet",
+                "--output",
+            ])
+            .arg(scratch.path("out"));
         run(command).ok();
         let summary = json(&scratch.path("out/summary.json"));
         assert_eq!(summary["num_accelerators"], 2, "{}", path.display());
@@ -63,7 +97,9 @@ fn dlio_benchmark_speaks_dlio() {
     let mut command = mpirun(2);
     let args: Vec<_> = command.get_args().map(|a| a.to_owned()).collect();
     command = std::process::Command::new(command.get_program());
-    command.args(&args[..args.len() - 1]).arg(scratch.path("dlio_benchmark"));
+    command
+        .args(&args[..args.len() - 1])
+        .arg(scratch.path("dlio_benchmark"));
     command.args([
         "workload=mine",
         &format!("++hydra.run.dir={}", scratch.text("leaf")),
@@ -73,15 +109,25 @@ fn dlio_benchmark_speaks_dlio() {
         &format!("--config-dir={}", scratch.text("conf")),
     ]);
     let out = run(command).ok();
-    for line in ["[OUTPUT]", "Running DLIO [Generating data & Training] with 2 process(es)", "[METRIC] Number of Simulated Accelerators: 2"] {
+    for line in [
+        "[OUTPUT]",
+        "Running DLIO [Generating data & Training] with 2 process(es)",
+        "[METRIC] Number of Simulated Accelerators: 2",
+    ] {
         assert!(out.stderr.contains(line), "{}", out.stderr);
     }
     assert!(out.stderr.contains("no_such_key"), "{}", out.stderr);
     let mut check = std::process::Command::new(python());
-    check.arg(repo().join("tests/python/check_run_dir.py")).arg(scratch.path("leaf")).args(["--ranks", "2", "--subdir", "dlio_config"]);
+    check
+        .arg(repo().join("tests/python/check_run_dir.py"))
+        .arg(scratch.path("leaf"))
+        .args(["--ranks", "2", "--subdir", "dlio_config"]);
     run(check).ok();
     let hydra = std::fs::read_to_string(scratch.path("leaf/dlio_config/overrides.yaml")).unwrap();
-    assert!(hydra.starts_with("- workload=mine\n- ++workload.train.epochs=2\n"), "{hydra}");
+    assert!(
+        hydra.starts_with("- workload=mine\n- ++workload.train.epochs=2\n"),
+        "{hydra}"
+    );
 }
 
 #[test]
@@ -90,7 +136,11 @@ fn json_events_are_lines_of_json() {
     let mut command = solo();
     command.args(small(&scratch, 8)).arg("--json");
     let out = run(command).ok();
-    let events: Vec<serde_json::Value> = out.stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let events: Vec<serde_json::Value> = out
+        .stdout
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
     assert!(events.len() > 5, "{}", out.stdout);
 }
 
@@ -100,7 +150,15 @@ fn au_below_the_threshold_has_its_own_status() {
     let mut command = solo();
     // 1 ms of computation and 10 ms of latency per sample cannot reach 90 %.
     command.args(small(&scratch, 16));
-    command.args(["storage.storage_type=model", "storage.storage_options.latency=0.01", "train.computation_time=0.001"]);
-    command.args(["workflow.generate_data=false", "--virtual-time", "--require-au"]);
+    command.args([
+        "storage.storage_type=model",
+        "storage.storage_options.latency=0.01",
+        "train.computation_time=0.001",
+    ]);
+    command.args([
+        "workflow.generate_data=false",
+        "--virtual-time",
+        "--require-au",
+    ]);
     run(command).fails(3, &["is below the required 90.00 %"]);
 }

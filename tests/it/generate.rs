@@ -29,23 +29,66 @@ print(len(files), len(seen))
 
 fn read_all(scratch: &Scratch, kind: &str, shape: &str, dtype: &str) -> String {
     let mut python = Command::new(python());
-    python.args(["-c", READ_ALL]).arg(scratch.path("data")).args([kind, shape, dtype]);
+    python
+        .args(["-c", READ_ALL])
+        .arg(scratch.path("data"))
+        .args([kind, shape, dtype]);
     run(python).ok().stdout.trim().to_string()
 }
 
 #[test]
 fn numpy_reads_what_was_generated_and_would_write_the_same_bytes() {
     let cases: &[(&str, &[&str], &str, &str)] = &[
-        ("npz", &["dataset.record_length_bytes=4900"], "(70, 70, 1)", "uint8"),
-        ("npz", &["dataset.record_length_bytes=4900", "dataset.num_samples_per_file=3"], "(70, 70, 3)", "uint8"),
-        ("npz", &["dataset.record_dims=[5,4,3]", "dataset.record_element_type=float32"], "(5, 4, 3, 1)", "float32"),
-        ("npy", &["dataset.record_length_bytes=2000", "dataset.num_samples_per_file=2"], "(44, 44, 2)", "uint8"),
-        ("npy", &["dataset.record_dims=[7]", "dataset.record_element_type=int64"], "(7, 1)", "int64"),
+        (
+            "npz",
+            &["dataset.record_length_bytes=4900"],
+            "(70, 70, 1)",
+            "uint8",
+        ),
+        (
+            "npz",
+            &[
+                "dataset.record_length_bytes=4900",
+                "dataset.num_samples_per_file=3",
+            ],
+            "(70, 70, 3)",
+            "uint8",
+        ),
+        (
+            "npz",
+            &[
+                "dataset.record_dims=[5,4,3]",
+                "dataset.record_element_type=float32",
+            ],
+            "(5, 4, 3, 1)",
+            "float32",
+        ),
+        (
+            "npy",
+            &[
+                "dataset.record_length_bytes=2000",
+                "dataset.num_samples_per_file=2",
+            ],
+            "(44, 44, 2)",
+            "uint8",
+        ),
+        (
+            "npy",
+            &[
+                "dataset.record_dims=[7]",
+                "dataset.record_element_type=int64",
+            ],
+            "(7, 1)",
+            "int64",
+        ),
     ];
     for (kind, words, shape, dtype) in cases {
         let scratch = Scratch::new();
         let mut command = mpirun(2);
-        command.arg("generate").args(small(&scratch, 12)).arg(format!("dataset.format={kind}"));
+        command
+            .arg("generate")
+            .args(small(&scratch, 12))
+            .arg(format!("dataset.format={kind}"));
         command.args(*words).arg("dataset.num_subfolders_train=2");
         run(command).ok();
         let got = read_all(&scratch, kind, shape, dtype);
@@ -59,12 +102,21 @@ fn contents_do_not_depend_on_ranks_or_threads() {
     let digest = |ranks, threads| {
         let scratch = Scratch::new();
         let mut command = mpirun(ranks);
-        command.arg("generate").args(small(&scratch, 7)).arg(format!("reader.write_threads={threads}"));
+        command
+            .arg("generate")
+            .args(small(&scratch, 7))
+            .arg(format!("reader.write_threads={threads}"));
         command.arg("dataset.record_length_bytes_stdev=9000");
         run(command).ok();
-        let mut files: Vec<_> = std::fs::read_dir(scratch.path("data/train")).unwrap().map(|e| e.unwrap().path()).collect();
+        let mut files: Vec<_> = std::fs::read_dir(scratch.path("data/train"))
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .collect();
         files.sort();
-        files.iter().map(|f| crc32fast::hash(&std::fs::read(f).unwrap())).collect::<Vec<_>>()
+        files
+            .iter()
+            .map(|f| crc32fast::hash(&std::fs::read(f).unwrap()))
+            .collect::<Vec<_>>()
     };
     let one = digest(1, 1);
     assert_eq!(one.len(), 7);
@@ -88,9 +140,17 @@ fn a_restart_skips_complete_files_and_mends_the_others() {
     other[300] ^= 1;
     std::fs::write(scratch.path("data/train/img_1_of_9.npz"), other).unwrap();
     let said = generate();
-    assert!(said.contains("generated 3 files") && said.contains("6 were complete"), "{said}");
+    assert!(
+        said.contains("generated 3 files") && said.contains("6 were complete"),
+        "{said}"
+    );
     assert_eq!(std::fs::read(&file).unwrap(), whole);
-    assert!(std::fs::read_dir(scratch.path("data/train")).unwrap().count() == 9);
+    assert!(
+        std::fs::read_dir(scratch.path("data/train"))
+            .unwrap()
+            .count()
+            == 9
+    );
 }
 
 #[test]
@@ -99,9 +159,14 @@ fn keep_files_false_deletes_only_what_the_plan_names() {
     std::fs::create_dir_all(scratch.path("data/train")).unwrap();
     std::fs::write(scratch.path("data/train/mine.txt"), "keep").unwrap();
     let mut command = mpirun(2);
-    command.args(small(&scratch, 8)).arg("dataset.keep_files=false");
+    command
+        .args(small(&scratch, 8))
+        .arg("dataset.keep_files=false");
     run(command).ok();
-    let left: Vec<_> = std::fs::read_dir(scratch.path("data/train")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let left: Vec<_> = std::fs::read_dir(scratch.path("data/train"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
     assert_eq!(left, ["mine.txt"]);
 }
 
@@ -109,10 +174,14 @@ fn keep_files_false_deletes_only_what_the_plan_names() {
 fn a_run_leaves_every_file_of_dlio() {
     let scratch = Scratch::new();
     let mut command = mpirun(2);
-    command.args(small(&scratch, 8)).args(["workflow.evaluation=true", "dataset.num_files_eval=4"]);
+    command
+        .args(small(&scratch, 8))
+        .args(["workflow.evaluation=true", "dataset.num_files_eval=4"]);
     run(command).ok();
     let mut check = Command::new(python());
-    check.arg(repo().join("tests/python/check_run_dir.py")).arg(scratch.path("out"));
+    check
+        .arg(repo().join("tests/python/check_run_dir.py"))
+        .arg(scratch.path("out"));
     check.args(["--ranks", "2", "--eval", "--subdir", "dlio_config"]);
     run(check).ok();
     let report = json(&scratch.path("out/report.json"));
@@ -148,10 +217,19 @@ fn numpys_own_files_train_under_every_decode_and_storage() {
     {
         let mut command = mpirun(2);
         command.args(small(&scratch, 8)).args(*words);
-        command.args(["workflow.generate_data=false", "dataset.num_samples_per_file=2", "dataset.record_length_bytes=4096"]);
-        command.arg("--output").arg(scratch.path(&format!("out{n}")));
+        command.args([
+            "workflow.generate_data=false",
+            "dataset.num_samples_per_file=2",
+            "dataset.record_length_bytes=4096",
+        ]);
+        command
+            .arg("--output")
+            .arg(scratch.path(&format!("out{n}")));
         run(command).ok();
         digests.push(json(&scratch.path(&format!("out{n}/report.json")))["order_digest"].clone());
     }
-    assert!(digests.iter().all(|d| *d == digests[0] && !d.is_null()), "{digests:?}");
+    assert!(
+        digests.iter().all(|d| *d == digests[0] && !d.is_null()),
+        "{digests:?}"
+    );
 }

@@ -20,7 +20,13 @@ struct Case {
 fn planned(c: &Case) -> String {
     let shuffle = |on| if on { "seed" } else { "off" };
     let mut command = solo();
-    command.args(["plan", "workload=quickstart", "--order", "--ranks", &c.ranks.to_string()]);
+    command.args([
+        "plan",
+        "workload=quickstart",
+        "--order",
+        "--ranks",
+        &c.ranks.to_string(),
+    ]);
     command.args([
         format!("framework={}", c.loader),
         format!("reader.data_loader={}", c.loader),
@@ -51,7 +57,12 @@ fn reference(c: &Case) -> String {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.to_string().as_bytes())
+        .unwrap();
     finish(child, 60).ok().stdout
 }
 
@@ -60,12 +71,23 @@ fn plan_order_is_dlios_as_numpy_computes_it() {
     let mut cases = Vec::new();
     for loader in ["pytorch", "tensorflow"] {
         for ranks in [1, 2, 3, 5] {
-            for (file_shuffle, sample_shuffle) in [(false, false), (true, false), (false, true), (true, true)] {
+            for (file_shuffle, sample_shuffle) in
+                [(false, false), (true, false), (false, true), (true, true)]
+            {
                 // 47 files leave remainders for every rank count; odd thread counts leave them for every thread.
                 let seed = 123 + ranks;
                 let case = Case {
-                    loader, files: 47, samples: 3, batch: 4, ranks, threads: 3, file_shuffle, sample_shuffle,
-                    seed, seed_change: ranks != 3, subfolders: if ranks == 2 { 4 } else { 0 },
+                    loader,
+                    files: 47,
+                    samples: 3,
+                    batch: 4,
+                    ranks,
+                    threads: 3,
+                    file_shuffle,
+                    sample_shuffle,
+                    seed,
+                    seed_change: ranks != 3,
+                    subfolders: if ranks == 2 { 4 } else { 0 },
                 };
                 cases.push(case);
             }
@@ -76,7 +98,8 @@ fn plan_order_is_dlios_as_numpy_computes_it() {
         assert!(theirs.lines().count() > 300, "{theirs}");
         let differs = ours.lines().zip(theirs.lines()).position(|(a, b)| a != b);
         let name = format!(
-            "{} ranks {} shuffles {} {}", case.loader, case.ranks, case.file_shuffle, case.sample_shuffle
+            "{} ranks {} shuffles {} {}",
+            case.loader, case.ranks, case.file_shuffle, case.sample_shuffle
         );
         assert_eq!(differs, None, "{name}: line {differs:?}");
         assert_eq!(ours.lines().count(), theirs.lines().count(), "{name}");
@@ -91,24 +114,46 @@ fn a_run_reads_what_the_plan_says() {
     generate.arg("generate").args(small(&scratch, 13));
     run(generate).ok();
     let mut trace = Command::new("strace");
-    trace.args(["-f", "-e", "trace=openat", "-o"]).arg(scratch.path("trace")).arg(BIN).args(small(&scratch, 13));
-    trace.args(["reader.read_threads=1", "reader.drop_cache=none", "workflow.generate_data=false"]);
+    trace
+        .args(["-f", "-e", "trace=openat", "-o"])
+        .arg(scratch.path("trace"))
+        .arg(BIN)
+        .args(small(&scratch, 13));
+    trace.args([
+        "reader.read_threads=1",
+        "reader.drop_cache=none",
+        "workflow.generate_data=false",
+    ]);
     trace.args(["dataset.listing_validation_interval=0"]);
     run(trace).ok();
     let opened: Vec<String> = std::fs::read_to_string(scratch.path("trace"))
         .unwrap()
         .lines()
-        .filter_map(|line| Some(line.split_once("/data/")?.1.split_once(".npz")?.0.to_string()))
+        .filter_map(|line| {
+            Some(
+                line.split_once("/data/")?
+                    .1
+                    .split_once(".npz")?
+                    .0
+                    .to_string(),
+            )
+        })
         .collect();
     let mut plan = solo();
-    plan.args(["plan", "--order"]).args(small(&scratch, 13)).arg("reader.read_threads=1");
+    plan.args(["plan", "--order"])
+        .args(small(&scratch, 13))
+        .arg("reader.read_threads=1");
     let planned: Vec<String> = run(plan)
         .ok()
         .stdout
         .lines()
         .map(|line| {
             let value: serde_json::Value = serde_json::from_str(line).unwrap();
-            value["file"].as_str().unwrap().trim_end_matches(".npz").to_string()
+            value["file"]
+                .as_str()
+                .unwrap()
+                .trim_end_matches(".npz")
+                .to_string()
         })
         .collect();
     assert_eq!(planned.len(), 24);

@@ -7,9 +7,16 @@ use crate::support::*;
 fn sixty_four_ranks_complete_a_null_run() {
     let scratch = Scratch::new();
     let mut command = mpirun(64);
-    command.args(small(&scratch, 256)).args(["storage.storage_type=null", "train.epochs=1", "--quiet"]);
+    command.args(small(&scratch, 256)).args([
+        "storage.storage_type=null",
+        "train.epochs=1",
+        "--quiet",
+    ]);
     run(command).ok();
-    assert_eq!(json(&scratch.path("out/summary.json"))["num_accelerators"], 64);
+    assert_eq!(
+        json(&scratch.path("out/summary.json"))["num_accelerators"],
+        64
+    );
 }
 
 #[test]
@@ -22,11 +29,23 @@ fn the_order_digest_does_not_depend_on_storage_or_threads() {
         json(&scratch.path("out/report.json"))["order_digest"].clone()
     };
     let base = digest(&[]);
-    assert_eq!(base, digest(&["storage.storage_type=null", "reader.read_threads=5"]));
-    assert_eq!(base, digest(&["reader.data_loader=native", "reader.io_depth=4"]));
-    assert_eq!(base, digest(&["storage.storage_type=direct_fs", "reader.prefetch_size=7"]));
+    assert_eq!(
+        base,
+        digest(&["storage.storage_type=null", "reader.read_threads=5"])
+    );
+    assert_eq!(
+        base,
+        digest(&["reader.data_loader=native", "reader.io_depth=4"])
+    );
+    assert_eq!(
+        base,
+        digest(&["storage.storage_type=direct_fs", "reader.prefetch_size=7"])
+    );
     assert_ne!(base, digest(&["storage.storage_type=null", "train.seed=1"]));
-    assert_ne!(base, digest(&["storage.storage_type=null", "reader.order=permutation"]));
+    assert_ne!(
+        base,
+        digest(&["storage.storage_type=null", "reader.order=permutation"])
+    );
 }
 
 #[test]
@@ -34,10 +53,14 @@ fn memory_does_not_grow_with_the_number_of_files() {
     let peak = |files: u64| {
         let scratch = Scratch::new();
         let mut command = mpirun(2);
-        command.args(small(&scratch, files)).args(["storage.storage_type=null", "train.epochs=1"]);
+        command
+            .args(small(&scratch, files))
+            .args(["storage.storage_type=null", "train.epochs=1"]);
         command.args(["reader.file_shuffle=off", "--max-steps", "20", "--quiet"]);
         run(command).ok();
-        json(&scratch.path("out/report.json"))["counters"]["peak_rss"]["value"].as_u64().unwrap()
+        json(&scratch.path("out/report.json"))["counters"]["peak_rss"]["value"]
+            .as_u64()
+            .unwrap()
     };
     let (few, many) = (peak(1000), peak(100_000_000));
     assert!(many < few + (8 << 20), "{few} {many}");
@@ -45,7 +68,10 @@ fn memory_does_not_grow_with_the_number_of_files() {
 
 fn pids(of: &str) -> Vec<u32> {
     let out = Command::new("pgrep").args(["-f", of]).output().unwrap();
-    String::from_utf8_lossy(&out.stdout).lines().filter_map(|l| l.parse().ok()).collect()
+    String::from_utf8_lossy(&out.stdout)
+        .lines()
+        .filter_map(|l| l.parse().ok())
+        .collect()
 }
 
 /// The ranks' own processes of a run whose output folder is unique.
@@ -65,12 +91,24 @@ fn ranks_of(scratch: &Scratch, count: usize) -> Vec<u32> {
 fn slow(scratch: &Scratch) -> Command {
     let mut command = mpirun(2);
     command.args(small(scratch, 64));
-    command.args(["storage.storage_type=null", "train.computation_time=0.05", "train.epochs=100", "--stall-timeout", "3"]);
+    command.args([
+        "storage.storage_type=null",
+        "train.computation_time=0.05",
+        "train.epochs=100",
+        "--stall-timeout",
+        "3",
+    ]);
     command
 }
 
 fn signal(pid: u32, name: &str) {
-    assert!(Command::new("kill").args([name, &pid.to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args([name, &pid.to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 #[test]
@@ -97,14 +135,22 @@ fn a_stopped_rank_is_named_and_the_job_ends() {
     let text = out.text();
     assert_ne!(out.status, Some(0), "{text}");
     assert!(text.contains("nothing has moved on"), "{text}");
-    assert!(text.contains("silent: rank ") && text.contains("no sign of life"), "{text}");
-    assert!(text.contains("epoch ") && text.contains("waiting for them: rank(s) ["), "{text}");
+    assert!(
+        text.contains("silent: rank ") && text.contains("no sign of life"),
+        "{text}"
+    );
+    assert!(
+        text.contains("epoch ") && text.contains("waiting for them: rank(s) ["),
+        "{text}"
+    );
     assert!(!scratch.path("out").exists());
 }
 
 fn signal_if_alive(pid: u32) {
     // The launcher has usually ended it already.
-    let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).output();
+    let _ = Command::new("kill")
+        .args(["-KILL", &pid.to_string()])
+        .output();
 }
 
 #[test]
@@ -112,7 +158,17 @@ fn a_launcher_of_another_mpi_is_named() {
     // What the other library's launcher leaves in the environment of four processes that this one cannot see.
     let scratch = Scratch::new();
     let mut command = solo();
-    command.args(small(&scratch, 8)).env("PMI_SIZE", "4").env("PMI_RANK", "0");
+    command
+        .args(small(&scratch, 8))
+        .env("PMI_SIZE", "4")
+        .env("PMI_RANK", "0");
     let out = run(command);
-    out.fails(1, &["the launcher meant 4 ranks (PMI_SIZE=4)", "dlio-rs was built with: Open MPI", "mpirun"]);
+    out.fails(
+        1,
+        &[
+            "the launcher meant 4 ranks (PMI_SIZE=4)",
+            "dlio-rs was built with: Open MPI",
+            "mpirun",
+        ],
+    );
 }

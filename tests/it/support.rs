@@ -50,7 +50,15 @@ pub fn repo() -> &'static Path {
 pub fn mpirun(ranks: usize) -> Command {
     let launcher = std::env::var("MPIRUN").unwrap_or_else(|_| "mpirun".into());
     let mut command = Command::new(launcher);
-    command.args(["--allow-run-as-root", "--bind-to", "none", "--oversubscribe", "-np", &ranks.to_string(), BIN]);
+    command.args([
+        "--allow-run-as-root",
+        "--bind-to",
+        "none",
+        "--oversubscribe",
+        "-np",
+        &ranks.to_string(),
+        BIN,
+    ]);
     command
 }
 
@@ -83,7 +91,11 @@ pub fn finish(mut child: Child, seconds: u64) -> Outcome {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     loop {
         if let Some(status) = child.try_wait().unwrap() {
-            return Outcome { status: status.code(), stdout: out.join().unwrap(), stderr: err.join().unwrap() };
+            return Outcome {
+                status: status.code(),
+                stdout: out.join().unwrap(),
+                stderr: err.join().unwrap(),
+            };
         }
         if Instant::now() > deadline {
             child.kill().unwrap();
@@ -130,5 +142,8 @@ pub fn small(scratch: &Scratch, files: u64) -> Vec<String> {
 }
 
 pub fn json(path: &Path) -> serde_json::Value {
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))).unwrap()
+    serde_json::from_str(
+        &std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())),
+    )
+    .unwrap()
 }

@@ -5,15 +5,26 @@ use crate::support::*;
 fn summary(words: &[&str], ranks: usize) -> serde_json::Value {
     let scratch = Scratch::new();
     let mut command = mpirun(ranks);
-    command.args(["workload=quickstart", "workflow.generate_data=false", "reader.read_threads=1", "reader.prefetch_size=1"]);
-    command.args(["storage.storage_type=model", "--virtual-time", "--output"]).arg(scratch.path("out")).args(words);
+    command.args([
+        "workload=quickstart",
+        "workflow.generate_data=false",
+        "reader.read_threads=1",
+        "reader.prefetch_size=1",
+    ]);
+    command
+        .args(["storage.storage_type=model", "--virtual-time", "--output"])
+        .arg(scratch.path("out"))
+        .args(words);
     run(command).ok();
     json(&scratch.path("out/summary.json"))
 }
 
 fn close(value: &serde_json::Value, expected: f64) {
     let got = value.as_f64().unwrap();
-    assert!((got - expected).abs() <= 1e-9 * expected.abs(), "{got} != {expected}");
+    assert!(
+        (got - expected).abs() <= 1e-9 * expected.abs(),
+        "{got} != {expected}"
+    );
 }
 
 // One thread reads a batch of 2 samples in 2 x 20 ms; computation takes 10 ms. With a window of one batch the next
@@ -35,7 +46,10 @@ fn a_latency_bound_run_has_the_au_of_the_formula() {
     let (t, c) = (0.170 - 0.050, 0.030);
     for epoch in 0..3 {
         close(&s["metric"]["train_au_percentage"][epoch], 100.0 * c / t);
-        close(&s["metric"]["train_throughput_samples_per_second"][epoch], 3.0 * 2.0 / t);
+        close(
+            &s["metric"]["train_throughput_samples_per_second"][epoch],
+            3.0 * 2.0 / t,
+        );
     }
     close(&s["metric"]["train_au_mean_percentage"], 25.0);
     assert_eq!(s["metric"]["train_au_meet_expectation"], "fail");
@@ -56,7 +70,10 @@ fn two_ranks_share_the_bandwidth_and_their_throughput_adds_up() {
         2,
     );
     close(&s["metric"]["train_au_mean_percentage"], 25.0);
-    close(&s["metric"]["train_throughput_mean_samples_per_second"], 2.0 * 6.0 / 0.120);
+    close(
+        &s["metric"]["train_throughput_mean_samples_per_second"],
+        2.0 * 6.0 / 0.120,
+    );
 }
 
 // Evaluation of 4 files in batches of 1: load 20 ms, then max(20, 5): wall 20 + 3 x 20 + 5 = 85 ms; without the first
@@ -77,8 +94,14 @@ fn evaluation_has_its_own_formula() {
         1,
     );
     for epoch in 0..2 {
-        close(&s["metric"]["eval_au_percentage"][epoch], 100.0 * 15.0 / 60.0);
-        close(&s["metric"]["eval_throughput_samples_per_second"][epoch], 4.0 / 0.085);
+        close(
+            &s["metric"]["eval_au_percentage"][epoch],
+            100.0 * 15.0 / 60.0,
+        );
+        close(
+            &s["metric"]["eval_throughput_samples_per_second"][epoch],
+            4.0 / 0.085,
+        );
     }
     // Training: 40 ms of reads hide behind 50 ms of computation after the first step: all of T is computation.
     close(&s["metric"]["train_au_mean_percentage"], 100.0);
@@ -105,8 +128,14 @@ fn excluded_steps_leave_the_window() {
     };
     let v3 = words("metric.formula=v3");
     close(&v3["metric"]["train_au_mean_percentage"], 25.0);
-    close(&v3["metric"]["train_throughput_mean_samples_per_second"], 5.0 * 2.0 / 0.200);
+    close(
+        &v3["metric"]["train_throughput_mean_samples_per_second"],
+        5.0 * 2.0 / 0.200,
+    );
     // The original counts all steps but two, whatever is excluded.
     let v2 = words("metric.formula=v2");
-    close(&v2["metric"]["train_throughput_mean_samples_per_second"], 6.0 * 2.0 / 0.200);
+    close(
+        &v2["metric"]["train_throughput_mean_samples_per_second"],
+        6.0 * 2.0 / 0.200,
+    );
 }
