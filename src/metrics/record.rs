@@ -81,7 +81,7 @@ pub struct Counters {
     pub samples_dropped_per_epoch: u64,
     /// User + system CPU time of the process during training and evaluation, ns.
     pub cpu_ns: u64,
-    /// CPU time of the main thread spent spinning for compute deadlines, ns (part of `cpu_ns`).
+    /// CPU time of the main thread spent spinning for compute deadlines and inside MPI barriers, ns (part of `cpu_ns`).
     pub spin_ns: u64,
     /// Peak resident set of the process, bytes (maximum over ranks).
     pub peak_rss_bytes: u64,

@@ -2,7 +2,7 @@
 //!
 //! The clock and the source of batches are parameters, so that the same loop runs in real and in virtual time.
 
-use crate::clock::Clock;
+use crate::clock::{Clock, thread_cpu_ns};
 use crate::cluster::Cluster;
 use crate::config::TimeSpec;
 use crate::loader::{Activity, BatchSource, Phase};
@@ -31,7 +31,7 @@ pub struct Surroundings<'a> {
     pub draws: &'a mut TimeDraw,
     /// The order digest.
     pub digest: &'a mut Digest,
-    /// Nanoseconds spun for deadlines.
+    /// CPU nanoseconds spun for deadlines and in barriers.
     pub spin_ns: u64,
     /// Steps done in the whole run, of how many (for the estimate of what is left).
     pub done: (u64, u64),
@@ -163,13 +163,16 @@ fn compute(ctx: &mut Surroundings, computation: &TimeSpec, from: u64, epoch: u64
 }
 
 /// The step's barrier, which also tells whether any rank failed and brings virtual clocks together.
-fn sync(ctx: &Surroundings, failed: bool) -> bool {
+fn sync(ctx: &mut Surroundings, failed: bool) -> bool {
     let now = if ctx.clock.is_virtual() {
         ctx.clock.now_ns()
     } else {
         0
     };
+    // MPI waits by spinning, which is no cost of reading.
+    let before = thread_cpu_ns();
     let [any, latest] = ctx.cluster.max_pair([u64::from(failed), now]);
+    ctx.spin_ns += thread_cpu_ns() - before;
     ctx.clock.advance_to(latest);
     any != 0
 }
