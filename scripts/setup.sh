@@ -35,7 +35,9 @@ have:python3 python3
 has_venv python3-venv"
 TEST_NEEDS="have:mpicc.mpich libmpich-dev
 have:mpirun.mpich mpich
-have:fio fio"
+have:fio fio
+have:strace strace
+have:pgrep procps"
 
 # Prints the packages whose check fails.
 missing() {

@@ -11,7 +11,7 @@ use super::context::{JobContext, label};
 use super::dataset::DatasetFiles;
 use super::failure::{JobError, RankError, agree};
 use super::train::{Span, Surroundings, evaluate, train_block};
-use super::watchdog::{Board, Watchdog};
+use super::watchdog::Watchdog;
 use super::work::{EpochWork, Reading};
 use crate::clock::{Clock, RealClock, VirtualClock, process_cpu_ns, sharpen_this_thread};
 use crate::cluster::{Cluster, host};
@@ -129,7 +129,15 @@ pub fn train(
     let mut main_histograms = StageHistograms::new();
     let mut draws = TimeDraw::new(w.train.seed + RANK_SEED_STEP * rank as u64);
     let mut digest = Digest::default();
-    let _watchdog = start_watchdog(job, files.clone());
+    let named = files.clone();
+    let _watchdog = Watchdog::for_job(
+        job,
+        Arc::new(move |file| {
+            let mut path = PathBuf::new();
+            named.path_of(Split::Train, file, &mut path);
+            path.display().to_string()
+        }),
+    );
     sharpen_this_thread();
     let mut ctx = Surroundings {
         clock,
@@ -414,25 +422,4 @@ fn device_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/io").ok()?;
     text.lines()
         .find_map(|line| line.strip_prefix("read_bytes: ")?.trim().parse().ok())
-}
-
-fn start_watchdog(job: &JobContext, files: Arc<DatasetFiles>) -> Watchdog {
-    let cluster = job.cluster;
-    let local = cluster.local_size();
-    let nodes = cluster.node_of_rank();
-    let mine = nodes[cluster.rank()];
-    let board = Board {
-        pages: job.pages.clone(),
-        ranks: (0..cluster.size()).filter(|&r| nodes[r] == mine).collect(),
-        host: cluster.host_names()[mine].clone(),
-        spoken: job.spoken,
-        has_other_nodes: cluster.host_names().len() > 1,
-        file_name: Arc::new(move |file| {
-            let mut path = PathBuf::new();
-            files.path_of(Split::Train, file, &mut path);
-            path.display().to_string()
-        }),
-    };
-    debug_assert_eq!(board.ranks.len(), local);
-    Watchdog::start(board, cluster.local_rank(), job.options.stall_timeout)
 }

@@ -4,6 +4,7 @@
 //! its name only when it is complete, so a restart skips what is there and right.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::dataset::DatasetFiles;
 use super::failure::{JobError, RankError, agree};
+use super::watchdog::Watchdog;
 use super::{Events, JobContext};
 use crate::clock::now_ns;
 use crate::cluster::{Cluster, host};
@@ -93,11 +95,20 @@ pub fn generate(
     events: &mut Events,
     storage: &dyn Storage,
     format: &dyn Format,
-    files: &DatasetFiles,
+    files: &Arc<DatasetFiles>,
 ) -> Result<Generated, JobError> {
     let cluster = job.cluster;
     let dataset = &job.workload.dataset;
     job.activity.enter(Phase::Generate, 0, 0);
+    let named = files.clone();
+    let _watchdog = Watchdog::for_job(
+        job,
+        Arc::new(move |file| {
+            let mut path = PathBuf::new();
+            named.path_of_global(file, &mut path);
+            path.display().to_string()
+        }),
+    );
     let prepared = if cluster.rank() == 0 {
         prepare(storage, files)
     } else {

@@ -93,7 +93,10 @@ pub fn generate_phase(
         )));
         return Ok(generate::Generated::default());
     };
-    let files = dataset::DatasetFiles::to_generate(job.workload, cluster.size());
+    let files = Arc::new(dataset::DatasetFiles::to_generate(
+        job.workload,
+        cluster.size(),
+    ));
     generate::generate(job, events, &*storage, format, &files)
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::JobContext;
 use crate::clock::now_ns;
 use crate::loader::{Activity, Phase};
 
@@ -37,6 +38,25 @@ pub struct Watchdog {
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 impl Watchdog {
+    /// Watches the ranks of this node until dropped. `file_name` names the file of an index, for messages.
+    pub fn for_job(
+        job: &JobContext,
+        file_name: Arc<dyn Fn(u64) -> String + Send + Sync>,
+    ) -> Watchdog {
+        let cluster = job.cluster;
+        let nodes = cluster.node_of_rank();
+        let mine = nodes[cluster.rank()];
+        let board = Board {
+            pages: job.pages.clone(),
+            ranks: (0..cluster.size()).filter(|&r| nodes[r] == mine).collect(),
+            host: cluster.host_names()[mine].clone(),
+            spoken: job.spoken,
+            has_other_nodes: cluster.host_names().len() > 1,
+            file_name,
+        };
+        Self::start(board, cluster.local_rank(), job.options.stall_timeout)
+    }
+
     /// Watches `board` from the node-local rank `me`. `timeout` zero: off.
     pub fn start(board: Board, me: usize, timeout: Duration) -> Watchdog {
         let stop = Arc::new(AtomicBool::new(false));
