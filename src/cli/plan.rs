@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 
 use super::args::PlanArgs;
 use super::{Exit, Stop};
-use crate::config::{self, Loaded};
+use crate::config::{self, Loaded, OrderKind, Shuffle};
 use crate::plan::Split;
 use crate::plan::dataset::DatasetPlan;
 use crate::plan::simulate::JobOrder;
@@ -123,6 +123,15 @@ fn totals(loaded: &Loaded, ranks: usize) -> std::io::Result<()> {
         "loader               {} thread(s) per rank, {} batch(es) ahead",
         shape.threads, shape.window
     )?;
+    if w.reader.order == OrderKind::Dlio && w.reader.file_shuffle != Shuffle::Off {
+        // The list itself, and during an exchange what is sent and received of it.
+        let list = d.num_files_train / ranks as u64 * 4;
+        writeln!(
+            out,
+            "order list           {:.1} MiB per rank, up to 5 times that between epochs (reader.order=permutation needs none)",
+            list as f64 / 1048576.0
+        )?;
+    }
     writeln!(
         out,
         "memory budget        {:.1} MiB of read buffers per rank (at most; {} x {} bytes)",
