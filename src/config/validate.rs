@@ -366,13 +366,6 @@ pub fn unsupported(w: &Workload, built: &[FormatKind]) -> Result<(), ConfigError
         }
         _ => {}
     }
-    if w.workflow.checkpoint {
-        return no(
-            "workflow.checkpoint",
-            &"True",
-            "set workflow.checkpoint=False",
-        );
-    }
     if w.workflow.profiling {
         return no(
             "workflow.profiling",
@@ -406,7 +399,8 @@ pub fn unsupported(w: &Workload, built: &[FormatKind]) -> Result<(), ConfigError
         }
     }
     let has_bytes = !matches!(kind, StorageType::Null | StorageType::Model);
-    if has_bytes && !built.contains(&w.dataset.format) {
+    let has_dataset = w.workflow.train || w.workflow.generate_data;
+    if has_bytes && has_dataset && !built.contains(&w.dataset.format) {
         let names: Vec<_> = built.iter().map(|k| k.word()).collect();
         return no(
             "dataset.format",

@@ -800,6 +800,8 @@ pub struct Checkpoint {
     pub compression_level: i32,
     /// dlio-rs: compare every loaded byte with what was saved. Default false.
     pub verify_content: bool,
+    /// dlio-rs: reader threads of a load, each with a part of the file. Default 4, as in the fork's streaming loader.
+    pub read_threads: u64,
     /// dlio-rs: shell command that rank 0 runs between saving and loading, to empty caches or to mount again. It takes
     /// the place of `reader.drop_cache`.
     pub between_phases: Option<String>,
@@ -828,6 +830,7 @@ impl Default for Checkpoint {
             compression: CheckpointCompression::None,
             compression_level: 3,
             verify_content: false,
+            read_threads: 4,
             between_phases: None,
             keep: None,
         }

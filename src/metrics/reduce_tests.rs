@@ -192,6 +192,7 @@ fn run(
                             workload: &w,
                             host: &host,
                             device_counter_valid: true,
+                            checkpoint_device_counter_valid: true,
                             combine_digests: combine,
                         },
                     )
@@ -307,6 +308,7 @@ fn nothing_measured_is_not_an_error() {
         workload: &w,
         host: &host,
         device_counter_valid: false,
+        checkpoint_device_counter_valid: false,
         combine_digests: combine,
     };
     let s = reduce(&Solo::new("x".into()), &input).unwrap().unwrap();

@@ -55,6 +55,7 @@ pub(crate) fn job() -> JobSummary {
         workload: &w,
         host: &host,
         device_counter_valid: false,
+        checkpoint_device_counter_valid: false,
         combine_digests: |d| d[0],
     };
     reduce(&Solo::new("node0".into()), &input).unwrap().unwrap()

@@ -393,15 +393,7 @@ fn drop_caches(
         _ if !is_cached => Ok(()),
         DropCache::None => Ok(()),
         DropCache::System if job.cluster.local_rank() > 0 => Ok(()),
-        DropCache::System => {
-            // SAFETY: sync takes no argument and only writes back.
-            unsafe { libc::sync() };
-            std::fs::write("/proc/sys/vm/drop_caches", "3").map_err(|e| {
-                RankError::Dataset(format!(
-                    "drop the page cache through /proc/sys/vm/drop_caches: {e}\n  remedy: run as root, or set reader.drop_cache=fadvise"
-                ))
-            })
-        }
+        DropCache::System => drop_system_cache(),
         DropCache::Fadvise => {
             let mut path = PathBuf::new();
             let mut runs = Vec::new();
@@ -422,8 +414,19 @@ fn drop_caches(
     }
 }
 
+/// Empties the page cache of this node.
+pub(super) fn drop_system_cache() -> Result<(), RankError> {
+    // SAFETY: sync takes no argument and only writes back.
+    unsafe { libc::sync() };
+    std::fs::write("/proc/sys/vm/drop_caches", "3").map_err(|e| {
+        RankError::Dataset(format!(
+            "drop the page cache through /proc/sys/vm/drop_caches: {e}\n  remedy: run as root, or set reader.drop_cache=fadvise"
+        ))
+    })
+}
+
 /// Bytes that the kernel fetched from devices for this process; None where it does not say.
-fn device_bytes() -> Option<u64> {
+pub(super) fn device_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/io").ok()?;
     text.lines()
         .find_map(|line| line.strip_prefix("read_bytes: ")?.trim().parse().ok())

@@ -92,6 +92,8 @@ pub struct Totals {
     pub files: u64,
     /// Bytes of every rank, in rank order.
     pub rank_bytes: Vec<u64>,
+    /// DLIO's model part of `dlio_bytes`.
+    pub dlio_model_bytes: u64,
     /// What DLIO would report: zero stage 2 counts the weights of all data-parallel ranks though one writes them, a
     /// flat model counts once, legacy groups and layers not at all.
     pub dlio_bytes: u64,
@@ -411,6 +413,7 @@ impl CheckpointPlan {
         } else {
             counted_layers
         };
+        t.dlio_model_bytes = counted_model;
         t.dlio_bytes = counted_model + counted_optimizer;
         t
     }
