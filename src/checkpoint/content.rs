@@ -34,9 +34,12 @@ impl ContentSource {
 fn name_hash(folder: &str, file: &str, index: usize) -> u64 {
     let bytes = [folder.as_bytes(), b"/", file.as_bytes(), b"#"].concat();
     let index = (index as u64).to_le_bytes();
-    bytes.iter().chain(&index).fold(0xcbf2_9ce4_8422_2325, |h, b| {
-        (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
-    })
+    bytes
+        .iter()
+        .chain(&index)
+        .fold(0xcbf2_9ce4_8422_2325, |h, b| {
+            (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
+        })
 }
 
 /// The number one, repeated to 8 bytes.

@@ -83,7 +83,12 @@ pub struct Image {
 
 impl Image {
     /// The file `plan` of the checkpoint in the folder named `folder`.
-    pub fn new(container: Container, plan: &FilePlan, folder: &str, source: &ContentSource) -> Self {
+    pub fn new(
+        container: Container,
+        plan: &FilePlan,
+        folder: &str,
+        source: &ContentSource,
+    ) -> Self {
         let plain = |name: &str, bytes: Vec<u8>| Member {
             name: format!("{ARCHIVE}/{name}"),
             prefix: bytes,

@@ -184,7 +184,12 @@ impl<'a> Job<'a> {
     }
 
     /// A small part of the file.
-    fn bytes(&self, offset: u64, len: u64, buffer: &mut Buffer) -> Result<Vec<u8>, CheckpointError> {
+    fn bytes(
+        &self,
+        offset: u64,
+        len: u64,
+        buffer: &mut Buffer,
+    ) -> Result<Vec<u8>, CheckpointError> {
         let path = &self.file.path;
         let request = Request {
             path,
@@ -220,9 +225,7 @@ impl<'a> Job<'a> {
         let entries = zip::parse_directory(&directory, span).map_err(|e| self.differs(e))?;
         let names = match self.options.container {
             Container::PyTorch => self.torch_names(&entries, buffer)?,
-            Container::Npz => (image.members().iter())
-                .map(|m| m.name.clone())
-                .collect(),
+            Container::Npz => (image.members().iter()).map(|m| m.name.clone()).collect(),
         };
         let members = image.members().iter().filter(|m| m.body.is_some());
         let mut spans = Vec::with_capacity(names.len());
@@ -244,8 +247,9 @@ impl<'a> Job<'a> {
                 member.data_offset
             } else {
                 let header = self.bytes(entry.offset, zip::LOCAL_LEN, buffer)?;
-                zip::data_offset(&header, entry.offset)
-                    .ok_or_else(|| self.differs(format!("the header of member {name} is damaged")))?
+                zip::data_offset(&header, entry.offset).ok_or_else(|| {
+                    self.differs(format!("the header of member {name} is damaged"))
+                })?
             };
             let begin = begin + member.prefix.len() as u64;
             spans.push(Span {
@@ -268,7 +272,9 @@ impl<'a> Job<'a> {
         let pickle_entry = entries
             .iter()
             .find(|e| e.name.ends_with("/data.pkl"))
-            .ok_or_else(|| self.differs("it has no data.pkl: it is no file of torch.save".into()))?;
+            .ok_or_else(|| {
+                self.differs("it has no data.pkl: it is no file of torch.save".into())
+            })?;
         let expected = &self.file.plan.tensors;
         if pickle_entry.len > (1 << 16) + 4096 * expected.len() as u64 {
             return Err(self.differs(format!(
@@ -355,7 +361,9 @@ impl<'a> Job<'a> {
             total.retries += counts.retries;
             total.read_ns += counts.read_ns;
         };
-        let (mine, others) = buffers.split_first_mut().expect("there is one thread at least");
+        let (mine, others) = buffers
+            .split_first_mut()
+            .expect("there is one thread at least");
         std::thread::scope(|scope| {
             for (thread, buffer) in (1..parts as usize).zip(others) {
                 let read = &read;
@@ -547,7 +555,9 @@ impl Sink for Watch<'_> {
     }
     fn position(&mut self, offset: u64) {
         self.call_began = now_ns();
-        self.job.observer.begins(self.thread, self.job.index, offset);
+        self.job
+            .observer
+            .begins(self.thread, self.job.index, offset);
     }
 }
 

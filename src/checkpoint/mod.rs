@@ -98,7 +98,9 @@ pub enum CheckpointError {
         expected: u8,
     },
     /// A thread could not be started.
-    #[error("start a checkpoint thread: {cause}\n  remedy: raise the limit of processes (ulimit -u)")]
+    #[error(
+        "start a checkpoint thread: {cause}\n  remedy: raise the limit of processes (ulimit -u)"
+    )]
     Thread {
         /// What the system said.
         cause: String,

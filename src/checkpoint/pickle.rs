@@ -231,7 +231,11 @@ impl<'a> Machine<'a> {
             match self.step() {
                 Some(true) => {}
                 Some(false) => return Ok(self.stack.pop()),
-                None => return Err(format!("byte {at} of its data.pkl is not what PyTorch writes for tensors")),
+                None => {
+                    return Err(format!(
+                        "byte {at} of its data.pkl is not what PyTorch writes for tensors"
+                    ));
+                }
             }
         }
     }
@@ -375,8 +379,13 @@ fn storage(id: Item) -> Option<Item> {
     let Item::Tuple(parts) = id else {
         return None;
     };
-    let [Item::Text(word), Item::Global(class), Item::Text(key), _, Item::Int(elements)] =
-        parts.as_slice()
+    let [
+        Item::Text(word),
+        Item::Global(class),
+        Item::Text(key),
+        _,
+        Item::Int(elements),
+    ] = parts.as_slice()
     else {
         return None;
     };

@@ -164,7 +164,9 @@ pub fn save(
         if let Ok(unused) = thread.join() {
             buffers.free.extend(unused.try_iter());
         }
-        buffers.free.extend(full.try_iter().map(|chunk| chunk.buffer));
+        buffers
+            .free
+            .extend(full.try_iter().map(|chunk| chunk.buffer));
         outcome
     });
     // After an error some buffers went down with their chunk.
@@ -285,7 +287,8 @@ impl WriterSide<'_> {
                 .sync_folder(folder)
                 .map_err(|e| CheckpointError::saving(folder, e))?;
             self.saved.fsync_folder_ns = now_ns() - start;
-            self.observer.ended(0, Call::Fsync, self.saved.fsync_folder_ns);
+            self.observer
+                .ended(0, Call::Fsync, self.saved.fsync_folder_ns);
         }
         Ok(self.saved)
     }

@@ -61,7 +61,8 @@ fn a_zip_library_reads_every_member_with_its_checksum() {
     for container in [Container::PyTorch, Container::Npz] {
         let source = ContentSource::new(10, true);
         let image = Image::new(container, &plan(), "global_epoch1_step1", &source);
-        let mut archive = ::zip::ZipArchive::new(std::io::Cursor::new(bytes(&image, 5000))).unwrap();
+        let mut archive =
+            ::zip::ZipArchive::new(std::io::Cursor::new(bytes(&image, 5000))).unwrap();
         assert_eq!(archive.len(), image.members().len());
         for (index, member) in image.members().iter().enumerate() {
             let mut file = archive.by_index(index).unwrap();
@@ -154,7 +155,8 @@ fn pickles_are_read_back() {
     plan.tensors
         .push(tensor(None, "large", DType::Uint8, 1_155_307_717_000));
     plan.tensors.push(tensor(None, "x", DType::Uint8, 0x8000));
-    plan.tensors.push(tensor(None, "y", DType::Uint8, 0xff_ffff_ff));
+    plan.tensors
+        .push(tensor(None, "y", DType::Uint8, 0xff_ffff_ff));
     let read = pickle::read(&pickle::write(&plan.tensors)).unwrap();
     assert_eq!(read.len(), plan.tensors.len());
     for (index, (r, t)) in read.iter().zip(&plan.tensors).enumerate() {

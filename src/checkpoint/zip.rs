@@ -242,7 +242,8 @@ pub fn parse_directory(bytes: &[u8], span: Span) -> Result<Vec<Entry>, String> {
     let mut out = Vec::new();
     let mut at = 0;
     while (out.len() as u64) < span.entries {
-        let (entry, next) = parse_entry(bytes, at).ok_or("the directory of its zip container is damaged")??;
+        let (entry, next) =
+            parse_entry(bytes, at).ok_or("the directory of its zip container is damaged")??;
         out.push(entry);
         at = next;
     }
@@ -263,7 +264,9 @@ fn parse_entry(b: &[u8], at: usize) -> Option<Result<(Entry, usize), String>> {
     let name = b.get(at + 46..at + 46 + name_len)?;
     let name = String::from_utf8_lossy(name).into_owned();
     if method != 0 {
-        return Some(Err(format!("its member {name} is compressed (method {method})")));
+        return Some(Err(format!(
+            "its member {name} is compressed (method {method})"
+        )));
     }
     let extra = b.get(at + 46 + name_len..at + 46 + name_len + extra_len)?;
     let mut field = 0;

@@ -260,7 +260,6 @@ fn contradictions_name_key_and_remedy() {
 #[test]
 fn what_is_not_built_is_refused_by_its_key() {
     for (word, key) in [
-        ("workflow.checkpoint=true", "workflow.checkpoint"),
         ("workflow.profiling=true", "workflow.profiling"),
         ("storage.storage_type=s3", "storage.storage_type"),
         ("dataset.format=hdf5", "dataset.format"),

@@ -329,7 +329,11 @@ pub fn reduce(
     cluster.max_u64(&mut maxima);
 
     let checkpoint = w.workflow.checkpoint.then(|| {
-        checkpoint::reduce(cluster, &record.checkpoints, input.checkpoint_device_counter_valid)
+        checkpoint::reduce(
+            cluster,
+            &record.checkpoints,
+            input.checkpoint_device_counter_valid,
+        )
     });
 
     let blob = Blob {

@@ -244,7 +244,12 @@ mod tests {
     #[test]
     fn checksum_of_parts_equals_checksum_of_bytes() {
         let fill = FillSource::new(7).file(2);
-        for cuts in [&[1, 511, 512, 20_000][..], &[448, 40_000], &[512], &[3, 4, 5, 6]] {
+        for cuts in [
+            &[1, 511, 512, 20_000][..],
+            &[448, 40_000],
+            &[512],
+            &[3, 4, 5, 6],
+        ] {
             let (mut crc, mut offset) = (0, 0);
             for &len in cuts {
                 let part = bytes(&fill, offset, len);

@@ -176,7 +176,9 @@ pub fn console_lines(s: &CheckpointSummary) -> String {
             CheckpointKind::Load => {
                 let verdict = match p.served_by_storage {
                     ServedByStorage::Pass => "PASS",
-                    ServedByStorage::Suspect => "SUSPECT: part of the bytes came from the page cache",
+                    ServedByStorage::Suspect => {
+                        "SUSPECT: part of the bytes came from the page cache"
+                    }
                     ServedByStorage::Cached => "CACHED: the page cache answered, not the storage",
                     ServedByStorage::Unknown => {
                         "UNKNOWN: the kernel does not count device reads for this storage"
@@ -187,4 +189,69 @@ pub fn console_lines(s: &CheckpointSummary) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::cluster::Solo;
+    use crate::metrics::checkpoint::{CheckpointLog, reduce};
+
+    fn record(kind: CheckpointKind, number: u64, wall_ns: u64) -> CheckpointRecord {
+        CheckpointRecord {
+            kind,
+            epoch: 1,
+            step: number,
+            number,
+            start: "s".into(),
+            end: "e".into(),
+            wall_ns,
+            own_ns: wall_ns - 100_000_000,
+            tensor_bytes: 2 << 30,
+            file_bytes: (2 << 30) + 1000,
+            stall_ns: 9_000_000,
+            ..CheckpointRecord::default()
+        }
+    }
+
+    pub(crate) fn summary() -> CheckpointSummary {
+        let log = CheckpointLog {
+            size_bytes: 2 << 30,
+            records: vec![
+                record(CheckpointKind::Save, 1, 1_000_000_000),
+                record(CheckpointKind::Save, 2, 2_000_000_000),
+                record(CheckpointKind::Load, 1, 500_000_000),
+            ],
+            ..CheckpointLog::default()
+        };
+        reduce(&Solo::new("node0".into()), &log, false)
+    }
+
+    #[test]
+    fn figures_are_bytes_over_time() {
+        let s = summary();
+        let save = s.save.as_ref().unwrap();
+        assert_eq!(save.throughput_gib.values, [2.0, 1.0]);
+        assert_eq!(save.slowest_s.values, [0.9, 1.9]);
+        assert_eq!(save.slowest_gib.values, [2.0 / 0.9, 2.0 / 1.9]);
+        // 18 of 2800 ms.
+        assert_eq!(save.stall_percent, 100.0 * 18.0 / 2800.0);
+        assert_eq!(s.load.as_ref().unwrap().throughput_gib.values, [4.0]);
+        let mut metric = Map::new();
+        summary_metrics(&mut metric, &s);
+        assert_eq!(
+            serde_json::to_string(&metric).unwrap(),
+            r#"{"save_checkpoint_io_mean_GB_per_second":1.5,"save_checkpoint_io_stdev_GB_per_second":0.5,"save_checkpoint_duration_mean_seconds":1.5,"save_checkpoint_duration_stdev_seconds":0.5,"load_checkpoint_io_mean_GB_per_second":4.0,"load_checkpoint_io_stdev_GB_per_second":0.0,"load_checkpoint_duration_mean_seconds":0.5,"load_checkpoint_duration_stdev_seconds":0.0,"checkpoint_size_GB":2.0}"#
+        );
+    }
+
+    #[test]
+    fn entries_have_dlios_keys() {
+        let (key, entry) = epoch_entry(&record(CheckpointKind::Load, 3, 500_000_000), 1 << 30);
+        assert_eq!(key, "load_ckpt3");
+        assert_eq!(
+            serde_json::to_string(&entry).unwrap(),
+            r#"{"start":"s","end":"e","duration":0.5,"throughput":2.0}"#
+        );
+    }
 }

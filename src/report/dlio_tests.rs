@@ -163,7 +163,7 @@ fn output_has_dlios_keys_in_order() {
 
 #[test]
 fn per_epoch_stats_are_dlios() {
-    let v: Value = serde_json::from_str(&per_epoch_stats_json(&record())).unwrap();
+    let v: Value = serde_json::from_str(&per_epoch_stats_json(&record(), 0)).unwrap();
     assert_eq!(
         keys(&v["2"]),
         ["start", "block1", "end", "duration", "eval"]

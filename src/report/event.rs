@@ -140,7 +140,7 @@ pub enum Event {
         epoch: u64,
         /// DLIO's number of the checkpoint.
         number: u64,
-        /// The step in its name.
+        /// Steps taken before it.
         step: u64,
     },
     /// A save or load ended; rank 0's own record.

@@ -205,7 +205,9 @@ mod tests {
 
     #[test]
     fn every_metric_has_unit_and_documented_formula() {
-        let v = report_json(&workload(), &job(), &Provenance::default(), &["w".into()]);
+        let mut job = job();
+        job.checkpoint = Some(super::super::checkpoint::tests::summary());
+        let v = report_json(&workload(), &job, &Provenance::default(), &["w".into()]);
         let mut seen = 0;
         check(&v, include_str!("../../docs/metrics.md"), &mut seen);
         assert!(seen > 40, "{seen}");

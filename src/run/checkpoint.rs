@@ -95,6 +95,8 @@ pub struct Moment {
     pub step: u64,
     /// DLIO's number in its key.
     pub number: u64,
+    /// Steps of the epoch taken before; DLIO says it in its log.
+    pub taken: u64,
 }
 
 /// Saves and loads this rank's part of checkpoints.
@@ -259,7 +261,7 @@ impl<'a> Checkpointer<'a> {
                     kind,
                     epoch: moment.epoch,
                     number: moment.number,
-                    step: moment.step,
+                    step: moment.taken,
                 });
                 activity.moved();
                 start = (now_ns(), label());
@@ -386,7 +388,7 @@ impl<'a> Checkpointer<'a> {
             kind,
             epoch: moment.epoch,
             number: moment.number,
-            step: moment.step,
+            step: moment.taken,
         });
         activity.moved();
         let device_before = device_bytes();

@@ -5,12 +5,12 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::Events;
 use super::checkpoint::{Checkpointer, FileNames, Moment};
 use super::context::{JobContext, label};
 use super::epochs::{Measured, drop_system_cache};
 use super::failure::{JobError, RankError, agree};
 use super::watchdog::Watchdog;
-use super::Events;
 use crate::clock::{now_ns, pause, process_cpu_ns};
 use crate::config::{DropCache, StorageType};
 use crate::loader::Phase;
@@ -39,6 +39,7 @@ pub fn run(job: &JobContext, events: &mut Events) -> Result<Measured, JobError> 
         epoch: EPOCH,
         step,
         number: step,
+        taken: step,
     };
     let cpu_start = process_cpu_ns();
     let start = label();
@@ -63,6 +64,7 @@ pub fn run(job: &JobContext, events: &mut Events) -> Result<Measured, JobError> 
                 epoch: EPOCH,
                 step,
                 number,
+                taken: number,
             })
             .collect();
         checkpointer.check_loadable(&moments)?;

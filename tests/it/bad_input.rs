@@ -62,10 +62,6 @@ fn configuration_errors_end_with_status_2() {
             ],
             &["dataset.record_dims: is given together"],
         ),
-        (
-            &["workflow.checkpoint=true"],
-            &["workflow.checkpoint: True is known, but this version cannot do it"],
-        ),
         (&["dataset.format=hdf5"], &["dataset.format: hdf5 is known"]),
         (&["a=1,2"], &["'1,2' is a sweep"]),
     ] {
