@@ -401,7 +401,7 @@ impl<'a> Job<'a> {
             path,
             extent: Extent::Range { offset, len },
             planned_len: len,
-            tag: (self.index as u64) << 32 ^ offset / PART,
+            tag: ((self.index as u64) << 32) ^ (offset / PART),
         };
         let mut watch = Watch {
             job: self,

@@ -156,7 +156,7 @@ fn pickles_are_read_back() {
         .push(tensor(None, "large", DType::Uint8, 1_155_307_717_000));
     plan.tensors.push(tensor(None, "x", DType::Uint8, 0x8000));
     plan.tensors
-        .push(tensor(None, "y", DType::Uint8, 0xff_ffff_ff));
+        .push(tensor(None, "y", DType::Uint8, 0xffff_ffff));
     let read = pickle::read(&pickle::write(&plan.tensors)).unwrap();
     assert_eq!(read.len(), plan.tensors.len());
     for (index, (r, t)) in read.iter().zip(&plan.tensors).enumerate() {
