@@ -3,6 +3,7 @@
 //! Memory is the buffers between the two, whatever the size of the model. The time that the writer waits for bytes is
 //! counted, because it is the harness's and not the storage system's.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
@@ -107,7 +108,7 @@ struct Chunk {
     is_last: bool,
 }
 
-/// Saves `files` in order. `ready` is called when the first bytes are there and nothing has been written: what happens
+/// Saves `files` in order. `ready` is called when the buffers are full and nothing has been written: what happens
 /// before it is no part of the save, as a job that trains has its tensors in memory.
 ///
 /// Errors: the first refusal of the storage system. Complete files stay.
@@ -151,22 +152,28 @@ pub fn save(
         let mut writer = WriterSide {
             full: from_generator,
             free: to_generator,
-            first: None,
+            first: VecDeque::with_capacity(count),
             saved: Saved::default(),
             observer,
         };
-        writer.first = writer.full.recv().ok();
+        // All buffers, or all there is.
+        while writer.first.len() < count
+            && let Ok(chunk) = writer.full.recv()
+        {
+            writer.first.push_back(chunk);
+        }
         ready();
         let outcome = writer.run(storage, folder, files, options);
-        let WriterSide { full, free, .. } = writer;
+        let WriterSide {
+            full, free, first, ..
+        } = writer;
         // Without a sender the generator ends, wherever it is.
         drop(free);
         if let Ok(unused) = thread.join() {
             buffers.free.extend(unused.try_iter());
         }
-        buffers
-            .free
-            .extend(full.try_iter().map(|chunk| chunk.buffer));
+        let unwritten = first.into_iter().chain(full.try_iter());
+        buffers.free.extend(unwritten.map(|chunk| chunk.buffer));
         outcome
     });
     // After an error some buffers went down with their chunk.
@@ -257,7 +264,7 @@ impl Generator {
 struct WriterSide<'a> {
     full: Receiver<Chunk>,
     free: SyncSender<Buffer>,
-    first: Option<Chunk>,
+    first: VecDeque<Chunk>,
     saved: Saved,
     observer: &'a dyn Observer,
 }
@@ -341,7 +348,7 @@ impl WriterSide<'_> {
     }
 
     fn next(&mut self, path: &Path, written: u64) -> Result<Chunk, StorageError> {
-        if let Some(chunk) = self.first.take() {
+        if let Some(chunk) = self.first.pop_front() {
             return Ok(chunk);
         }
         let received = match self.full.try_recv() {
