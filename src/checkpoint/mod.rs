@@ -45,6 +45,15 @@ pub enum CheckpointError {
         /// Bytes of it that were written.
         written: u64,
     },
+    /// The folder of checkpoints cannot be made.
+    #[error("make the checkpoint folder {}: {source}\n  remedy: check checkpoint.checkpoint_folder: it must be, or be possible to make as, a writable folder on every node", .path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the storage system said.
+        #[source]
+        source: StorageError,
+    },
     /// The storage system refused while saving.
     #[error("save checkpoint file {}: {source}", .path.display())]
     Save {
@@ -121,7 +130,8 @@ fn within(tensor: &str) -> String {
 }
 
 impl CheckpointError {
-    fn saving(path: &Path, source: StorageError) -> Self {
+    /// A refusal while `path` was saved.
+    pub fn saving(path: &Path, source: StorageError) -> Self {
         match source {
             StorageError::Full { written, .. } => CheckpointError::Full {
                 path: path.into(),

@@ -21,6 +21,7 @@ pub fn validate(
     }
     if w.workflow.checkpoint {
         checkpoint(w, ranks as u64)?;
+        super::checkpoint::files(w, &mut warnings)?;
     }
     if w.metric.au.is_nan() || w.metric.au < 0.0 || w.metric.au > 1.0 {
         return Err(ConfigError::rule(

@@ -210,12 +210,18 @@ impl<'a> Checkpointer<'a> {
 
     fn mark(&self, moment: Moment) -> Result<(), RankError> {
         let (folder, marker) = (self.folder(moment), self.marker(moment));
-        self.storage.create_folder(&folder)?;
-        let mut writer = self.storage.create(&marker)?;
-        writer
-            .write(b"This checkpoint is being saved, or its save was interrupted.\n")
-            .map_err(|e| StorageError::writing(&marker, 0, e))?;
-        Ok(writer.finish()?)
+        (self.storage.create_folder(&folder)).map_err(|source| CheckpointError::Folder {
+            path: folder,
+            source,
+        })?;
+        let write = || {
+            let mut writer = self.storage.create(&marker)?;
+            writer
+                .write(b"This checkpoint is being saved, or its save was interrupted.\n")
+                .map_err(|e| StorageError::writing(&marker, 0, e))?;
+            writer.finish()
+        };
+        Ok(write().map_err(|e| CheckpointError::saving(&marker, e))?)
     }
 
     /// Saves a checkpoint. A collective.
