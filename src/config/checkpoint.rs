@@ -48,9 +48,8 @@ pub(super) fn files(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
         w.storage_type_effective(),
         StorageType::LocalFs | StorageType::DirectFs | StorageType::Mmap
     );
-    let is_path = !folder.contains("://")
-        || folder.starts_with("file://")
-        || folder.starts_with("direct://");
+    let is_path =
+        !folder.contains("://") || folder.starts_with("file://") || folder.starts_with("direct://");
     if is_local && !is_path {
         return Err(ConfigError::rule(
             "checkpoint.checkpoint_folder",
@@ -67,7 +66,8 @@ pub(super) fn files(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
     }
     if w.workflow.train && c.between_phases.is_some() {
         warnings.push(
-            "checkpoint.between_phases has no effect: a job that trains loads no checkpoints".into(),
+            "checkpoint.between_phases has no effect: a job that trains loads no checkpoints"
+                .into(),
         );
     }
     if !c.randomize_tensor {

@@ -218,10 +218,10 @@ fn an_unwritable_or_finished_output_folder_is_refused() {
 }
 
 /// A file system made for one test.
-struct Mount(std::path::PathBuf);
+pub struct Mount(std::path::PathBuf);
 
 impl Mount {
-    fn new(scratch: &Scratch, kind: &str, options: &str) -> Self {
+    pub fn new(scratch: &Scratch, kind: &str, options: &str) -> Self {
         let path = scratch.path("mnt");
         std::fs::create_dir(&path).unwrap();
         let status = Command::new("mount")
@@ -231,6 +231,10 @@ impl Mount {
             .unwrap();
         assert!(status.success(), "mounting a {kind} needs root");
         Mount(path)
+    }
+
+    pub fn path(&self) -> &std::path::Path {
+        &self.0
     }
 }
 
