@@ -92,10 +92,12 @@ def case(args, place, root, direct, cold):
 
     def ours():
         path = fresh("ours")
-        report = job(args.ranks, words, path, 1, 1, storage, f"reader.drop_cache={drop}")
+        # Two jobs, as fio has two.
+        save = job(args.ranks, words, path, 1, 0, storage).expect_storage(storage)
+        load = job(args.ranks, words, path, 0, 1, storage, f"reader.drop_cache={drop}",
+                   f"checkpoint.read_threads={args.threads}").expect_storage(storage)  # fmt: skip
         shutil.rmtree(path)
-        report.expect_storage(storage)
-        save, load = phase(report, "save"), phase(report, "load")
+        save, load = phase(save, "save"), phase(load, "load")
         return {
             "save": save["tensor_bytes"]["value"] / save["slowest_rank_duration_values"]["value"][0],
             "load": load["tensor_bytes"]["value"] / load["slowest_rank_duration_values"]["value"][0],
@@ -193,6 +195,7 @@ def largest():
 def main():
     p = argparse.ArgumentParser(prog="bench-checkpoint.sh", description=__doc__)
     p.add_argument("--ranks", type=int, default=2)
+    p.add_argument("--threads", type=int, default=1, help="threads of a rank that load; fio and PyTorch have one")
     p.add_argument("--hidden", type=int, default=1024, help="width of the model")
     p.add_argument("--layers", type=int, default=8, help="layers of the model")
     p.add_argument("--repeat", type=int, default=3)

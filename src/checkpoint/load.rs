@@ -63,7 +63,7 @@ pub struct Loaded {
 }
 
 /// Largest part of a file that one thread reads before it takes the next.
-const PART: u64 = 64 << 20;
+const PART: u64 = 32 << 20;
 /// What is read from a file's end to find its directory.
 const TAIL: u64 = 64 << 10;
 

@@ -83,7 +83,7 @@ const BUFFER: (usize, usize) = (1 << 20, 8 << 20);
 /// All buffers together.
 const MEMORY: usize = 64 << 20;
 /// Most buffers: more only hide longer pauses.
-const MOST_BUFFERS: usize = 16;
+const MOST_BUFFERS: usize = 32;
 
 impl Buffers {
     /// For a storage system.
