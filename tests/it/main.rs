@@ -3,6 +3,8 @@
 
 mod bad_input;
 mod cli;
+mod foreign;
+mod formats;
 mod generate;
 mod order;
 mod ranks;
