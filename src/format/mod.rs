@@ -7,6 +7,7 @@
 //! |---|---|---|---|
 //! | `npz` | the whole file | zip structure, CRC-32 | inflate, numpy header |
 //! | `npy` | the whole file (the sample axis is last, so a sample is spread over all of it) | header, length | the same |
+//! | `parquet` | the chunks of the wanted columns in its row group | page headers, page CRC-32 | decompress, decode into arrays |
 
 mod chunks;
 pub mod content;
@@ -15,6 +16,8 @@ pub mod npy;
 pub mod npz;
 mod npz_check;
 mod options;
+#[cfg(feature = "parquet")]
+pub mod parquet;
 pub mod source;
 
 use std::any::Any;
@@ -31,7 +34,12 @@ pub use options::FormatOptions;
 pub use source::{Companion, Source};
 
 /// Every format of this version.
-pub static FORMATS: &[&dyn Format] = &[&npz::Npz, &npy::Npy];
+pub static FORMATS: &[&dyn Format] = &[
+    &npz::Npz,
+    &npy::Npy,
+    #[cfg(feature = "parquet")]
+    &parquet::Parquet,
+];
 
 /// The format of this name, if this version has it.
 pub fn by_kind(kind: FormatKind) -> Option<&'static dyn Format> {
