@@ -5,6 +5,7 @@ mod bad_input;
 mod cli;
 mod generate;
 mod order;
+mod parquet;
 mod ranks;
 mod support;
 mod virtual_time;

@@ -133,7 +133,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Streams the footer row group by row group; returns its length. `size` is asked once for every chunk, in order.
-    fn footer(
+    pub(super) fn footer(
         &self,
         size: &mut dyn FnMut(usize) -> ChunkSize,
         put: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,

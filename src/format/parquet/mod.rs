@@ -16,6 +16,8 @@ mod header;
 mod index;
 mod page;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod thrift;
 
 use std::sync::Arc;

@@ -48,7 +48,13 @@ fn page_values(column: &Column) -> u64 {
 }
 
 /// A page's header. Its length does not depend on `crc`.
-fn header(is_dictionary: bool, plain: usize, stored: usize, crc: u32, values: u64) -> Vec<u8> {
+pub(super) fn header(
+    is_dictionary: bool,
+    plain: usize,
+    stored: usize,
+    crc: u32,
+    values: u64,
+) -> Vec<u8> {
     let mut w = Writer::default();
     w.begin();
     w.i32(1, if is_dictionary { 2 } else { 0 });
