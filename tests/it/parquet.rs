@@ -212,7 +212,11 @@ fn damaged_files_are_named() {
     };
     let end = whole.len();
     for len in [0, 1, 11] {
-        fails(&whole[..len], &[], &[&format!("truncated: {len} bytes where 12 were expected")]);
+        fails(
+            &whole[..len],
+            &[],
+            &[&format!("truncated: {len} bytes where 12 were expected")],
+        );
     }
     for len in [end / 2, end - 1] {
         fails(

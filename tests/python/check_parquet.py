@@ -113,6 +113,19 @@ def check_file(path, index, expect):
     wanted = [min(group, rows - start) for start in range(0, rows, group)]
     if groups != wanted:
         yield f"{path}: row groups {groups[:5]}..., expected {wanted[:5]}..."
+    # The chunks fill the file from the magic to the footer, and DLIO finds their starts where it looks for them.
+    at = 4
+    for i in range(file.num_row_groups):
+        for j in range(file.metadata.num_columns):
+            chunk = file.metadata.row_group(i).column(j)
+            start = chunk.dictionary_page_offset
+            if chunk.physical_type == "BOOLEAN":
+                start = chunk.data_page_offset
+            if start != at:
+                yield f"{path}: column {j} of row group {i} begins at {start}, expected {at}"
+            at += chunk.total_compressed_size
+    if at + file.metadata.serialized_size + 8 != path.stat().st_size:
+        yield f"{path}: the chunks end at {at}, which is not where the footer begins"
     codecs = {file.metadata.row_group(0).column(i).compression for i in range(file.metadata.num_columns)}
     if codecs != {expect["codec"]}:
         yield f"{path}: codecs {codecs}, expected {expect['codec']}"

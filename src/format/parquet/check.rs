@@ -3,28 +3,25 @@
 //! A walker follows the column chunks of an extent from page to page. Under `verify` it keeps no bytes but those of a
 //! header that is cut by the end of a read call; under `full` it keeps one page.
 
-use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
 
-use super::codec::{Codec, MAX_PAGE};
+use super::codec::MAX_PAGE;
 use super::decode::ChunkDecoder;
-use super::footer::Leaf;
+use super::footer::{Chunk, Leaf};
 use super::header::{MAX_HEADER, PageHeader, PageKind};
 use super::index::RowGroups;
 use super::thrift::Broken;
-use crate::format::{Checker, FormatError, LengthChecker, Opened};
-
-/// A column chunk that is to come.
-struct Coming {
-    len: u64,
-    rows: u64,
-    leaf: Leaf,
-    codec: Codec,
-    group: usize,
-}
+use crate::format::{Checker, FormatError, Index, LengthChecker, Opened};
+use crate::storage::Extent;
 
 /// The column chunk that is being walked.
 struct Current {
-    coming: Coming,
+    chunk: Chunk,
+    /// Its row group, and the rows of that.
+    group: usize,
+    rows: u64,
+    is_flat: bool,
     /// Bytes that are still to come.
     left: u64,
     /// Values of its data pages so far.
@@ -43,14 +40,17 @@ struct Page {
 pub(super) struct PageChecker {
     is_full: bool,
     length: LengthChecker,
-    coming: VecDeque<Coming>,
+    index: Option<Arc<dyn Index>>,
+    /// Row groups that are to come, and the next chunk of the first of them.
+    groups: Range<usize>,
+    next: usize,
+    scratch: Vec<Extent>,
     current: Option<Current>,
     page: Option<Page>,
     /// A header that is not complete yet.
     head: Vec<u8>,
     /// The page's bytes, under `full`.
     body: Vec<u8>,
-    is_lost: bool,
 }
 
 impl PageChecker {
@@ -58,32 +58,84 @@ impl PageChecker {
         PageChecker {
             is_full,
             length: LengthChecker::default(),
-            coming: VecDeque::new(),
+            index: None,
+            groups: 0..0,
+            next: 0,
+            scratch: Vec::new(),
             current: None,
             page: None,
             head: Vec::new(),
             body: Vec::new(),
-            is_lost: false,
         }
+    }
+
+    /// The next chunk that has bytes, and its row group.
+    fn peek(&mut self) -> Option<(Chunk, usize)> {
+        let index = row_groups(self.index.as_ref())?;
+        while !self.groups.is_empty() {
+            let group = self.groups.start;
+            match index.chunks(group).get(self.next) {
+                Some(chunk) if chunk.len > 0 => return Some((*chunk, group)),
+                Some(_) => self.next += 1,
+                None => {
+                    self.groups.start += 1;
+                    self.next = 0;
+                }
+            }
+        }
+        None
     }
 
     /// Goes on to the next chunk that has bytes.
     fn next_chunk(&mut self) -> Result<bool, FormatError> {
-        let Some(coming) = self.coming.pop_front() else {
+        let Some((chunk, group)) = self.peek() else {
             return Ok(false);
         };
-        let decoder = if self.is_full {
-            Some(ChunkDecoder::new(&coming.leaf)?)
-        } else {
-            None
+        self.next += 1;
+        let Some(index) = row_groups(self.index.as_ref()) else {
+            return Ok(false);
         };
+        let leaf = &index.leaves[chunk.leaf as usize];
+        let rows = index.rows(group);
         self.current = Some(Current {
-            left: coming.len,
+            chunk,
+            group,
+            rows: rows.end - rows.start,
+            is_flat: leaf.max_repetition == 0,
+            left: chunk.len,
             values: 0,
-            decoder,
-            coming,
+            decoder: if self.is_full {
+                Some(ChunkDecoder::new(leaf)?)
+            } else {
+                None
+            },
         });
         Ok(true)
+    }
+
+    /// Names the chunk that is being walked.
+    fn place(&self, error: FormatError) -> FormatError {
+        let index = row_groups(self.index.as_ref());
+        let (Some(current), Some(index)) = (&self.current, index) else {
+            return error;
+        };
+        let leaf: &Leaf = &index.leaves[current.chunk.leaf as usize];
+        let place = format!(
+            "column {} in row group {}",
+            leaf.path.join("."),
+            current.group
+        );
+        match error {
+            FormatError::Content(text) => FormatError::content(format!("{place}: {text}")),
+            FormatError::Checksum {
+                stored, computed, ..
+            } => FormatError::Checksum {
+                member: format!("a page of {place}"),
+                stored,
+                computed,
+            },
+            other => other,
+        }
     }
 
     /// Looks at some bytes; returns how many were used.
@@ -131,34 +183,23 @@ impl PageChecker {
                 }
                 return Ok(bytes.len());
             }
-            Err(broken) => {
-                return Err(in_chunk(
-                    &current.coming,
-                    broken.into_error("a page header"),
-                ));
-            }
+            Err(broken) => return Err(broken.into_error("a page header")),
         };
         self.head.clear();
         current.left -= len as u64;
         if header.stored_len > current.left {
-            return Err(in_chunk(
-                &current.coming,
-                FormatError::content(format!(
-                    "a page of {} bytes is announced where the column chunk has {} left",
-                    header.stored_len, current.left
-                )),
-            ));
+            return Err(FormatError::content(format!(
+                "a page of {} bytes is announced where the column chunk has {} left",
+                header.stored_len, current.left
+            )));
         }
         if self.is_full && header.plain_len.max(header.stored_len as usize) > MAX_PAGE {
-            return Err(in_chunk(
-                &current.coming,
-                FormatError::content(format!(
-                    "a page of {} bytes that becomes {} is announced: pages of more than {} MiB are refused",
-                    header.stored_len,
-                    header.plain_len,
-                    MAX_PAGE >> 20
-                )),
-            ));
+            return Err(FormatError::content(format!(
+                "a page of {} bytes that becomes {} is announced: pages of more than {} MiB are refused",
+                header.stored_len,
+                header.plain_len,
+                MAX_PAGE >> 20
+            )));
         }
         let is_empty = header.stored_len == 0;
         self.body.clear();
@@ -178,15 +219,10 @@ impl PageChecker {
         let (Some(current), Some(page)) = (self.current.as_mut(), self.page.take()) else {
             return Ok(());
         };
-        let coming = &current.coming;
         let computed = page.crc.finalize();
         if let Some(stored) = page.header.crc.filter(|&stored| stored != computed) {
             return Err(FormatError::Checksum {
-                member: format!(
-                    "a page of column {} in row group {}",
-                    coming.leaf.path.join("."),
-                    coming.group
-                ),
+                member: String::new(),
                 stored,
                 computed,
             });
@@ -197,96 +233,68 @@ impl PageChecker {
             }
             _ => {}
         }
-        let is_flat = coming.leaf.max_repetition == 0;
-        if is_flat && current.values > coming.rows {
-            return Err(rows_differ(coming, current.values, true));
+        let differ = |rows: u64, more: &str| {
+            Err(FormatError::content(format!(
+                "its pages hold {rows}{more} rows where the footer says {}",
+                current.rows
+            )))
+        };
+        if current.is_flat && current.values > current.rows {
+            return differ(current.values, " or more");
         }
+        let codec = current.chunk.codec;
         if let Some(decoder) = &mut current.decoder {
-            decoder
-                .page(&page.header, coming.codec, &mut self.body)
-                .map_err(|error| in_chunk(coming, error))?;
+            decoder.page(&page.header, codec, &mut self.body)?;
         }
         if current.left > 0 {
             return Ok(());
         }
         let rows = match &current.decoder {
-            Some(decoder) => Some(decoder.rows()),
-            None if is_flat => Some(current.values),
-            None => None,
+            Some(decoder) => decoder.rows(),
+            None if current.is_flat => current.values,
+            // Only the levels tell.
+            None => current.rows,
         };
-        if let Some(rows) = rows.filter(|&rows| rows != coming.rows) {
-            return Err(rows_differ(coming, rows, false));
+        if rows != current.rows {
+            return differ(rows, "");
         }
         self.current = None;
         Ok(())
     }
 }
 
-fn in_chunk(coming: &Coming, error: FormatError) -> FormatError {
-    match error {
-        FormatError::Content(text) => FormatError::content(format!(
-            "column {} in row group {}: {text}",
-            coming.leaf.path.join("."),
-            coming.group
-        )),
-        other => other,
-    }
-}
-
-fn rows_differ(coming: &Coming, rows: u64, is_more: bool) -> FormatError {
-    in_chunk(
-        coming,
-        FormatError::content(format!(
-            "its pages hold {rows}{} rows where the footer says {}",
-            if is_more { " or more" } else { "" },
-            coming.rows
-        )),
-    )
+/// The metadata as this format has it.
+fn row_groups(index: Option<&Arc<dyn Index>>) -> Option<&RowGroups> {
+    index?.as_any().downcast_ref()
 }
 
 impl Checker for PageChecker {
     fn begin(&mut self, opened: &Opened) {
         self.length.begin(opened);
-        self.coming.clear();
         self.current = None;
         self.page = None;
         self.head.clear();
         self.body.clear();
-        let index = opened
-            .index
-            .and_then(|i| i.as_any().downcast_ref::<RowGroups>());
-        let found = index.and_then(|index| {
-            let groups =
-                index.groups_of(opened.expect.sample, opened.expect.count, opened.extents)?;
-            Some((index, groups))
-        });
-        self.is_lost = found.is_none();
-        let Some((index, groups)) = found else {
-            return;
-        };
-        for group in groups {
-            let rows = index.rows(group);
-            let chunks = index.chunks(group).iter().filter(|chunk| chunk.len > 0);
-            self.coming.extend(chunks.map(|chunk| Coming {
-                len: chunk.len,
-                rows: rows.end - rows.start,
-                leaf: index.leaves[chunk.leaf as usize].clone(),
-                codec: chunk.codec,
-                group,
-            }));
-        }
+        self.index = opened.index.cloned();
+        self.next = 0;
+        let expect = &opened.expect;
+        self.groups = row_groups(opened.index)
+            .and_then(|index| {
+                index.groups_of(
+                    expect.sample,
+                    expect.count,
+                    opened.extents,
+                    &mut self.scratch,
+                )
+            })
+            .unwrap_or(0..0);
     }
 
     fn push(&mut self, chunk: &[u8]) -> Result<(), FormatError> {
-        if self.is_lost {
-            return Err(FormatError::content(
-                "what is read are no row groups of its footer",
-            ));
-        }
         self.length.push(chunk)?;
         let mut rest = chunk;
         while !rest.is_empty() {
-            let used = self.step(rest)?;
+            let used = self.step(rest).map_err(|error| self.place(error))?;
             rest = &rest[used..];
         }
         Ok(())
@@ -294,10 +302,10 @@ impl Checker for PageChecker {
 
     fn finish(&mut self) -> Result<(), FormatError> {
         self.length.finish()?;
-        if self.current.is_some() || !self.coming.is_empty() {
-            return Err(FormatError::content(
+        if self.current.is_some() || self.peek().is_some() {
+            return Err(self.place(FormatError::content(
                 "the bytes that were read end within a column chunk",
-            ));
+            )));
         }
         Ok(())
     }

@@ -135,14 +135,14 @@ impl RowGroups {
         first: u64,
         count: u64,
         extents: &[Extent],
+        scratch: &mut Vec<Extent>,
     ) -> Option<Range<usize>> {
-        let mut own = Vec::with_capacity(extents.len());
         [Access::Stream, Access::Random]
             .into_iter()
             .find_map(|access| {
-                own.clear();
-                self.extents(first, count, access, &mut own);
-                (own == extents).then(|| self.groups(first, count, access))
+                scratch.clear();
+                self.extents(first, count, access, scratch);
+                (scratch == extents).then(|| self.groups(first, count, access))
             })
     }
 }

@@ -87,7 +87,8 @@ impl Format for Parquet {
             .and_then(|index| index.as_any().downcast_ref::<index::RowGroups>());
         let expect = &opened.expect;
         let groups = index.and_then(|index| {
-            let groups = index.groups_of(expect.sample, expect.count, opened.extents)?;
+            let groups =
+                index.groups_of(expect.sample, expect.count, opened.extents, &mut Vec::new())?;
             Some((index, groups))
         });
         let Some((index, groups)) = groups else {
