@@ -7,6 +7,7 @@ mod foreign;
 mod formats;
 mod generate;
 mod order;
+mod parquet;
 mod ranks;
 mod support;
 mod virtual_time;
