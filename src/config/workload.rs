@@ -335,46 +335,26 @@ impl Workload {
         }
     }
 
-    /// The folder of checkpoints, which is not below `storage_root`.
-    ///
-    /// Source: DLIO `checkpointing/base_checkpointing.py`.
-    pub fn checkpoint_root(&self) -> std::path::PathBuf {
-        plain_path(std::path::Path::new(without_scheme(
-            &self.checkpoint.checkpoint_folder,
-        )))
-    }
-
     /// The folder of the dataset: `storage_root` joined with `data_folder`, which wins when it is absolute.
     ///
     /// Source: DLIO `storage/file_storage.py`.
     pub fn data_root(&self) -> std::path::PathBuf {
-        let folder = without_scheme(&self.dataset.data_folder);
-        plain_path(&std::path::Path::new(&self.storage.storage_root).join(folder))
-    }
-
-    /// True for a job that saves or loads checkpoints without training.
-    pub fn is_checkpoint_only(&self) -> bool {
-        self.workflow.checkpoint && !self.workflow.train
-    }
-}
-
-fn without_scheme(folder: &str) -> &str {
-    folder
-        .strip_prefix("file://")
-        .or_else(|| folder.strip_prefix("direct://"))
-        .unwrap_or(folder)
-}
-
-/// `./` in front changes nothing but the look of every message.
-fn plain_path(path: &std::path::Path) -> std::path::PathBuf {
-    let plain: std::path::PathBuf = path
-        .components()
-        .filter(|c| !matches!(c, std::path::Component::CurDir))
-        .collect();
-    if plain.as_os_str().is_empty() {
-        ".".into()
-    } else {
-        plain
+        let folder = &self.dataset.data_folder;
+        let folder = folder
+            .strip_prefix("file://")
+            .or_else(|| folder.strip_prefix("direct://"))
+            .unwrap_or(folder);
+        let joined = std::path::Path::new(&self.storage.storage_root).join(folder);
+        // `./` in front changes nothing but the look of every message.
+        let plain: std::path::PathBuf = joined
+            .components()
+            .filter(|c| !matches!(c, std::path::Component::CurDir))
+            .collect();
+        if plain.as_os_str().is_empty() {
+            ".".into()
+        } else {
+            plain
+        }
     }
 }
 

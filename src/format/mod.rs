@@ -7,12 +7,14 @@
 //! |---|---|---|---|
 //! | `npz` | the whole file | zip structure, CRC-32 | inflate, numpy header |
 //! | `npy` | the whole file (the sample axis is last, so a sample is spread over all of it) | header, length | the same |
+//! | `hdf5` | its bytes or chunks, by libhdf5's metadata | metadata, lengths | gzip, lzf, shuffle and fletcher32 undone |
 //! | `tfrecord` | whole records, by the index or a scan of the headers | lengths, CRC-32C | the Example message |
 //! | `csv` | the whole file | rows, cells, the compression's checksum | every number |
 //! | `jpeg` | the whole file | markers | the image |
 //! | `png` | the whole file | chunks, CRC-32 | the image |
 //! | `indexed_binary`, `mmap_indexed_binary` | its bytes, by the index | length | the same |
 //! | `synthetic` | nothing | nothing | nothing |
+//! | `parquet` | the chunks of the wanted columns in its row group | page headers, page CRC-32 | decompress, decode into arrays |
 
 mod chunks;
 pub mod content;
@@ -20,6 +22,8 @@ mod csv;
 mod csv_check;
 #[cfg(test)]
 mod damage_tests;
+#[cfg(feature = "hdf5")]
+mod hdf5;
 mod image;
 mod indexed_binary;
 mod jpeg;
@@ -29,6 +33,8 @@ pub mod npy;
 pub mod npz;
 mod npz_check;
 mod options;
+#[cfg(feature = "parquet")]
+pub mod parquet;
 mod png;
 pub mod source;
 mod spans;
@@ -55,6 +61,8 @@ pub use source::{Companion, Source};
 pub static FORMATS: &[&dyn Format] = &[
     &npz::Npz,
     &npy::Npy,
+    #[cfg(feature = "hdf5")]
+    &hdf5::Hdf5,
     &tfrecord::Tfrecord,
     &csv::Csv,
     &jpeg::Jpeg,
@@ -62,6 +70,8 @@ pub static FORMATS: &[&dyn Format] = &[
     &indexed_binary::IndexedBinary(FormatKind::IndexedBinary),
     &indexed_binary::IndexedBinary(FormatKind::MmapIndexedBinary),
     &synthetic::Synthetic,
+    #[cfg(feature = "parquet")]
+    &parquet::Parquet,
 ];
 
 /// The format of this name, if this version has it.
