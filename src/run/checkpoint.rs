@@ -458,3 +458,7 @@ impl<'a> Checkpointer<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "checkpoint_tests.rs"]
+mod tests;
