@@ -6,6 +6,7 @@ mod cli;
 mod foreign;
 mod formats;
 mod generate;
+mod inspect;
 mod order;
 mod parquet;
 mod ranks;
