@@ -10,6 +10,8 @@ Examples:
   dlio-rs configs/quickstart.yaml                        run the YAML's workflow on one rank
   mpirun -np 8 dlio-rs configs/unet3d_h100.yaml workflow.generate_data=true dataset.data_folder=/mnt/x
   mpirun -np 8 dlio-rs workload=unet3d_h100 ++workload.train.epochs=2 ++hydra.run.dir=out
+  mpirun -np 8 dlio-rs workload=llama3_8b checkpoint.checkpoint_folder=/mnt/x   save and load checkpoints
+  dlio-rs plan workload=llama3_1t --ranks 1024           bytes and files of a checkpoint, without a job
   dlio-rs validate unet3d_h100.yaml reader.batch_size=4  print the effective config with origins
   dlio-rs plan workload=unet3d_h100 --ranks 8 --order    every read of every rank, as JSON lines
   mpirun -np 8 dlio-rs info                              what this binary and these hosts are

@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads anything but YAML text; the environment comes as a map.
 
+mod checkpoint;
 mod element;
 mod error;
 mod load;

@@ -2,6 +2,8 @@
 //! what it wrote. A missing tool is a failure, never a skipped test.
 
 mod bad_input;
+mod checkpoint;
+mod checkpoint_bad_input;
 mod cli;
 mod foreign;
 mod formats;
