@@ -2,9 +2,11 @@
 //!
 //! Nothing here reads anything but YAML text; the environment comes as a map.
 
+mod address;
 mod element;
 mod error;
 mod load;
+mod object;
 pub mod overrides;
 mod timespec;
 mod validate;
@@ -14,6 +16,7 @@ pub mod yaml;
 #[cfg(test)]
 mod load_tests;
 
+pub use address::Address;
 pub use element::{Element, element_bytes};
 pub use error::ConfigError;
 pub use load::{
