@@ -80,6 +80,9 @@ const ELEMENTS: [Element; 13] = [
 ];
 
 impl Element {
+    /// uint8.
+    pub const BYTE: Element = ELEMENTS[0];
+
     /// The element type of this name; None when it is not a numeric dtype.
     pub fn parse(name: &str) -> Option<Element> {
         ELEMENTS.into_iter().find(|e| e.name == name)

@@ -761,7 +761,14 @@ fn coerce(tree: &mut Value, schema: &serde_json::Value, path: &str, warnings: &m
         Value::Number(n) if is_flag && (n.as_u64() == Some(0) || n.as_u64() == Some(1)) => {
             *tree = Value::Bool(n.as_u64() == Some(1));
         }
-        Value::Bool(false) if path == "dataset.compression" => *tree = Value::String("none".into()),
+        Value::Bool(on) if path == "reader.verify_content" => {
+            *tree = Value::String(if *on { "full" } else { "off" }.into());
+        }
+        Value::Bool(false)
+            if path == "dataset.compression" || path == "dataset.parquet.compression" =>
+        {
+            *tree = Value::String("none".into())
+        }
         Value::Number(_) | Value::Bool(_) if is_name => *tree = Value::String(as_text(tree)),
         Value::Number(n) if schema.is_i64() || schema.is_u64() || schema.is_null() => {
             if let Some(float) = n.as_f64()

@@ -262,7 +262,6 @@ fn what_is_not_built_is_refused_by_its_key() {
         ("workflow.profiling=true", "workflow.profiling"),
         ("storage.storage_type=s3", "storage.storage_type"),
         ("dataset.format=hdf5", "dataset.format"),
-        ("dataset.compression=zip", "dataset.compression"),
         ("reader.data_loader=dali", "reader.data_loader"),
         ("reader.reader_classname=a.B", "reader.reader_classname"),
     ] {

@@ -2,8 +2,8 @@
 
 use super::error::ConfigError;
 use super::{
-    CheckpointMode, Compression, DataLoaderKind, Element, FormatKind, Framework, OrderKind,
-    Shuffle, StorageType, Workload,
+    CheckpointMode, DataLoaderKind, Element, FormatKind, Framework, OrderKind, Shuffle,
+    StorageType, Workload,
 };
 
 /// Checks a workload for a job. Returns what may mislead.
@@ -410,13 +410,6 @@ pub fn unsupported(w: &Workload, built: &[FormatKind]) -> Result<(), ConfigError
             "dataset.format",
             &w.dataset.format,
             &format!("use {}, or storage.storage_type=null", names.join(" or ")),
-        );
-    }
-    if has_bytes && w.dataset.compression != Compression::None {
-        return no(
-            "dataset.compression",
-            &w.dataset.compression,
-            "set it to none",
         );
     }
     Ok(())

@@ -182,6 +182,41 @@ word_enum! {
     }
 }
 word_enum! {
+    /// Compression of parquet pages.
+    ParquetCompression {
+        /// None, as DLIO writes.
+        None = "none",
+        /// Snappy.
+        Snappy = "snappy",
+        /// gzip.
+        Gzip = "gzip",
+        /// Zstandard.
+        Zstd = "zstd",
+        /// LZ4 (raw blocks).
+        Lz4 = "lz4",
+    }
+}
+word_enum! {
+    /// What jpeg and png files hold.
+    ImageEncoding {
+        /// Images that decoders open, as upstream DLIO writes.
+        Image = "image",
+        /// The bare sample bytes under an image's name, as the MLCommons fork writes.
+        Raw = "raw",
+    }
+}
+word_enum! {
+    /// Which reads are compared with what was generated.
+    VerifyContent {
+        /// None.
+        Off = "off",
+        /// About one read in 64.
+        Sampled = "sampled",
+        /// Every read.
+        Full = "full",
+    }
+}
+word_enum! {
     /// Which ranks take part in a checkpoint job.
     CheckpointMode {
         /// All ranks of the job are the whole model.
@@ -417,6 +452,8 @@ pub struct Dataset {
     pub listing_validation_interval: u64,
     /// `dataset.parquet`
     pub parquet: ParquetSection,
+    /// dlio-rs: what jpeg and png files hold. Default `image`.
+    pub image_encoding: ImageEncoding,
     /// dlio-rs: seed of the file contents. Default 10.
     pub fill_seed: u64,
     /// dlio-rs: law of per-file dimensions. Default `upstream`.
@@ -452,6 +489,7 @@ impl Default for Dataset {
             skip_listing: false,
             listing_validation_interval: 1000,
             parquet: ParquetSection::default(),
+            image_encoding: ImageEncoding::Image,
             fill_seed: 10,
             size_law: SizeLaw::Upstream,
         }
@@ -517,6 +555,8 @@ pub struct ParquetSection {
     pub partition_by: Option<String>,
     /// Rows per generated batch; 0: `row_group_size`.
     pub generation_batch_size: u64,
+    /// dlio-rs: compression of the pages. Default none.
+    pub compression: ParquetCompression,
     /// DLIO's Rust generator; accepted, no effect here.
     pub use_s3dlio_gen: bool,
     /// Ignored by DLIO.
@@ -530,6 +570,7 @@ impl Default for ParquetSection {
             row_group_size: 1024,
             partition_by: None,
             generation_batch_size: 0,
+            compression: ParquetCompression::None,
             use_s3dlio_gen: false,
             read_mode: None,
         }
@@ -590,6 +631,8 @@ pub struct Reader {
     pub order: OrderKind,
     /// dlio-rs: how far a reader checks what it read. Default `verify`.
     pub decode: Decode,
+    /// dlio-rs: compare what was read with what was generated. Default `off`.
+    pub verify_content: VerifyContent,
     /// dlio-rs: page cache between epochs. Default `fadvise`.
     pub drop_cache: DropCache,
     /// dlio-rs: reads in flight per rank for the native loader. Default: `read_threads`.
@@ -627,6 +670,7 @@ impl Default for Reader {
             transformed_record_element_type: "uint8".into(),
             order: OrderKind::Dlio,
             decode: Decode::Verify,
+            verify_content: VerifyContent::Off,
             drop_cache: DropCache::Fadvise,
             io_depth: None,
             range_size: None,

@@ -1,16 +1,34 @@
-//! File formats: one file each. A format streams its files, says where a sample lies, and checks what was read.
+//! File formats: one file each. A format streams its files, says where samples lie, and checks what was read.
 //!
-//! It knows no path and no storage system; whoever calls it adds the file's name to an error.
+//! It knows no storage system: metadata comes through a [`Source`], bytes of samples through whoever reads the extents
+//! that an [`Index`] names. Whoever calls it adds the file's name to an error.
+//!
+//! | Format | A sample is read as | `verify` checks | `full` decodes |
+//! |---|---|---|---|
+//! | `npz` | the whole file | zip structure, CRC-32 | inflate, numpy header |
+//! | `npy` | the whole file (the sample axis is last, so a sample is spread over all of it) | header, length | the same |
 
+mod chunks;
+pub mod content;
+mod length;
 pub mod npy;
 pub mod npz;
 mod npz_check;
+mod options;
+pub mod source;
+
+use std::any::Any;
+use std::sync::Arc;
 
 use crate::config::{Decode, FormatKind};
 use crate::plan::fill::Fill;
-use crate::storage::Extent;
+use crate::storage::{Extent, StorageError};
 
 pub use crate::config::Element;
+pub(crate) use chunks::Chunks;
+pub(crate) use length::{LengthChecker, check_len};
+pub use options::FormatOptions;
+pub use source::{Companion, Source};
 
 /// Every format of this version.
 pub static FORMATS: &[&dyn Format] = &[&npz::Npz, &npy::Npy];
@@ -36,12 +54,26 @@ pub struct FileSpec<'a> {
     pub element: Element,
     /// The sample bytes, by offset from the first sample.
     pub fill: Fill,
+    /// Number of the file over train, then valid.
+    pub file: u64,
+    /// What the YAML says of the format.
+    pub options: &'a FormatOptions,
 }
 
 impl FileSpec<'_> {
+    /// Elements of one sample.
+    pub fn sample_elements(&self) -> u64 {
+        self.sample_dims.iter().product()
+    }
+
+    /// Bytes of one sample.
+    pub fn sample_len(&self) -> u64 {
+        self.sample_elements() * self.element.bytes
+    }
+
     /// Bytes of all samples.
     pub fn payload_len(&self) -> u64 {
-        self.sample_dims.iter().product::<u64>() * self.samples * self.element.bytes
+        self.sample_len() * self.samples
     }
 }
 
@@ -50,35 +82,167 @@ impl FileSpec<'_> {
 pub struct Expect {
     /// Samples in the file.
     pub samples: u64,
-    /// The sample that is wanted.
+    /// The first sample that is wanted.
     pub sample: u64,
+    /// How many are wanted.
+    pub count: u64,
     /// Bytes that the file has at least.
     pub min_len: u64,
+}
+
+/// A file whose bytes are about to come.
+#[derive(Clone, Copy)]
+pub struct Opened<'a> {
+    /// Bytes of the whole file.
+    pub file_len: u64,
+    /// What its reader expects.
+    pub expect: Expect,
+    /// The extents whose bytes come, one after another.
+    pub extents: &'a [Extent],
+    /// Its metadata, where the format has an index.
+    pub index: Option<&'a Arc<dyn Index>>,
+    /// What the file was made of, when its contents are to be compared.
+    pub spec: Option<&'a FileSpec<'a>>,
 }
 
 /// Where a writer's bytes go.
 pub type Out<'a> = &'a mut dyn FnMut(&[u8]) -> std::io::Result<()>;
 
+/// How the samples of a file are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// In ascending order, each once: a unit of storage that holds several samples is read with its first one.
+    Stream,
+    /// In any order: the unit is read for every request.
+    Random,
+}
+
+/// A file's metadata: where its samples lie.
+pub trait Index: Send + Sync {
+    /// Samples in the file.
+    fn samples(&self) -> u64;
+    /// Appends the byte ranges of `count` samples from `first`; `first + count <= samples()`.
+    fn extents(&self, first: u64, count: u64, access: Access, out: &mut Vec<Extent>);
+    /// Bytes of memory that it holds, about.
+    fn memory(&self) -> usize;
+    /// One line per array, feature or column, with shape and type, for people.
+    fn describe(&self) -> Vec<String>;
+    /// For the format's own checker.
+    fn as_any(&self) -> &dyn Any;
+}
+
 /// A file format.
 pub trait Format: Sync {
     /// Its word in the YAML.
     fn kind(&self) -> FormatKind;
-    /// Bytes of a file.
-    fn encoded_len(&self, spec: &FileSpec) -> u64;
+
+    /// Whether files of these dimensions and options can be made; says why not.
+    fn supports(&self, spec: &FileSpec) -> Result<(), FormatError> {
+        no_compression(self.kind(), spec)
+    }
+
+    /// Bytes of a file; None when only encoding tells.
+    fn encoded_len(&self, spec: &FileSpec) -> Option<u64>;
+
+    /// Bytes that a file has at least, for a first look at a dataset.
+    fn min_len(&self, spec: &FileSpec) -> u64 {
+        self.encoded_len(spec).map_or(1, |_| spec.payload_len())
+    }
+
     /// Streams a file in order through `chunk`-sized writes; memory does not depend on the file's size.
     fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError>;
-    /// Which bytes hold `count` samples from `first`.
-    fn locate(&self, first: u64, count: u64) -> Extent;
+
+    /// Files that belong to each data file. They are written before it.
+    fn companions(&self) -> &'static [Companion] {
+        &[]
+    }
+
+    /// Streams companion number `which`.
+    fn encode_companion(
+        &self,
+        which: usize,
+        spec: &FileSpec,
+        chunk: &mut [u8],
+        out: Out,
+    ) -> Result<(), FormatError> {
+        let _ = (which, spec, chunk, out);
+        Ok(())
+    }
+
+    /// Bytes of companion number `which`.
+    fn companion_len(&self, which: usize, spec: &FileSpec) -> u64 {
+        let _ = (which, spec);
+        0
+    }
+
+    /// Whether the samples of a read need metadata to be found; otherwise the whole file is read.
+    fn needs_index(&self, expect: &Expect, options: &FormatOptions) -> bool {
+        let _ = (expect, options);
+        false
+    }
+
+    /// Whether a loader reads files of this format at all.
+    fn has_reads(&self) -> bool {
+        true
+    }
+
+    /// Reads a file's metadata. Only called where [`Format::needs_index`] says so, and for people.
+    ///
+    /// Errors: the metadata is damaged, disagrees with the file, or cannot be read.
+    fn index(
+        &self,
+        source: &mut dyn Source,
+        options: &FormatOptions,
+    ) -> Result<Arc<dyn Index>, FormatError> {
+        let _ = (source, options);
+        Err(FormatError::Content(format!(
+            "{} files are read whole and have no index",
+            self.kind()
+        )))
+    }
+
     /// A checker that is used for one file after another.
-    fn checker(&self, decode: Decode) -> Box<dyn Checker>;
+    fn checker(&self, decode: Decode, options: &FormatOptions) -> Box<dyn Checker>;
+
     /// Whether `head`, the first bytes of an existing file, is how this file begins.
-    fn stamp(&self, spec: &FileSpec, head: &[u8]) -> bool;
+    fn stamp(&self, spec: &FileSpec, head: &[u8]) -> bool {
+        let mut chunk = vec![0; head.len().clamp(1, 1 << 16)];
+        let mut at = 0;
+        let mut same = true;
+        let stopped = self.encode(spec, &mut chunk, &mut |bytes| {
+            let n = bytes.len().min(head.len() - at);
+            same &= bytes[..n] == head[at..at + n];
+            at += n;
+            if !same || at == head.len() {
+                return Err(std::io::ErrorKind::Interrupted.into());
+            }
+            Ok(())
+        });
+        let reached = at == head.len() || stopped.is_ok();
+        same && reached && !head.is_empty()
+    }
+
+    /// Streams what extents of a file made here hold, one after another.
+    fn expected(&self, opened: &Opened, spec: &FileSpec, out: Out) -> Result<(), FormatError> {
+        let _ = opened;
+        self.encode(spec, &mut vec![0; 1 << 18], out)
+    }
+}
+
+/// Refuses `dataset.compression` for a format that has none.
+pub(crate) fn no_compression(kind: FormatKind, spec: &FileSpec) -> Result<(), FormatError> {
+    match spec.options.compression {
+        crate::config::Compression::None => Ok(()),
+        other => Err(FormatError::Content(format!(
+            "dataset.compression={other} is not possible for dataset.format={kind}"
+        ))),
+    }
 }
 
 /// Looks at the bytes of one file after another as they come.
 pub trait Checker: Send {
-    /// A file of `file_len` bytes begins.
-    fn begin(&mut self, file_len: u64, expect: &Expect);
+    /// A file begins.
+    fn begin(&mut self, opened: &Opened);
     /// Its next bytes.
     fn push(&mut self, chunk: &[u8]) -> Result<(), FormatError>;
     /// Its end.
@@ -114,101 +278,32 @@ pub enum FormatError {
         /// As its bytes say.
         computed: u32,
     },
+    /// Its samples are not those that were generated.
+    #[error(
+        "contents of {samples} differ from what was generated, within bytes {from}..{to} of the file"
+    )]
+    Altered {
+        /// `sample 3` or `samples 3..7`.
+        samples: String,
+        /// First byte of the block that differs.
+        from: u64,
+        /// End of that block.
+        to: u64,
+    },
     /// It holds something else.
     #[error("{0}")]
     Content(String),
     /// Writing failed.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    /// Reading metadata failed.
+    #[error("{0}")]
+    Storage(#[from] Box<StorageError>),
 }
 
-/// Gathers bytes into full chunks, so that every write but the last is aligned in the file.
-pub(crate) struct Chunks<'a, 'b> {
-    chunk: &'a mut [u8],
-    used: usize,
-    out: Out<'b>,
-}
-
-impl<'a, 'b> Chunks<'a, 'b> {
-    pub(crate) fn new(chunk: &'a mut [u8], out: Out<'b>) -> Self {
-        Chunks {
-            chunk,
-            used: 0,
-            out,
-        }
-    }
-
-    fn flush_if_full(&mut self) -> std::io::Result<()> {
-        if self.used == self.chunk.len() {
-            (self.out)(self.chunk)?;
-            self.used = 0;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn bytes(&mut self, mut bytes: &[u8]) -> std::io::Result<()> {
-        while !bytes.is_empty() {
-            let n = bytes.len().min(self.chunk.len() - self.used);
-            self.chunk[self.used..self.used + n].copy_from_slice(&bytes[..n]);
-            self.used += n;
-            bytes = &bytes[n..];
-            self.flush_if_full()?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn fill(&mut self, fill: &Fill, len: u64) -> std::io::Result<()> {
-        let mut at = 0;
-        while at < len {
-            let n = (len - at).min((self.chunk.len() - self.used) as u64) as usize;
-            fill.fill(at, &mut self.chunk[self.used..self.used + n]);
-            self.used += n;
-            at += n as u64;
-            self.flush_if_full()?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn end(self) -> std::io::Result<()> {
-        if self.used > 0 {
-            (self.out)(&self.chunk[..self.used])
-        } else {
-            Ok(())
-        }
-    }
-}
-
-/// Counts bytes only: what `decode: none` does.
-#[derive(Default)]
-pub(crate) struct LengthChecker {
-    file_len: u64,
-    min_len: u64,
-    got: u64,
-}
-
-impl Checker for LengthChecker {
-    fn begin(&mut self, file_len: u64, expect: &Expect) {
-        *self = LengthChecker {
-            file_len,
-            min_len: expect.min_len,
-            got: 0,
-        };
-    }
-    fn push(&mut self, chunk: &[u8]) -> Result<(), FormatError> {
-        self.got += chunk.len() as u64;
-        Ok(())
-    }
-    fn finish(&mut self) -> Result<(), FormatError> {
-        check_len(self.got, self.file_len, self.min_len)
-    }
-}
-
-/// All of the file was seen, and it is as long as its samples need.
-pub(crate) fn check_len(got: u64, file_len: u64, min_len: u64) -> Result<(), FormatError> {
-    let expected = file_len.max(min_len).max(1);
-    if got < expected {
-        Err(FormatError::Truncated { expected, got })
-    } else {
-        Ok(())
+impl FormatError {
+    /// It holds something else than it should.
+    pub(crate) fn content(text: impl Into<String>) -> Self {
+        FormatError::Content(text.into())
     }
 }

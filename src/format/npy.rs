@@ -3,7 +3,8 @@
 //! Source: the NPY format description of numpy (`numpy.lib.format`), and DLIO's generator for the shape.
 
 use super::{
-    Checker, Chunks, Expect, Extent, FileSpec, Format, FormatError, LengthChecker, Out, check_len,
+    Checker, Chunks, Expect, FileSpec, Format, FormatError, FormatOptions, LengthChecker, Opened,
+    Out, check_len,
 };
 use crate::config::{Decode, FormatKind};
 
@@ -148,20 +149,16 @@ impl Format for Npy {
     fn kind(&self) -> FormatKind {
         FormatKind::Npy
     }
-    fn encoded_len(&self, spec: &FileSpec) -> u64 {
-        header(spec.element.descr, &array_shape(spec)).len() as u64 + spec.payload_len()
+    fn encoded_len(&self, spec: &FileSpec) -> Option<u64> {
+        Some(header(spec.element.descr, &array_shape(spec)).len() as u64 + spec.payload_len())
     }
     fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
         let mut chunks = Chunks::new(chunk, out);
         chunks.bytes(&header(spec.element.descr, &array_shape(spec)))?;
-        chunks.fill(&spec.fill, spec.payload_len())?;
+        chunks.fill(&spec.fill, 0, spec.payload_len())?;
         Ok(chunks.end()?)
     }
-    fn locate(&self, _: u64, _: u64) -> Extent {
-        // DLIO reads the whole file for every sample of it.
-        Extent::Whole
-    }
-    fn checker(&self, decode: Decode) -> Box<dyn Checker> {
+    fn checker(&self, decode: Decode, _: &FormatOptions) -> Box<dyn Checker> {
         match decode {
             Decode::None => Box::new(LengthChecker::default()),
             _ => Box::new(NpyChecker::default()),
@@ -196,11 +193,11 @@ struct NpyChecker {
 }
 
 impl Checker for NpyChecker {
-    fn begin(&mut self, file_len: u64, expect: &Expect) {
+    fn begin(&mut self, opened: &Opened) {
         self.start.clear();
         self.header = None;
-        self.file_len = file_len;
-        self.expect = Some(*expect);
+        self.file_len = opened.file_len;
+        self.expect = Some(opened.expect);
         self.got = 0;
     }
     fn push(&mut self, chunk: &[u8]) -> Result<(), FormatError> {

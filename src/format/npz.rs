@@ -7,7 +7,7 @@
 
 use super::npy::{array_shape, header, stamp_matches};
 use super::npz_check::{FullChecker, VerifyChecker};
-use super::{Checker, Chunks, Extent, FileSpec, Format, FormatError, LengthChecker, Out};
+use super::{Checker, Chunks, FileSpec, Format, FormatError, FormatOptions, LengthChecker, Out};
 use crate::config::{Decode, FormatKind};
 
 /// The npz format.
@@ -217,24 +217,21 @@ impl Format for Npz {
     fn kind(&self) -> FormatKind {
         FormatKind::Npz
     }
-    fn encoded_len(&self, spec: &FileSpec) -> u64 {
+    fn encoded_len(&self, spec: &FileSpec) -> Option<u64> {
         let layout = Layout::new(spec, false);
-        (layout.x_start.len() + layout.y.len() + layout.tail.len()) as u64 + spec.payload_len()
+        let frame = layout.x_start.len() + layout.y.len() + layout.tail.len();
+        Some(frame as u64 + spec.payload_len())
     }
     fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
         let layout = Layout::new(spec, true);
         let mut chunks = Chunks::new(chunk, out);
         chunks.bytes(&layout.x_start)?;
-        chunks.fill(&spec.fill, spec.payload_len())?;
+        chunks.fill(&spec.fill, 0, spec.payload_len())?;
         chunks.bytes(&layout.y)?;
         chunks.bytes(&layout.tail)?;
         Ok(chunks.end()?)
     }
-    fn locate(&self, _: u64, _: u64) -> Extent {
-        // DLIO reads the whole file for every sample of it.
-        Extent::Whole
-    }
-    fn checker(&self, decode: Decode) -> Box<dyn Checker> {
+    fn checker(&self, decode: Decode, _: &FormatOptions) -> Box<dyn Checker> {
         match decode {
             Decode::None => Box::new(LengthChecker::default()),
             Decode::Verify => Box::new(VerifyChecker::default()),

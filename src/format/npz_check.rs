@@ -6,7 +6,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 
 use super::npy::Header;
 use super::npz::{CENTRAL, END, LOCAL};
-use super::{Checker, Expect, FormatError, check_len};
+use super::{Checker, Expect, FormatError, Opened, check_len};
 
 /// The part of a zip's tail that is kept; npz archives have a handful of members.
 const MAX_TAIL: usize = 1 << 20;
@@ -114,6 +114,7 @@ impl Default for VerifyChecker {
             expect: Expect {
                 samples: 0,
                 sample: 0,
+                count: 0,
                 min_len: 0,
             },
             saw_samples: false,
@@ -406,13 +407,13 @@ impl VerifyChecker {
 }
 
 impl Checker for VerifyChecker {
-    fn begin(&mut self, file_len: u64, expect: &Expect) {
+    fn begin(&mut self, opened: &Opened) {
         self.state = State::Between;
         self.small.clear();
         self.members.clear();
-        self.file_len = file_len;
+        self.file_len = opened.file_len;
         self.got = 0;
-        self.expect = *expect;
+        self.expect = opened.expect;
         self.saw_samples = false;
     }
 
@@ -476,11 +477,11 @@ pub(super) struct FullChecker {
 }
 
 impl Checker for FullChecker {
-    fn begin(&mut self, file_len: u64, expect: &Expect) {
+    fn begin(&mut self, opened: &Opened) {
         self.bytes.clear();
-        self.bytes.reserve(file_len as usize);
-        self.file_len = file_len;
-        self.expect = Some(*expect);
+        self.bytes.reserve(opened.file_len as usize);
+        self.file_len = opened.file_len;
+        self.expect = Some(opened.expect);
     }
     fn push(&mut self, chunk: &[u8]) -> Result<(), FormatError> {
         self.bytes.extend_from_slice(chunk);

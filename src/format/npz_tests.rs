@@ -1,7 +1,8 @@
 use super::*;
 use crate::config::Element;
-use crate::format::{Expect, npy::Npy};
+use crate::format::{Expect, Opened, npy::Npy};
 use crate::plan::fill::FillSource;
+use crate::storage::Extent;
 
 fn spec<'a>(dims: &'a [u64], samples: u64, dtype: &str) -> FileSpec<'a> {
     FileSpec {
@@ -9,8 +10,12 @@ fn spec<'a>(dims: &'a [u64], samples: u64, dtype: &str) -> FileSpec<'a> {
         samples,
         element: Element::parse(dtype).unwrap(),
         fill: FillSource::new(10).file(4),
+        file: 4,
+        options: OPTIONS.get_or_init(FormatOptions::default),
     }
 }
+
+static OPTIONS: std::sync::OnceLock<FormatOptions> = std::sync::OnceLock::new();
 
 fn encoded(format: &dyn Format, spec: &FileSpec) -> Vec<u8> {
     let mut file = Vec::new();
@@ -30,15 +35,19 @@ fn verdict(
     samples: u64,
     step: usize,
 ) -> Result<(), FormatError> {
-    let mut checker = format.checker(decode);
-    checker.begin(
-        file.len() as u64,
-        &Expect {
+    let mut checker = format.checker(decode, &FormatOptions::default());
+    checker.begin(&Opened {
+        file_len: file.len() as u64,
+        expect: Expect {
             samples,
             sample: 0,
+            count: 1,
             min_len: 0,
         },
-    );
+        extents: &[Extent::Whole],
+        index: None,
+        spec: None,
+    });
     for chunk in file.chunks(step) {
         checker.push(chunk)?;
     }
@@ -56,8 +65,8 @@ fn file_sizes_are_numpys() {
         (&[5, 4, 3], 7, "int16"),
     ] {
         let s = spec(dims, n, dtype);
-        assert_eq!(Npz.encoded_len(&s), encoded(&Npz, &s).len() as u64);
-        assert_eq!(Npy.encoded_len(&s), encoded(&Npy, &s).len() as u64);
+        assert_eq!(Npz.encoded_len(&s), Some(encoded(&Npz, &s).len() as u64));
+        assert_eq!(Npy.encoded_len(&s), Some(encoded(&Npy, &s).len() as u64));
     }
 }
 
@@ -98,7 +107,7 @@ fn every_truncation_is_seen() {
 fn every_flipped_byte_of_the_samples_is_seen() {
     let s = spec(&[20, 20], 1, "uint8");
     let file = encoded(&Npz, &s);
-    let start = file.len() - Npz.encoded_len(&s) as usize + 55 + 128;
+    let start = file.len() - Npz.encoded_len(&s).unwrap() as usize + 55 + 128;
     for at in start..start + 400 {
         let mut bad = file.clone();
         bad[at] ^= 0x10;

@@ -17,8 +17,9 @@ mod simulated;
 mod window;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::format::{Checker, FormatError};
+use crate::format::{Checker, FormatError, Index};
 use crate::plan::Run;
 use crate::storage::{Extent, StorageError};
 
@@ -32,22 +33,43 @@ pub trait Work: Send + Sync {
     fn batches(&self) -> u64;
     /// The runs of batch `batch`, in order, appended to `out`.
     fn batch(&self, batch: u64, out: &mut Vec<Run>);
-    /// Where a run lies: writes the file's path and says which bytes of it, and how many are planned.
-    fn locate(&self, run: &Run, path: &mut PathBuf) -> (Extent, u64);
+    /// Writes the path of a run's file.
+    fn path_of(&self, run: &Run, path: &mut PathBuf);
+    /// Bytes of a run as the plan knows them without its file: what `null` and `model` storage answer with.
+    fn planned_len(&self, run: &Run) -> u64;
+    /// Where a run lies. May read metadata of the file.
+    ///
+    /// Errors: the metadata cannot be read or does not fit.
+    fn locate(&self, run: &Run, place: &mut Place) -> Result<(), LoaderError>;
     /// Hash of one step's samples for the order digest.
     fn step_hash(&self, batch: u64, runs: &[Run]) -> u64;
     /// A checker of file contents, one per thread; None when bytes are not looked at.
     fn checker(&self) -> Option<Box<dyn Checker>>;
-    /// Tells a checker what to expect of a run's file.
-    fn begin(&self, checker: &mut dyn Checker, run: &Run, file_len: u64);
+    /// Tells a checker what to expect of a run's file, which has `file_len` bytes.
+    fn begin(&self, checker: &mut dyn Checker, run: &Run, place: &Place, file_len: u64);
     /// Pause after reading one sample, nanoseconds; `thread` has its own stream of draws.
     fn preprocess_ns(&self, thread: usize) -> u64;
+}
+
+/// Where a run lies. Reused from run to run.
+#[derive(Default)]
+pub struct Place {
+    /// The file.
+    pub path: PathBuf,
+    /// The bytes to read, in order; none when the samples came with earlier ones.
+    pub extents: Vec<Extent>,
+    /// Bytes of an extent whose length is not known before it is read.
+    pub planned_len: u64,
+    /// The file's metadata, where the format has an index.
+    pub index: Option<Arc<dyn Index>>,
+    /// Time spent on reading metadata, nanoseconds.
+    pub index_ns: u64,
 }
 
 /// Stages that a reader thread measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadStage {
-    /// Opening a file and learning its length.
+    /// Opening a file, learning its length and, where the format has an index, its layout.
     Open,
     /// From the request to its first byte.
     FirstByte,

@@ -1,6 +1,5 @@
 //! The loader of real runs: one rayon pool per rank, whose threads own all that they need.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -8,12 +7,13 @@ use parking_lot::Mutex;
 
 use super::window::Window;
 use super::{
-    Activity, Batch, BatchSource, LoaderError, ReadStage, Recorder, Shape, Totals, Unit, Work,
+    Activity, Batch, BatchSource, LoaderError, Place, ReadStage, Recorder, Shape, Totals, Unit,
+    Work,
 };
 use crate::clock::{now_ns, pause, sharpen_this_thread};
 use crate::format::{Checker, FormatError};
 use crate::plan::Run;
-use crate::storage::{Buffer, Request, Sink, Storage};
+use crate::storage::{Answer, Buffer, Extent, Request, Sink, Storage};
 
 /// Reader threads and their window.
 pub struct Loader {
@@ -45,7 +45,7 @@ struct Shared {
 struct Thread {
     index: usize,
     buffer: Buffer,
-    path: PathBuf,
+    place: Place,
     runs: Vec<Run>,
     checker: Option<Box<dyn Checker>>,
     recorder: Box<dyn Recorder>,
@@ -96,7 +96,7 @@ impl Loader {
                 Mutex::new(Thread {
                     index,
                     buffer: Buffer::new(transfer),
-                    path: PathBuf::new(),
+                    place: Place::default(),
                     runs: Vec::new(),
                     checker: None,
                     recorder,
@@ -317,52 +317,46 @@ impl Thread {
     }
 
     fn read_run(&mut self, shared: &Shared, work: &dyn Work, run: &Run) -> Result<(), LoaderError> {
-        let (extent, planned_len) = work.locate(run, &mut self.path);
-        let request = Request {
-            path: &self.path,
-            extent,
-            planned_len,
-            tag: run.file << 20 ^ run.first,
-        };
-        let mut sight = Sight {
-            checker: self.checker.as_deref_mut(),
-            work,
-            run,
-            activity: shared.activity,
-            thread: self.index,
-            spent_ns: 0,
-            failure: None,
-        };
-        let answer = shared.storage.read(&request, &mut self.buffer, &mut sight);
-        let (mut spent_ns, mut failure) = (sight.spent_ns, sight.failure);
-        shared.activity.io_ends(self.index);
-        let answer = answer?;
-        if shared.storage.has_bytes() {
-            if let Some(checker) = self.checker.as_deref_mut()
-                && failure.is_none()
-            {
-                let before = now_ns();
-                failure = checker.finish().err();
-                spent_ns += now_ns() - before;
+        let located = work.locate(run, &mut self.place);
+        located?;
+        let mut seen = Seen::default();
+        let mut answers = Answer::default();
+        for (i, &extent) in self.place.extents.iter().enumerate() {
+            let request = Request {
+                path: &self.place.path,
+                extent,
+                planned_len: match extent {
+                    Extent::Whole => self.place.planned_len,
+                    Extent::Range { len, .. } => len,
+                },
+                tag: run.file << 20 ^ run.first ^ (i as u64) << 40,
+            };
+            let mut sight = Sight {
+                checker: self.checker.as_deref_mut(),
+                work,
+                run,
+                place: &self.place,
+                is_first: i == 0,
+                activity: shared.activity,
+                thread: self.index,
+                seen: &mut seen,
+            };
+            let answer = shared.storage.read(&request, &mut self.buffer, &mut sight);
+            shared.activity.io_ends(self.index);
+            let answer = answer?;
+            if i == 0 {
+                answers.first_byte_ns = answer.first_byte_ns;
             }
-            self.recorder.record(ReadStage::Open, answer.open_ns);
-            if self.checker.is_some() {
-                self.recorder.record(ReadStage::Decode, spent_ns);
+            answers.bytes += answer.bytes;
+            answers.open_ns += answer.open_ns;
+            answers.read_ns += answer.read_ns;
+            answers.calls += answer.calls;
+            answers.retries += answer.retries;
+            if seen.failure.is_some() {
+                break;
             }
         }
-        if let Some(source) = failure {
-            return Err(LoaderError::Content {
-                path: self.path.clone(),
-                source,
-            });
-        }
-        self.recorder
-            .record(ReadStage::FirstByte, answer.first_byte_ns);
-        self.recorder.record(ReadStage::Read, answer.read_ns);
-        shared.bytes.fetch_add(answer.bytes, Relaxed);
-        shared.calls.fetch_add(answer.calls, Relaxed);
-        shared.retries.fetch_add(answer.retries, Relaxed);
-        shared.samples.fetch_add(run.count, Relaxed);
+        self.account(shared, run, answers, seen)?;
         for _ in 0..run.count {
             let ns = work.preprocess_ns(self.index);
             if ns == 0 {
@@ -373,6 +367,54 @@ impl Thread {
         }
         Ok(())
     }
+
+    /// Records what the reads of a run took, and what the checker says of them.
+    fn account(
+        &mut self,
+        shared: &Shared,
+        run: &Run,
+        answers: Answer,
+        mut seen: Seen,
+    ) -> Result<(), LoaderError> {
+        let has_read = !self.place.extents.is_empty();
+        if has_read && shared.storage.has_bytes() {
+            if let Some(checker) = self.checker.as_deref_mut()
+                && seen.failure.is_none()
+            {
+                let before = now_ns();
+                seen.failure = checker.finish().err();
+                seen.spent_ns += now_ns() - before;
+            }
+            self.recorder
+                .record(ReadStage::Open, answers.open_ns + self.place.index_ns);
+            if self.checker.is_some() {
+                self.recorder.record(ReadStage::Decode, seen.spent_ns);
+            }
+        }
+        if let Some(source) = seen.failure {
+            return Err(LoaderError::Content {
+                path: self.place.path.clone(),
+                source,
+            });
+        }
+        if has_read {
+            self.recorder
+                .record(ReadStage::FirstByte, answers.first_byte_ns);
+            self.recorder.record(ReadStage::Read, answers.read_ns);
+        }
+        shared.bytes.fetch_add(answers.bytes, Relaxed);
+        shared.calls.fetch_add(answers.calls, Relaxed);
+        shared.retries.fetch_add(answers.retries, Relaxed);
+        shared.samples.fetch_add(run.count, Relaxed);
+        Ok(())
+    }
+}
+
+/// What a checker took and found during the reads of one run.
+#[derive(Default)]
+struct Seen {
+    spent_ns: u64,
+    failure: Option<FormatError>,
 }
 
 /// Shows a thread's checker the bytes as they come.
@@ -380,16 +422,19 @@ struct Sight<'a> {
     checker: Option<&'a mut (dyn Checker + 'static)>,
     work: &'a dyn Work,
     run: &'a Run,
+    place: &'a Place,
+    is_first: bool,
     activity: Activity,
     thread: usize,
-    spent_ns: u64,
-    failure: Option<FormatError>,
+    seen: &'a mut Seen,
 }
 
 impl Sink for Sight<'_> {
     fn begin(&mut self, file_len: u64) {
-        if let Some(checker) = self.checker.as_deref_mut() {
-            self.work.begin(checker, self.run, file_len);
+        if let Some(checker) = self.checker.as_deref_mut()
+            && self.is_first
+        {
+            self.work.begin(checker, self.run, self.place, file_len);
         }
     }
     fn chunk(&mut self, bytes: &[u8]) -> bool {
@@ -397,9 +442,9 @@ impl Sink for Sight<'_> {
             return true;
         };
         let before = now_ns();
-        self.failure = checker.push(bytes).err();
-        self.spent_ns += now_ns() - before;
-        self.failure.is_none()
+        self.seen.failure = checker.push(bytes).err();
+        self.seen.spent_ns += now_ns() - before;
+        self.seen.failure.is_none()
     }
     fn position(&mut self, offset: u64) {
         self.activity.io_begins(self.thread, self.run.file, offset);

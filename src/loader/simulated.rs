@@ -77,7 +77,6 @@ impl SimulatedLoader {
         work.batch(batch, &mut runs);
         let hash = work.step_hash(batch, &runs);
         let gate = self.gate(batch);
-        let mut path = Default::default();
         let mut ready = gate;
         for run in &runs {
             let thread = match self.shape.unit {
@@ -86,7 +85,7 @@ impl SimulatedLoader {
                     .min_by_key(|&t| self.free_at[t])
                     .unwrap_or(0),
             };
-            let (_, planned) = work.locate(run, &mut path);
+            let planned = work.planned_len(run);
             let from = self.free_at[thread].max(gate);
             let mut end = self.read(run, planned, from);
             for _ in 0..run.count {

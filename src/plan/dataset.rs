@@ -86,6 +86,37 @@ impl Iterator for Shapes {
     }
 }
 
+/// The dimensions of every file of a dataset with a stdev, 8 bytes per file: for reading files in any order.
+pub struct SideTable(Vec<[u32; 2]>);
+
+impl SideTable {
+    /// The dimensions of `files` files (train, then valid) that `ranks` ranks generated.
+    pub fn new(dataset: &Dataset, files: u64, ranks: usize) -> Self {
+        let streams = match dataset.size_law {
+            SizeLaw::Upstream => 1,
+            SizeLaw::Fork => ranks.max(1),
+        };
+        let mut sides = vec![[0; 2]; files as usize];
+        for rank in 0..streams {
+            let own = sides.iter_mut().zip(Shapes::new(dataset, rank)).enumerate();
+            for (file, (to, dims)) in own {
+                if let [a, b] = *dims.as_slice()
+                    && file % streams == rank
+                {
+                    *to = [a as u32, b as u32];
+                }
+            }
+        }
+        SideTable(sides)
+    }
+
+    /// The dimensions of a file.
+    pub fn dims(&self, file: u64) -> Dims {
+        let [a, b] = self.0[file as usize];
+        Dims(Inner::Pair([u64::from(a), u64::from(b)]))
+    }
+}
+
 /// One split of a dataset.
 #[derive(Debug, Clone)]
 pub struct DatasetPlan {

@@ -1,15 +1,17 @@
 //! The dataset as files on a storage system: paths, manifest, presence.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
 use super::failure::RankError;
 use super::generate::split_of;
-use crate::config::{SizeLaw, StorageType, Workload};
-use crate::format::{Element, FileSpec, Format};
+use crate::config::{FormatKind, SizeLaw, StorageType, Workload};
+use crate::format::{self, Companion, Element, FileSpec, Format, FormatOptions};
 use crate::plan::Split;
-use crate::plan::dataset::DatasetPlan;
+use crate::plan::dataset::{DatasetPlan, Dims, SideTable};
 use crate::plan::fill::FillSource;
 use crate::storage::Storage;
 
@@ -51,6 +53,9 @@ pub struct Manifest {
     pub size_law: SizeLaw,
     /// Ranks that generated it (part of the law only for `fork`).
     pub ranks: u64,
+    /// Keys of `dataset` that only the format understands, such as compression; absent in datasets of version 0.1.
+    #[serde(default)]
+    pub layout: BTreeMap<String, serde_json::Value>,
 }
 
 impl Manifest {
@@ -73,6 +78,7 @@ impl Manifest {
             fill_seed: d.fill_seed,
             size_law: d.size_law,
             ranks,
+            layout: layout_of(workload),
         }
     }
 
@@ -91,6 +97,8 @@ impl Manifest {
                 "dlio_rs" | "schema" => false,
                 "ranks" => wanted.size_law == SizeLaw::Fork && here[key.as_str()] != **value,
                 // What is inside the files matters to who writes them, not to who reads them.
+                // So are compression and the like; metadata tells a reader what it needs.
+                "layout" => !reads_only && here[key.as_str()] != **value,
                 "fill_seed" => !reads_only && here[key.as_str()] != **value,
                 "num_files_train" | "num_files_eval" if reads_only => {
                     value.as_u64().unwrap_or(0) < here[key.as_str()].as_u64().unwrap_or(0)
@@ -107,6 +115,33 @@ impl Manifest {
     }
 }
 
+/// The keys of a workload's format that change its files.
+fn layout_of(workload: &Workload) -> BTreeMap<String, serde_json::Value> {
+    let d = &workload.dataset;
+    fn json(value: &impl Serialize) -> serde_json::Value {
+        serde_json::to_value(value).expect("plain data becomes JSON")
+    }
+    let mut layout = BTreeMap::from([
+        ("compression".to_string(), json(&d.compression)),
+        ("compression_level".to_string(), json(&d.compression_level)),
+    ]);
+    match d.format {
+        FormatKind::Hdf5 => {
+            layout.insert("hdf5".into(), json(&d.hdf5));
+            layout.insert("enable_chunking".into(), json(&d.enable_chunking));
+            layout.insert("chunk_size".into(), json(&d.chunk_size));
+        }
+        FormatKind::Jpeg | FormatKind::Png => {
+            layout.insert("image_encoding".into(), json(&d.image_encoding));
+        }
+        FormatKind::Parquet => {
+            layout.insert("parquet".into(), json(&d.parquet));
+        }
+        _ => {}
+    }
+    layout
+}
+
 /// Where the files of a workload are.
 pub struct DatasetFiles {
     root: PathBuf,
@@ -118,6 +153,14 @@ pub struct DatasetFiles {
     pub used: (u64, u64),
     manifest: Manifest,
     workload: Workload,
+    options: Arc<FormatOptions>,
+    element: Element,
+    fill: FillSource,
+    min_file_len: u64,
+    /// Sides of every file, made when first needed.
+    sides: OnceLock<SideTable>,
+    /// Ranks that generated the files, which the `fork` law of sizes depends on.
+    generated_by: usize,
 }
 
 impl DatasetFiles {
@@ -155,20 +198,44 @@ impl DatasetFiles {
                     differences.join("\n  ")
                 )));
             }
+            let generated_by = found.ranks as usize;
             this = Self::with_counts(workload, found.num_files_train, found.num_files_eval, ranks);
+            this.generated_by = generated_by;
+            this.fill = FillSource::new(found.fill_seed);
         }
         Ok(this)
     }
 
     fn with_counts(workload: &Workload, train: u64, valid: u64, ranks: usize) -> Self {
         let d = &workload.dataset;
+        let options = Arc::new(FormatOptions::new(workload));
+        let element = Element::parse(&d.record_element_type).unwrap_or(Element::BYTE);
+        let fill = FillSource::new(d.fill_seed);
+        let plan = DatasetPlan::new(d, Split::Train, train);
+        let min_file_len = match format::by_kind(d.format) {
+            Some(format) if d.record_length_bytes_stdev == 0.0 => format.min_len(&FileSpec {
+                sample_dims: plan.nominal_dims().as_slice(),
+                samples: d.num_samples_per_file,
+                element,
+                fill: fill.file(0),
+                file: 0,
+                options: &options,
+            }),
+            _ => 1,
+        };
         DatasetFiles {
             root: workload.data_root(),
-            train: DatasetPlan::new(d, Split::Train, train),
+            train: plan,
             valid: DatasetPlan::new(d, Split::Valid, valid),
             used: (d.num_files_train.min(train), d.num_files_eval.min(valid)),
             manifest: Manifest::of(workload, train, valid, ranks as u64),
             workload: workload.clone(),
+            options,
+            element,
+            fill,
+            min_file_len,
+            sides: OnceLock::new(),
+            generated_by: ranks,
         }
     }
 
@@ -213,6 +280,15 @@ impl DatasetFiles {
                 .chain(self.valid.folders())
                 .map(|folder| self.root.join(folder)),
         );
+        let companions =
+            format::by_kind(self.workload.dataset.format).map_or(&[][..], |f| f.companions());
+        if companions
+            .iter()
+            .any(|companion| matches!(companion, Companion::IndexFolder(_)))
+        {
+            let index = self.root.join("index");
+            all.extend([index.clone(), index.join("train"), index.join("valid")]);
+        }
         all
     }
 
@@ -222,15 +298,11 @@ impl DatasetFiles {
         if d.record_length_bytes_stdev > 0.0 {
             return None;
         }
-        let element = Element::parse(&d.record_element_type)?;
-        let dims = self.train.nominal_dims();
-        let spec = FileSpec {
-            sample_dims: dims.as_slice(),
-            samples: d.num_samples_per_file,
-            element,
-            fill: FillSource::new(d.fill_seed).file(0),
-        };
-        Some(format.encoded_len(&spec) * (self.train.files() + self.valid.files()))
+        let spec = self.spec(Split::Train, 0, self.train.nominal_dims());
+        let companions: u64 = (0..format.companions().len())
+            .map(|which| format.companion_len(which, &spec))
+            .sum();
+        Some((format.encoded_len(&spec)? + companions) * (self.train.files() + self.valid.files()))
     }
 
     fn manifest_path(&self) -> PathBuf {
@@ -359,13 +431,51 @@ impl DatasetFiles {
         ))
     }
 
-    /// Bytes that a file holds at least: its samples, when their size is fixed.
+    /// Bytes that a file holds at least, when its samples have a fixed size.
     pub fn min_file_len(&self) -> u64 {
+        self.min_file_len
+    }
+
+    /// Bytes of a sample as DLIO counts them, when no stdev is given.
+    pub fn sample_bytes(&self) -> u64 {
+        self.train.sample_bytes_nominal()
+    }
+
+    /// What the YAML says of the format.
+    pub fn options(&self) -> &Arc<FormatOptions> {
+        &self.options
+    }
+
+    /// Index of a file of a split over train, then valid.
+    pub fn global_index(&self, split: Split, index: u64) -> u64 {
+        match split {
+            Split::Train => index,
+            Split::Valid => self.train.files() + index,
+        }
+    }
+
+    /// Dimensions of the samples of a file. With a stdev the first call draws those of all files.
+    pub fn dims_of(&self, split: Split, index: u64) -> Dims {
         let d = &self.workload.dataset;
-        if d.record_length_bytes_stdev > 0.0 || d.compression != crate::config::Compression::None {
-            1
-        } else {
-            self.train.sample_bytes_nominal() * d.num_samples_per_file
+        if d.record_length_bytes_stdev == 0.0 {
+            return self.train.nominal_dims().clone();
+        }
+        let files = self.train.files() + self.valid.files();
+        self.sides
+            .get_or_init(|| SideTable::new(d, files, self.generated_by))
+            .dims(self.global_index(split, index))
+    }
+
+    /// What a file of these dimensions holds.
+    pub fn spec<'a>(&'a self, split: Split, index: u64, dims: &'a Dims) -> FileSpec<'a> {
+        let file = self.global_index(split, index);
+        FileSpec {
+            sample_dims: dims.as_slice(),
+            samples: self.workload.dataset.num_samples_per_file,
+            element: self.element,
+            fill: self.fill.file(file),
+            file,
+            options: &self.options,
         }
     }
 

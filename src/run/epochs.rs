@@ -10,9 +10,10 @@ use super::Events;
 use super::context::{JobContext, label};
 use super::dataset::DatasetFiles;
 use super::failure::{JobError, RankError, agree};
+use super::index_cache::IndexCache;
 use super::train::{Span, Surroundings, evaluate, train_block};
 use super::watchdog::Watchdog;
-use super::work::{EpochWork, Reading};
+use super::work::{EpochWork, Reading, access};
 use crate::clock::{Clock, RealClock, VirtualClock, process_cpu_ns, sharpen_this_thread};
 use crate::cluster::{Cluster, host};
 use crate::config::{DropCache, StorageType};
@@ -88,7 +89,11 @@ pub fn train(
     let reading = Arc::new(Reading {
         files: files.clone(),
         format,
+        storage: storage.clone(),
+        indexes: IndexCache::default(),
+        access: access(w),
         decode: w.reader.decode,
+        verify_content: w.reader.verify_content,
         samples_per_file: w.dataset.num_samples_per_file,
         preprocess: w.reader.preprocess_time.clone(),
         preprocess_draws: (0..job.shape().threads.max(1))
@@ -406,7 +411,7 @@ fn drop_caches(
                 work.batch(batch, &mut runs);
                 for run in &runs {
                     if last.replace(run.file) != Some(run.file) {
-                        work.locate(run, &mut path);
+                        work.path_of(run, &mut path);
                         storage.evict(&path)?;
                         job.activity.moved();
                     }

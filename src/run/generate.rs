@@ -16,11 +16,10 @@ use super::watchdog::Watchdog;
 use super::{Events, JobContext};
 use crate::clock::now_ns;
 use crate::cluster::{Cluster, host};
-use crate::format::{Element, FileSpec, Format};
+use crate::format::{FileSpec, Format, FormatError, Out};
 use crate::loader::{Activity, Phase};
 use crate::plan::Split;
 use crate::plan::dataset::{Dims, Shapes};
-use crate::plan::fill::FillSource;
 use crate::report::Event;
 use crate::storage::{Buffer, Storage, StorageError};
 
@@ -84,9 +83,6 @@ struct Shared<'a> {
     storage: &'a dyn Storage,
     format: &'a dyn Format,
     files: &'a DatasetFiles,
-    element: Element,
-    samples: u64,
-    fill: FillSource,
 }
 
 /// Generates the dataset. A collective.
@@ -117,6 +113,16 @@ pub fn generate(
     agree(cluster, prepared)?;
     agree(cluster, files.check_manifest_before_generation(storage))?;
 
+    let spec = files.spec(Split::Train, 0, files.train.nominal_dims());
+    agree(
+        cluster,
+        format.supports(&spec).map_err(|cause| {
+            RankError::Dataset(format!(
+                "generate dataset.format={}: {cause}",
+                format.kind()
+            ))
+        }),
+    )?;
     let start = now_ns();
     let (rank, ranks) = (cluster.rank() as u64, cluster.size() as u64);
     let total = files.train.files() + files.valid.files();
@@ -130,15 +136,6 @@ pub fn generate(
         files: total,
         bytes: files.total_bytes(format),
     });
-    let element = agree(
-        cluster,
-        Element::parse(&dataset.record_element_type).ok_or_else(|| {
-            RankError::NotBuilt(format!(
-                "use dataset.record_element_type={}",
-                dataset.record_element_type
-            ))
-        }),
-    )?;
     let shared = Shared {
         queue: Mutex::new(Queue {
             shapes: Shapes::new(dataset, cluster.rank()),
@@ -158,9 +155,6 @@ pub fn generate(
         storage,
         format,
         files,
-        element,
-        samples: dataset.num_samples_per_file,
-        fill: FillSource::new(dataset.fill_seed),
     };
     std::thread::scope(|scope| {
         for thread in 0..threads {
@@ -260,12 +254,8 @@ impl Shared<'_> {
                 return Ok(());
             };
             self.files.path_of_global(index, &mut path);
-            let spec = FileSpec {
-                sample_dims: dims.as_slice(),
-                samples: self.samples,
-                element: self.element,
-                fill: self.fill.file(index),
-            };
+            let (split, own) = split_of(index, self.files.train.files());
+            let spec = self.files.spec(split, own, &dims);
             if self.is_complete(&path, &spec, &mut head)? {
                 self.skipped.fetch_add(1, Relaxed);
                 self.activity.moved();
@@ -283,8 +273,18 @@ impl Shared<'_> {
         spec: &FileSpec,
         head: &mut [u8],
     ) -> Result<bool, RankError> {
-        if self.storage.len(path)? != Some(self.format.encoded_len(spec)) {
+        let Some(len) = self.storage.len(path)? else {
             return Ok(false);
+        };
+        // Where only encoding tells the length, a file that begins right is taken for complete: it appears whole.
+        if self.format.encoded_len(spec).is_some_and(|n| n != len) {
+            return Ok(false);
+        }
+        for (which, companion) in self.format.companions().iter().enumerate() {
+            let expected = self.format.companion_len(which, spec);
+            if self.storage.len(&companion.path(path))? != Some(expected) {
+                return Ok(false);
+            }
         }
         let got = self.storage.head(path, head)?;
         Ok(self.format.stamp(spec, &head[..got]))
@@ -298,10 +298,28 @@ impl Shared<'_> {
         spec: &FileSpec,
         chunk: &mut [u8],
     ) -> Result<(), RankError> {
+        for (which, companion) in self.format.companions().iter().enumerate() {
+            self.stream(thread, index, &companion.path(path), &mut |out| {
+                self.format.encode_companion(which, spec, chunk, out)
+            })?;
+        }
+        self.stream(thread, index, path, &mut |out| {
+            self.format.encode(spec, chunk, out)
+        })
+    }
+
+    /// Writes one file with what `encode` streams.
+    fn stream(
+        &self,
+        thread: usize,
+        index: u64,
+        path: &Path,
+        encode: &mut dyn FnMut(Out) -> Result<(), FormatError>,
+    ) -> Result<(), RankError> {
         let mut writer = self.storage.create(path)?;
         let mut written = 0;
         let mut io_failure = None;
-        let outcome = self.format.encode(spec, chunk, &mut |bytes| {
+        let outcome = encode(&mut |bytes| {
             if self.stop.load(Relaxed) {
                 return Err(std::io::ErrorKind::Interrupted.into());
             }
@@ -336,6 +354,7 @@ impl Shared<'_> {
 pub fn delete_dataset(
     job: &JobContext,
     storage: &dyn Storage,
+    format: Option<&dyn Format>,
     files: &DatasetFiles,
 ) -> Result<(), JobError> {
     let (rank, ranks) = (job.cluster.rank() as u64, job.cluster.size() as u64);
@@ -343,7 +362,12 @@ pub fn delete_dataset(
     let mut path = PathBuf::new();
     let mine = (rank..total).step_by(ranks as usize).try_for_each(|index| {
         files.path_of_global(index, &mut path);
-        storage.remove(&path).map_err(RankError::from)
+        let companions = format.map_or(&[][..], |format| format.companions());
+        companions
+            .iter()
+            .try_for_each(|companion| storage.remove(&companion.path(&path)))
+            .and_then(|()| storage.remove(&path))
+            .map_err(RankError::from)
     });
     agree(job.cluster, mine)?;
     let rest = if job.cluster.rank() == 0 {

@@ -6,6 +6,8 @@
 pub mod dataset;
 pub mod failure;
 pub mod generate;
+mod index_cache;
+pub mod source;
 pub mod train;
 pub mod watchdog;
 pub mod work;
@@ -118,5 +120,6 @@ pub fn cleanup_phase(job: &JobContext) -> Result<(), JobError> {
     }
     let storage = agree(job.cluster, open_storage(job))?;
     let files = dataset::DatasetFiles::to_generate(job.workload, job.cluster.size());
-    generate::delete_dataset(job, &*storage, &files)
+    let format = agree(job.cluster, pick_format(job.workload))?;
+    generate::delete_dataset(job, &*storage, format, &files)
 }

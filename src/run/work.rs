@@ -6,14 +6,21 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::dataset::DatasetFiles;
-use crate::config::{Decode, TimeSpec};
-use crate::format::{Checker, Expect, Format};
-use crate::loader::Work;
+use super::index_cache::IndexCache;
+use super::source::StorageSource;
+use crate::clock::now_ns;
+use crate::config::{Decode, FormatKind, OrderKind, TimeSpec, VerifyContent, Workload};
+use crate::format::content::ContentChecker;
+use crate::format::{Access, Checker, Expect, Format, FormatError, Index, Opened};
+use crate::loader::{LoaderError, Place, Work};
 use crate::plan::digest::step_hash;
 use crate::plan::draw::TimeDraw;
 use crate::plan::order::EpochOrder;
 use crate::plan::{Run, Split};
-use crate::storage::Extent;
+use crate::storage::{Extent, Storage};
+
+/// One read in this many is compared under `verify_content: sampled`.
+const SAMPLED: u64 = 64;
 
 /// What stays the same from epoch to epoch.
 pub struct Reading {
@@ -21,14 +28,78 @@ pub struct Reading {
     pub files: Arc<DatasetFiles>,
     /// How they are laid out inside; None where no bytes are looked at.
     pub format: Option<&'static dyn Format>,
+    /// Where metadata comes from.
+    pub storage: Arc<dyn Storage>,
+    /// Metadata that was read.
+    pub indexes: IndexCache,
+    /// How samples are asked for.
+    pub access: Access,
     /// How far contents are checked.
     pub decode: Decode,
+    /// Which contents are compared with what was generated.
+    pub verify_content: VerifyContent,
     /// Samples per file.
     pub samples_per_file: u64,
     /// Pause after each sample.
     pub preprocess: TimeSpec,
     /// One stream of draws per reader thread.
     pub preprocess_draws: Vec<Mutex<TimeDraw>>,
+}
+
+/// How a workload's loader asks for samples: parquet files are streams of row groups unless single samples are drawn.
+pub fn access(workload: &Workload) -> Access {
+    let is_stream =
+        workload.dataset.format == FormatKind::Parquet && workload.reader.order == OrderKind::Dlio;
+    if is_stream {
+        Access::Stream
+    } else {
+        Access::Random
+    }
+}
+
+impl Reading {
+    fn expect(&self, run: &Run) -> Expect {
+        Expect {
+            samples: self.samples_per_file,
+            sample: run.first,
+            count: run.count,
+            min_len: self.files.min_file_len(),
+        }
+    }
+
+    fn index_of(
+        &self,
+        format: &dyn Format,
+        split: Split,
+        run: &Run,
+        place: &Place,
+    ) -> Result<Arc<dyn Index>, LoaderError> {
+        if let Some(index) = self.indexes.get(split, run.file) {
+            return Ok(index);
+        }
+        let mut source = StorageSource::new(self.storage.clone(), &place.path);
+        let read = format
+            .index(&mut source, self.files.options())
+            .and_then(|index| {
+                if index.samples() == self.samples_per_file {
+                    return Ok(index);
+                }
+                Err(FormatError::Content(format!(
+                    "it holds {} samples where dataset.num_samples_per_file={}",
+                    index.samples(),
+                    self.samples_per_file
+                )))
+            });
+        let index = read.map_err(|source| match source {
+            FormatError::Storage(error) => LoaderError::Storage(*error),
+            source => LoaderError::Content {
+                path: place.path.clone(),
+                source,
+            },
+        })?;
+        self.indexes.put(split, run.file, index.clone());
+        Ok(index)
+    }
 }
 
 /// One epoch of one split.
@@ -43,6 +114,18 @@ pub struct EpochWork {
     pub order: EpochOrder,
 }
 
+impl EpochWork {
+    fn is_compared(&self, run: &Run) -> bool {
+        match self.reading.verify_content {
+            VerifyContent::Off => false,
+            VerifyContent::Full => true,
+            VerifyContent::Sampled => {
+                step_hash(self.epoch, run.file, &[*run]).is_multiple_of(SAMPLED)
+            }
+        }
+    }
+}
+
 impl Work for EpochWork {
     fn batches(&self) -> u64 {
         self.order.batches()
@@ -52,20 +135,39 @@ impl Work for EpochWork {
         self.order.batch(batch, out);
     }
 
-    fn locate(&self, run: &Run, path: &mut PathBuf) -> (Extent, u64) {
-        let files = &self.reading.files;
-        let sample_bytes = files.split(self.split).sample_bytes_nominal();
-        match self.reading.format {
-            // DLIO reads whole npz and npy files for every sample, so that is what is planned.
-            Some(format) => {
-                files.path_of(self.split, run.file, path);
-                match format.locate(run.first, run.count) {
-                    Extent::Whole => (Extent::Whole, sample_bytes * self.reading.samples_per_file),
-                    range @ Extent::Range { len, .. } => (range, len),
-                }
-            }
-            None => (Extent::Whole, sample_bytes * run.count),
+    fn path_of(&self, run: &Run, path: &mut PathBuf) {
+        self.reading.files.path_of(self.split, run.file, path);
+    }
+
+    fn planned_len(&self, run: &Run) -> u64 {
+        self.reading.files.sample_bytes() * run.count
+    }
+
+    fn locate(&self, run: &Run, place: &mut Place) -> Result<(), LoaderError> {
+        let reading = &*self.reading;
+        place.extents.clear();
+        place.index = None;
+        place.index_ns = 0;
+        place.planned_len = self.planned_len(run);
+        let Some(format) = reading.format else {
+            place.extents.push(Extent::Whole);
+            return Ok(());
+        };
+        if !format.has_reads() {
+            return Ok(());
         }
+        self.path_of(run, &mut place.path);
+        if !format.needs_index(&reading.expect(run), reading.files.options()) {
+            place.planned_len = reading.files.sample_bytes() * reading.samples_per_file;
+            place.extents.push(Extent::Whole);
+            return Ok(());
+        }
+        let before = now_ns();
+        let index = reading.index_of(format, self.split, run, place)?;
+        index.extents(run.first, run.count, reading.access, &mut place.extents);
+        place.index = Some(index);
+        place.index_ns = now_ns() - before;
+        Ok(())
     }
 
     fn step_hash(&self, batch: u64, runs: &[Run]) -> u64 {
@@ -73,18 +175,34 @@ impl Work for EpochWork {
     }
 
     fn checker(&self) -> Option<Box<dyn Checker>> {
-        self.reading
-            .format
-            .map(|format| format.checker(self.reading.decode))
+        let reading = &*self.reading;
+        let format = reading.format?;
+        let checker = format.checker(reading.decode, reading.files.options());
+        Some(match reading.verify_content {
+            VerifyContent::Off => checker,
+            _ => Box::new(ContentChecker::new(
+                checker,
+                format,
+                reading.files.options().clone(),
+            )),
+        })
     }
 
-    fn begin(&self, checker: &mut dyn Checker, run: &Run, file_len: u64) {
-        let expect = Expect {
-            samples: self.reading.samples_per_file,
-            sample: run.first,
-            min_len: self.reading.files.min_file_len(),
-        };
-        checker.begin(file_len, &expect);
+    fn begin(&self, checker: &mut dyn Checker, run: &Run, place: &Place, file_len: u64) {
+        let reading = &*self.reading;
+        let dims = self
+            .is_compared(run)
+            .then(|| reading.files.dims_of(self.split, run.file));
+        let spec = dims
+            .as_ref()
+            .map(|dims| reading.files.spec(self.split, run.file, dims));
+        checker.begin(&Opened {
+            file_len,
+            expect: reading.expect(run),
+            extents: &place.extents,
+            index: place.index.as_ref(),
+            spec: spec.as_ref(),
+        });
     }
 
     fn preprocess_ns(&self, thread: usize) -> u64 {

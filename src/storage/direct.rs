@@ -91,6 +91,9 @@ impl Storage for Direct {
         "direct_fs"
     }
     // The block layer splits one large request into many in flight; smaller calls would cap the depth at one.
+    fn opens_by_path(&self) -> bool {
+        true
+    }
     fn default_transfer(&self) -> usize {
         8 << 20
     }

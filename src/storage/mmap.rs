@@ -17,6 +17,9 @@ impl Storage for Mmap {
     fn name(&self) -> &'static str {
         "mmap"
     }
+    fn opens_by_path(&self) -> bool {
+        true
+    }
     fn default_transfer(&self) -> usize {
         1 << 20
     }

@@ -89,6 +89,10 @@ pub trait Storage: Send + Sync {
     fn has_bytes(&self) -> bool {
         true
     }
+    /// True when a library can open the files by their paths.
+    fn opens_by_path(&self) -> bool {
+        false
+    }
     /// Bytes of one read call when the YAML does not say.
     fn default_transfer(&self) -> usize;
     /// Reads an extent into `buffer`, one transfer after another, showing each to `sink`.

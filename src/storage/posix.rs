@@ -16,6 +16,9 @@ impl Storage for Posix {
         "local_fs"
     }
     // A chunk that stays in a core's second-level cache between the kernel's copy and the checksum.
+    fn opens_by_path(&self) -> bool {
+        true
+    }
     fn default_transfer(&self) -> usize {
         1 << 20
     }

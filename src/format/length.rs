@@ -1,0 +1,56 @@
+//! `decode: none`: counting bytes.
+
+use super::{Checker, Extent, FormatError, Opened};
+
+/// Counts bytes only: what `decode: none` does.
+#[derive(Default)]
+pub(crate) struct LengthChecker {
+    expected: u64,
+    got: u64,
+}
+
+impl LengthChecker {
+    /// Bytes that the extents of an opened file hold.
+    pub(crate) fn expected(opened: &Opened) -> u64 {
+        opened
+            .extents
+            .iter()
+            .map(|extent| match extent {
+                Extent::Whole => opened.file_len.max(opened.expect.min_len).max(1),
+                Extent::Range { len, .. } => *len,
+            })
+            .sum()
+    }
+}
+
+impl Checker for LengthChecker {
+    fn begin(&mut self, opened: &Opened) {
+        *self = LengthChecker {
+            expected: LengthChecker::expected(opened),
+            got: 0,
+        };
+    }
+    fn push(&mut self, chunk: &[u8]) -> Result<(), FormatError> {
+        self.got += chunk.len() as u64;
+        Ok(())
+    }
+    fn finish(&mut self) -> Result<(), FormatError> {
+        if self.got < self.expected {
+            return Err(FormatError::Truncated {
+                expected: self.expected,
+                got: self.got,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// All of the file was seen, and it is as long as its samples need.
+pub(crate) fn check_len(got: u64, file_len: u64, min_len: u64) -> Result<(), FormatError> {
+    let expected = file_len.max(min_len).max(1);
+    if got < expected {
+        Err(FormatError::Truncated { expected, got })
+    } else {
+        Ok(())
+    }
+}
