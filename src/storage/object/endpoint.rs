@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::failure::{Class, RETRIED};
-use super::telemetry::EndpointTelemetry;
+use crate::storage::telemetry::EndpointTelemetry;
 use super::url::Url;
 use crate::clock::now_ns;
 

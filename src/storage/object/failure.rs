@@ -141,6 +141,22 @@ impl std::fmt::Display for Failure {
     }
 }
 
+impl std::error::Error for Failure {}
+
+/// What to do about a failure that says nothing of the service.
+pub fn remedy(failure: &Failure) -> String {
+    match failure.class {
+        Class::Connect => "check storage.storage_options.endpoint_url (host, port, http or https) and that the server runs",
+        Class::Timeout => "the server is too slow or stuck: mend it, or raise storage.storage_options.read_timeout or request_timeout",
+        Class::Reset | Class::Truncated => "the server or something on the way breaks connections: see its log",
+        Class::ServerError => "see the server's log; storage.storage_options.s3_max_attempts says how often a request is tried",
+        Class::SlowDown => "the server is overloaded: lower reader.read_threads or the number of ranks, or raise storage.storage_options.s3_max_attempts",
+        Class::Permanent if failure.message.contains("certificate") => "set storage.storage_options.ca_bundle to the PEM file of the authority that signed it (verify=false accepts any)",
+        Class::Permanent => "check storage.storage_options, above all endpoint_url",
+    }
+    .into()
+}
+
 /// All that a message about a failed operation needs.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation} {object} at {endpoint}: {failure}{}\n  remedy: {remedy}", tries(*.attempts, *.elapsed_s))]

@@ -122,16 +122,18 @@ impl Http {
     }
 
     /// A connection: one that is idle, or a new one.
-    pub fn open(&self, host: &Arc<Host>) -> Result<Connection, Failure> {
+    ///
+    /// True: it was idle, and the server may have closed it at this very moment.
+    pub fn open(&self, host: &Arc<Host>) -> Result<(Connection, bool), Failure> {
         loop {
             let idle = host.idle.lock().pop();
             match idle {
                 Some(connection) if connection.is_quiet() => {
                     self.counters.reused.fetch_add(1, Relaxed);
-                    return Ok(connection);
+                    return Ok((connection, true));
                 }
                 Some(_) => {}
-                None => return self.connect(host),
+                None => return Ok((self.open_new(host)?, false)),
             }
         }
     }
@@ -152,20 +154,36 @@ impl Http {
         body: &[u8],
         has_body: bool,
     ) -> Result<Answered, Failure> {
-        let mut connection = self.open(host)?;
-        let sent = connection.send(head, body, self.deadline());
-        // A server that refuses an upload answers and closes before it has read everything: the answer says why.
-        let received = connection.receive_head(has_body);
-        let head = match (sent, received) {
-            (_, Ok(head)) => head,
-            (Err(failure), Err(_)) | (Ok(()), Err(failure)) => return Err(failure),
-        };
+        let (mut connection, was_reused) = self.open(host)?;
+        let mut received = self.send_and_wait(&mut connection, head, body, has_body);
+        if was_reused && matches!(&received, Err(failure) if failure.class == Class::Reset) {
+            // The server closed an idle connection at this very moment: no failure of the request.
+            connection = self.open_new(host)?;
+            received = self.send_and_wait(&mut connection, head, body, has_body);
+        }
+        let head = received?;
         let body = connection.read_rest(MAX_ANSWER)?;
         self.put_back(connection);
         Ok(Answered { head, body })
     }
 
-    fn connect(&self, host: &Arc<Host>) -> Result<Connection, Failure> {
+    fn send_and_wait(
+        &self,
+        connection: &mut Connection,
+        head: &[u8],
+        body: &[u8],
+        has_body: bool,
+    ) -> Result<Head, Failure> {
+        let sent = connection.send(head, body, self.deadline());
+        // A server that refuses an upload answers and closes before it has read everything: the answer says why.
+        match (sent, connection.receive_head(has_body)) {
+            (_, Ok(head)) => Ok(head),
+            (Err(failure), Err(_)) | (Ok(()), Err(failure)) => Err(failure),
+        }
+    }
+
+    /// A new connection.
+    pub fn open_new(&self, host: &Arc<Host>) -> Result<Connection, Failure> {
         let _place = self.ramp.enter();
         let url = &host.url;
         let refuse = |what: String| {
