@@ -225,8 +225,7 @@ fn load_everywhere(
             cluster.rank()
         ),
     };
-    let mut result: Result<Loaded, String> =
-        serde_json::from_slice(&bytes).map_err(unreadable)?;
+    let mut result: Result<Loaded, String> = serde_json::from_slice(&bytes).map_err(unreadable)?;
     if let Ok(loaded) = &mut result {
         loaded.receive_secrets(&secrets).map_err(unreadable)?;
     }

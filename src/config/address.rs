@@ -269,10 +269,7 @@ mod tests {
             path(&section(StorageType::S3, "s3://bucket/a"), "b"),
             "s3://bucket/a/b"
         );
-        assert_eq!(
-            path(&local, "az://acc/cont/data"),
-            "az://acc/cont/data"
-        );
+        assert_eq!(path(&local, "az://acc/cont/data"), "az://acc/cont/data");
         assert_eq!(
             path(&section(StorageType::Azure, "acc/cont"), "data"),
             "az://acc/cont/data"
@@ -292,16 +289,51 @@ mod tests {
     #[test]
     fn mistakes_are_told_with_the_right_form() {
         for (kind, root, folder, message) in [
-            (StorageType::LocalFs, "./", "s3://s3://bucket/x", "s3://bucket/x is probably meant"),
+            (
+                StorageType::LocalFs,
+                "./",
+                "s3://s3://bucket/x",
+                "s3://bucket/x is probably meant",
+            ),
             (StorageType::S3, "bucket", "s3://s3://bucket/x", "doubled"),
             (StorageType::S3, "s3://s3://bucket", "x", "doubled"),
-            (StorageType::S3, "bucket", "/local/data", "local/data is probably meant"),
+            (
+                StorageType::S3,
+                "bucket",
+                "/local/data",
+                "local/data is probably meant",
+            ),
             (StorageType::S3, "./", "data", "no bucket"),
-            (StorageType::S3, "bucket", "az://a/c/x", "contradicts storage.storage_type=s3"),
-            (StorageType::S3, "bucket", "file:///x", "contradicts storage.storage_type=s3"),
-            (StorageType::LocalFs, "./", "s3:///x", "the bucket is missing"),
-            (StorageType::LocalFs, "./", "s3://a b/x", "cannot be the name of a bucket"),
-            (StorageType::LocalFs, "./", "az://acc", "the container is missing"),
+            (
+                StorageType::S3,
+                "bucket",
+                "az://a/c/x",
+                "contradicts storage.storage_type=s3",
+            ),
+            (
+                StorageType::S3,
+                "bucket",
+                "file:///x",
+                "contradicts storage.storage_type=s3",
+            ),
+            (
+                StorageType::LocalFs,
+                "./",
+                "s3:///x",
+                "the bucket is missing",
+            ),
+            (
+                StorageType::LocalFs,
+                "./",
+                "s3://a b/x",
+                "cannot be the name of a bucket",
+            ),
+            (
+                StorageType::LocalFs,
+                "./",
+                "az://acc",
+                "the container is missing",
+            ),
             (StorageType::LocalFs, "./", "gs://b/x", "gs:// is no scheme"),
             (StorageType::LocalFs, "./", "http://h:1/b", "endpoint_url"),
             (StorageType::Azure, "A_cc/cont", "x", "storage account"),

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_yaml::{Mapping, Value};
 
-use super::{Secret, Workload};
 use super::error::ConfigError;
 use super::overrides::{self, Change, Override};
 use super::yaml;
+use super::{Secret, Workload};
 
 static BUILTIN: include_dir::Dir = include_dir::include_dir!("$CARGO_MANIFEST_DIR/configs");
 
@@ -134,10 +134,7 @@ const VARIABLES: [(&str, &str); 19] = [
         "AWS_SECRET_ACCESS_KEY",
         "storage.storage_options.secret_access_key",
     ),
-    (
-        "AWS_SESSION_TOKEN",
-        "storage.storage_options.session_token",
-    ),
+    ("AWS_SESSION_TOKEN", "storage.storage_options.session_token"),
     // DLIO: a list of endpoints overrides the single one. The service's own variable wins over the general one.
     ("S3_ENDPOINT_URIS", "storage.storage_options.endpoint_url"),
     (

@@ -124,7 +124,7 @@ fn the_command_line_beats_the_yaml_beats_the_environment_beats_dotenv() {
     let options = |r: &LoadRequest| load(r).unwrap().workload.storage.storage_options;
     let o = options(&r);
     assert_eq!(o.region.as_deref(), Some("yaml"));
-    assert_eq!(o.endpoint_url.as_deref(), Some("env"));
+    assert_eq!(o.endpoint_url.0, ["env"]);
     assert_eq!(o.access_key_id.as_deref(), Some("file"));
     r.words = vec!["storage.storage_options.region=cli".into()];
     assert_eq!(options(&r).region.as_deref(), Some("cli"));

@@ -4,11 +4,7 @@ use super::{Address, ConfigError, StorageType, Workload};
 
 /// Checks addresses and, where they are used, the options of object stores.
 pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
-    Address::resolve(
-        &w.storage,
-        "dataset.data_folder",
-        &w.dataset.data_folder,
-    )?;
+    Address::resolve(&w.storage, "dataset.data_folder", &w.dataset.data_folder)?;
     if !matches!(
         w.storage_type_effective(),
         StorageType::S3 | StorageType::Azure
@@ -86,7 +82,11 @@ pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
                 "write http://host:port or https://host",
             ));
         }
-        if bare.split('/').next().is_some_and(|host| host.contains('@')) {
+        if bare
+            .split('/')
+            .next()
+            .is_some_and(|host| host.contains('@'))
+        {
             return Err(ConfigError::rule(
                 &key(name),
                 "it holds a user name or password",

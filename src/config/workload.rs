@@ -320,8 +320,11 @@ impl Workload {
     pub fn storage_type_effective(&self) -> StorageType {
         match self.storage.storage_type {
             kind @ (StorageType::LocalFs | StorageType::S3) => {
-                match Address::resolve(&self.storage, "dataset.data_folder", &self.dataset.data_folder)
-                {
+                match Address::resolve(
+                    &self.storage,
+                    "dataset.data_folder",
+                    &self.dataset.data_folder,
+                ) {
                     Ok(Address::S3 { .. }) => StorageType::S3,
                     Ok(Address::Azure { .. }) => StorageType::Azure,
                     Ok(Address::Direct(_)) => StorageType::DirectFs,
@@ -337,9 +340,13 @@ impl Workload {
     ///
     /// Source: DLIO `storage/file_storage.py`, `storage/obj_store_lib.py`.
     pub fn data_root(&self) -> std::path::PathBuf {
-        Address::resolve(&self.storage, "dataset.data_folder", &self.dataset.data_folder)
-            // Refused by `validate` before anything is opened.
-            .map_or_else(|_| self.dataset.data_folder.clone().into(), |a| a.to_path())
+        Address::resolve(
+            &self.storage,
+            "dataset.data_folder",
+            &self.dataset.data_folder,
+        )
+        // Refused by `validate` before anything is opened.
+        .map_or_else(|_| self.dataset.data_folder.clone().into(), |a| a.to_path())
     }
 }
 

@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::storage::Telemetry;
+
 /// One step of training or evaluation on this rank.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepTime {
@@ -62,6 +64,8 @@ pub struct RankRecord {
     pub epochs: Vec<EpochRecord>,
     /// Counters of the whole run.
     pub counters: Counters,
+    /// Requests and connections, where the storage system has them; generation included.
+    pub object_store: Option<Telemetry>,
     /// Running digest of (epoch, step, sample) of this rank.
     pub order_digest: u64,
 }

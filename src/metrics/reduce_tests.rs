@@ -119,6 +119,7 @@ fn workload() -> Workload {
 fn record(rank: usize) -> RankRecord {
     let wait = 20 + 10 * rank as u64;
     RankRecord {
+        object_store: None,
         rank,
         epochs: vec![EpochRecord {
             epoch: 1,

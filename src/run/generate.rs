@@ -21,10 +21,10 @@ use crate::loader::{Activity, Phase};
 use crate::plan::Split;
 use crate::plan::dataset::{Dims, Shapes};
 use crate::report::Event;
-use crate::storage::{Buffer, Storage, StorageError};
+use crate::storage::{Buffer, Storage, StorageError, Telemetry};
 
 /// What generation did on this rank.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Generated {
     /// Files written.
     pub files_written: u64,
@@ -34,6 +34,8 @@ pub struct Generated {
     pub bytes_written: u64,
     /// Wall time, nanoseconds.
     pub elapsed_ns: u64,
+    /// Requests and connections, where the storage system has them.
+    pub object_store: Option<Telemetry>,
 }
 
 /// Bytes handed to the file system at once.
@@ -176,6 +178,7 @@ pub fn generate(
         files_skipped: shared.skipped.into_inner(),
         bytes_written: shared.bytes.into_inner(),
         elapsed_ns: now_ns() - start,
+        object_store: None,
     };
     agree(cluster, shared.failure.into_inner().map_or(Ok(()), Err))?;
     let mut sums = [mine.files_written, mine.files_skipped, mine.bytes_written];
@@ -192,7 +195,10 @@ pub fn generate(
         Ok(())
     };
     agree(cluster, stamped)?;
-    Ok(mine)
+    Ok(Generated {
+        object_store: storage.telemetry(),
+        ..mine
+    })
 }
 
 /// The main thread's part: progress, and the job-wide agreement to go on, ten times a second.

@@ -285,7 +285,9 @@ impl Connection {
         self.keeps_alive = false;
         Failure::new(
             Class::Permanent,
-            format!("the answer is no HTTP/1.1: {what}; is the port right, and is it http or https?"),
+            format!(
+                "the answer is no HTTP/1.1: {what}; is the port right, and is it http or https?"
+            ),
         )
     }
 
@@ -337,7 +339,10 @@ impl Connection {
                     self.body = Body::Done;
                     return Err(Failure::new(
                         Class::Truncated,
-                        format!("the connection ended {} bytes before the body's announced end", left - got as u64),
+                        format!(
+                            "the connection ended {} bytes before the body's announced end",
+                            left - got as u64
+                        ),
                     ));
                 }
                 self.body = match left - got as u64 {

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::failure::{Class, RETRIED};
-use crate::storage::telemetry::EndpointTelemetry;
 use super::url::Url;
 use crate::clock::now_ns;
+use crate::storage::telemetry::EndpointTelemetry;
 
 /// The first pause of an endpoint that is down; doubled at each probe that fails.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -174,14 +174,6 @@ impl Endpoints {
         &self.all
     }
 
-    /// Index of an endpoint that came from here.
-    pub fn index(&self, endpoint: &Endpoint) -> usize {
-        self.all
-            .iter()
-            .position(|e| std::ptr::eq(e, endpoint))
-            .unwrap_or(0)
-    }
-
     /// The endpoint that is up and has the fewest requests in flight; in turn among equals.
     ///
     /// When none is up, the one whose pause ends first.
@@ -247,7 +239,10 @@ mod tests {
         let endpoints = three();
         let held: Vec<_> = (0..2).map(|_| endpoints.choose(Operation::Get)).collect();
         let free = endpoints.choose(Operation::Get);
-        assert!(held.iter().all(|h| !std::ptr::eq(h.endpoint, free.endpoint)));
+        assert!(
+            held.iter()
+                .all(|h| !std::ptr::eq(h.endpoint, free.endpoint))
+        );
         drop(free);
         for _ in 0..7 {
             endpoints.choose(Operation::Get);

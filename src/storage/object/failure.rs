@@ -62,7 +62,10 @@ impl Class {
             (503 | 429, _)
             | (
                 _,
-                "SlowDown" | "RequestLimitExceeded" | "Throttling" | "ThrottlingException"
+                "SlowDown"
+                | "RequestLimitExceeded"
+                | "Throttling"
+                | "ThrottlingException"
                 | "ServerBusy",
             ) => Class::SlowDown,
             (408, _) | (_, "RequestTimeout" | "OperationTimedOut") => Class::Timeout,

@@ -245,7 +245,10 @@ impl Http {
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }
-        stream.sock.socket().set_read_timeout(Some(self.limits.read))?;
+        stream
+            .sock
+            .socket()
+            .set_read_timeout(Some(self.limits.read))?;
         Ok(Stream::Tls(Box::new(stream)))
     }
 }

@@ -8,6 +8,8 @@
 pub(super) mod azure;
 #[cfg(feature = "azure")]
 mod azure_auth;
+#[cfg(feature = "azure")]
+mod azure_sdk;
 mod checksum;
 mod connection;
 mod endpoint;
@@ -163,4 +165,19 @@ impl Drop for Runtime {
             runtime.shutdown_background();
         }
     }
+}
+
+/// The text of the first XML element of this name.
+pub(crate) fn xml_element(xml: &str, name: &str) -> Option<String> {
+    let open = format!("<{name}>");
+    let from = xml.find(&open)? + open.len();
+    let len = xml[from..].find(&format!("</{name}>"))?;
+    let text = &xml[from..from + len];
+    Some(
+        text.replace("&lt;", "<")
+            .replace("&gt;", ">")
+            .replace("&quot;", "\"")
+            .replace("&apos;", "'")
+            .replace("&amp;", "&"),
+    )
 }

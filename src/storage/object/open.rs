@@ -24,8 +24,12 @@ const PART: u64 = 8 << 20;
 /// Errors: endpoints, certificates or credentials that cannot be used.
 pub(in crate::storage) fn open(workload: &Workload) -> Result<Box<dyn Storage>, StorageError> {
     let storage = &workload.storage;
-    let address = Address::resolve(storage, "dataset.data_folder", &workload.dataset.data_folder)
-        .map_err(|e| StorageError::Setup(e.to_string()))?;
+    let address = Address::resolve(
+        storage,
+        "dataset.data_folder",
+        &workload.dataset.data_folder,
+    )
+    .map_err(|e| StorageError::Setup(e.to_string()))?;
     let o = &storage.storage_options;
     let limits = LimitsTelemetry {
         connect_timeout: o.connect_timeout.unwrap_or(5.0),
@@ -98,7 +102,9 @@ fn service(
         }
         _ => {
             let kind: StorageType = workload.storage_type_effective();
-            Err(format!("use storage.storage_type={kind}: this build does not have it"))
+            Err(format!(
+                "use storage.storage_type={kind}: this build does not have it"
+            ))
         }
     }
 }

@@ -164,20 +164,14 @@ impl Progress<'_> {
     }
 
     #[allow(clippy::type_complexity)]
-    fn send(
-        &self,
-        aim: &Aim,
-    ) -> Result<(Connection, Prepared, bool, Option<(u64, u64)>), Failure> {
+    fn send(&self, aim: &Aim) -> Result<(Connection, Prepared, bool, Option<(u64, u64)>), Failure> {
         let range = if self.is_single {
             None
         } else {
             let end = self.end.unwrap_or(u64::MAX);
             Some((self.asked, self.asked.saturating_add(self.piece).min(end)))
         };
-        let prepared = self
-            .inner
-            .service
-            .get(aim.endpoint, &self.object, range)?;
+        let prepared = self.inner.service.get(aim.endpoint, &self.object, range)?;
         let http = &self.inner.http;
         let (mut connection, was_reused) = http.open(&prepared.host)?;
         match connection.send(&prepared.head, &[], http.deadline()) {
@@ -254,7 +248,10 @@ impl Progress<'_> {
         if from != flight.range.map_or(0, |(from, _)| from) {
             return Err(Failure::new(
                 Class::Permanent,
-                format!("the server answered from byte {from} where byte {} was asked for; does it know Range?", self.at),
+                format!(
+                    "the server answered from byte {from} where byte {} was asked for; does it know Range?",
+                    self.at
+                ),
             ));
         }
         if let Some(error) = self.learn(total, head.get("etag"), sink) {
@@ -272,7 +269,10 @@ impl Progress<'_> {
         {
             return Err(Failure::new(
                 Class::Truncated,
-                format!("the body has {left} bytes where {} were asked for", end - from),
+                format!(
+                    "the body has {left} bytes where {} were asked for",
+                    end - from
+                ),
             ));
         }
         self.deliver(flight, end, buffer, sink)
@@ -298,15 +298,13 @@ impl Progress<'_> {
                 self.end.get_or_insert(total);
                 None
             }
-            Some(len) if len != total || self.etag.as_deref() != etag => {
-                Some(StorageError::Io {
-                    operation: "read",
-                    path: self.path.into(),
-                    source: std::io::Error::other(
-                        "the object was replaced while it was read\n  remedy: let nothing write to the dataset during a run",
-                    ),
-                })
-            }
+            Some(len) if len != total || self.etag.as_deref() != etag => Some(StorageError::Io {
+                operation: "read",
+                path: self.path.into(),
+                source: std::io::Error::other(
+                    "the object was replaced while it was read\n  remedy: let nothing write to the dataset during a run",
+                ),
+            }),
             Some(_) => None,
         }
     }
@@ -325,7 +323,11 @@ impl Progress<'_> {
 
     fn beyond_the_end(&mut self, total: Option<u64>, sink: &mut dyn Sink) -> Step {
         let total = total.unwrap_or(self.at);
-        if total == 0 && matches!(self.extent, Extent::Whole | Extent::Range { offset: 0, len: 0 })
+        if total == 0
+            && matches!(
+                self.extent,
+                Extent::Whole | Extent::Range { offset: 0, len: 0 }
+            )
         {
             self.file_len = Some(0);
             self.end = Some(0);
@@ -400,7 +402,12 @@ mod tests {
     #[test]
     fn content_ranges_are_read() {
         assert_eq!(content_range(Some("bytes 5-9/100")), Some((5, 100)));
-        for bad in [None, Some("bytes */100"), Some("bytes 0-9/*"), Some("0-9/1")] {
+        for bad in [
+            None,
+            Some("bytes */100"),
+            Some("bytes 0-9/*"),
+            Some("0-9/1"),
+        ] {
             assert_eq!(content_range(bad), None);
         }
     }

@@ -27,8 +27,8 @@ use super::failure::{Class, Failure};
 use super::http::Http;
 use super::open::urls;
 use super::s3_sdk;
-use super::url::{Url, encode_path};
-use super::{ObjectName, Page, Part, Prepared, Runtime, Service};
+use super::url::{Url, encode_path, encode_query};
+use super::{ObjectName, Page, Part, Prepared, Runtime, Service, xml_element};
 use crate::config::StorageOptions;
 
 /// Credentials are asked for again this long before they expire.
@@ -186,10 +186,7 @@ impl S3 {
         let (signed, _) = sign(signable, &params)
             .map_err(|e| wrong(e.to_string()))?
             .into_parts();
-        let mut head = format!(
-            "{method} {target} HTTP/1.1\r\nhost: {}\r\n",
-            host.authority
-        );
+        let mut head = format!("{method} {target} HTTP/1.1\r\nhost: {}\r\n", host.authority);
         let own = headers.iter().map(|(name, value)| (*name, value.as_str()));
         for (name, value) in own.chain(signed.headers()) {
             for part in [name, ": ", value, "\r\n"] {
@@ -286,13 +283,10 @@ impl Service for S3 {
             Sent::Crc32c => request.checksum_algorithm(ChecksumAlgorithm::Crc32C),
             Sent::Crc32 => request.checksum_algorithm(ChecksumAlgorithm::Crc32),
         };
-        let begun = self
-            .runtime
-            .wait(request.send())
-            .map_err(s3_sdk::failure)?;
-        begun.upload_id.ok_or_else(|| {
-            Failure::new(Class::ServerError, "the answer does not name the upload")
-        })
+        let begun = self.runtime.wait(request.send()).map_err(s3_sdk::failure)?;
+        begun
+            .upload_id
+            .ok_or_else(|| Failure::new(Class::ServerError, "the answer does not name the upload"))
     }
 
     fn put_part(
@@ -306,9 +300,9 @@ impl Service for S3 {
         let mut query = format!("?partNumber={number}&uploadId=");
         encode_query(upload, &mut query);
         let (head, checksum) = self.send(endpoint, object, &query, body)?;
-        let tag = head.get("etag").ok_or_else(|| {
-            Failure::new(Class::ServerError, "the answer to a part has no ETag")
-        })?;
+        let tag = head
+            .get("etag")
+            .ok_or_else(|| Failure::new(Class::ServerError, "the answer to a part has no ETag"))?;
         Ok(Part {
             number,
             tag: tag.to_string(),
@@ -404,10 +398,7 @@ impl Service for S3 {
             .delete_objects()
             .bucket(bucket)
             .delete(delete);
-        let deleted = self
-            .runtime
-            .wait(request.send())
-            .map_err(s3_sdk::failure)?;
+        let deleted = self.runtime.wait(request.send()).map_err(s3_sdk::failure)?;
         match deleted.errors().first() {
             None => Ok(()),
             Some(error) => {
@@ -441,10 +432,7 @@ impl Service for S3 {
             .bucket(&folder.bucket)
             .prefix(&folder.key)
             .set_continuation_token(from);
-        let page = self
-            .runtime
-            .wait(request.send())
-            .map_err(s3_sdk::failure)?;
+        let page = self.runtime.wait(request.send()).map_err(s3_sdk::failure)?;
         let objects = page
             .contents()
             .iter()
@@ -536,19 +524,24 @@ pub(super) fn failure_from_answer(
     body: &[u8],
 ) -> Failure {
     let text = String::from_utf8_lossy(body);
-    let code = element(&text, "Code").unwrap_or_default();
-    let mut message = element(&text, "Message").unwrap_or_default();
-    let region = element(&text, "Region").or_else(|| header("x-amz-bucket-region"));
+    let code = xml_element(&text, "Code").unwrap_or_default();
+    let mut message = xml_element(&text, "Message").unwrap_or_default();
+    let region = xml_element(&text, "Region").or_else(|| header("x-amz-bucket-region"));
     if let Some(region) = region
         && matches!(status, 301 | 307 | 400)
     {
         message.push_str(&format!(" (the server names region {region})"));
     }
     if code.is_empty() && message.is_empty() && !text.trim().is_empty() {
-        message = text.chars().take(200).collect::<String>().trim().to_string();
+        message = text
+            .chars()
+            .take(200)
+            .collect::<String>()
+            .trim()
+            .to_string();
     }
     let request_id = header("x-amz-request-id")
-        .or_else(|| element(&text, "RequestId"))
+        .or_else(|| xml_element(&text, "RequestId"))
         .unwrap_or_default();
     Failure {
         class: Class::of_status(status, &code),
@@ -557,28 +550,6 @@ pub(super) fn failure_from_answer(
         message,
         request_id,
     }
-}
-
-/// The text of the first XML element of this name.
-pub(super) fn element(xml: &str, name: &str) -> Option<String> {
-    let open = format!("<{name}>");
-    let from = xml.find(&open)? + open.len();
-    let len = xml[from..].find(&format!("</{name}>"))?;
-    let text = &xml[from..from + len];
-    Some(
-        text.replace("&lt;", "<")
-            .replace("&gt;", ">")
-            .replace("&quot;", "\"")
-            .replace("&apos;", "'")
-            .replace("&amp;", "&"),
-    )
-}
-
-/// Percent-encodes a value of a query: RFC 3986's unreserved characters stay.
-fn encode_query(text: &str, out: &mut String) {
-    let mut encoded = String::new();
-    encode_path(text, &mut encoded);
-    out.push_str(&encoded.replace('/', "%2F"));
 }
 
 fn to_base64(bytes: &[u8]) -> String {
@@ -612,7 +583,10 @@ mod tests {
     #[test]
     fn checksums_are_those_of_the_sdk() {
         // Source: RFC 3720 B.4 for CRC-32C of 32 zero bytes (8a9136aa); PNG's CRC-32 of "IEND" (ae426082).
-        assert_eq!(to_base64(&crc32c::crc32c(&[0; 32]).to_be_bytes()), "ipE2qg==");
+        assert_eq!(
+            to_base64(&crc32c::crc32c(&[0; 32]).to_be_bytes()),
+            "ipE2qg=="
+        );
         assert_eq!(crc32fast::hash(b"IEND"), 0xae42_6082);
     }
 }

@@ -41,13 +41,11 @@ pub(super) struct Inner {
 
 impl Inner {
     pub(super) fn object(&self, path: &Path) -> Result<ObjectName, StorageError> {
-        self.service
-            .object(path)
-            .map_err(|what| StorageError::Io {
-                operation: "name",
-                path: path.into(),
-                source: std::io::Error::other(what),
-            })
+        self.service.object(path).map_err(|what| StorageError::Io {
+            operation: "name",
+            path: path.into(),
+            source: std::io::Error::other(what),
+        })
     }
 
     /// A 404 means the object, not its bucket.
@@ -171,11 +169,7 @@ impl Storage for ObjectStore {
         Ok(())
     }
 
-    fn list(
-        &self,
-        folder: &Path,
-        visit: &mut dyn FnMut(&str, u64),
-    ) -> Result<(), StorageError> {
+    fn list(&self, folder: &Path, visit: &mut dyn FnMut(&str, u64)) -> Result<(), StorageError> {
         let mut folder = self.0.object(folder)?;
         if !folder.key.is_empty() && !folder.key.ends_with('/') {
             folder.key.push('/');

@@ -98,6 +98,13 @@ pub fn encode_path(text: &str, out: &mut String) {
     }
 }
 
+/// Percent-encodes a value of a query: RFC 3986's unreserved characters stay.
+pub fn encode_query(text: &str, out: &mut String) {
+    let mut encoded = String::new();
+    encode_path(text, &mut encoded);
+    out.push_str(&encoded.replace('/', "%2F"));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
