@@ -76,11 +76,29 @@ impl<'a, 'b> Chunks<'a, 'b> {
         Ok(())
     }
 
+    /// For a compressor.
+    pub(crate) fn writer(&mut self) -> ToChunks<'_, 'a, 'b> {
+        ToChunks(self)
+    }
+
     pub(crate) fn end(self) -> std::io::Result<()> {
         if self.used > 0 {
             (self.out)(&self.chunk[..self.used])
         } else {
             Ok(())
         }
+    }
+}
+
+/// Takes what a compressor writes.
+pub(crate) struct ToChunks<'c, 'a, 'b>(&'c mut Chunks<'a, 'b>);
+
+impl std::io::Write for ToChunks<'_, '_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.bytes(bytes)?;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }

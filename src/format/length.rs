@@ -54,3 +54,10 @@ pub(crate) fn check_len(got: u64, file_len: u64, min_len: u64) -> Result<(), For
         Ok(())
     }
 }
+
+/// Bytes that a compressed file of `file_len` bytes may unpack to: more is taken for a bomb.
+///
+/// Deflate reaches 1,032 to 1 on one repeated byte; arrays of real data stay far below 256 to 1.
+pub(crate) fn unpacked_limit(file_len: u64) -> u64 {
+    (64 << 20) + file_len.saturating_mul(256)
+}

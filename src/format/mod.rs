@@ -7,15 +7,36 @@
 //! |---|---|---|---|
 //! | `npz` | the whole file | zip structure, CRC-32 | inflate, numpy header |
 //! | `npy` | the whole file (the sample axis is last, so a sample is spread over all of it) | header, length | the same |
+//! | `tfrecord` | whole records, by the index or a scan of the headers | lengths, CRC-32C | the Example message |
+//! | `csv` | the whole file | rows, cells, the compression's checksum | every number |
+//! | `jpeg` | the whole file | markers | the image |
+//! | `png` | the whole file | chunks, CRC-32 | the image |
+//! | `indexed_binary`, `mmap_indexed_binary` | its bytes, by the index | length | the same |
+//! | `synthetic` | nothing | nothing | nothing |
 
 mod chunks;
 pub mod content;
+mod csv;
+mod csv_check;
+#[cfg(test)]
+mod damage_tests;
+mod image;
+mod indexed_binary;
+mod jpeg;
+mod jpeg_check;
 mod length;
 pub mod npy;
 pub mod npz;
 mod npz_check;
 mod options;
+mod png;
 pub mod source;
+mod spans;
+mod synthetic;
+#[cfg(test)]
+mod test_support;
+mod tfrecord;
+mod tfrecord_check;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -26,12 +47,22 @@ use crate::storage::{Extent, StorageError};
 
 pub use crate::config::Element;
 pub(crate) use chunks::Chunks;
-pub(crate) use length::{LengthChecker, check_len};
+pub(crate) use length::{LengthChecker, check_len, unpacked_limit};
 pub use options::FormatOptions;
 pub use source::{Companion, Source};
 
 /// Every format of this version.
-pub static FORMATS: &[&dyn Format] = &[&npz::Npz, &npy::Npy];
+pub static FORMATS: &[&dyn Format] = &[
+    &npz::Npz,
+    &npy::Npy,
+    &tfrecord::Tfrecord,
+    &csv::Csv,
+    &jpeg::Jpeg,
+    &png::Png,
+    &indexed_binary::IndexedBinary(FormatKind::IndexedBinary),
+    &indexed_binary::IndexedBinary(FormatKind::MmapIndexedBinary),
+    &synthetic::Synthetic,
+];
 
 /// The format of this name, if this version has it.
 pub fn by_kind(kind: FormatKind) -> Option<&'static dyn Format> {
@@ -206,20 +237,7 @@ pub trait Format: Sync {
 
     /// Whether `head`, the first bytes of an existing file, is how this file begins.
     fn stamp(&self, spec: &FileSpec, head: &[u8]) -> bool {
-        let mut chunk = vec![0; head.len().clamp(1, 1 << 16)];
-        let mut at = 0;
-        let mut same = true;
-        let stopped = self.encode(spec, &mut chunk, &mut |bytes| {
-            let n = bytes.len().min(head.len() - at);
-            same &= bytes[..n] == head[at..at + n];
-            at += n;
-            if !same || at == head.len() {
-                return Err(std::io::ErrorKind::Interrupted.into());
-            }
-            Ok(())
-        });
-        let reached = at == head.len() || stopped.is_ok();
-        same && reached && !head.is_empty()
+        begins_with(head, |chunk, out| self.encode(spec, chunk, out))
     }
 
     /// Streams what extents of a file made here hold, one after another.
@@ -227,6 +245,28 @@ pub trait Format: Sync {
         let _ = opened;
         self.encode(spec, &mut vec![0; 1 << 18], out)
     }
+}
+
+/// Whether what `encode` streams begins with `head`.
+pub(crate) fn begins_with(
+    head: &[u8],
+    encode: impl FnOnce(&mut [u8], Out) -> Result<(), FormatError>,
+) -> bool {
+    let mut chunk = vec![0; head.len().clamp(1, 1 << 16)];
+    let mut at = 0;
+    let mut same = true;
+    let stopped = encode(&mut chunk, &mut |bytes| {
+        let n = bytes.len().min(head.len() - at);
+        same &= bytes[..n] == head[at..at + n];
+        at += n;
+        if !same || at == head.len() {
+            // Not `Interrupted`: a compressor between would try again.
+            return Err(std::io::ErrorKind::BrokenPipe.into());
+        }
+        Ok(())
+    });
+    let reached = at == head.len() || stopped.is_ok();
+    same && reached && !head.is_empty()
 }
 
 /// Refuses `dataset.compression` for a format that has none.

@@ -2,9 +2,12 @@
 //!
 //! Source: the NPY format description of numpy (`numpy.lib.format`), and DLIO's generator for the shape.
 
+use std::sync::Arc;
+
+use super::spans::SpanIndex;
 use super::{
-    Checker, Chunks, Expect, FileSpec, Format, FormatError, FormatOptions, LengthChecker, Opened,
-    Out, check_len,
+    Checker, Chunks, Expect, FileSpec, Format, FormatError, FormatOptions, Index, LengthChecker,
+    Opened, Out, Source, check_len,
 };
 use crate::config::{Decode, FormatKind};
 
@@ -60,8 +63,12 @@ pub fn array_shape(spec: &FileSpec) -> Vec<u64> {
 pub struct Header {
     /// Bytes of the header.
     pub len: u64,
-    /// Bytes of one element.
-    pub element_bytes: u64,
+    /// Type of an element as numpy writes it, such as `<f4`.
+    pub descr: String,
+    /// Bytes of the whole array file: header and data.
+    pub file_len: u64,
+    /// Whether the first axis varies fastest.
+    pub fortran_order: bool,
     /// Axes.
     pub shape: Vec<u64>,
 }
@@ -108,10 +115,19 @@ impl Header {
         let descr = value("'descr'")
             .and_then(|v| v.strip_prefix('\'')?.split('\'').next())
             .ok_or_else(bad)?;
-        let element_bytes = descr
-            .trim_start_matches(|c: char| !c.is_ascii_digit())
-            .parse()
-            .map_err(|_| bad())?;
+        let (kind, size) =
+            descr.split_at(descr.find(|c: char| c.is_ascii_digit()).ok_or_else(bad)?);
+        let size: u64 = size.parse().map_err(|_| bad())?;
+        let element_bytes = match kind.trim_start_matches(['<', '>', '|', '=']) {
+            "b" | "i" | "u" | "f" | "c" | "S" | "V" => size,
+            // UCS-4.
+            "U" => size.saturating_mul(4),
+            _ => {
+                return Err(FormatError::Content(format!(
+                    "its array has elements of type {descr}; numbers and strings are read"
+                )));
+            }
+        };
         let shape = value("'shape'")
             .and_then(|v| v.strip_prefix('(')?.split(')').next())
             .ok_or_else(bad)?;
@@ -120,17 +136,34 @@ impl Header {
             .map(str::trim)
             .filter(|axis| !axis.is_empty())
             .map(|axis| axis.parse().map_err(|_| bad()))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<u64>, _>>()?;
+        let len = (start + dict_len) as u64;
+        let file_len = shape
+            .iter()
+            .try_fold(element_bytes, |bytes, &axis| bytes.checked_mul(axis))
+            .and_then(|bytes| bytes.checked_add(len));
+        let Some(file_len) = file_len else {
+            return Err(FormatError::Content(format!(
+                "its array announces shape {shape:?}, more than any file holds"
+            )));
+        };
         Ok(Some(Header {
-            len: (start + dict_len) as u64,
-            element_bytes,
+            len,
+            descr: descr.into(),
+            file_len,
+            fortran_order: value("'fortran_order'").is_some_and(|v| v.starts_with("True")),
             shape,
         }))
     }
 
-    /// Bytes of the whole array file: header and data.
-    pub fn file_len(&self) -> u64 {
-        self.len + self.shape.iter().product::<u64>() * self.element_bytes
+    /// One line for people.
+    pub fn describe(&self) -> String {
+        let order = if self.fortran_order {
+            ", Fortran order"
+        } else {
+            ""
+        };
+        format!("shape {:?}, dtype {}{order}", self.shape, self.descr)
     }
 
     /// The last axis must be the file's samples.
@@ -163,6 +196,22 @@ impl Format for Npy {
             Decode::None => Box::new(LengthChecker::default()),
             _ => Box::new(NpyChecker::default()),
         }
+    }
+    fn index(
+        &self,
+        source: &mut dyn Source,
+        _: &FormatOptions,
+    ) -> Result<Arc<dyn Index>, FormatError> {
+        let len = source.len()?;
+        let mut head = vec![0; len.min(MAX_HEADER as u64 + 12) as usize];
+        source.read_at(0, &mut head)?;
+        let header = Header::parse(&head)?.ok_or(FormatError::Truncated {
+            expected: 128,
+            got: len,
+        })?;
+        check_len(len, header.file_len, 0)?;
+        let samples = header.shape.last().copied().unwrap_or(1);
+        Ok(SpanIndex::whole(samples, vec![header.describe()]))
     }
     fn stamp(&self, spec: &FileSpec, head: &[u8]) -> bool {
         let mut start = header(spec.element.descr, &array_shape(spec));
@@ -224,12 +273,12 @@ impl Checker for NpyChecker {
             });
         };
         header.check_samples(expect.samples)?;
-        check_len(self.got, self.file_len.max(header.file_len()), 0)?;
-        if self.got > header.file_len() {
+        check_len(self.got, self.file_len.max(header.file_len), 0)?;
+        if self.got > header.file_len {
             return Err(FormatError::Content(format!(
                 "{} bytes follow the array of {} bytes",
-                self.got - header.file_len(),
-                header.file_len()
+                self.got - header.file_len,
+                header.file_len
             )));
         }
         Ok(())

@@ -1,12 +1,14 @@
 //! Checking npz files: in one pass as the bytes come (`verify`), or as the Python library would (`full`).
 
-use std::io::{Cursor, Read};
+use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::sync::Arc;
 
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::npy::Header;
 use super::npz::{CENTRAL, END, LOCAL};
-use super::{Checker, Expect, FormatError, Opened, check_len};
+use super::spans::SpanIndex;
+use super::{Checker, Expect, FormatError, Index, Opened, Source, check_len, unpacked_limit};
 
 /// The part of a zip's tail that is kept; npz archives have a handful of members.
 const MAX_TAIL: usize = 1 << 20;
@@ -294,11 +296,10 @@ impl VerifyChecker {
                 got: self.start.len() as u64,
             })?;
             header.check_samples(self.expect.samples)?;
-            if header.file_len() != member.unpacked {
+            if header.file_len != member.unpacked {
                 return Err(FormatError::Content(format!(
                     "x.npy has {} bytes and its header says {}",
-                    member.unpacked,
-                    header.file_len()
+                    member.unpacked, header.file_len
                 )));
             }
             self.saw_samples = true;
@@ -503,19 +504,100 @@ impl Checker for FullChecker {
         let mut archive =
             zip::ZipArchive::new(Cursor::new(&self.bytes[..])).map_err(|e| bad(&e))?;
         let mut member = archive.by_name("x.npy").map_err(|e| bad(&e))?;
+        let limit = unpacked_limit(self.file_len);
+        if member.size() > limit {
+            return Err(FormatError::Content(format!(
+                "x.npy announces {} bytes, which no array in an archive of {} bytes has",
+                member.size(),
+                self.file_len
+            )));
+        }
         self.array.clear();
-        member.read_to_end(&mut self.array).map_err(|e| bad(&e))?;
+        let unpacked = (&mut member).take(limit + 1).read_to_end(&mut self.array);
+        if unpacked.map_err(|e| bad(&e))? as u64 > limit {
+            return Err(FormatError::Content(format!(
+                "x.npy unpacks to more than {limit} bytes, which no array in an archive of {} bytes does",
+                self.file_len
+            )));
+        }
         let header = Header::parse(&self.array)?.ok_or(FormatError::Truncated {
             expected: 128,
             got: self.array.len() as u64,
         })?;
         header.check_samples(expect.samples)?;
-        if header.file_len() != self.array.len() as u64 {
+        if header.file_len != self.array.len() as u64 {
             return Err(FormatError::Truncated {
-                expected: header.file_len(),
+                expected: header.file_len,
                 got: self.array.len() as u64,
             });
         }
         Ok(())
+    }
+}
+
+/// Names, shapes and types of the arrays, for people.
+pub(super) fn describe(source: &mut dyn Source) -> Result<Arc<dyn Index>, FormatError> {
+    let len = source.len()?;
+    let mut magic = vec![0; len.min(4) as usize];
+    source.read_at(0, &mut magic)?;
+    if magic != LOCAL.to_le_bytes() {
+        return Err(FormatError::Magic {
+            what: "an npz archive",
+            found: magic,
+        });
+    }
+    let bad = |e: &dyn std::fmt::Display| {
+        FormatError::Content(format!("the archive cannot be read: {e}"))
+    };
+    let mut archive = zip::ZipArchive::new(Reader { source, len, at: 0 }).map_err(|e| bad(&e))?;
+    let (mut samples, mut lines) = (1, Vec::new());
+    for number in 0..archive.len() {
+        let member = archive.by_index(number).map_err(|e| bad(&e))?;
+        let name = member.name().map_err(|e| bad(&e))?;
+        let name = name.trim_end_matches(".npy").to_string();
+        let mut start = Vec::new();
+        member
+            .take(MAX_START as u64)
+            .read_to_end(&mut start)
+            .map_err(|e| bad(&e))?;
+        let header = Header::parse(&start)?.ok_or(FormatError::Truncated {
+            expected: 128,
+            got: start.len() as u64,
+        })?;
+        if name == "x" {
+            samples = header.shape.last().copied().unwrap_or(1);
+        }
+        lines.push(format!("{name}: {}", header.describe()));
+    }
+    Ok(SpanIndex::whole(samples, lines))
+}
+
+/// A source as the zip library wants it.
+struct Reader<'a> {
+    source: &'a mut dyn Source,
+    len: u64,
+    at: u64,
+}
+
+impl Read for Reader<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.len.saturating_sub(self.at).min(buf.len() as u64) as usize;
+        self.source
+            .read_at(self.at, &mut buf[..n])
+            .map_err(std::io::Error::other)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl Seek for Reader<'_> {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.len.checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = at.ok_or(std::io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
     }
 }

@@ -165,3 +165,40 @@ fn compressed_members_are_inflated_and_checked() {
     bad[1000] ^= 1;
     assert!(verdict(&Npz, Decode::Verify, &bad, 2, 100).is_err());
 }
+
+#[test]
+fn deflated_archives_pass_and_a_bomb_does_not() {
+    let options = FormatOptions {
+        compression: crate::config::Compression::Zip,
+        ..FormatOptions::default()
+    };
+    let mut spec = spec(&[40, 41], 3, "uint16");
+    spec.options = &options;
+    let file = encoded(&Npz, &spec);
+    for decode in [Decode::Verify, Decode::Full] {
+        verdict(&Npz, decode, &file, 3, 777).unwrap();
+        verdict(&Npz, decode, &file[..file.len() / 2], 3, 777).unwrap_err();
+    }
+    // An honest archive of zeros that unpacks to a thousand times its size.
+    let mut bomb = std::io::Cursor::new(Vec::new());
+    let mut archive = zip::ZipWriter::new(&mut bomb);
+    archive.start_file("x.npy", zip_options(9)).unwrap();
+    let zeros = 200u64 << 20;
+    archive.write_all(&header("|u1", &[zeros, 1])).unwrap();
+    for _ in 0..zeros >> 20 {
+        archive.write_all(&[0; 1 << 20]).unwrap();
+    }
+    archive.finish().unwrap();
+    let error = verdict(&Npz, Decode::Full, bomb.get_ref(), 1, 1 << 20).unwrap_err();
+    assert!(error.to_string().contains("announces"), "{error}");
+}
+
+#[test]
+fn a_header_of_absurd_size_is_an_error() {
+    for shape in [&[1 << 62, 4][..], &[1 << 40, 1 << 40]] {
+        let mut start = header("<f8", shape);
+        start.resize(start.len() + 64, 0);
+        let error = verdict(&Npy, Decode::Verify, &start, shape[1], 777).unwrap_err();
+        assert!(error.to_string().contains("announces"), "{error}");
+    }
+}

@@ -19,7 +19,7 @@ pub trait Source {
         limit: u64,
     ) -> Result<Option<Vec<u8>>, FormatError>;
     /// The path by which a library of the operating system can open the file; None when it is no local file.
-    fn local_path(&self) -> Option<&Path>;
+    fn local_path(&mut self) -> Option<&Path>;
 }
 
 /// A file that belongs to a data file.

@@ -327,7 +327,7 @@ impl Shared<'_> {
         let mut io_failure = None;
         let outcome = encode(&mut |bytes| {
             if self.stop.load(Relaxed) {
-                return Err(std::io::ErrorKind::Interrupted.into());
+                return Err(std::io::ErrorKind::BrokenPipe.into());
             }
             self.activity.io_begins(thread, index, written);
             let result = writer.write(bytes);

@@ -111,7 +111,7 @@ impl Source for StorageSource {
         Ok(Some(bytes))
     }
 
-    fn local_path(&self) -> Option<&Path> {
+    fn local_path(&mut self) -> Option<&Path> {
         self.storage.opens_by_path().then_some(&*self.path)
     }
 }

@@ -1,0 +1,357 @@
+//! Checking csv bytes as they come: rows, cells, and numbers, through whatever compression the file begins with.
+
+use std::io::{Cursor, Read, Write};
+
+use super::{Checker, FormatError, Opened, check_len, unpacked_limit};
+
+/// No number is longer.
+const MAX_CELL: usize = 400;
+/// First bytes that are looked at to see whether a file is text.
+const HEAD: usize = 64;
+
+/// Counts rows and cells of text; where it parses, every cell must be a number.
+pub(super) struct Table {
+    parses: bool,
+    rows: u64,
+    cells: u64,
+    /// Cells of the first row.
+    columns: Option<u64>,
+    /// Cells at the end of the last row.
+    row_began: u64,
+    cell: Vec<u8>,
+    last: u8,
+    len: u64,
+    limit: u64,
+    failure: Option<String>,
+}
+
+impl Table {
+    fn new(parses: bool, limit: u64) -> Self {
+        Table {
+            parses,
+            rows: 0,
+            cells: 0,
+            columns: None,
+            row_began: 0,
+            cell: Vec::new(),
+            last: b'\n',
+            len: 0,
+            limit,
+            failure: None,
+        }
+    }
+
+    fn see(&mut self, text: &[u8]) -> Result<(), String> {
+        let Some(&last) = text.last() else {
+            return Ok(());
+        };
+        self.len += text.len() as u64;
+        if self.len > self.limit {
+            return Err(format!(
+                "it unpacks to more than {} bytes, which no file of numbers this small does",
+                self.limit
+            ));
+        }
+        self.last = last;
+        if self.parses {
+            return self.parse(text);
+        }
+        if self.columns.is_none() {
+            let end = memchr::memchr(b'\n', text);
+            self.cells += commas(&text[..end.unwrap_or(text.len())]);
+            let Some(end) = end else {
+                return Ok(());
+            };
+            self.columns = Some(self.cells + 1);
+            self.cells += 1;
+            self.rows = 1;
+            return self.count(&text[end + 1..]);
+        }
+        self.count(text)
+    }
+
+    /// Every row ends one cell, every comma another.
+    fn count(&mut self, text: &[u8]) -> Result<(), String> {
+        let ends = text.iter().filter(|&&b| b == b'\n').count() as u64;
+        self.rows += ends;
+        self.cells += ends + commas(text);
+        Ok(())
+    }
+
+    fn parse(&mut self, mut text: &[u8]) -> Result<(), String> {
+        while let Some(at) = memchr::memchr2(b',', b'\n', text) {
+            let is_row = text[at] == b'\n';
+            if self.cell.is_empty() {
+                self.number(&text[..at])?;
+            } else {
+                self.cell.extend_from_slice(&text[..at]);
+                let cell = std::mem::take(&mut self.cell);
+                self.number(&cell)?;
+            }
+            self.cells += 1;
+            text = &text[at + 1..];
+            if is_row {
+                let found = self.cells - self.row_began;
+                let columns = *self.columns.get_or_insert(found);
+                if found != columns {
+                    return Err(format!(
+                        "row {} has {found} cells, the first has {columns}",
+                        self.rows
+                    ));
+                }
+                self.rows += 1;
+                self.row_began = self.cells;
+            }
+        }
+        if self.cell.len() + text.len() > MAX_CELL {
+            return Err(format!(
+                "a cell of row {} is longer than any number",
+                self.rows
+            ));
+        }
+        self.cell.extend_from_slice(text);
+        Ok(())
+    }
+
+    fn number(&self, cell: &[u8]) -> Result<(), String> {
+        let cell = cell.trim_ascii();
+        // pandas reads an empty cell as NaN.
+        let is_number = cell.is_empty()
+            || std::str::from_utf8(cell).is_ok_and(|text| text.parse::<f64>().is_ok());
+        if is_number {
+            return Ok(());
+        }
+        Err(format!(
+            "cell {} of row {} is no number: {:?} (a header row is not expected; DLIO writes none)",
+            self.cells - self.row_began,
+            self.rows,
+            String::from_utf8_lossy(&cell[..cell.len().min(40)])
+        ))
+    }
+
+    fn shape(&self) -> Result<(u64, u64), FormatError> {
+        if self.last != b'\n' {
+            return Err(FormatError::content(format!(
+                "truncated: row {} has no line end",
+                self.rows
+            )));
+        }
+        let columns = self.columns.unwrap_or(0);
+        if self.cells != self.rows * columns {
+            return Err(FormatError::content(format!(
+                "its {} rows hold {} cells; with the {columns} of the first they would be {}",
+                self.rows,
+                self.cells,
+                self.rows * columns
+            )));
+        }
+        Ok((self.rows, columns))
+    }
+}
+
+fn commas(text: &[u8]) -> u64 {
+    text.iter().filter(|&&b| b == b',').count() as u64
+}
+
+impl Write for Table {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        match self.see(text) {
+            Ok(()) => Ok(text.len()),
+            Err(failure) => {
+                self.failure = Some(failure);
+                Err(std::io::ErrorKind::InvalidData.into())
+            }
+        }
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What unpacks the bytes on their way to the table.
+enum Unpack {
+    /// The first bytes are still to come.
+    Unknown,
+    Plain(Box<Table>),
+    Gzip(Box<flate2::write::MultiGzDecoder<Table>>),
+    Bz2(Box<bzip2::write::BzDecoder<Table>>),
+    Xz(Box<liblzma::write::XzDecoder<Table>>),
+    /// An archive is read from its end.
+    Zip(Vec<u8>),
+}
+
+/// Checks a csv file.
+pub(super) struct CsvChecker {
+    parses: bool,
+    file_len: u64,
+    got: u64,
+    samples: u64,
+    head: Vec<u8>,
+    unpack: Unpack,
+    /// The finished table.
+    table: Option<Table>,
+}
+
+impl CsvChecker {
+    pub(super) fn new(parses: bool) -> Self {
+        CsvChecker {
+            parses,
+            file_len: 0,
+            got: 0,
+            samples: 0,
+            head: Vec::new(),
+            unpack: Unpack::Unknown,
+            table: None,
+        }
+    }
+
+    /// For people: what packs the rows.
+    pub(super) fn packing(&self) -> &'static str {
+        match self.head.get(..2) {
+            Some([0x1f, 0x8b]) => ", gzip",
+            Some(b"BZ") => ", bz2",
+            Some([0xfd, b'7']) => ", xz",
+            Some(b"PK") => ", zip",
+            _ => "",
+        }
+    }
+
+    fn begin_unpacking(&mut self) -> Result<(), FormatError> {
+        let table = Table::new(self.parses, unpacked_limit(self.file_len));
+        self.unpack = match self.packing() {
+            ", gzip" => Unpack::Gzip(Box::new(flate2::write::MultiGzDecoder::new(table))),
+            ", bz2" => Unpack::Bz2(Box::new(bzip2::write::BzDecoder::new(table))),
+            ", xz" => Unpack::Xz(Box::new(liblzma::write::XzDecoder::new(table))),
+            ", zip" => Unpack::Zip(Vec::new()),
+            _ => {
+                let is_text = |b: &u8| b.is_ascii_graphic() || b.is_ascii_whitespace();
+                if !self.head.iter().all(is_text) {
+                    return Err(FormatError::Magic {
+                        what: "a csv file, plain or compressed",
+                        found: self.head[..self.head.len().min(8)].to_vec(),
+                    });
+                }
+                Unpack::Plain(Box::new(table))
+            }
+        };
+        let head = std::mem::take(&mut self.head);
+        let outcome = self.unpack(&head);
+        self.head = head;
+        outcome
+    }
+
+    fn unpack(&mut self, bytes: &[u8]) -> Result<(), FormatError> {
+        let (outcome, table) = match &mut self.unpack {
+            Unpack::Unknown => return Ok(()),
+            Unpack::Plain(table) => (table.write_all(bytes), &**table),
+            Unpack::Gzip(stream) => (stream.write_all(bytes), stream.get_ref()),
+            Unpack::Bz2(stream) => (stream.write_all(bytes), stream.get_ref()),
+            Unpack::Xz(stream) => (stream.write_all(bytes), stream.get_ref()),
+            Unpack::Zip(all) => {
+                all.extend_from_slice(bytes);
+                return Ok(());
+            }
+        };
+        outcome.map_err(|e| unpacking(table, &e))
+    }
+
+    fn end_unpacking(&mut self) -> Result<Table, FormatError> {
+        fn truncated(e: std::io::Error) -> FormatError {
+            FormatError::content(format!("truncated or damaged: {e}"))
+        }
+        match std::mem::replace(&mut self.unpack, Unpack::Unknown) {
+            Unpack::Unknown => Ok(Table::new(self.parses, 0)),
+            Unpack::Plain(table) => Ok(*table),
+            Unpack::Gzip(mut stream) => {
+                stream
+                    .try_finish()
+                    .map_err(|e| unpacking(stream.get_ref(), &e))?;
+                stream.finish().map_err(truncated)
+            }
+            Unpack::Bz2(mut stream) => stream.finish().map_err(truncated),
+            Unpack::Xz(stream) => stream.finish().map_err(truncated),
+            Unpack::Zip(bytes) => self.unzip(&bytes),
+        }
+    }
+
+    fn unzip(&self, bytes: &[u8]) -> Result<Table, FormatError> {
+        let bad = |e: &dyn std::fmt::Display| {
+            FormatError::content(format!("the archive cannot be read: {e}"))
+        };
+        let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|e| bad(&e))?;
+        if archive.len() != 1 {
+            return Err(FormatError::content(format!(
+                "the archive has {} members; pandas reads one",
+                archive.len()
+            )));
+        }
+        let mut member = archive.by_index(0).map_err(|e| bad(&e))?;
+        let mut table = Table::new(self.parses, unpacked_limit(self.file_len));
+        let mut piece = vec![0; 1 << 16];
+        loop {
+            let n = member.read(&mut piece).map_err(|e| bad(&e))?;
+            if n == 0 {
+                return Ok(table);
+            }
+            if let Err(e) = table.write_all(&piece[..n]) {
+                return Err(unpacking(&table, &e));
+            }
+        }
+    }
+
+    /// Rows and columns, after the last byte.
+    pub(super) fn shape(&mut self) -> Result<(u64, u64), FormatError> {
+        check_len(self.got, self.file_len, 1)?;
+        if matches!(self.unpack, Unpack::Unknown) {
+            self.begin_unpacking()?;
+        }
+        let table = self.end_unpacking()?;
+        let shape = table.shape();
+        self.table = Some(table);
+        shape
+    }
+}
+
+/// The table's own complaint says more than that of the stream in front of it.
+fn unpacking(table: &Table, error: &std::io::Error) -> FormatError {
+    match &table.failure {
+        Some(failure) => FormatError::content(failure.clone()),
+        None => FormatError::content(format!("it cannot be unpacked: {error}")),
+    }
+}
+
+impl Checker for CsvChecker {
+    fn begin(&mut self, opened: &Opened) {
+        self.file_len = opened.file_len;
+        self.samples = opened.expect.samples;
+        self.got = 0;
+        self.head.clear();
+        self.unpack = Unpack::Unknown;
+        self.table = None;
+    }
+
+    fn push(&mut self, mut chunk: &[u8]) -> Result<(), FormatError> {
+        self.got += chunk.len() as u64;
+        if matches!(self.unpack, Unpack::Unknown) {
+            let n = chunk.len().min(HEAD - self.head.len());
+            self.head.extend_from_slice(&chunk[..n]);
+            chunk = &chunk[n..];
+            if self.head.len() < HEAD {
+                return Ok(());
+            }
+            self.begin_unpacking()?;
+        }
+        self.unpack(chunk)
+    }
+
+    fn finish(&mut self) -> Result<(), FormatError> {
+        let (rows, _) = self.shape()?;
+        if rows != self.samples {
+            return Err(FormatError::content(format!(
+                "it has {rows} rows where dataset.num_samples_per_file={} (a header row is not expected; DLIO writes none)",
+                self.samples
+            )));
+        }
+        Ok(())
+    }
+}

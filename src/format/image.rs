@@ -1,0 +1,110 @@
+//! What png and jpeg have in common: the raster that a sample is, and decoding whole files.
+
+use super::{
+    Checker, Chunks, Expect, FileSpec, FormatError, LengthChecker, Opened, Out, check_len,
+};
+use crate::config::{FormatKind, ImageEncoding};
+
+/// Bytes of the largest raster that is decoded: 1 GiB.
+pub(super) const MAX_RASTER: u64 = 1 << 30;
+
+/// The raster of one sample: `d1` rows of `d2` pixels, as Pillow takes an array of that shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Raster {
+    pub(super) width: u64,
+    pub(super) height: u64,
+    /// 1: grey, 3: RGB.
+    pub(super) channels: u64,
+}
+
+impl Raster {
+    /// Of a sample's shape, (rows, columns) or (rows, columns, 3).
+    pub(super) fn of(kind: FormatKind, dims: &[u64], limit: u64) -> Result<Raster, FormatError> {
+        let raster = match *dims {
+            [height, width] | [height, width, 1] => Raster {
+                width,
+                height,
+                channels: 1,
+            },
+            [height, width, 3] => Raster {
+                width,
+                height,
+                channels: 3,
+            },
+            _ => {
+                return Err(FormatError::content(format!(
+                    "dataset.record_dims={dims:?} is no image; {kind} takes (rows, columns) or (rows, columns, 3), or dataset.image_encoding=raw"
+                )));
+            }
+        };
+        if raster.width.max(raster.height) > limit || raster.width.min(raster.height) == 0 {
+            return Err(FormatError::content(format!(
+                "an image of {} x {} pixels; {kind} holds 1 to {limit} each way, or set dataset.image_encoding=raw",
+                raster.width, raster.height
+            )));
+        }
+        Ok(raster)
+    }
+
+    /// Bytes of a row of pixels.
+    pub(super) fn row_len(&self) -> u64 {
+        self.width * self.channels
+    }
+}
+
+/// Whether files hold bare bytes instead of an image.
+pub(super) fn is_raw(spec: &FileSpec) -> bool {
+    spec.options.image_encoding == ImageEncoding::Raw
+}
+
+/// Bytes of a bare file: one per pixel, one image per file, whatever the element type and the samples.
+pub(super) fn raw_len(spec: &FileSpec) -> u64 {
+    spec.sample_elements()
+}
+
+/// Streams a bare file.
+pub(super) fn encode_raw(spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
+    let mut chunks = Chunks::new(chunk, out);
+    chunks.fill(&spec.fill, 0, raw_len(spec))?;
+    Ok(chunks.end()?)
+}
+
+/// Collects a file and decodes it.
+pub(super) struct ImageChecker {
+    bytes: Vec<u8>,
+    raster: Vec<u8>,
+    file_len: u64,
+    expect: Option<Expect>,
+    decode: fn(file: &[u8], raster: &mut Vec<u8>) -> Result<(), FormatError>,
+}
+
+impl ImageChecker {
+    /// With a decoder that is given the file and a raster to write over.
+    pub(super) fn new(
+        decode: fn(file: &[u8], raster: &mut Vec<u8>) -> Result<(), FormatError>,
+    ) -> Self {
+        ImageChecker {
+            bytes: Vec::new(),
+            raster: Vec::new(),
+            file_len: 0,
+            expect: None,
+            decode,
+        }
+    }
+}
+
+impl Checker for ImageChecker {
+    fn begin(&mut self, opened: &Opened) {
+        self.bytes.clear();
+        self.file_len = LengthChecker::expected(opened);
+        self.expect = Some(opened.expect);
+    }
+    fn push(&mut self, chunk: &[u8]) -> Result<(), FormatError> {
+        self.bytes.extend_from_slice(chunk);
+        Ok(())
+    }
+    fn finish(&mut self) -> Result<(), FormatError> {
+        check_len(self.bytes.len() as u64, self.file_len, 1)?;
+        (self.decode)(&self.bytes, &mut self.raster)
+    }
+}

@@ -1,0 +1,57 @@
+//! synthetic: a file holds its own number in decimal, and nothing reads it.
+//!
+//! Source: DLIO `data_generator/synthetic_generator.py` and `reader/synthetic_reader.py`.
+
+use std::sync::Arc;
+
+use super::spans::SpanIndex;
+use super::{
+    Checker, Chunks, FileSpec, Format, FormatError, FormatOptions, Index, LengthChecker, Out,
+    Source,
+};
+use crate::config::{Decode, FormatKind};
+
+/// The synthetic format.
+pub struct Synthetic;
+
+/// Digits of the largest file number.
+const MAX_LEN: u64 = 20;
+
+impl Format for Synthetic {
+    fn kind(&self) -> FormatKind {
+        FormatKind::Synthetic
+    }
+    fn encoded_len(&self, spec: &FileSpec) -> Option<u64> {
+        Some(spec.file.to_string().len() as u64)
+    }
+    fn min_len(&self, _: &FileSpec) -> u64 {
+        1
+    }
+    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
+        let mut chunks = Chunks::new(chunk, out);
+        chunks.bytes(spec.file.to_string().as_bytes())?;
+        Ok(chunks.end()?)
+    }
+    fn has_reads(&self) -> bool {
+        false
+    }
+    fn index(
+        &self,
+        source: &mut dyn Source,
+        _: &FormatOptions,
+    ) -> Result<Arc<dyn Index>, FormatError> {
+        let len = source.len()?;
+        let mut text = vec![0; len.min(MAX_LEN + 1) as usize];
+        source.read_at(0, &mut text)?;
+        if text.is_empty() || len > MAX_LEN || !text.iter().all(u8::is_ascii_digit) {
+            return Err(FormatError::content(format!(
+                "a synthetic file holds its number in decimal; this one of {len} bytes does not"
+            )));
+        }
+        let number = String::from_utf8_lossy(&text);
+        Ok(SpanIndex::whole(1, vec![format!("file number {number}")]))
+    }
+    fn checker(&self, _: Decode, _: &FormatOptions) -> Box<dyn Checker> {
+        Box::new(LengthChecker::default())
+    }
+}

@@ -1,0 +1,302 @@
+//! tfrecord: framed `tf.train.Example` messages, each with the features `image` (the bytes of a sample) and `size` (their
+//! number), and a text index in `index/<split>/` with one line `offset size` per record.
+//!
+//! Source: TensorFlow's record format (`tensorflow/core/lib/io/record_writer.h`), `tensorflow/core/example/*.proto`,
+//! DLIO `data_generator/tf_generator.py`.
+
+use std::sync::Arc;
+
+use super::spans::{SpanIndex, Spans};
+use super::tfrecord_check::TfrecordChecker;
+use super::{
+    Checker, Chunks, Companion, Expect, FileSpec, Format, FormatError, FormatOptions, Index,
+    LengthChecker, Opened, Out, Source,
+};
+use crate::config::{Decode, FormatKind};
+use crate::storage::Extent;
+
+/// The tfrecord format.
+pub struct Tfrecord;
+
+const INDEX: Companion = Companion::IndexFolder(".idx");
+
+/// Length and its checksum before a payload.
+pub(super) const HEADER: u64 = 12;
+/// Checksum after it.
+pub(super) const FOOTER: u64 = 4;
+/// Bytes of the longest index line: two numbers of 20 digits, a blank, a line end.
+const MAX_LINE: u64 = 42;
+/// The longest index that is read.
+const MAX_INDEX: u64 = 1 << 30;
+
+/// TensorFlow's mask: a checksum of data that holds checksums would otherwise be weak.
+pub(super) fn masked(crc: u32) -> u32 {
+    crc.rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn varint_len(value: u64) -> u64 {
+    u64::from(64 - (value | 1).leading_zeros()).div_ceil(7)
+}
+
+/// The bytes of an Example around its sample.
+struct Frame {
+    /// Header of the record and everything before the sample.
+    start: Vec<u8>,
+    /// Everything between the sample and the last checksum.
+    end: Vec<u8>,
+    /// Bytes of the Example.
+    payload: u64,
+}
+
+impl Frame {
+    fn new(sample_len: u64) -> Self {
+        let m = sample_len;
+        // From the inside: BytesList, Feature, map entry `image`; Int64List, Feature, map entry `size`; Features.
+        let bytes_list = 1 + varint_len(m) + m;
+        let image = 1 + varint_len(bytes_list) + bytes_list;
+        let image_entry = 7 + 1 + varint_len(image) + image;
+        let int_list = 2 + varint_len(m);
+        let size = 2 + int_list;
+        let size_entry = 6 + 2 + size;
+        let features = 1 + varint_len(image_entry) + image_entry + 2 + size_entry;
+        let payload = 1 + varint_len(features) + features;
+
+        let mut start = payload.to_le_bytes().to_vec();
+        let crc = masked(crc32c::crc32c(&start));
+        start.extend_from_slice(&crc.to_le_bytes());
+        for (tag, len) in [(0x0a, features), (0x0a, image_entry)] {
+            start.push(tag);
+            put_varint(&mut start, len);
+        }
+        start.extend_from_slice(b"\x0a\x05image");
+        for (tag, len) in [(0x12, image), (0x0a, bytes_list), (0x0a, m)] {
+            start.push(tag);
+            put_varint(&mut start, len);
+        }
+
+        let mut end = vec![0x0a, size_entry as u8];
+        end.extend_from_slice(b"\x0a\x04size");
+        end.extend_from_slice(&[0x12, size as u8, 0x1a, int_list as u8, 0x0a]);
+        end.push(varint_len(m) as u8);
+        put_varint(&mut end, m);
+        Frame {
+            start,
+            end,
+            payload,
+        }
+    }
+
+    fn record_len(&self) -> u64 {
+        HEADER + self.payload + FOOTER
+    }
+}
+
+/// Streams records `first..first + count`.
+fn records(
+    spec: &FileSpec,
+    frame: &Frame,
+    first: u64,
+    count: u64,
+    chunks: &mut Chunks,
+) -> Result<(), FormatError> {
+    let len = spec.sample_len();
+    for k in first..first + count {
+        chunks.bytes(&frame.start)?;
+        let mut crc = crc32c::crc32c(&frame.start[HEADER as usize..]);
+        chunks.fill_seen(&spec.fill, k * len, len, &mut |bytes| {
+            crc = crc32c::crc32c_append(crc, bytes);
+        })?;
+        chunks.bytes(&frame.end)?;
+        crc = crc32c::crc32c_append(crc, &frame.end);
+        chunks.bytes(&masked(crc).to_le_bytes())?;
+    }
+    Ok(())
+}
+
+/// Offset and length of each record as an index file says.
+fn parse_index(text: &[u8], file_len: u64) -> Result<Vec<[u64; 2]>, FormatError> {
+    let mut spans = Vec::new();
+    let mut end = 0;
+    for (number, line) in text.split(|&b| b == b'\n').enumerate() {
+        if line.is_empty() {
+            continue;
+        }
+        let words: Option<[u64; 2]> = std::str::from_utf8(line)
+            .ok()
+            .and_then(|line| line.split_once(' '))
+            .and_then(|(o, s)| Some([o.parse().ok()?, s.trim_end().parse().ok()?]));
+        let Some([offset, size]) = words else {
+            return Err(FormatError::content(format!(
+                "line {} of its index is not 'offset size': {:?}",
+                number + 1,
+                String::from_utf8_lossy(&line[..line.len().min(60)])
+            )));
+        };
+        if offset != end || size < HEADER + FOOTER {
+            return Err(FormatError::content(format!(
+                "line {} of its index disagrees with the file: a record of {size} bytes at {offset}, where the one before ends at {end}",
+                number + 1
+            )));
+        }
+        end = offset.saturating_add(size);
+        spans.push([offset, size]);
+    }
+    if end != file_len {
+        return Err(FormatError::content(format!(
+            "its index disagrees with the file: the records of the index end at {end}, the file has {file_len} bytes; generate it again or delete the index, and the file is scanned"
+        )));
+    }
+    Ok(spans)
+}
+
+/// Finds the records by their headers, once per file.
+fn scan(source: &mut dyn Source, file_len: u64) -> Result<Vec<[u64; 2]>, FormatError> {
+    let mut spans = Vec::new();
+    let mut at = 0;
+    while at < file_len {
+        let mut header = [0; HEADER as usize];
+        source.read_at(at, &mut header)?;
+        let len = record_len(&header, at, file_len - at)?;
+        spans.push([at, len]);
+        at += len;
+    }
+    Ok(spans)
+}
+
+/// Bytes of the record that begins with `header` at `offset`, of which `left` bytes of file are left.
+pub(super) fn record_len(
+    header: &[u8; HEADER as usize],
+    offset: u64,
+    left: u64,
+) -> Result<u64, FormatError> {
+    let (len, crc) = header.split_at(8);
+    let stored = u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]]);
+    let computed = masked(crc32c::crc32c(len));
+    if stored != computed {
+        if offset == 0 {
+            return Err(FormatError::Magic {
+                what: "a tfrecord file (a length and its checksum)",
+                found: header.to_vec(),
+            });
+        }
+        return Err(FormatError::Checksum {
+            member: format!("the length of the record at byte {offset}"),
+            stored,
+            computed,
+        });
+    }
+    let len = u64::from_le_bytes(len.try_into().expect("eight bytes"));
+    let whole = len.saturating_add(HEADER + FOOTER);
+    if whole > left {
+        return Err(FormatError::Truncated {
+            expected: offset.saturating_add(whole),
+            got: offset + left,
+        });
+    }
+    Ok(whole)
+}
+
+impl Format for Tfrecord {
+    fn kind(&self) -> FormatKind {
+        FormatKind::TfRecord
+    }
+    fn encoded_len(&self, spec: &FileSpec) -> Option<u64> {
+        Some(spec.samples * Frame::new(spec.sample_len()).record_len())
+    }
+    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
+        let mut chunks = Chunks::new(chunk, out);
+        let frame = Frame::new(spec.sample_len());
+        records(spec, &frame, 0, spec.samples, &mut chunks)?;
+        Ok(chunks.end()?)
+    }
+    fn companions(&self) -> &'static [Companion] {
+        &[INDEX]
+    }
+    fn encode_companion(
+        &self,
+        _: usize,
+        spec: &FileSpec,
+        chunk: &mut [u8],
+        out: Out,
+    ) -> Result<(), FormatError> {
+        let mut chunks = Chunks::new(chunk, out);
+        let len = Frame::new(spec.sample_len()).record_len();
+        for k in 0..spec.samples {
+            chunks.bytes(format!("{} {len}\n", k * len).as_bytes())?;
+        }
+        Ok(chunks.end()?)
+    }
+    fn companion_len(&self, _: usize, spec: &FileSpec) -> u64 {
+        let len = Frame::new(spec.sample_len()).record_len();
+        let digits = |n: u64| n.to_string().len() as u64;
+        (0..spec.samples)
+            .map(|k| digits(k * len) + digits(len) + 2)
+            .sum()
+    }
+    fn needs_index(&self, expect: &Expect, _: &FormatOptions) -> bool {
+        expect.count < expect.samples
+    }
+    fn index(
+        &self,
+        source: &mut dyn Source,
+        _: &FormatOptions,
+    ) -> Result<Arc<dyn Index>, FormatError> {
+        let file_len = source.len()?;
+        if file_len == 0 {
+            let expected = HEADER + FOOTER;
+            return Err(FormatError::Truncated { expected, got: 0 });
+        }
+        let limit = (MAX_LINE * (file_len / (HEADER + FOOTER) + 1)).min(MAX_INDEX);
+        let (list, from) = match source.companion(&INDEX, limit)? {
+            Some(text) => (parse_index(&text, file_len)?, "its index file"),
+            None => (scan(source, file_len)?, "a scan of the file"),
+        };
+        let samples = list.len() as u64;
+        let spans = Spans::listed(list, file_len)?;
+        let sizes = match &spans {
+            Spans::Stride { len, .. } => format!("{len} bytes each"),
+            _ => "of different sizes".into(),
+        };
+        Ok(Arc::new(SpanIndex {
+            samples,
+            spans,
+            lines: vec![format!(
+                "{samples} records, {sizes} with framing (from {from})"
+            )],
+        }))
+    }
+    fn checker(&self, decode: Decode, _: &FormatOptions) -> Box<dyn Checker> {
+        match decode {
+            Decode::None => Box::new(LengthChecker::default()),
+            Decode::Verify => Box::new(TfrecordChecker::new(false)),
+            Decode::Full => Box::new(TfrecordChecker::new(true)),
+        }
+    }
+    fn expected(&self, opened: &Opened, spec: &FileSpec, out: Out) -> Result<(), FormatError> {
+        let frame = Frame::new(spec.sample_len());
+        let mut chunk = vec![0; 1 << 18];
+        let mut chunks = Chunks::new(&mut chunk, out);
+        for extent in opened.extents {
+            let (first, count) = match *extent {
+                Extent::Whole => (0, spec.samples),
+                Extent::Range { offset, len } => {
+                    (offset / frame.record_len(), len / frame.record_len())
+                }
+            };
+            records(spec, &frame, first, count, &mut chunks)?;
+        }
+        Ok(chunks.end()?)
+    }
+}
+
+#[cfg(test)]
+#[path = "tfrecord_tests.rs"]
+mod tests;
