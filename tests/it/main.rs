@@ -3,8 +3,12 @@
 
 mod bad_input;
 mod cli;
+mod fault_proxy;
+mod faults;
 mod generate;
+mod object;
 mod order;
 mod ranks;
+mod servers;
 mod support;
 mod virtual_time;
