@@ -132,12 +132,12 @@ impl Address {
         } else {
             bucket_of(&joined).map(|(bucket, prefix)| Address::S3 { bucket, prefix })
         };
-        address.or_else(|what| {
-            Err(ConfigError::rule(
+        address.map_err(|what| {
+            ConfigError::rule(
                 "storage.storage_root",
                 format!("{}: {what}", storage.storage_root),
                 format!("write {FORMS}"),
-            ))
+            )
         })
     }
 

@@ -260,7 +260,7 @@ fn what_is_not_built_is_refused_by_its_key() {
     for (word, key) in [
         ("workflow.checkpoint=true", "workflow.checkpoint"),
         ("workflow.profiling=true", "workflow.profiling"),
-        ("storage.storage_type=s3", "storage.storage_type"),
+        ("storage.storage_type=aistore", "storage.storage_type"),
         ("dataset.format=hdf5", "dataset.format"),
         ("reader.data_loader=dali", "reader.data_loader"),
         ("reader.reader_classname=a.B", "reader.reader_classname"),

@@ -6,6 +6,7 @@
 pub mod dataset;
 pub mod failure;
 pub mod generate;
+mod image;
 mod index_cache;
 pub mod source;
 pub mod train;

@@ -22,7 +22,7 @@ pub use model::ModelLaw;
 pub use object::{Class, Failure, ObjectError};
 pub use telemetry::Telemetry;
 
-use crate::config::{StorageType, Workload};
+use crate::config::{Address, StorageType, Workload};
 use std::sync::atomic::AtomicU64;
 
 /// Which bytes of a file.
@@ -241,8 +241,31 @@ pub fn open(
         StorageType::Null => Box::new(null::Null),
         StorageType::Model => Box::new(model::Model::new(ModelLaw::new(workload), shared)),
         #[cfg(feature = "object")]
-        StorageType::S3 | StorageType::Azure => object::open(workload)?,
+        StorageType::S3 | StorageType::Azure => {
+            let folder = &workload.dataset.data_folder;
+            let address = Address::resolve(&workload.storage, "dataset.data_folder", folder)
+                .map_err(|e| StorageError::Setup(e.to_string()))?;
+            object::open(workload, &address)?
+        }
         other => return Err(StorageError::Unknown(other)),
+    })
+}
+
+/// The storage system in which a folder other than the dataset's lies, such as `checkpoint.checkpoint_folder`; its
+/// files are named by [`Address::to_path`]. `null` and `model` stay what they are.
+pub fn open_at(
+    workload: &Workload,
+    address: &Address,
+    shared: &'static [AtomicU64],
+) -> Result<Box<dyn Storage>, StorageError> {
+    Ok(match (workload.storage_type_effective(), address) {
+        (StorageType::Null | StorageType::Model, _) => return open(workload, shared),
+        (_, Address::File(_)) => Box::new(posix::Posix),
+        (_, Address::Direct(_)) => Box::new(direct::Direct),
+        #[cfg(feature = "object")]
+        (_, Address::S3 { .. } | Address::Azure { .. }) => object::open(workload, address)?,
+        #[cfg(not(feature = "object"))]
+        (kind, _) => return Err(StorageError::Unknown(kind)),
     })
 }
 

@@ -353,7 +353,7 @@ fn wrong_settings_of_azure_are_named() {
         (&[], &["certificate is not trusted", "ca_bundle"]),
         (
             &[&ca, "storage.storage_options.account_key=d3Jvbmc="],
-            &["HTTP 403 AuthenticationFailed", "account_key"],
+            &["HTTP 403 Auth", "is wrong or has expired", "account_key"],
         ),
         (&[&ca, &sas], &["HTTP 403", "expired"]),
         (

@@ -153,6 +153,8 @@ impl Seaweed {
             format!("-s3.port={s3}"),
             format!("-s3.port.grpc={}", grpc[3]),
             "-s3.iam=false".into(),
+            "-s3.port.iceberg=0".into(),
+            "-s3.port.lance=0".into(),
             format!("-s3.config={}", path("identities.json")),
             "-master.volumeSizeLimitMB=64".into(),
             "-volume.max=100".into(),

@@ -397,6 +397,10 @@ fn remedy(failure: &Failure, container: &str) -> String {
         ) => {
             format!("the key or SAS is wrong or has expired: check {keys}")
         }
+        // Azurite's code for a wrong signature.
+        ("AuthorizationFailure", _) if failure.message.contains("failed to authenticate") => {
+            format!("the key or SAS is wrong or has expired: check {keys}")
+        }
         (
             "AuthorizationFailure"
             | "AuthorizationPermissionMismatch"

@@ -7,7 +7,7 @@ use std::io::{self, BufReader, IoSlice, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::failure::{Class, Failure};
 use super::http::Host;
@@ -69,10 +69,11 @@ impl Stream {
         }
     }
 
-    /// Reads until `into` is full, the peer closes or the time limit of a call passes without a byte.
-    fn read_full(&mut self, into: &mut [u8]) -> io::Result<usize> {
+    /// Reads until `into` is full, the peer closes, or a time limit passes.
+    fn read_full(&mut self, into: &mut [u8], limit: &Limit) -> Result<usize, Failure> {
         let mut filled = 0;
         while filled < into.len() {
+            limit.before_read(self.socket())?;
             let rest = &mut into[filled..];
             let got = match self {
                 Stream::Plain(socket) => receive_all(socket, rest),
@@ -82,7 +83,11 @@ impl Stream {
                 Ok(0) => break,
                 Ok(n) => filled += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
+                // The socket's own limit was the rest of the request's.
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && limit.is_over() => {
+                    return Err(too_long());
+                }
+                Err(e) => return Err(Failure::io("receive the body", &e)),
             }
         }
         Ok(filled)
@@ -133,6 +138,42 @@ fn receive_all(socket: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
     usize::try_from(got).map_err(|_| io::Error::last_os_error())
 }
 
+/// How long an answer may take.
+#[derive(Debug, Clone, Copy)]
+struct Limit {
+    /// Without a byte.
+    read: Duration,
+    /// When the whole exchange must be over.
+    deadline: Option<Instant>,
+}
+
+impl Limit {
+    fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|end| Instant::now() >= end)
+    }
+
+    /// Where there is a deadline, the next read call waits no longer than until then.
+    fn before_read(&self, socket: &TcpStream) -> Result<(), Failure> {
+        let Some(end) = self.deadline else {
+            return Ok(());
+        };
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(too_long());
+        }
+        socket
+            .set_read_timeout(Some(left.min(self.read)))
+            .map_err(|e| Failure::io("set a time limit", &e))
+    }
+}
+
+fn too_long() -> Failure {
+    Failure::new(
+        Class::Timeout,
+        "the request took longer than request_timeout",
+    )
+}
+
 /// Status line and header lines of an answer.
 #[derive(Debug, Clone, Default)]
 pub struct Head {
@@ -168,11 +209,11 @@ pub struct Connection {
     at: usize,
     body: Body,
     keeps_alive: bool,
-    deadline: Option<Instant>,
+    limit: Limit,
 }
 
 impl Connection {
-    pub(super) fn new(host: Arc<Host>, stream: Stream) -> Self {
+    pub(super) fn new(host: Arc<Host>, stream: Stream, read: Duration) -> Self {
         Connection {
             host,
             stream,
@@ -180,7 +221,10 @@ impl Connection {
             at: 0,
             body: Body::Done,
             keeps_alive: true,
-            deadline: None,
+            limit: Limit {
+                read,
+                deadline: None,
+            },
         }
     }
 
@@ -215,7 +259,7 @@ impl Connection {
         body: &[u8],
         deadline: Option<Instant>,
     ) -> Result<(), Failure> {
-        self.deadline = deadline;
+        self.limit.deadline = deadline;
         self.stream
             .write_all(head, body)
             .map_err(|e| Failure::io("send the request", &e))
@@ -265,10 +309,14 @@ impl Connection {
             }
             let filled = self.buffer.len();
             self.buffer.resize(HEAD, 0);
-            let got = self.in_time().and_then(|()| {
-                self.stream
-                    .read(&mut self.buffer[filled..])
-                    .map_err(|e| Failure::io("wait for the answer", &e))
+            let limit = self.limit;
+            let got = limit.before_read(self.stream.socket()).and_then(|()| {
+                match self.stream.read(&mut self.buffer[filled..]) {
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock && limit.is_over() => {
+                        Err(too_long())
+                    }
+                    other => other.map_err(|e| Failure::io("wait for the answer", &e)),
+                }
             });
             self.buffer.truncate(filled + *got.as_ref().unwrap_or(&0));
             if got? == 0 {
@@ -328,7 +376,6 @@ impl Connection {
     ///
     /// Errors: [`Class::Truncated`] when the connection ends before the body.
     pub fn read_body(&mut self, into: &mut [u8]) -> Result<usize, Failure> {
-        self.in_time()?;
         match self.body {
             Body::Done => Ok(0),
             Body::Sized(left) => {
@@ -420,11 +467,9 @@ impl Connection {
         let kept = (self.buffer.len() - self.at).min(into.len());
         into[..kept].copy_from_slice(&self.buffer[self.at..self.at + kept]);
         self.at += kept;
-        let more = self.stream.read_full(&mut into[kept..]).map_err(|e| {
-            self.keeps_alive = false;
-            Failure::io("receive the body", &e)
-        })?;
-        Ok(kept + more)
+        let more = self.stream.read_full(&mut into[kept..], &self.limit);
+        self.keeps_alive &= more.is_ok();
+        Ok(kept + more?)
     }
 
     /// Reads the rest of the body; an answer beyond `limit` bytes is an error.
@@ -455,16 +500,5 @@ impl Connection {
         }
         all.truncate(filled);
         Ok(all)
-    }
-
-    fn in_time(&mut self) -> Result<(), Failure> {
-        if self.deadline.is_some_and(|end| Instant::now() > end) {
-            self.keeps_alive = false;
-            return Err(Failure::new(
-                Class::Timeout,
-                "the request took longer than request_timeout",
-            ));
-        }
-        Ok(())
     }
 }

@@ -216,7 +216,7 @@ impl Http {
                         add(&self.counters.tls_ns, connected.elapsed());
                         self.counters.tls_made.fetch_add(1, Relaxed);
                     }
-                    return Ok(Connection::new(host.clone(), stream));
+                    return Ok(Connection::new(host.clone(), stream, self.limits.read));
                 }
                 Err(e) if e.kind() == io::ErrorKind::TimedOut => {
                     failure = refuse(format!(

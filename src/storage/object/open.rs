@@ -19,17 +19,14 @@ const RANGE: u64 = 32 << 20;
 /// Bytes of an upload's first parts.
 const PART: u64 = 8 << 20;
 
-/// Opens the store in which `dataset.data_folder` lies. No request is made.
+/// Opens the store in which a folder lies. No request is made.
 ///
 /// Errors: endpoints, certificates or credentials that cannot be used.
-pub(in crate::storage) fn open(workload: &Workload) -> Result<Box<dyn Storage>, StorageError> {
+pub(in crate::storage) fn open(
+    workload: &Workload,
+    address: &Address,
+) -> Result<Box<dyn Storage>, StorageError> {
     let storage = &workload.storage;
-    let address = Address::resolve(
-        storage,
-        "dataset.data_folder",
-        &workload.dataset.data_folder,
-    )
-    .map_err(|e| StorageError::Setup(e.to_string()))?;
     let o = &storage.storage_options;
     let limits = LimitsTelemetry {
         connect_timeout: o.connect_timeout.unwrap_or(5.0),
@@ -57,7 +54,7 @@ pub(in crate::storage) fn open(workload: &Workload) -> Result<Box<dyn Storage>, 
     ));
     // Ranks differ in it: they do not begin at the same endpoint, nor come back at the same moment.
     let seed = u64::from(std::process::id());
-    let (service, urls) = service(&address, workload, &http).map_err(StorageError::Setup)?;
+    let (service, urls) = service(address, workload, &http).map_err(StorageError::Setup)?;
     let policy = Policy::new(
         limits.s3_max_attempts,
         Duration::from_secs_f64(limits.retry_delay),

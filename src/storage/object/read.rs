@@ -108,6 +108,7 @@ pub(super) fn read(
                 }
                 Err(failure) => progress.retry(&mut trial, &aim, failure)?,
             }
+            sink.position(progress.at);
         }
         let Some(mut flight) = flights.pop_front() else {
             break;
