@@ -101,16 +101,17 @@ fn dataset(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> 
         }
     }
     if matches!(d.format, FormatKind::Jpeg | FormatKind::Png)
-        && (d.record_element_type != "uint8" || d.record_dims.len() > 2)
+        && (d.record_element_type != "uint8"
+            || !matches!(d.record_dims[..], [] | [_] | [_, _] | [_, _, 1 | 3]))
     {
         let what = format!(
-            "{} files hold uint8 images of at most 2 dimensions",
+            "{} files hold uint8 images of 2 dimensions, or of 3 where the last is 1 (grey) or 3 (RGB)",
             d.format
         );
         return Err(ConfigError::rule(
             "dataset.format",
             what,
-            "set dataset.record_element_type=uint8 and 2 record_dims",
+            "set dataset.record_element_type=uint8 and record_dims of (rows, columns)",
         ));
     }
     if let Some(generated) = d.num_files_generated

@@ -7,6 +7,7 @@
 //! |---|---|---|---|
 //! | `npz` | the whole file | zip structure, CRC-32 | inflate, numpy header |
 //! | `npy` | the whole file (the sample axis is last, so a sample is spread over all of it) | header, length | the same |
+//! | `hdf5` | its bytes or chunks, by libhdf5's metadata | metadata, lengths | gzip, lzf, shuffle and fletcher32 undone |
 //! | `tfrecord` | whole records, by the index or a scan of the headers | lengths, CRC-32C | the Example message |
 //! | `csv` | the whole file | rows, cells, the compression's checksum | every number |
 //! | `jpeg` | the whole file | markers | the image |
@@ -20,6 +21,8 @@ mod csv;
 mod csv_check;
 #[cfg(test)]
 mod damage_tests;
+#[cfg(feature = "hdf5")]
+mod hdf5;
 mod image;
 mod indexed_binary;
 mod jpeg;
@@ -55,6 +58,8 @@ pub use source::{Companion, Source};
 pub static FORMATS: &[&dyn Format] = &[
     &npz::Npz,
     &npy::Npy,
+    #[cfg(feature = "hdf5")]
+    &hdf5::Hdf5,
     &tfrecord::Tfrecord,
     &csv::Csv,
     &jpeg::Jpeg,

@@ -5,6 +5,8 @@ mod bad_input;
 mod cli;
 mod fault_proxy;
 mod faults;
+mod foreign;
+mod formats;
 mod generate;
 mod object;
 mod order;

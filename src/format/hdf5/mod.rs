@@ -1,0 +1,96 @@
+//! hdf5: datasets `records_0` ... `records_{k-1}` with the sample axis first, and `labels` (int64 zeros).
+//!
+//! libhdf5 makes and parses metadata; the bytes of samples never pass through it. A file is made once as a sparse image
+//! whose storage is allocated and not written; what lies outside that storage is the file's metadata, a few KiB, and a
+//! file is streamed as metadata and fill in the order of their addresses. Compressed chunks have no size before they are
+//! made: such a file is written into a temporary image, chunk by chunk, and streamed from there.
+//!
+//! Where k > 1 the first axis of a sample is divided by k (rounding down, as in DLIO). `records_i` holds bytes
+//! `i * n * part` onwards of the file's fill, `part` being the bytes of a sample in one dataset; DLIO repeats one array.
+//!
+//! Source: DLIO `data_generator/hdf5_generator.py`, `reader/hdf5_reader.py`; the HDF5 File Format Specification for what
+//! is streamed.
+
+mod check;
+mod filters;
+mod index;
+mod layout;
+mod library;
+mod skeleton;
+
+use std::sync::Arc;
+
+use super::{
+    Checker, Chunks, Expect, FileSpec, Format, FormatError, FormatOptions, Index, LengthChecker,
+    Opened, Out, Source,
+};
+use crate::config::{Compression, Decode, FormatKind};
+use check::ChunkChecker;
+use index::Hdf5Index;
+use layout::Layout;
+use skeleton::Skeleton;
+
+/// The hdf5 format.
+pub struct Hdf5;
+
+impl Format for Hdf5 {
+    fn kind(&self) -> FormatKind {
+        FormatKind::Hdf5
+    }
+    fn supports(&self, spec: &FileSpec) -> Result<(), FormatError> {
+        Layout::of(spec).map(|_| ())
+    }
+    fn encoded_len(&self, spec: &FileSpec) -> Option<u64> {
+        let layout = Layout::of(spec).ok()?;
+        if layout.compression != Compression::None {
+            return None;
+        }
+        Skeleton::of(&layout).ok().map(|skeleton| skeleton.len)
+    }
+    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
+        let layout = Layout::of(spec)?;
+        let mut chunks = Chunks::new(chunk, out);
+        if layout.compression == Compression::None {
+            Skeleton::of(&layout)?.stream(&layout, &spec.fill, &mut chunks)?;
+        } else {
+            skeleton::stream_compressed(&layout, spec, &mut chunks)?;
+        }
+        Ok(chunks.end()?)
+    }
+    fn needs_index(&self, _: &Expect, _: &FormatOptions) -> bool {
+        true
+    }
+    fn index(
+        &self,
+        source: &mut dyn Source,
+        _: &FormatOptions,
+    ) -> Result<Arc<dyn Index>, FormatError> {
+        Ok(Arc::new(Hdf5Index::read(source)?))
+    }
+    fn checker(&self, decode: Decode, _: &FormatOptions) -> Box<dyn Checker> {
+        match decode {
+            Decode::None => Box::new(LengthChecker::default()),
+            Decode::Verify => Box::new(ChunkChecker::new(false)),
+            Decode::Full => Box::new(ChunkChecker::new(true)),
+        }
+    }
+    fn expected(&self, opened: &Opened, spec: &FileSpec, out: Out) -> Result<(), FormatError> {
+        let layout = Layout::of(spec)?;
+        let index = opened
+            .index
+            .and_then(|index| index.as_any().downcast_ref::<Hdf5Index>());
+        let Some(index) = index else {
+            return self.encode(spec, &mut vec![0; 1 << 18], out);
+        };
+        index.expected(
+            &layout,
+            spec,
+            opened.expect.sample,
+            opened.expect.count,
+            out,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;
