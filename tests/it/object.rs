@@ -288,3 +288,57 @@ fn what_azures_library_wrote_is_trained_on() {
     job(2, &on_azure).ok();
     assert_eq!(value(&report(&scratch)["counters"]["samples"]), 16);
 }
+
+#[test]
+fn every_format_is_the_same_on_every_storage_system() {
+    let (s3, azure) = (Seaweed::shared(), Azurite::shared());
+    let formats = [
+        "npy",
+        "hdf5",
+        "tfrecord",
+        "csv",
+        "jpeg",
+        "png",
+        "indexed_binary",
+    ];
+    for format in formats {
+        let on = |folder: &str, more: Vec<String>| {
+            let scratch = Scratch::new();
+            let folder = folder.replace("LOCAL", &scratch.text("data"));
+            let mut all = words(&scratch, &folder);
+            all.extend(more);
+            all.extend([
+                format!("dataset.format={format}"),
+                "dataset.record_dims=[40,50]".into(),
+                "train.epochs=1".into(),
+            ]);
+            if !matches!(format, "jpeg" | "png") {
+                all.push("dataset.num_samples_per_file=3".into());
+            }
+            if format == "tfrecord" {
+                all.extend([
+                    "framework=tensorflow".into(),
+                    "reader.data_loader=tensorflow".into(),
+                ]);
+            }
+            job(2, &all).ok();
+            let report = report(&scratch);
+            let counters = &report["counters"];
+            [
+                report["order_digest"].clone(),
+                counters["samples"]["value"].clone(),
+                counters["bytes_read"]["value"].clone(),
+                counters["bytes_written"]["value"].clone(),
+            ]
+        };
+        let local = on("LOCAL", Vec::new());
+        assert!(
+            local[2].as_u64().unwrap() > 12 * 2000,
+            "{format}: {local:?}"
+        );
+        let folder = format!("s3://{BUCKET}/formats/{format}");
+        assert_eq!(local, on(&folder, s3.words()), "{format} on S3");
+        let folder = format!("az://{ACCOUNT}/{BUCKET}/formats/{format}");
+        assert_eq!(local, on(&folder, azure.words()), "{format} on Azure");
+    }
+}

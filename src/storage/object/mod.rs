@@ -57,6 +57,8 @@ pub(crate) struct Prepared {
 }
 
 /// A part of an upload that the server has.
+// Azure needs neither its number nor its checksum.
+#[cfg_attr(not(feature = "s3"), allow(dead_code))]
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
     /// From 1.
