@@ -9,6 +9,7 @@ const EXAMPLES: &str = "\
 Examples:
   dlio-rs configs/quickstart.yaml                        run the YAML's workflow on one rank
   mpirun -np 8 dlio-rs configs/unet3d_h100.yaml workflow.generate_data=true dataset.data_folder=/mnt/x
+  mpirun -np 8 dlio-rs workload=unet3d_h100 dataset.data_folder=s3://bucket/unet3d   on S3; Azure: az://account/container/...
   mpirun -np 8 dlio-rs workload=unet3d_h100 ++workload.train.epochs=2 ++hydra.run.dir=out
   dlio-rs validate unet3d_h100.yaml reader.batch_size=4  print the effective config with origins
   dlio-rs plan workload=unet3d_h100 --ranks 8 --order    every read of every rank, as JSON lines
