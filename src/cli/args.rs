@@ -9,6 +9,7 @@ const EXAMPLES: &str = "\
 Examples:
   dlio-rs configs/quickstart.yaml                        run the YAML's workflow on one rank
   mpirun -np 8 dlio-rs configs/unet3d_h100.yaml workflow.generate_data=true dataset.data_folder=/mnt/x
+  mpirun -np 8 dlio-rs workload=unet3d_h100 dataset.data_folder=s3://bucket/unet3d   on S3; Azure: az://account/container/...
   mpirun -np 8 dlio-rs workload=unet3d_h100 ++workload.train.epochs=2 ++hydra.run.dir=out
   mpirun -np 8 dlio-rs workload=llama3_8b checkpoint.checkpoint_folder=/mnt/x   save and load checkpoints
   dlio-rs plan workload=llama3_1t --ranks 1024           bytes and files of a checkpoint, without a job
