@@ -38,7 +38,10 @@ have:mpirun.mpich mpich
 have:fio fio
 have:strace strace
 have:zstd zstd
-have:pgrep procps"
+have:pgrep procps
+have:openssl openssl
+have:node nodejs
+have:npm npm"
 
 # Prints the packages whose check fails.
 missing() {
@@ -107,6 +110,15 @@ python_venv() {
     cat "${wanted[@]}" >"$PYTHON_VENV/installed.txt"
 }
 
+# Azurite, Microsoft's Azure Blob server for tests, as an npm package.
+AZURITE=azurite@3.35.0
+azurite() {
+    if [ "$(cat "$TARGET/npm/installed.txt" 2>/dev/null)" = "$AZURITE" ]; then return; fi
+    step "$AZURITE into $TARGET/npm"
+    npm install --silent --no-audit --no-fund --prefix "$TARGET/npm" "$AZURITE" </dev/null >&2
+    echo "$AZURITE" >"$TARGET/npm/installed.txt"
+}
+
 with_tests=false
 case ${1:-} in
 '') ;;
@@ -126,5 +138,8 @@ if [ "${#packages[@]}" -gt 0 ]; then
     [ "${#packages[@]}" = 0 ] || die 2 "still missing after the installation: ${packages[*]}"
 fi
 check_rust
-if $with_tests; then python_venv; fi
+if $with_tests; then
+    python_venv
+    azurite
+fi
 step "the tools are complete"

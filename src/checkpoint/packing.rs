@@ -21,29 +21,15 @@ impl Packing {
     }
 }
 
-#[cfg(feature = "zstd")]
-type Encoder = zstd::stream::write::Encoder<'static, Vec<u8>>;
-#[cfg(feature = "zstd")]
-type Decoder<W> = zstd::stream::write::Decoder<'static, W>;
-// Without the library the types stand for nothing: neither is ever made.
-#[cfg(not(feature = "zstd"))]
-type Encoder = Vec<u8>;
-#[cfg(not(feature = "zstd"))]
-type Decoder<W> = W;
-
 /// Packs a stream of bytes; packed ones gather in [`ready`](Packer::ready).
-pub struct Packer(Encoder);
+pub struct Packer(zstd::stream::write::Encoder<'static, Vec<u8>>);
 
-/// Unpacks a stream of bytes; unpacked ones go to `W`.
-pub struct Unpacker<W: Write>(Decoder<W>);
-
-#[cfg(feature = "zstd")]
 impl Packer {
     /// For `len` bytes of level `level`.
     ///
     /// Errors: a level that zstd does not know.
     pub fn new(level: i32, len: u64) -> io::Result<Self> {
-        let mut encoder = Encoder::new(Vec::new(), level)?;
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), level)?;
         encoder.include_checksum(true)?;
         encoder.set_pledged_src_size(Some(len))?;
         Ok(Packer(encoder))
@@ -65,11 +51,13 @@ impl Packer {
     }
 }
 
-#[cfg(feature = "zstd")]
+/// Unpacks a stream of bytes; unpacked ones go to `W`.
+pub struct Unpacker<W: Write>(zstd::stream::write::Decoder<'static, W>);
+
 impl<W: Write> Unpacker<W> {
     /// Into `sink`.
     pub fn new(sink: W) -> io::Result<Self> {
-        Ok(Unpacker(Decoder::new(sink)?))
+        Ok(Unpacker(zstd::stream::write::Decoder::new(sink)?))
     }
 
     /// Takes the next packed bytes.
@@ -88,52 +76,5 @@ impl<W: Write> Unpacker<W> {
     /// The sink.
     pub fn sink(&mut self) -> &mut W {
         self.0.get_mut()
-    }
-}
-
-#[cfg(not(feature = "zstd"))]
-mod absent {
-    use super::*;
-
-    fn refuse<T>() -> io::Result<T> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    impl Packer {
-        /// Refuses: this build has no zstd.
-        pub fn new(_: i32, _: u64) -> io::Result<Self> {
-            refuse()
-        }
-        /// Refuses.
-        pub fn push(&mut self, _: &[u8]) -> io::Result<()> {
-            refuse()
-        }
-        /// Nothing.
-        pub fn ready(&mut self) -> &mut Vec<u8> {
-            &mut self.0
-        }
-        /// Refuses.
-        pub fn finish(self) -> io::Result<Vec<u8>> {
-            refuse()
-        }
-    }
-
-    impl<W: Write> Unpacker<W> {
-        /// Refuses: this build has no zstd.
-        pub fn new(_: W) -> io::Result<Self> {
-            refuse()
-        }
-        /// Refuses.
-        pub fn push(&mut self, _: &[u8]) -> io::Result<()> {
-            refuse()
-        }
-        /// Refuses.
-        pub fn finish(self) -> io::Result<W> {
-            refuse()
-        }
-        /// The sink.
-        pub fn sink(&mut self) -> &mut W {
-            &mut self.0
-        }
     }
 }

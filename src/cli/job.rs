@@ -198,6 +198,10 @@ impl Job<'_> {
             c.files_written = g.files_written;
             c.files_skipped = g.files_skipped;
             c.generate_ns = g.elapsed_ns;
+            if let (Some(all), Some(written)) = (&mut measured.record.object_store, &g.object_store)
+            {
+                all.add(written);
+            }
         }
         measured.record.counters.peak_rss_bytes = peak_rss_bytes();
         let summary = self.report(&measured, &mut events, output, &start)?;

@@ -2,6 +2,7 @@
 
 mod args;
 mod info;
+mod inspect;
 mod job;
 mod plan;
 
@@ -94,6 +95,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
             in_job(|cluster| job::run(cluster, &args, job::What::GenerateOnly, as_dlio, &typed))
         }
         Verb::Info => in_job(info::print),
+        Verb::Inspect(args) => inspect::print(&args),
     };
     match outcome {
         Ok(()) => Exit::Done as u8,
@@ -207,18 +209,28 @@ fn load_everywhere(
     as_dlio: bool,
 ) -> Result<Loaded, Stop> {
     let mut bytes = Vec::new();
+    // In a message of their own: the JSON of a workload, which may be shown, holds stars instead.
+    let mut secrets = Vec::new();
     if cluster.rank() == 0 {
-        let result = load(args, as_dlio).map_err(|e| e.to_string());
+        let mut result = load(args, as_dlio).map_err(|e| e.to_string());
+        if let Ok(loaded) = &mut result {
+            secrets = loaded.secrets_to_send();
+        }
         bytes = serde_json::to_vec(&result).expect("a loaded workload becomes JSON");
     }
     cluster.broadcast(&mut bytes);
-    let result: Result<Loaded, String> = serde_json::from_slice(&bytes).map_err(|e| Stop {
+    cluster.broadcast(&mut secrets);
+    let unreadable = |e: serde_json::Error| Stop {
         exit: Exit::Failed,
         message: format!(
             "internal error: rank {} cannot read rank 0's configuration: {e}",
             cluster.rank()
         ),
-    })?;
+    };
+    let mut result: Result<Loaded, String> = serde_json::from_slice(&bytes).map_err(unreadable)?;
+    if let Ok(loaded) = &mut result {
+        loaded.receive_secrets(&secrets).map_err(unreadable)?;
+    }
     result.map_err(|message| told_by_rank_0(cluster, Exit::Usage, message))
 }
 

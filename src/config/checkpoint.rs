@@ -1,37 +1,7 @@
 //! Rules over the `checkpoint` section that concern files; those of parallelism are DLIO's, in `validate`.
 
-use std::path::{Component, Path, PathBuf};
-
 use super::error::ConfigError;
 use super::{CheckpointCompression, Framework, StorageType, Workload};
-
-impl Workload {
-    /// The folder of checkpoints, which is not below `storage_root`.
-    ///
-    /// Source: DLIO `checkpointing/base_checkpointing.py`.
-    pub fn checkpoint_root(&self) -> PathBuf {
-        let folder = &self.checkpoint.checkpoint_folder;
-        let folder = folder
-            .strip_prefix("file://")
-            .or_else(|| folder.strip_prefix("direct://"))
-            .unwrap_or(folder);
-        // `./` in front changes nothing but the look of every message.
-        let plain: PathBuf = Path::new(folder)
-            .components()
-            .filter(|c| !matches!(c, Component::CurDir))
-            .collect();
-        if plain.as_os_str().is_empty() {
-            ".".into()
-        } else {
-            plain
-        }
-    }
-
-    /// True for a job that saves or loads checkpoints without training.
-    pub fn is_checkpoint_only(&self) -> bool {
-        self.workflow.checkpoint && !self.workflow.train
-    }
-}
 
 /// zstd's levels.
 const LEVELS: std::ops::RangeInclusive<i32> = 1..=22;
@@ -48,13 +18,6 @@ pub(super) fn files(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
             "checkpoint.compression_level",
             format!("is {}", c.compression_level),
             "zstd has levels 1 to 22",
-        ));
-    }
-    if c.compression == CheckpointCompression::Zstd && !cfg!(feature = "zstd") {
-        return Err(ConfigError::rule(
-            "checkpoint.compression",
-            "zstd is known, but this binary was built without it",
-            "build with --features zstd",
         ));
     }
     if !c.time_between_checkpoints.is_finite() {

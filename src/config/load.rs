@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_yaml::{Mapping, Value};
 
-use super::Workload;
 use super::error::ConfigError;
 use super::overrides::{self, Change, Override};
 use super::yaml;
+use super::{Secret, Workload};
 
 static BUILTIN: include_dir::Dir = include_dir::include_dir!("$CARGO_MANIFEST_DIR/configs");
 
@@ -121,7 +121,7 @@ pub fn builtin(name: &str) -> Option<&'static str> {
 }
 
 /// Environment variables that stand in for keys which neither the command line nor the YAML sets.
-const VARIABLES: [(&str, &str); 9] = [
+const VARIABLES: [(&str, &str); 19] = [
     ("DLIO_OUTPUT_FOLDER", "output.folder"),
     ("DLIO_STORAGE_TYPE", "storage.storage_type"),
     ("DLIO_BUCKET", "storage.storage_root"),
@@ -134,12 +134,35 @@ const VARIABLES: [(&str, &str); 9] = [
         "AWS_SECRET_ACCESS_KEY",
         "storage.storage_options.secret_access_key",
     ),
-    ("AWS_ENDPOINT_URL", "storage.storage_options.endpoint_url"),
+    ("AWS_SESSION_TOKEN", "storage.storage_options.session_token"),
+    // DLIO: a list of endpoints overrides the single one. The service's own variable wins over the general one.
+    ("S3_ENDPOINT_URIS", "storage.storage_options.endpoint_url"),
     (
         "AWS_ENDPOINT_URL_S3",
         "storage.storage_options.endpoint_url",
     ),
+    ("AWS_ENDPOINT_URL", "storage.storage_options.endpoint_url"),
     ("AWS_REGION", "storage.storage_options.region"),
+    ("AWS_DEFAULT_REGION", "storage.storage_options.region"),
+    ("AWS_PROFILE", "storage.storage_options.s3_profile"),
+    ("AWS_CA_BUNDLE", "storage.storage_options.ca_bundle"),
+    (
+        "AZURE_STORAGE_ACCOUNT",
+        "storage.storage_options.account_name",
+    ),
+    ("AZURE_STORAGE_KEY", "storage.storage_options.account_key"),
+    (
+        "AZURE_STORAGE_SAS_TOKEN",
+        "storage.storage_options.sas_token",
+    ),
+    (
+        "AZURE_STORAGE_CONNECTION_STRING",
+        "storage.storage_options.connection_string",
+    ),
+    (
+        "AZURE_BLOB_ENDPOINT",
+        "storage.storage_options.blob_endpoint",
+    ),
 ];
 
 const SECRET_KEYS: [&str; 5] = [
@@ -758,8 +781,9 @@ fn coerce(tree: &mut Value, schema: &serde_json::Value, path: &str, warnings: &m
 }
 
 /// Optional flags and names, whose default does not show their type.
-const FLAGS: [&str; 9] = [
+const FLAGS: [&str; 10] = [
     "workflow.debug",
+    "storage.storage_options.verify",
     "storage.storage_options.s3_force_path_style",
     "storage.storage_options.secure",
     "storage.storage_options.use_full_object_uri",
@@ -769,12 +793,20 @@ const FLAGS: [&str; 9] = [
     "dataset.skip_listing",
     "dataset.keep_files",
 ];
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 15] = [
     "model.type",
     "output.folder",
     "storage.storage_options.access_key_id",
     "storage.storage_options.secret_access_key",
     "storage.storage_options.region",
+    "storage.storage_options.session_token",
+    "storage.storage_options.account_name",
+    "storage.storage_options.account_key",
+    "storage.storage_options.sas_token",
+    "storage.storage_options.connection_string",
+    "storage.storage_options.s3_profile",
+    "storage.storage_options.ca_bundle",
+    "storage.storage_options.checksum",
     "dataset.data_gen_method",
     "dataset.parquet.partition_by",
 ];
@@ -804,6 +836,23 @@ fn typed(tree: &Value, origins: &BTreeMap<String, Origin>) -> Result<Workload, C
 }
 
 impl Loaded {
+    /// The credentials, for the other ranks: the JSON of a workload carries only stars. Never to be logged.
+    pub fn secrets_to_send(&mut self) -> Vec<u8> {
+        let secrets = self.workload.storage.storage_options.secrets_mut();
+        let texts = secrets.map(|s| s.as_ref().map(|s| s.expose().to_string()));
+        serde_json::to_vec(&texts).expect("plain texts become JSON")
+    }
+
+    /// Puts credentials back that [`Loaded::secrets_to_send`] gave on rank 0.
+    pub fn receive_secrets(&mut self, bytes: &[u8]) -> Result<(), serde_json::Error> {
+        let texts: [Option<String>; 5] = serde_json::from_slice(bytes)?;
+        let secrets = self.workload.storage.storage_options.secrets_mut();
+        for (secret, text) in secrets.into_iter().zip(texts) {
+            *secret = text.map(Secret::new);
+        }
+        Ok(())
+    }
+
     /// The effective configuration as YAML, with each value's origin behind it. Credentials are starred.
     pub fn describe(&self) -> String {
         let mut out = String::new();

@@ -126,7 +126,7 @@ fn the_command_line_beats_the_yaml_beats_the_environment_beats_dotenv() {
     let options = |r: &LoadRequest| load(r).unwrap().workload.storage.storage_options;
     let o = options(&r);
     assert_eq!(o.region.as_deref(), Some("yaml"));
-    assert_eq!(o.endpoint_url.as_deref(), Some("env"));
+    assert_eq!(o.endpoint_url.0, ["env"]);
     assert_eq!(o.access_key_id.as_deref(), Some("file"));
     r.words = vec!["storage.storage_options.region=cli".into()];
     assert_eq!(options(&r).region.as_deref(), Some("cli"));
@@ -261,7 +261,7 @@ fn contradictions_name_key_and_remedy() {
 fn what_is_not_built_is_refused_by_its_key() {
     for (word, key) in [
         ("workflow.profiling=true", "workflow.profiling"),
-        ("storage.storage_type=s3", "storage.storage_type"),
+        ("storage.storage_type=aistore", "storage.storage_type"),
         ("dataset.format=hdf5", "dataset.format"),
         ("reader.data_loader=dali", "reader.data_loader"),
         ("reader.reader_classname=a.B", "reader.reader_classname"),

@@ -2,10 +2,12 @@
 //!
 //! Nothing here reads anything but YAML text; the environment comes as a map.
 
+mod address;
 mod checkpoint;
 mod element;
 mod error;
 mod load;
+mod object;
 pub mod overrides;
 mod timespec;
 mod validate;
@@ -15,6 +17,7 @@ pub mod yaml;
 #[cfg(test)]
 mod load_tests;
 
+pub use address::Address;
 pub use element::{Element, element_bytes};
 pub use error::ConfigError;
 pub use load::{

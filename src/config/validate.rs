@@ -130,15 +130,7 @@ fn dataset(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> 
     if d.num_subfolders_train == 1 || d.num_subfolders_eval == 1 {
         warnings.push("one subfolder is taken for none: the layout is flat".into());
     }
-    let folder = &d.data_folder;
-    if folder.contains("://") && !folder.starts_with("file://") && !folder.starts_with("direct://")
-    {
-        return Err(ConfigError::rule(
-            "dataset.data_folder",
-            format!("{folder} is not on a file system"),
-            "this version reads paths, file:// and direct://",
-        ));
-    }
+    super::object::check(w, warnings)?;
     if let Some(0) = w.reader.transfer_size {
         return Err(ConfigError::rule(
             "reader.transfer_size",
@@ -359,12 +351,18 @@ pub fn unsupported(w: &Workload, built: &[FormatKind]) -> Result<(), ConfigError
                 "a mounted parallel file system is local_fs or direct_fs",
             );
         }
-        StorageType::S3 | StorageType::AiStore | StorageType::Azure => {
+        StorageType::AiStore => {
             return no(
                 "storage.storage_type",
                 &kind,
-                "use local_fs, direct_fs, mmap, null or model",
+                "AIStore speaks S3: use storage.storage_type=s3 with its S3 endpoint as storage.storage_options.endpoint_url",
             );
+        }
+        StorageType::S3 if !cfg!(feature = "s3") => {
+            return no("storage.storage_type", &kind, "build with --features s3");
+        }
+        StorageType::Azure if !cfg!(feature = "azure") => {
+            return no("storage.storage_type", &kind, "build with --features azure");
         }
         _ => {}
     }

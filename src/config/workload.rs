@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::address::Address;
 use super::timespec::TimeSpec;
 
 macro_rules! word_enum {
@@ -323,38 +324,83 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// The storage type that reads and writes go through: `reader.odirect` turns local files into direct ones.
+    /// The storage type that reads and writes go through: a URI in `dataset.data_folder` decides, and `reader.odirect`
+    /// turns local files into direct ones.
     pub fn storage_type_effective(&self) -> StorageType {
         match self.storage.storage_type {
-            StorageType::LocalFs
-                if self.reader.odirect || self.dataset.data_folder.starts_with("direct://") =>
-            {
-                StorageType::DirectFs
+            kind @ (StorageType::LocalFs | StorageType::S3) => {
+                match Address::resolve(
+                    &self.storage,
+                    "dataset.data_folder",
+                    &self.dataset.data_folder,
+                ) {
+                    Ok(Address::S3 { .. }) => StorageType::S3,
+                    Ok(Address::Azure { .. }) => StorageType::Azure,
+                    Ok(Address::Direct(_)) => StorageType::DirectFs,
+                    Ok(Address::File(_)) if self.reader.odirect => StorageType::DirectFs,
+                    Ok(Address::File(_)) | Err(_) => kind,
+                }
             }
             kind => kind,
         }
     }
 
-    /// The folder of the dataset: `storage_root` joined with `data_folder`, which wins when it is absolute.
+    /// The folder of checkpoints, which is not below `storage_root`.
     ///
-    /// Source: DLIO `storage/file_storage.py`.
-    pub fn data_root(&self) -> std::path::PathBuf {
-        let folder = &self.dataset.data_folder;
-        let folder = folder
-            .strip_prefix("file://")
-            .or_else(|| folder.strip_prefix("direct://"))
-            .unwrap_or(folder);
-        let joined = std::path::Path::new(&self.storage.storage_root).join(folder);
-        // `./` in front changes nothing but the look of every message.
-        let plain: std::path::PathBuf = joined
-            .components()
-            .filter(|c| !matches!(c, std::path::Component::CurDir))
-            .collect();
-        if plain.as_os_str().is_empty() {
-            ".".into()
-        } else {
-            plain
+    /// Source: DLIO `checkpointing/base_checkpointing.py`.
+    pub fn checkpoint_root(&self) -> std::path::PathBuf {
+        let folder = &self.checkpoint.checkpoint_folder;
+        let is_object = matches!(
+            self.storage.storage_type,
+            StorageType::S3 | StorageType::Azure
+        );
+        let is_local = ["file://", "direct://"]
+            .iter()
+            .any(|s| folder.starts_with(s));
+        if (is_object || folder.contains("://")) && !is_local {
+            // Refused by `validate` before anything is opened.
+            return Address::resolve(&self.storage, "checkpoint.checkpoint_folder", folder)
+                .map_or_else(|_| folder.into(), |address| address.to_path());
         }
+        plain_path(std::path::Path::new(without_scheme(folder)))
+    }
+
+    /// The folder of the dataset: a URI as it is, else `storage_root` joined with `data_folder`.
+    ///
+    /// Source: DLIO `storage/file_storage.py`, `storage/obj_store_lib.py`.
+    pub fn data_root(&self) -> std::path::PathBuf {
+        Address::resolve(
+            &self.storage,
+            "dataset.data_folder",
+            &self.dataset.data_folder,
+        )
+        // Refused by `validate` before anything is opened.
+        .map_or_else(|_| self.dataset.data_folder.clone().into(), |a| a.to_path())
+    }
+
+    /// True for a job that saves or loads checkpoints without training.
+    pub fn is_checkpoint_only(&self) -> bool {
+        self.workflow.checkpoint && !self.workflow.train
+    }
+}
+
+fn without_scheme(folder: &str) -> &str {
+    folder
+        .strip_prefix("file://")
+        .or_else(|| folder.strip_prefix("direct://"))
+        .unwrap_or(folder)
+}
+
+/// `./` in front changes nothing but the look of every message.
+fn plain_path(path: &std::path::Path) -> std::path::PathBuf {
+    let plain: std::path::PathBuf = path
+        .components()
+        .filter(|c| !matches!(c, std::path::Component::CurDir))
+        .collect();
+    if plain.as_os_str().is_empty() {
+        ".".into()
+    } else {
+        plain
     }
 }
 
@@ -652,6 +698,9 @@ pub struct Reader {
     pub drop_cache: DropCache,
     /// dlio-rs: reads in flight per rank for the native loader. Default: `read_threads`.
     pub io_depth: Option<u64>,
+    /// dlio-rs: object stores: bytes of one GET; longer extents are read in several. 0: always one GET.
+    /// Default: one GET up to 32 MiB, ranges of 32 MiB above.
+    pub range_size: Option<u64>,
 }
 
 impl Default for Reader {
@@ -685,6 +734,7 @@ impl Default for Reader {
             verify_content: VerifyContent::Off,
             drop_cache: DropCache::Fadvise,
             io_depth: None,
+            range_size: None,
         }
     }
 }
@@ -1054,6 +1104,11 @@ impl Default for StorageSection {
 pub struct Secret(String);
 
 impl Secret {
+    /// A credential from where it was found.
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
     /// The credential itself, for the one who signs with it.
     pub fn expose(&self) -> &str {
         &self.0
@@ -1092,16 +1147,50 @@ pub struct StorageOptions {
     pub access_key_id: Option<String>,
     /// Object stores: secret key.
     pub secret_access_key: Option<Secret>,
-    /// Object stores: URL.
-    pub endpoint_url: Option<String>,
+    /// S3: session token of temporary credentials.
+    pub session_token: Option<Secret>,
+    /// S3: one URL or a list; each request goes to the one with the fewest requests in flight.
+    pub endpoint_url: Endpoints,
     /// Object stores: region.
     pub region: Option<String>,
     /// S3: bucket in the path instead of the host name.
     pub s3_force_path_style: Option<bool>,
-    /// S3: attempts of one request.
+    /// S3 and Azure: attempts of one request. Default 5.
     pub s3_max_attempts: Option<u64>,
     /// S3: profile of the credentials file.
     pub s3_profile: Option<String>,
+    /// Azure: storage account, where the address does not name it.
+    pub account_name: Option<String>,
+    /// Azure: key of the account; a SAS is signed with it here.
+    pub account_key: Option<Secret>,
+    /// Azure: shared access signature.
+    pub sas_token: Option<Secret>,
+    /// Azure: connection string; the keys above win over its parts.
+    pub connection_string: Option<Secret>,
+    /// Azure: URL of the blob service with the account in it where it is a path (Azurite, private clouds).
+    pub blob_endpoint: Endpoints,
+    /// Object stores: seconds for a connection to be made, TLS included. Default 5.
+    pub connect_timeout: Option<f64>,
+    /// Object stores: seconds without a byte before a request counts as lost. Default 30.
+    pub read_timeout: Option<f64>,
+    /// Object stores: seconds for one attempt of a request as a whole; 0: no limit. Default 0.
+    pub request_timeout: Option<f64>,
+    /// Object stores: retries that a rank may make in a run. Default 1000.
+    pub retry_budget: Option<u64>,
+    /// Object stores: seconds before the first retry; doubled for each further one, up to 20. Default 0.5.
+    pub retry_delay: Option<f64>,
+    /// Object stores: connections that a rank makes at the same time. Default 8.
+    pub connect_ramp: Option<u64>,
+    /// Object stores: ranges of one extent in flight. Default 2.
+    pub ranges_in_flight: Option<u64>,
+    /// Object stores: bytes of an upload's first parts (later ones grow to 64 MiB). Default 8 MiB.
+    pub part_size: Option<u64>,
+    /// Object stores: PEM file of certificate authorities to trust beside the system's.
+    pub ca_bundle: Option<String>,
+    /// Object stores: false accepts any certificate; the report shows it. Default true.
+    pub verify: Option<bool>,
+    /// S3: checksum sent with uploads: `none`, `crc32c` or `sdk` (CRC-32, the SDK's default). Default none.
+    pub checksum: Option<String>,
     /// TLS where the endpoint has no scheme.
     pub secure: Option<bool>,
     /// Accepted; one native engine here.
@@ -1136,4 +1225,64 @@ pub struct StorageOptions {
     pub simulate_io: Option<bool>,
     /// Parquet: seconds between simulation logs.
     pub sim_log_secs: Option<f64>,
+}
+
+impl StorageOptions {
+    /// The credentials among the options, in a fixed order, for carrying them between ranks.
+    pub fn secrets_mut(&mut self) -> [&mut Option<Secret>; 5] {
+        [
+            &mut self.secret_access_key,
+            &mut self.session_token,
+            &mut self.account_key,
+            &mut self.sas_token,
+            &mut self.connection_string,
+        ]
+    }
+}
+
+/// Endpoint URLs: a text (which commas may divide) or a list in the YAML.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Endpoints(pub Vec<String>);
+
+impl Serialize for Endpoints {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [] => serializer.serialize_none(),
+            [one] => serializer.serialize_str(one),
+            more => more.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Endpoints {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Endpoints;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a URL or a list of URLs")
+            }
+            fn visit_unit<E>(self) -> Result<Endpoints, E> {
+                Ok(Endpoints::default())
+            }
+            fn visit_none<E>(self) -> Result<Endpoints, E> {
+                Ok(Endpoints::default())
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Endpoints, E> {
+                let urls = text.split(',').map(|url| url.trim().to_string());
+                Ok(Endpoints(urls.filter(|url| !url.is_empty()).collect()))
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(
+                self,
+                mut items: A,
+            ) -> Result<Endpoints, A::Error> {
+                let mut urls = Vec::new();
+                while let Some(url) = items.next_element()? {
+                    urls.push(url);
+                }
+                Ok(Endpoints(urls))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
 }

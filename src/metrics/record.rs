@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::CheckpointLog;
+use crate::storage::Telemetry;
 
 /// One step of training or evaluation on this rank.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +67,8 @@ pub struct RankRecord {
     pub counters: Counters,
     /// Checkpoints saved and loaded.
     pub checkpoints: CheckpointLog,
+    /// Requests and connections, where the storage system has them; generation included.
+    pub object_store: Option<Telemetry>,
     /// Running digest of (epoch, step, sample) of this rank.
     pub order_digest: u64,
 }

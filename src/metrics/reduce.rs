@@ -17,6 +17,7 @@ use super::throughput::{
 };
 use crate::cluster::Cluster;
 use crate::config::{MetricFormula, Workload};
+use crate::storage::Telemetry;
 
 /// Why a reduction could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -145,6 +146,8 @@ pub struct RankSummary {
     pub breakdown: Breakdown,
     /// Counters of this rank alone.
     pub counters: Counters,
+    /// Requests and connections of this rank, where the storage system has them.
+    pub object_store: Option<Telemetry>,
     /// Digest of the samples that it read, in order.
     pub order_digest: u64,
     /// Percentiles of the stages of checkpoints with counts.
@@ -240,6 +243,8 @@ pub struct JobSummary {
     pub stages: Vec<StageSummary>,
     /// Summed over ranks; peak memory, dropped samples and generation time are maxima.
     pub counters: Counters,
+    /// Requests and connections of all ranks, where the storage system has them.
+    pub object_store: Option<Telemetry>,
     /// All ranks' digests combined in rank order.
     pub order_digest: u64,
     /// How ranks differ.
@@ -348,6 +353,7 @@ pub fn reduce(
             throughput: mean_and_std(&own_throughput).unwrap_or_default().0,
             breakdown: Breakdown::of_blocks(record.epochs.iter().flat_map(|e| &e.blocks)),
             counters: record.counters,
+            object_store: record.object_store.clone(),
             order_digest: record.order_digest,
             checkpoint_stages: (input.histograms.summaries().into_iter())
                 .filter(|s| Stage::OF_RANKS.contains(&s.stage))
@@ -538,6 +544,7 @@ fn summarize(
         breakdown,
         stages: histograms.summaries(),
         counters: total_counters(&rank_table),
+        object_store: total_requests(&rank_table),
         order_digest: (input.combine_digests)(&digests),
         spreads: Spreads::of(&rank_table.iter().collect::<Vec<_>>()),
         hosts: hosts_of(cluster, facts, &rank_table),
@@ -579,6 +586,13 @@ fn epochs_of(input: &ReduceInput<'_>, sums: &Sums, au: &[f64], ranks: usize) -> 
             }
         })
         .collect()
+}
+
+fn total_requests(ranks: &[RankSummary]) -> Option<Telemetry> {
+    let mut all = ranks.iter().filter_map(|r| r.object_store.as_ref());
+    let mut sum = all.next()?.clone();
+    all.for_each(|other| sum.add(other));
+    Some(sum)
 }
 
 fn total_counters(ranks: &[RankSummary]) -> Counters {

@@ -120,6 +120,7 @@ fn record(rank: usize) -> RankRecord {
     let wait = 20 + 10 * rank as u64;
     RankRecord {
         checkpoints: Default::default(),
+        object_store: None,
         rank,
         epochs: vec![EpochRecord {
             epoch: 1,

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use crate::config::{MetricFormula, Workload};
 use crate::metrics::au::Breakdown;
 use crate::metrics::histogram::StageSummary;
+use crate::metrics::record::Counters;
 use crate::metrics::reduce::{JobSummary, PhaseSummary};
+use crate::storage::Telemetry;
+use crate::storage::telemetry::EndpointTelemetry;
 
 /// Version of the layout of `report.json`; a change of meaning raises it.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -100,6 +103,44 @@ pub(super) fn stage(s: &StageSummary) -> Value {
     })
 }
 
+/// Requests and connections of an object store. Times are summed over requests that ran side by side.
+fn object_store(t: &Telemetry, c: &Counters) -> Value {
+    let mean = |sum: f64, n: u64| (n > 0).then(|| sum / n as f64);
+    let endpoint = |e: &EndpointTelemetry| {
+        json!({
+            "url": e.url,
+            "get_requests": metric(e.gets, "requests", "sum"),
+            "put_requests": metric(e.puts, "requests", "sum"),
+            "control_requests": metric(e.control_requests, "requests", "sum"),
+            "bytes_read": metric(e.bytes_read, "B", "sum"),
+            "bytes_written": metric(e.bytes_written, "B", "sum"),
+            "failures": metric(e.failures, "requests", "sum"),
+            "retries": e.retries.iter().map(|(class, n)| {
+                (class.clone(), metric(n, "requests", "sum"))
+            }).collect::<serde_json::Map<_, _>>(),
+            "times_down": metric(e.times_down, "times", "sum"),
+            "first_byte_time_mean": metric(mean(e.first_byte_s, e.gets), "s", "per_get"),
+            "body_time_mean": metric(mean(e.body_s, e.gets), "s", "per_get"),
+        })
+    };
+    let n = &t.connections;
+    let gets = t.endpoints.iter().map(|e| e.gets).sum::<u64>();
+    json!({
+        "endpoints": t.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
+        "get_requests_per_sample": metric(mean(gets as f64, c.samples), "requests", "gets_per_sample"),
+        "connections": {
+            "made": metric(n.made, "connections", "sum"),
+            "reused": metric(n.reused, "requests", "sum"),
+            "tls_handshakes": metric(n.tls_handshakes, "handshakes", "sum"),
+            "dns_time": metric(n.dns_s, "s", "sum"),
+            "connect_time": metric(n.connect_s, "s", "sum"),
+            "tls_time": metric(n.tls_s, "s", "sum"),
+        },
+        "verifies_certificates": t.verifies_certificates,
+        "limits": t.limits,
+    })
+}
+
 /// The whole report as a JSON value.
 pub fn report_json(
     workload: &Workload,
@@ -143,6 +184,7 @@ pub fn report_json(
             "spin_time": metric(c.spin_ns as f64 / 1e9, "s", "sum"),
             "peak_rss": metric(c.peak_rss_bytes, "B", "max"),
         },
+        "object_store": s.object_store.as_ref().map(|t| object_store(t, c)),
         "cpu_seconds_per_gib": metric(s.cpu_seconds_per_gib(), "s/GiB", "cpu_per_gib"),
         "order_digest": format!("{:016x}", s.order_digest),
         "data_size_per_host": metric(s.data_size_per_host_gib, "GiB", "caching_estimate"),

@@ -70,6 +70,7 @@ fn workload(folder: &Path) -> Workload {
     w.checkpoint.checkpoint_folder = folder.display().to_string();
     w.checkpoint.recovery_rank_shift = true;
     w.checkpoint.verify_content = true;
+    w.framework = crate::config::Framework::PyTorch;
     w.model.kind = Some("transformer".into());
     w.model.num_layers = 1;
     w.model.parallelism.zero_stage = 3;

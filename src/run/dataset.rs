@@ -13,10 +13,13 @@ use crate::format::{self, Companion, Element, FileSpec, Format, FormatOptions};
 use crate::plan::Split;
 use crate::plan::dataset::{DatasetPlan, Dims, SideTable};
 use crate::plan::fill::FillSource;
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageError};
 
 /// Name of the manifest in the data folder.
 pub const MANIFEST: &str = ".dlio-rs-manifest.json";
+
+/// More than any manifest has: bytes of one that are read.
+const MANIFEST_LIMIT: usize = 1 << 20;
 
 /// What a dataset generated here is made of. Written last, so its presence means completeness.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -178,14 +181,18 @@ impl DatasetFiles {
     /// The files of `workload` for reading: the manifest, where there is one, says how many exist.
     ///
     /// Errors: the manifest cannot be read, or does not fit the workload.
-    pub fn to_read(workload: &Workload, ranks: usize) -> Result<Self, RankError> {
+    pub fn to_read(
+        workload: &Workload,
+        ranks: usize,
+        storage: &dyn Storage,
+    ) -> Result<Self, RankError> {
         let mut this = Self::to_generate(workload, ranks);
         let has_files = !matches!(
             workload.storage_type_effective(),
             StorageType::Null | StorageType::Model
         );
         let found = if has_files {
-            this.read_manifest()?
+            this.read_manifest(storage)?
         } else {
             None
         };
@@ -309,26 +316,20 @@ impl DatasetFiles {
         self.root.join(MANIFEST)
     }
 
-    fn read_manifest(&self) -> Result<Option<Manifest>, RankError> {
+    fn read_manifest(&self, storage: &dyn Storage) -> Result<Option<Manifest>, RankError> {
         let path = self.manifest_path();
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-                ) =>
+        let mut bytes = vec![0; MANIFEST_LIMIT];
+        match storage.head(&path, &mut bytes) {
+            Ok(len) => bytes.truncate(len),
+            Err(StorageError::Missing { .. }) => return Ok(None),
+            Err(StorageError::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::NotADirectory =>
             {
                 return Ok(None);
             }
-            Err(e) => {
-                return Err(RankError::Dataset(format!(
-                    "read manifest {}: {e}",
-                    path.display()
-                )));
-            }
-        };
-        serde_json::from_str(&text).map(Some).map_err(|e| {
+            Err(error) => return Err(error.into()),
+        }
+        serde_json::from_slice(&bytes).map(Some).map_err(|e| {
             RankError::Dataset(format!(
                 "read manifest {}: {e}\n  remedy: delete it if the dataset is complete, or generate the dataset again",
                 path.display()
@@ -341,7 +342,7 @@ impl DatasetFiles {
         if !storage.has_bytes() {
             return Ok(());
         }
-        let Some(found) = self.read_manifest()? else {
+        let Some(found) = self.read_manifest(storage)? else {
             return Ok(());
         };
         let differences = found.differences(&self.manifest, false);
@@ -364,10 +365,12 @@ impl DatasetFiles {
             serde_json::to_string_pretty(&self.manifest).expect("plain data becomes JSON");
         text.push('\n');
         let path = self.manifest_path();
-        let part = self.root.join(format!("{MANIFEST}.part"));
-        std::fs::write(&part, text)
-            .and_then(|()| std::fs::rename(&part, &path))
-            .map_err(|e| RankError::Dataset(format!("write manifest {}: {e}", path.display())))
+        let mut writer = storage.create(&path)?;
+        writer
+            .write(text.as_bytes())
+            .map_err(|e| StorageError::writing(&path, 0, e))?;
+        writer.finish()?;
+        Ok(())
     }
 
     /// Checks a sample of the files that this rank answers for: present, and not shorter than planned.
@@ -383,7 +386,7 @@ impl DatasetFiles {
         if interval == 0 || !storage.has_bytes() {
             return Ok(());
         }
-        if storage.len(&self.root)?.is_none() {
+        if !storage.has_folder(&self.root)? {
             return Err(RankError::Dataset(format!(
                 "find the dataset: {} does not exist\n  remedy: set dataset.data_folder to where it is, or generate it (workflow.generate_data=true)",
                 self.root.display()

@@ -346,6 +346,7 @@ pub fn train(
         .saturating_sub(cpu_start)
         .saturating_sub(cpu_between);
     record.counters.spin_ns = spin_ns;
+    record.object_store = storage.telemetry();
     record.order_digest = digest.finish();
     drop(sources);
     if let Some(saver) = checkpoints {

@@ -16,15 +16,16 @@ use super::watchdog::Watchdog;
 use super::{Events, JobContext};
 use crate::clock::now_ns;
 use crate::cluster::{Cluster, host};
+use crate::config::StorageType;
 use crate::format::{FileSpec, Format, FormatError, Out};
 use crate::loader::{Activity, Phase};
 use crate::plan::Split;
 use crate::plan::dataset::{Dims, Shapes};
 use crate::report::Event;
-use crate::storage::{Buffer, Storage, StorageError};
+use crate::storage::{Buffer, Storage, StorageError, Telemetry};
 
 /// What generation did on this rank.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Generated {
     /// Files written.
     pub files_written: u64,
@@ -34,10 +35,15 @@ pub struct Generated {
     pub bytes_written: u64,
     /// Wall time, nanoseconds.
     pub elapsed_ns: u64,
+    /// Requests and connections, where the storage system has them.
+    pub object_store: Option<Telemetry>,
 }
 
 /// Bytes handed to the file system at once.
 const CHUNK: usize = 1 << 20;
+
+/// Files that one call deletes; object stores take up to 1,000 in a request.
+const DELETED_AT_ONCE: usize = 1000;
 
 /// How much of a file's start is compared to tell whether it is this dataset's.
 const STAMP: usize = 4096;
@@ -176,6 +182,7 @@ pub fn generate(
         files_skipped: shared.skipped.into_inner(),
         bytes_written: shared.bytes.into_inner(),
         elapsed_ns: now_ns() - start,
+        object_store: None,
     };
     agree(cluster, shared.failure.into_inner().map_or(Ok(()), Err))?;
     let mut sums = [mine.files_written, mine.files_skipped, mine.bytes_written];
@@ -192,7 +199,33 @@ pub fn generate(
         Ok(())
     };
     agree(cluster, stamped)?;
-    Ok(mine)
+    settle(job, events);
+    Ok(Generated {
+        object_store: storage.telemetry(),
+        ..mine
+    })
+}
+
+/// Waits until a store that shows new objects late shows them all: `storage.post_generation_settle_seconds`.
+///
+/// Source: DLIO (MLCommons fork): rank 0 sleeps unless the storage is `local_fs`, then a barrier.
+fn settle(job: &JobContext, events: &mut Events) {
+    let seconds = job.workload.storage.post_generation_settle_seconds;
+    if seconds <= 0.0 || job.workload.storage_type_effective() == StorageType::LocalFs {
+        return;
+    }
+    events.emit(Event::Info(format!(
+        "settling for {seconds} s: storage.post_generation_settle_seconds"
+    )));
+    let end = now_ns() + (seconds * 1e9) as u64;
+    loop {
+        job.activity.moved();
+        let left = end.saturating_sub(now_ns());
+        if job.cluster.max_u64_patiently(left) == 0 {
+            return;
+        }
+        std::thread::sleep(Duration::from_nanos(left.min(1_000_000_000)));
+    }
 }
 
 /// The main thread's part: progress, and the job-wide agreement to go on, ten times a second.
@@ -359,16 +392,24 @@ pub fn delete_dataset(
 ) -> Result<(), JobError> {
     let (rank, ranks) = (job.cluster.rank() as u64, job.cluster.size() as u64);
     let total = files.train.files() + files.valid.files();
+    let companions = format.map_or(&[][..], |format| format.companions());
     let mut path = PathBuf::new();
-    let mine = (rank..total).step_by(ranks as usize).try_for_each(|index| {
+    let mut paths = Vec::new();
+    let mut mine = Ok(());
+    let mut indices = (rank..total).step_by(ranks as usize).peekable();
+    while let Some(index) = indices.next()
+        && mine.is_ok()
+    {
         files.path_of_global(index, &mut path);
-        let companions = format.map_or(&[][..], |format| format.companions());
-        companions
-            .iter()
-            .try_for_each(|companion| storage.remove(&companion.path(&path)))
-            .and_then(|()| storage.remove(&path))
-            .map_err(RankError::from)
-    });
+        paths.extend(companions.iter().map(|companion| companion.path(&path)));
+        paths.push(path.clone());
+        if paths.len() >= DELETED_AT_ONCE || indices.peek().is_none() {
+            let some: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+            mine = storage.remove_many(&some).map_err(RankError::from);
+            paths.clear();
+            job.activity.moved();
+        }
+    }
     agree(job.cluster, mine)?;
     let rest = if job.cluster.rank() == 0 {
         files.remove_folders(storage)

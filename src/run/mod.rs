@@ -8,6 +8,7 @@ pub mod checkpoint_only;
 pub mod dataset;
 pub mod failure;
 pub mod generate;
+mod image;
 mod index_cache;
 pub mod source;
 pub mod train;
@@ -110,7 +111,7 @@ pub fn train_phase(job: &JobContext, events: &mut Events) -> Result<Measured, Jo
     let format = agree(job.cluster, pick_format(job.workload))?;
     let files = agree(
         job.cluster,
-        dataset::DatasetFiles::to_read(job.workload, job.cluster.size()),
+        dataset::DatasetFiles::to_read(job.workload, job.cluster.size(), &*storage),
     )?;
     epochs::train(job, events, storage, format, Arc::new(files))
 }

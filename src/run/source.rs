@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::image::Image;
 use crate::format::{Companion, FormatError, Source};
 use crate::storage::{Buffer, Extent, Request, Sink, Storage, StorageError};
 
@@ -15,6 +16,8 @@ pub struct StorageSource {
     path: PathBuf,
     buffer: Buffer,
     len: Option<u64>,
+    image: Option<Image>,
+    image_failure: Option<StorageError>,
 }
 
 impl StorageSource {
@@ -25,7 +28,14 @@ impl StorageSource {
             path: path.into(),
             buffer: Buffer::new(TRANSFER),
             len: None,
+            image: None,
+            image_failure: None,
         }
+    }
+
+    /// Why [`Source::local_path`] gave none, where a copy of the file was to be made.
+    pub fn take_image_failure(&mut self) -> Option<StorageError> {
+        self.image_failure.take()
     }
 
     fn read(&mut self, path: &Path, offset: u64, buf: &mut [u8]) -> Result<(), FormatError> {
@@ -112,6 +122,16 @@ impl Source for StorageSource {
     }
 
     fn local_path(&mut self) -> Option<&Path> {
-        self.storage.opens_by_path().then_some(&*self.path)
+        if self.storage.opens_by_path() {
+            return Some(&self.path);
+        }
+        if self.image.is_none() {
+            let len = self.len().ok()?;
+            match Image::fetch(&*self.storage, &self.path, len) {
+                Ok(image) => self.image = Some(image),
+                Err(error) => self.image_failure = Some(error),
+            }
+        }
+        self.image.as_ref().map(Image::path)
     }
 }

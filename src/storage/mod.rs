@@ -11,12 +11,18 @@ mod files;
 mod mmap;
 mod model;
 mod null;
+#[cfg(feature = "object")]
+mod object;
 mod posix;
+pub mod telemetry;
 
 pub use buffer::Buffer;
 pub use model::ModelLaw;
+#[cfg(feature = "object")]
+pub use object::{Class, Failure, ObjectError};
+pub use telemetry::Telemetry;
 
-use crate::config::{StorageType, Workload};
+use crate::config::{Address, StorageType, Workload};
 use std::sync::atomic::AtomicU64;
 
 /// Which bytes of a file.
@@ -121,6 +127,26 @@ pub trait Storage: Send + Sync {
     }
     /// Deletes a file; a missing one is no error.
     fn remove(&self, path: &Path) -> Result<(), StorageError>;
+    /// Deletes files; missing ones are no error.
+    fn remove_many(&self, paths: &[&Path]) -> Result<(), StorageError> {
+        paths.iter().try_for_each(|path| self.remove(path))
+    }
+    /// True when there is such a folder, or no need of one.
+    fn has_folder(&self, path: &Path) -> Result<bool, StorageError> {
+        Ok(self.len(path)?.is_some())
+    }
+    /// Shows every object under a folder, however deep: its name below the folder, its length. Object stores only.
+    fn list(&self, folder: &Path, _visit: &mut dyn FnMut(&str, u64)) -> Result<(), StorageError> {
+        Err(StorageError::io(
+            "list",
+            folder,
+            std::io::ErrorKind::Unsupported.into(),
+        ))
+    }
+    /// What requests and connections came to, where there are any.
+    fn telemetry(&self) -> Option<Telemetry> {
+        None
+    }
     /// Deletes a folder if it is empty.
     fn remove_folder(&self, path: &Path) -> Result<(), StorageError>;
     /// Asks the kernel to forget cached pages of a file.
@@ -173,6 +199,13 @@ pub enum StorageError {
         #[source]
         source: std::io::Error,
     },
+    /// An object store's failure.
+    #[cfg(feature = "object")]
+    #[error("{0}")]
+    Object(Box<ObjectError>),
+    /// A storage system cannot be set up.
+    #[error("{0}")]
+    Setup(String),
     /// A storage type that this build does not have.
     #[error("use storage.storage_type={0}: this version does not have it")]
     Unknown(StorageType),
@@ -181,6 +214,11 @@ pub enum StorageError {
 impl StorageError {
     /// A failed write, after `written` bytes of the file.
     pub fn writing(path: &Path, written: u64, source: std::io::Error) -> Self {
+        #[cfg(feature = "object")]
+        let source = match source.downcast::<Box<ObjectError>>() {
+            Ok(error) => return StorageError::Object(error),
+            Err(source) => source,
+        };
         files::write_error(path, written, source)
     }
 
@@ -211,7 +249,32 @@ pub fn open(
         StorageType::Mmap => Box::new(mmap::Mmap),
         StorageType::Null => Box::new(null::Null),
         StorageType::Model => Box::new(model::Model::new(ModelLaw::new(workload), shared)),
+        #[cfg(feature = "object")]
+        StorageType::S3 | StorageType::Azure => {
+            let folder = &workload.dataset.data_folder;
+            let address = Address::resolve(&workload.storage, "dataset.data_folder", folder)
+                .map_err(|e| StorageError::Setup(e.to_string()))?;
+            object::open(workload, &address)?
+        }
         other => return Err(StorageError::Unknown(other)),
+    })
+}
+
+/// The storage system in which a folder other than the dataset's lies, such as `checkpoint.checkpoint_folder`; its
+/// files are named by [`Address::to_path`]. `null` and `model` stay what they are.
+pub fn open_at(
+    workload: &Workload,
+    address: &Address,
+    shared: &'static [AtomicU64],
+) -> Result<Box<dyn Storage>, StorageError> {
+    Ok(match (workload.storage_type_effective(), address) {
+        (StorageType::Null | StorageType::Model, _) => return open(workload, shared),
+        (_, Address::File(_)) => Box::new(posix::Posix),
+        (_, Address::Direct(_)) => Box::new(direct::Direct),
+        #[cfg(feature = "object")]
+        (_, Address::S3 { .. } | Address::Azure { .. }) => object::open(workload, address)?,
+        #[cfg(not(feature = "object"))]
+        (kind, _) => return Err(StorageError::Unknown(kind)),
     })
 }
 

@@ -62,7 +62,10 @@ fn configuration_errors_end_with_status_2() {
             ],
             &["dataset.record_dims: is given together"],
         ),
-        (&["dataset.format=hdf5"], &["dataset.format: hdf5 is known"]),
+        (
+            &["dataset.format=png", "dataset.record_dims=[4,4,4]"],
+            &["dataset.format: png files hold uint8 images"],
+        ),
         (&["a=1,2"], &["'1,2' is a sweep"]),
     ] {
         fails(&scratch, 8, words, 2, said);

@@ -244,7 +244,7 @@ impl PageChecker {
         }
         let codec = current.chunk.codec;
         if let Some(decoder) = &mut current.decoder {
-            decoder.page(&page.header, codec, &mut self.body)?;
+            decoder.page(&page.header, codec, &self.body)?;
         }
         if current.left > 0 {
             return Ok(());

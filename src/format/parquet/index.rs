@@ -229,7 +229,7 @@ fn type_name(leaf: &Leaf) -> String {
         physical::BOOLEAN => "boolean".into(),
         physical::INT32 => "int32".into(),
         physical::INT64 => "int64".into(),
-        3 => "int96".into(),
+        physical::INT96 => "int96".into(),
         physical::FLOAT => "float".into(),
         physical::DOUBLE => "double".into(),
         physical::BYTE_ARRAY => "byte_array".into(),

@@ -110,7 +110,7 @@ fn put_levels(column: &Column, first: u64, n: u64, out: &mut Vec<u8>) {
         let start = out.len();
         // A 1 for a value that continues a list, a 0 for one that begins it.
         out.resize(start + groups as usize, 0xff);
-        if n % 8 > 0 {
+        if !n.is_multiple_of(8) {
             *out.last_mut().expect("a page has values") = (1 << (n % 8)) - 1;
         }
         let mut at = first.next_multiple_of(size) - first;
@@ -217,7 +217,7 @@ impl Pages {
                     let high = u32::from(self.raw.get(i + 1).copied().unwrap_or(0));
                     ((low | high << 8) >> shift) as u8
                 }));
-                if n % 8 > 0
+                if !n.is_multiple_of(8)
                     && let Some(last) = self.body.last_mut()
                 {
                     *last &= (1 << (n % 8)) - 1;

@@ -21,7 +21,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
 use arrow_schema::{DataType, Field, Schema};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::codec::MAX_PAGE;
 use crate::config::ParquetColumn;
@@ -32,6 +36,7 @@ pub(super) mod physical {
     pub const BOOLEAN: i32 = 0;
     pub const INT32: i32 = 1;
     pub const INT64: i32 = 2;
+    pub const INT96: i32 = 3;
     pub const FLOAT: i32 = 4;
     pub const DOUBLE: i32 = 5;
     pub const BYTE_ARRAY: i32 = 6;
@@ -275,10 +280,19 @@ impl Column {
 }
 
 /// The Arrow schema as the footer carries it: by it, lists are read back as fixed-size lists.
+///
+/// Source: Arrow's writers put an IPC message of the schema, in base64, under the key `ARROW:schema`.
 pub(super) fn arrow_schema(columns: &[Column]) -> String {
     let fields: Vec<Field> = columns
         .iter()
         .map(|column| Field::new(&column.name, column.arrow.clone(), true))
         .collect();
-    ::parquet::arrow::encode_arrow_schema(&Schema::new(fields))
+    let message = IpcDataGenerator::default().schema_to_bytes_with_dictionary_tracker(
+        &Schema::new(fields),
+        &mut DictionaryTracker::new(true),
+        &IpcWriteOptions::default(),
+    );
+    let message = message.ipc_message;
+    let len = (message.len() as u32).to_le_bytes();
+    BASE64.encode([&[0xff; 4][..], &len, &message].concat())
 }

@@ -522,3 +522,61 @@ fn footers_that_announce_absurd_sizes_are_errors() {
         }
     }
 }
+
+#[test]
+fn no_page_of_random_bytes_ends_the_program() {
+    use super::footer::Leaf;
+    use super::header::{PageHeader, PageKind};
+    let mut random = crate::plan::mt19937::Mt19937::new(3);
+    let (mut decoded, mut refused) = (0, 0);
+    for round in 0..20_000 {
+        let mut draw = |n: u32| random.next_u32() % n;
+        let leaf = Leaf {
+            path: vec!["a".into()],
+            physical: draw(8) as i32,
+            type_length: 1 + draw(5) as i32,
+            max_definition: draw(3) as i16,
+            max_repetition: draw(2) as i16,
+        };
+        let mut decoder = decode::ChunkDecoder::new(&leaf).unwrap();
+        for page in 0..3 {
+            // Small numbers make more sense as lengths, and go deeper.
+            let highest = [256, 16, 4][draw(3) as usize];
+            let len = draw(200);
+            let body: Vec<u8> = (0..len).map(|_| draw(highest) as u8).collect();
+            let (values, encoding) = (draw(100), draw(10) as i32);
+            let header = PageHeader {
+                kind: match (page, draw(2)) {
+                    (0, _) => PageKind::Dictionary {
+                        values: values.min(len / 12),
+                        encoding: 0,
+                    },
+                    (_, 0) => PageKind::Data {
+                        values,
+                        encoding,
+                        definition_encoding: 3,
+                        repetition_encoding: 3,
+                    },
+                    _ => PageKind::DataV2 {
+                        values,
+                        nulls: 0,
+                        rows: values,
+                        encoding,
+                        definition_len: draw(20),
+                        repetition_len: draw(20),
+                        is_compressed: false,
+                    },
+                },
+                plain_len: body.len(),
+                stored_len: body.len() as u64,
+                crc: None,
+            };
+            match decoder.page(&header, codec::Codec::None, &body) {
+                Ok(()) => decoded += 1,
+                Err(FormatError::Content(_)) => refused += 1,
+                Err(other) => panic!("round {round}: {other}"),
+            }
+        }
+    }
+    assert!(decoded > 1000 && refused > 1000, "{decoded} {refused}");
+}

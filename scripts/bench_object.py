@@ -1,0 +1,227 @@
+"""dlio-rs against s3dlio's get_many and boto3, reading the same objects of one server in turns.
+
+Server and clients share this host's CPUs: on SeaweedFS the server's own work bounds every client. The second server answers
+from memory with little work, so that its ratios are the clients'.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import bench_lib as b
+
+# (label, bytes of a sample, objects, requests in flight)
+CASES = [
+    ("8 MiB x 64", 8 * b.MIB, 64, 16),
+    ("147 MB x 8", 147_000_000, 8, 16),
+    ("128 KiB x 4000", 128 << 10, 4000, 64),
+]
+# What the project asks of itself against s3dlio.
+MIN_RATE_RATIO = 1.2
+MAX_CPU_RATIO = 0.7
+KEY, SECRET, BUCKET = "bench", "bench-secret", "bench"
+
+# Reads all objects once; prints seconds, CPU seconds and bytes of the reading alone.
+S3DLIO = """
+import json, resource, sys, time
+import s3dlio
+uris, depth = json.load(sys.stdin), int(sys.argv[1])
+def cpu():
+    u = resource.getrusage(resource.RUSAGE_SELF)
+    return u.ru_utime + u.ru_stime
+s3dlio.get_many(uris[:1], 1)
+c, t = cpu(), time.monotonic()
+n = sum(len(data) for _, data in s3dlio.get_many(uris, max_in_flight=depth))
+print(json.dumps([time.monotonic() - t, cpu() - c, n]))
+"""
+BOTO3 = """
+import json, os, resource, sys, time
+from concurrent.futures import ThreadPoolExecutor
+import boto3
+from botocore.config import Config
+uris, depth = json.load(sys.stdin), int(sys.argv[1])
+config = Config(max_pool_connections=depth, s3={"addressing_style": "path"}, response_checksum_validation="when_required")
+client = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"], config=config)
+def get(uri):
+    bucket, key = uri[5:].split("/", 1)
+    return len(client.get_object(Bucket=bucket, Key=key)["Body"].read())
+def cpu():
+    u = resource.getrusage(resource.RUSAGE_SELF)
+    return u.ru_utime + u.ru_stime
+get(uris[0])
+c, t = cpu(), time.monotonic()
+with ThreadPoolExecutor(depth) as pool:
+    n = sum(pool.map(get, uris))
+print(json.dumps([time.monotonic() - t, cpu() - c, n]))
+"""
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Seaweed:
+    """SeaweedFS with its S3 gateway, in a temporary folder."""
+
+    name = "SeaweedFS"
+
+    def __init__(self, root):
+        self.folder = Path(tempfile.mkdtemp(prefix="dlio-rs-bench-object-", dir=root))
+        identity = {"name": "bench", "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
+                    "actions": ["Admin", "Read", "List", "Tagging", "Write"]}  # fmt: skip
+        (self.folder / "identities.json").write_text(json.dumps({"identities": [identity]}))
+        (self.folder / "data").mkdir()
+        master, volume, filer, s3 = (free_port() for _ in range(4))
+        self.url = f"http://127.0.0.1:{s3}"
+        words = [
+            os.environ["BENCH_WEED"], "server", f"-dir={self.folder}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+            f"-master.port={master}", f"-master.port.grpc={free_port()}", f"-volume.port={volume}",
+            f"-volume.port.grpc={free_port()}", f"-filer.port={filer}", f"-filer.port.grpc={free_port()}", "-s3",
+            f"-s3.port={s3}", f"-s3.port.grpc={free_port()}", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
+            f"-s3.config={self.folder}/identities.json", "-master.volumeSizeLimitMB=1024", "-volume.max=50",
+        ]  # fmt: skip
+        log = open(self.folder / "log", "w")
+        self.child = subprocess.Popen(words, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        for _ in range(300):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{master}/dir/assign") as answer:
+                    if b"fid" in answer.read():
+                        request = urllib.request.Request(f"http://127.0.0.1:{filer}/buckets/{BUCKET}/", method="POST")
+                        urllib.request.urlopen(request).close()
+                        return
+            except OSError:
+                pass
+            time.sleep(0.2)
+        raise b.BenchError("SeaweedFS does not answer")
+
+    def generate(self, config):
+        b.generate(2, config, ["reader.drop_cache=none"])
+
+    def close(self):
+        self.child.send_signal(signal.SIGKILL)
+        self.child.wait()
+        shutil.rmtree(self.folder)
+
+
+class Memory:
+    """The bench server: every object has the same length and comes from memory."""
+
+    name = "memory"
+
+    def __init__(self, length):
+        self.child = subprocess.Popen(
+            [os.environ["BENCH_CLIENT"], "--serve", str(length)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+        )
+        self.url = f"http://127.0.0.1:{self.child.stdout.readline().strip()}"
+
+    def generate(self, config):
+        pass
+
+    def close(self):
+        self.child.kill()
+        self.child.wait()
+
+
+def python_client(program, server, uris, depth):
+    env = dict(os.environ, AWS_ENDPOINT_URL=server.url, AWS_ACCESS_KEY_ID=KEY, AWS_SECRET_ACCESS_KEY=SECRET,
+               AWS_REGION="us-east-1", AWS_DEFAULT_REGION="us-east-1")  # fmt: skip
+    words = [os.environ["BENCH_PYTHON"], "-c", program, str(depth)]
+    done = subprocess.run(words, input=json.dumps(uris), capture_output=True, text=True, env=env)
+    if done.returncode != 0:
+        raise b.BenchError(f"{words[0]} ended with {done.returncode}: {done.stderr[-800:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def case(args, server, label, record_bytes, objects, depth):
+    with tempfile.TemporaryDirectory(prefix="dlio-rs-bench-") as folder:
+        config = Path(folder) / "bench.yaml"
+        b.write_config(config, folder=f"s3://{BUCKET}/{objects}", file_format="npz", files=objects, record_bytes=record_bytes)
+        words = [
+            "reader.data_loader=native", f"reader.io_depth={depth}", f"reader.batch_size={min(objects, depth)}",
+            f"storage.storage_options.endpoint_url={server.url}", f"storage.storage_options.access_key_id={KEY}",
+            f"storage.storage_options.secret_access_key={SECRET}", "reader.decode=none", "reader.range_size=0",
+            "dataset.listing_validation_interval=0",
+        ]  # fmt: skip
+        workload = json.loads(config.read_text())
+        workload["storage"] = {"storage_options": {"endpoint_url": server.url, "access_key_id": KEY, "secret_access_key": SECRET}}
+        config.write_text(json.dumps(workload))
+        b.say(f"{label} on {server.name}: preparing {objects} objects")
+        server.generate(config)
+        width = len(str(objects))
+        uris = [f"s3://{BUCKET}/{objects}/train/img_{i:0{width}}_of_{objects}.npz" for i in range(objects)]
+        # One epoch of warm-up connections, then the epochs that count, is what a training job does as well.
+        def ours():
+            report = b.dlio_rs(1, config, [*words, f"train.epochs={args.epochs}"])
+            return report.train_seconds, report.cpu_seconds_per_gib * report.bytes_read / b.GIB, report.bytes_read
+
+        runs = {
+            "dlio-rs": ours,
+            "s3dlio": lambda: python_client(S3DLIO, server, uris * args.epochs, depth),
+            "boto3": lambda: python_client(BOTO3, server, uris * args.epochs, depth),
+        }
+        if record_bytes * objects * args.epochs > args.memory_gib * b.GIB:
+            raise b.BenchError("s3dlio keeps everything that it reads: lower --epochs or raise --memory-gib")
+        results = b.in_turns(runs, args.repeat, f"{label} on {server.name}: ")
+        lengths = {n for values in results.values() for _, _, n in values}
+        if len(lengths) != 1:
+            raise b.BenchError(f"the clients read different numbers of bytes: {lengths}")
+        rate = {name: [n / s for s, _, n in values] for name, values in results.items()}
+        cpu = {name: [c / (n / b.GIB) for _, c, n in values] for name, values in results.items()}
+        ratio = {name: b.median([x / y for x, y in zip(rate["dlio-rs"], rate[name])]) for name in runs}
+        cpu_ratio = {name: b.median([x / y for x, y in zip(cpu["dlio-rs"], cpu[name])]) for name in runs}
+        met = ratio["s3dlio"] >= MIN_RATE_RATIO and cpu_ratio["s3dlio"] <= MAX_CPU_RATIO
+        per_second = b.median(rate["dlio-rs"]) / (next(iter(lengths)) / objects / args.epochs)
+        row = (
+            label, depth, server.name, *(f"{b.median(rate[n]) / b.GIB:.2f}" for n in runs), f"{per_second:.0f}",
+            f"{ratio['s3dlio']:.2f}", f"{ratio['boto3']:.2f}", *(f"{b.median(cpu[n]):.2f}" for n in runs),
+            f"{cpu_ratio['s3dlio']:.2f}", f"{cpu_ratio['boto3']:.2f}", b.verdict(met),
+        )  # fmt: skip
+        return row, met
+
+
+def main():
+    p = argparse.ArgumentParser(prog="bench-object.sh", description=__doc__)
+    p.add_argument("--repeat", type=int, default=3)
+    p.add_argument("--epochs", type=int, default=1, help="times that the objects are read in one run")
+    p.add_argument("--memory-gib", type=float, default=6.0, help="what s3dlio may keep")
+    p.add_argument("--disk", default="/dev/shm", help="folder for SeaweedFS")
+    p.add_argument("--only", default="", help="cases whose label and server hold this text")
+    p.add_argument("--check", action="store_true", help="exit status 1 when a ratio misses its bound")
+    args = p.parse_args()
+    b.title("GET, one client process, against s3dlio's get_many and boto3 with threads")
+    rows, met = [], True
+    for entry in CASES:
+        for kind in (Seaweed, Memory):
+            if args.only not in f"{entry[0]} {kind.name}":
+                continue
+            # What an npz has besides its sample.
+            server = Seaweed(args.disk) if kind is Seaweed else Memory(entry[1] + 500)
+            try:
+                row, ok = case(args, server, *entry)
+            finally:
+                server.close()
+            rows.append(row)
+            met &= ok
+    b.table(
+        ["objects", "in flight", "server", "dlio-rs GiB/s", "s3dlio", "boto3", "dlio-rs GET/s", "rate ratio to s3dlio",
+         "to boto3", "dlio-rs CPU s/GiB", "s3dlio", "boto3", "CPU ratio to s3dlio", "to boto3",
+         f">= {MIN_RATE_RATIO} and CPU <= {MAX_CPU_RATIO} of s3dlio"],
+        rows,
+    )  # fmt: skip
+    b.say("the client alone against a bare hyper loop and the AWS SDK")
+    print(b.run([os.environ["BENCH_CLIENT"], "--bench"]).stdout)
+    return 1 if args.check and not met else 0
+
+
+if __name__ == "__main__":
+    b.finish(main)

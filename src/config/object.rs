@@ -1,0 +1,117 @@
+//! Rules over where the data lies and over the options of object stores.
+
+use super::{Address, ConfigError, StorageType, Workload};
+
+/// Checks addresses and, where they are used, the options of object stores.
+pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+    Address::resolve(&w.storage, "dataset.data_folder", &w.dataset.data_folder)?;
+    if !matches!(
+        w.storage_type_effective(),
+        StorageType::S3 | StorageType::Azure
+    ) {
+        return Ok(());
+    }
+    let o = &w.storage.storage_options;
+    let key = |name: &str| format!("storage.storage_options.{name}");
+    for (name, seconds, may_be_zero) in [
+        ("connect_timeout", o.connect_timeout, false),
+        ("read_timeout", o.read_timeout, false),
+        ("request_timeout", o.request_timeout, true),
+        ("retry_delay", o.retry_delay, true),
+    ] {
+        if let Some(s) = seconds
+            && (!s.is_finite() || s < 0.0 || (s == 0.0 && !may_be_zero) || s > 1e6)
+        {
+            return Err(ConfigError::rule(
+                &key(name),
+                format!("{s} is no number of seconds to wait"),
+                "write seconds, such as 30",
+            ));
+        }
+    }
+    for (name, value) in [
+        ("s3_max_attempts", o.s3_max_attempts),
+        ("connect_ramp", o.connect_ramp),
+        ("ranges_in_flight", o.ranges_in_flight),
+    ] {
+        if value == Some(0) {
+            return Err(ConfigError::rule(
+                &key(name),
+                "is 0",
+                "set it to 1 or more, or leave it out",
+            ));
+        }
+    }
+    // S3's limits of a part, which every server that speaks its protocol has.
+    if let Some(size) = o.part_size
+        && !(5 << 20..=5 << 30).contains(&size)
+    {
+        return Err(ConfigError::rule(
+            &key("part_size"),
+            format!("{size} bytes is outside 5 MiB to 5 GiB"),
+            "leave it out, or set it to 8388608",
+        ));
+    }
+    if let Some(word) = o.checksum.as_deref()
+        && !matches!(word, "none" | "crc32c" | "sdk")
+    {
+        return Err(ConfigError::rule(
+            &key("checksum"),
+            format!("{word} is unknown"),
+            "write none, crc32c or sdk",
+        ));
+    }
+    if o.use_full_object_uri == Some(true) {
+        return Err(ConfigError::rule(
+            &key("use_full_object_uri"),
+            "whole URIs as object keys are not written here",
+            "set it to false: the key is the URI's path",
+        ));
+    }
+    let endpoints = o.endpoint_url.0.iter().map(|url| ("endpoint_url", url));
+    let blob = o.blob_endpoint.0.iter().map(|url| ("blob_endpoint", url));
+    for (name, url) in endpoints.chain(blob) {
+        let bare = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+        if url.contains("://") && !url.starts_with("http://") && !url.starts_with("https://")
+            || bare.contains("://")
+            || bare.is_empty()
+        {
+            return Err(ConfigError::rule(
+                &key(name),
+                format!("{url} is no endpoint"),
+                "write http://host:port or https://host",
+            ));
+        }
+        if bare
+            .split('/')
+            .next()
+            .is_some_and(|host| host.contains('@'))
+        {
+            return Err(ConfigError::rule(
+                &key(name),
+                "it holds a user name or password",
+                "give credentials as access_key_id and secret_access_key, or by the environment",
+            ));
+        }
+    }
+    if o.verify == Some(false) {
+        warnings.push(format!(
+            "{}=false: any certificate is accepted, so nothing proves which server answers",
+            key("verify")
+        ));
+    }
+    if let Some(library) = o
+        .storage_library
+        .as_ref()
+        .or(w.storage.storage_library.as_ref())
+    {
+        warnings.push(format!(
+            "{}={library} means nothing here: there is one native engine",
+            key("storage_library")
+        ));
+    }
+    if w.reader.odirect {
+        warnings.push("reader.odirect means nothing on an object store".into());
+    }
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! Why a request to an object store failed, sorted by what can be done about it.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+/// Kinds of failure; the report counts retries by them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// No connection: name unknown, refused, unreachable, or not in time.
+    Connect,
+    /// No byte for `read_timeout`, or the request took longer than `request_timeout`.
+    Timeout,
+    /// The connection broke.
+    Reset,
+    /// The body ended before its announced length.
+    Truncated,
+    /// HTTP 5xx other than 503.
+    ServerError,
+    /// HTTP 503, 429, or a code that asks to come back later.
+    SlowDown,
+    /// What no repetition mends: 403, 404, a bad request, an untrusted certificate, an answer that is no HTTP.
+    Permanent,
+}
+
+/// Number of classes that are retried.
+pub const RETRIED: usize = 6;
+
+/// Classes that are retried, in the order of their counters.
+pub const RETRIED_CLASSES: [Class; RETRIED] = [
+    Class::Connect,
+    Class::Timeout,
+    Class::Reset,
+    Class::Truncated,
+    Class::ServerError,
+    Class::SlowDown,
+];
+
+impl Class {
+    /// True when the same request may succeed later.
+    pub fn is_retried(self) -> bool {
+        self != Class::Permanent
+    }
+
+    /// Its word in the report.
+    pub fn word(self) -> &'static str {
+        match self {
+            Class::Connect => "connect",
+            Class::Timeout => "timeout",
+            Class::Reset => "reset",
+            Class::Truncated => "truncated",
+            Class::ServerError => "server_error",
+            Class::SlowDown => "slow_down",
+            Class::Permanent => "permanent",
+        }
+    }
+
+    /// By HTTP status and the service's code.
+    pub fn of_status(status: u16, code: &str) -> Class {
+        match (status, code) {
+            (503 | 429, _)
+            | (
+                _,
+                "SlowDown"
+                | "RequestLimitExceeded"
+                | "Throttling"
+                | "ThrottlingException"
+                | "ServerBusy",
+            ) => Class::SlowDown,
+            (408, _) | (_, "RequestTimeout" | "OperationTimedOut") => Class::Timeout,
+            (500.., _) => Class::ServerError,
+            _ => Class::Permanent,
+        }
+    }
+}
+
+/// One failed attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What can be done about it.
+    pub class: Class,
+    /// HTTP status, where there was an answer.
+    pub status: Option<u16>,
+    /// The service's code (`AccessDenied`); empty when it gave none.
+    pub code: String,
+    /// In words.
+    pub message: String,
+    /// The service's name for the request; empty when it gave none.
+    pub request_id: String,
+}
+
+impl Failure {
+    /// A failure without an HTTP answer.
+    pub fn new(class: Class, message: impl Into<String>) -> Self {
+        Failure {
+            class,
+            status: None,
+            code: String::new(),
+            message: message.into(),
+            request_id: String::new(),
+        }
+    }
+
+    /// An operating-system error while `doing` something on a connection.
+    pub fn io(doing: &str, error: &io::Error) -> Self {
+        let class = match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Class::Timeout,
+            io::ErrorKind::UnexpectedEof => Class::Truncated,
+            // rustls tells certificate and protocol errors this way.
+            io::ErrorKind::InvalidData => Class::Permanent,
+            _ => Class::Reset,
+        };
+        let cause = match class {
+            Class::Timeout => "no byte within read_timeout".into(),
+            _ => error.to_string(),
+        };
+        Failure::new(class, format!("{doing}: {cause}"))
+    }
+
+    /// True when the object, bucket or container does not exist.
+    pub fn is_not_found(&self) -> bool {
+        self.status == Some(404)
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(status) = self.status {
+            write!(f, "HTTP {status}")?;
+            if !self.code.is_empty() {
+                write!(f, " {}", self.code)?;
+            }
+            if !self.message.is_empty() {
+                write!(f, ": {}", self.message)?;
+            }
+        } else {
+            f.write_str(&self.message)?;
+        }
+        if !self.request_id.is_empty() {
+            write!(f, " (request {})", self.request_id)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// What to do about a failure that says nothing of the service.
+pub fn remedy(failure: &Failure) -> String {
+    match failure.class {
+        Class::Connect => "check storage.storage_options.endpoint_url (host, port, http or https) and that the server runs",
+        Class::Timeout => "the server is too slow or stuck: mend it, or raise storage.storage_options.read_timeout or request_timeout",
+        Class::Reset | Class::Truncated => "the server or something on the way breaks connections: see its log",
+        Class::ServerError => "see the server's log; storage.storage_options.s3_max_attempts says how often a request is tried",
+        Class::SlowDown => "the server is overloaded: lower reader.read_threads or the number of ranks, or raise storage.storage_options.s3_max_attempts",
+        Class::Permanent if failure.message.contains("certificate") => "set storage.storage_options.ca_bundle to the PEM file of the authority that signed it (verify=false accepts any)",
+        Class::Permanent => "check storage.storage_options, above all endpoint_url",
+    }
+    .into()
+}
+
+/// All that a message about a failed operation needs.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} {object} at {endpoint}: {failure}{}\n  remedy: {remedy}", tries(*.attempts, *.elapsed_s))]
+pub struct ObjectError {
+    /// What was attempted: read, write, list, ...
+    pub operation: &'static str,
+    /// URI of the object or folder.
+    pub object: String,
+    /// Where the last attempt went.
+    pub endpoint: String,
+    /// Attempts made.
+    pub attempts: u64,
+    /// Seconds from the first attempt's start to the failure.
+    pub elapsed_s: f64,
+    /// The last failure.
+    pub failure: Failure,
+    /// What to do.
+    pub remedy: String,
+}
+
+fn tries(attempts: u64, elapsed_s: f64) -> String {
+    if attempts > 1 {
+        format!(", after {attempts} attempts in {elapsed_s:.1} s")
+    } else {
+        String::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_follow_the_services_documents() {
+        // Source: Amazon S3 API reference, "Error responses"; Azure "Common REST API error codes".
+        for (status, code, class) in [
+            (503, "SlowDown", Class::SlowDown),
+            (503, "ServiceUnavailable", Class::SlowDown),
+            (429, "", Class::SlowDown),
+            (400, "RequestTimeout", Class::Timeout),
+            (500, "InternalError", Class::ServerError),
+            (500, "OperationTimedOut", Class::Timeout),
+            (403, "AccessDenied", Class::Permanent),
+            (404, "NoSuchKey", Class::Permanent),
+            (400, "InvalidArgument", Class::Permanent),
+            (301, "PermanentRedirect", Class::Permanent),
+        ] {
+            assert_eq!(Class::of_status(status, code), class, "{status} {code}");
+        }
+    }
+}

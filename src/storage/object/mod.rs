@@ -1,0 +1,185 @@
+//! Object stores: ranges, pieces in flight, endpoints, retries and uploads, once for every service.
+//!
+//! A service ([`Service`]: S3, Azure Blob) says how its requests look and what its answers mean. Objects' bytes move
+//! between the caller's memory and a socket in the caller's own thread ([`connection`]); the SDKs find credentials
+//! and do what is rare (sizes, lists, deletions, the frame of an upload) over the same connections.
+
+#[cfg(feature = "azure")]
+pub(super) mod azure;
+#[cfg(feature = "azure")]
+mod azure_auth;
+#[cfg(feature = "azure")]
+mod azure_sdk;
+mod checksum;
+mod connection;
+mod endpoint;
+mod failure;
+mod http;
+mod open;
+mod read;
+mod retry;
+#[cfg(feature = "s3")]
+pub(super) mod s3;
+#[cfg(feature = "s3")]
+mod s3_sdk;
+mod store;
+mod tls;
+mod url;
+mod write;
+
+pub use failure::{Class, Failure, ObjectError};
+pub(super) use open::open;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use connection::Head;
+use endpoint::Endpoint;
+use http::Host;
+
+/// An object, or a folder of objects, by its URI.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ObjectName {
+    /// As messages name it.
+    pub uri: String,
+    /// Bucket or container.
+    pub bucket: String,
+    /// Key or blob name.
+    pub key: String,
+}
+
+/// A request ready to be sent.
+pub(crate) struct Prepared {
+    /// Where to.
+    pub host: Arc<Host>,
+    /// Request line and headers, the empty line included.
+    pub head: Vec<u8>,
+}
+
+/// A part of an upload that the server has.
+// Azure needs neither its number nor its checksum.
+#[cfg_attr(not(feature = "s3"), allow(dead_code))]
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    /// From 1.
+    pub number: u32,
+    /// The server's name for it.
+    pub tag: String,
+    /// Its checksum as the service writes it, where checksums are sent.
+    pub checksum: Option<String>,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Page {
+    /// Keys and lengths.
+    pub objects: Vec<(String, u64)>,
+    /// Where the next page begins.
+    pub next: Option<String>,
+}
+
+/// What one service's requests look like. Every call makes one attempt.
+pub(crate) trait Service: Send + Sync {
+    /// Its word in the YAML.
+    fn name(&self) -> &'static str;
+    /// The object that a path means.
+    fn object(&self, path: &Path) -> Result<ObjectName, String>;
+    /// A GET of bytes `range` (first, end); None: all of them.
+    fn get(
+        &self,
+        endpoint: &Endpoint,
+        object: &ObjectName,
+        range: Option<(u64, u64)>,
+    ) -> Result<Prepared, Failure>;
+    /// Writes a whole object.
+    fn put(&self, endpoint: &Endpoint, object: &ObjectName, body: &[u8]) -> Result<(), Failure>;
+    /// Begins an upload in parts; returns its name.
+    fn begin_upload(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<String, Failure>;
+    /// Writes a part.
+    fn put_part(
+        &self,
+        endpoint: &Endpoint,
+        object: &ObjectName,
+        upload: &str,
+        number: u32,
+        body: &[u8],
+    ) -> Result<Part, Failure>;
+    /// Makes the object of its parts appear.
+    fn complete(
+        &self,
+        endpoint: &Endpoint,
+        object: &ObjectName,
+        upload: &str,
+        parts: &[Part],
+    ) -> Result<(), Failure>;
+    /// Forgets an upload and its parts.
+    fn abort(&self, endpoint: &Endpoint, object: &ObjectName, upload: &str) -> Result<(), Failure>;
+    /// Length; None when there is no such object.
+    fn len(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<Option<u64>, Failure>;
+    /// Objects that one [`Service::delete`] may name.
+    fn delete_batch(&self) -> usize;
+    /// Deletes objects of one bucket; missing ones are no error.
+    fn delete(&self, endpoint: &Endpoint, bucket: &str, keys: &[String]) -> Result<(), Failure>;
+    /// One page of the objects whose keys begin with the folder's key.
+    fn list(
+        &self,
+        endpoint: &Endpoint,
+        folder: &ObjectName,
+        from: Option<String>,
+    ) -> Result<Page, Failure>;
+    /// What an answer that is no success means.
+    fn failure(&self, head: &Head, body: &[u8]) -> Failure;
+    /// What to do about a failure.
+    fn remedy(&self, failure: &Failure, object: &ObjectName) -> String;
+    /// Checksum of a whole object that came with it: its kind and value.
+    fn checksum(&self, _head: &Head) -> Option<checksum::Expected> {
+        None
+    }
+}
+
+/// The runtime that the SDKs need. One per rank; ended without waiting for what is stuck.
+pub(crate) struct Runtime(Option<tokio::runtime::Runtime>);
+
+impl Runtime {
+    /// One worker: bytes do not move through it.
+    pub(crate) fn new() -> Result<Self, String> {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("object-sdk")
+            .enable_time()
+            .build()
+            .map(|runtime| Runtime(Some(runtime)))
+            .map_err(|e| format!("start the threads of the object store's SDK: {e}"))
+    }
+
+    /// Waits for a future.
+    pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
+        self.0
+            .as_ref()
+            .expect("there until dropped")
+            .block_on(future)
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The text of the first XML element of this name.
+pub(crate) fn xml_element(xml: &str, name: &str) -> Option<String> {
+    let open = format!("<{name}>");
+    let from = xml.find(&open)? + open.len();
+    let len = xml[from..].find(&format!("</{name}>"))?;
+    let text = &xml[from..from + len];
+    Some(
+        text.replace("&lt;", "<")
+            .replace("&gt;", ">")
+            .replace("&quot;", "\"")
+            .replace("&apos;", "'")
+            .replace("&amp;", "&"),
+    )
+}

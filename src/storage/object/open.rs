@@ -1,0 +1,126 @@
+//! The object store that a workload names.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Service;
+use super::endpoint::Endpoints;
+use super::http::{Http, Limits};
+use super::retry::Policy;
+use super::store::{Inner, ObjectStore, Options};
+use super::tls;
+use super::url::Url;
+use crate::config::{Address, Decode, StorageOptions, StorageType, Workload};
+use crate::storage::telemetry::LimitsTelemetry;
+use crate::storage::{Storage, StorageError};
+
+/// One GET up to this length, when the YAML does not say.
+const RANGE: u64 = 32 << 20;
+/// Bytes of an upload's first parts.
+const PART: u64 = 8 << 20;
+
+/// Opens the store in which a folder lies. No request is made.
+///
+/// Errors: endpoints, certificates or credentials that cannot be used.
+pub(in crate::storage) fn open(
+    workload: &Workload,
+    address: &Address,
+) -> Result<Box<dyn Storage>, StorageError> {
+    let storage = &workload.storage;
+    let o = &storage.storage_options;
+    let limits = LimitsTelemetry {
+        connect_timeout: o.connect_timeout.unwrap_or(5.0),
+        read_timeout: o.read_timeout.unwrap_or(30.0),
+        request_timeout: o.request_timeout.unwrap_or(0.0),
+        s3_max_attempts: o.s3_max_attempts.unwrap_or(5),
+        retry_delay: o.retry_delay.unwrap_or(0.5),
+        retry_budget: o.retry_budget.unwrap_or(1000),
+        range_size: workload.reader.range_size.unwrap_or(RANGE),
+        ranges_in_flight: o.ranges_in_flight.unwrap_or(2),
+        part_size: o.part_size.unwrap_or(PART),
+        checksum: o.checksum.clone().unwrap_or_else(|| "none".into()),
+    };
+    let verify = o.verify.unwrap_or(true);
+    let tls = tls::config(o.ca_bundle.as_deref(), verify).map_err(StorageError::Setup)?;
+    let http = Arc::new(Http::new(
+        tls,
+        Limits {
+            connect: Duration::from_secs_f64(limits.connect_timeout),
+            read: Duration::from_secs_f64(limits.read_timeout),
+            request: (limits.request_timeout > 0.0)
+                .then(|| Duration::from_secs_f64(limits.request_timeout)),
+        },
+        o.connect_ramp.unwrap_or(8) as usize,
+    ));
+    // Ranks differ in it: they do not begin at the same endpoint, nor come back at the same moment.
+    let seed = u64::from(std::process::id());
+    let (service, urls) = service(address, workload, &http).map_err(StorageError::Setup)?;
+    let policy = Policy::new(
+        limits.s3_max_attempts,
+        Duration::from_secs_f64(limits.retry_delay),
+        limits.retry_budget,
+        seed,
+    );
+    let options = Options {
+        range_size: limits.range_size,
+        ranges_in_flight: limits.ranges_in_flight as usize,
+        part_size: limits.part_size as usize,
+        verify_checksums: workload.reader.decode != Decode::None,
+        verifies_certificates: verify,
+        limits,
+    };
+    Ok(Box::new(ObjectStore(Arc::new(Inner {
+        service,
+        http,
+        endpoints: Endpoints::new(urls, seed),
+        policy,
+        options,
+    }))))
+}
+
+fn service(
+    address: &Address,
+    workload: &Workload,
+    http: &Arc<Http>,
+) -> Result<(Box<dyn Service>, Vec<Url>), String> {
+    match address {
+        #[cfg(feature = "s3")]
+        Address::S3 { .. } => {
+            let reads_checksums = workload.reader.decode != Decode::None;
+            let (service, urls) =
+                super::s3::S3::new(&workload.storage.storage_options, http, reads_checksums)?;
+            Ok((Box::new(service), urls))
+        }
+        #[cfg(feature = "azure")]
+        Address::Azure { account, .. } => {
+            let options = &workload.storage.storage_options;
+            let (service, urls) = super::azure::Azure::new(account, options, http)?;
+            Ok((Box::new(service), urls))
+        }
+        _ => {
+            let kind: StorageType = workload.storage_type_effective();
+            Err(format!(
+                "use storage.storage_type={kind}: this build does not have it"
+            ))
+        }
+    }
+}
+
+/// The URLs of `key`, checked.
+pub(super) fn urls(
+    key: &str,
+    texts: &[String],
+    options: &StorageOptions,
+) -> Result<Vec<Url>, String> {
+    let is_tls = options.secure.unwrap_or(true);
+    texts
+        .iter()
+        .map(|text| {
+            Url::parse(text, is_tls).map_err(|what| {
+                format!(
+                    "use storage.storage_options.{key}={text}: {what}\n  remedy: write http://host:port or https://host"
+                )
+            })
+        })
+        .collect()
+}

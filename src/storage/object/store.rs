@@ -1,0 +1,213 @@
+//! Any object store as a [`Storage`].
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::endpoint::{Endpoint, Endpoints, Operation};
+use super::failure::Failure;
+use super::http::Http;
+use super::retry::{Policy, Trial, persist};
+use super::write::Upload;
+use super::{ObjectName, Service, read};
+use crate::storage::telemetry::{ConnectionTelemetry, LimitsTelemetry, Telemetry};
+use crate::storage::{Answer, Buffer, Request, Sink, Storage, StorageError, Writer};
+
+/// Sizes and counts in force.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    /// Bytes of one GET; 0: the whole extent.
+    pub range_size: u64,
+    /// GETs of one extent in flight.
+    pub ranges_in_flight: usize,
+    /// Bytes of an upload's first parts.
+    pub part_size: usize,
+    /// Checksums that come with whole objects are compared.
+    pub verify_checksums: bool,
+    /// For the report.
+    pub limits: LimitsTelemetry,
+    /// For the report.
+    pub verifies_certificates: bool,
+}
+
+/// What the store, its uploads and its reads share.
+pub(super) struct Inner {
+    pub service: Box<dyn Service>,
+    pub http: Arc<Http>,
+    pub endpoints: Endpoints,
+    pub policy: Policy,
+    pub options: Options,
+}
+
+impl Inner {
+    pub(super) fn object(&self, path: &Path) -> Result<ObjectName, StorageError> {
+        self.service.object(path).map_err(|what| StorageError::Io {
+            operation: "name",
+            path: path.into(),
+            source: std::io::Error::other(what),
+        })
+    }
+
+    /// A 404 means the object, not its bucket.
+    pub(super) fn is_object_missing(&self, failure: &Failure) -> bool {
+        !matches!(failure.code.as_str(), "NoSuchBucket" | "ContainerNotFound")
+    }
+
+    fn control<T>(
+        &self,
+        what: &'static str,
+        object: &ObjectName,
+        attempt: impl FnMut(&Endpoint) -> Result<T, Failure>,
+    ) -> Result<T, StorageError> {
+        persist(
+            &self.policy,
+            &self.endpoints,
+            Operation::Control,
+            Trial::new(what, &object.uri),
+            |failure| self.service.remedy(failure, object),
+            attempt,
+        )
+        .map_err(StorageError::Object)
+    }
+}
+
+/// An object store.
+pub(crate) struct ObjectStore(pub(super) Arc<Inner>);
+
+impl Storage for ObjectStore {
+    fn name(&self) -> &'static str {
+        self.0.service.name()
+    }
+
+    // A chunk that stays in a core's second-level cache between the kernel's copy and the checksum.
+    fn default_transfer(&self) -> usize {
+        1 << 20
+    }
+
+    fn read(
+        &self,
+        request: &Request,
+        buffer: &mut Buffer,
+        sink: &mut dyn Sink,
+    ) -> Result<Answer, StorageError> {
+        read::read(&self.0, request, buffer, sink)
+    }
+
+    fn len(&self, path: &Path) -> Result<Option<u64>, StorageError> {
+        let object = self.0.object(path)?;
+        self.0.control("find", &object, |endpoint| {
+            self.0.service.len(endpoint, &object)
+        })
+    }
+
+    fn head(&self, path: &Path, into: &mut [u8]) -> Result<usize, StorageError> {
+        let object = self.0.object(path)?;
+        let got = self.0.control("read", &object, |endpoint| {
+            let prepared =
+                self.0
+                    .service
+                    .get(endpoint, &object, Some((0, into.len().max(1) as u64)))?;
+            let answered = self
+                .0
+                .http
+                .exchange(&prepared.host, &prepared.head, &[], true)?;
+            match answered.head.status {
+                200 | 206 => {
+                    let len = answered.body.len().min(into.len());
+                    into[..len].copy_from_slice(&answered.body[..len]);
+                    Ok(Some(len))
+                }
+                // Of an empty object there is no first byte.
+                416 => Ok(Some(0)),
+                _ => {
+                    let failure = self.0.service.failure(&answered.head, &answered.body);
+                    if failure.is_not_found() && self.0.is_object_missing(&failure) {
+                        return Ok(None);
+                    }
+                    Err(failure)
+                }
+            }
+        })?;
+        got.ok_or_else(|| StorageError::Missing { path: path.into() })
+    }
+
+    fn create(&self, path: &Path) -> Result<Box<dyn Writer>, StorageError> {
+        Ok(Box::new(Upload::new(self.0.clone(), path)?))
+    }
+
+    // There are no folders: a prefix is there when an object is.
+    fn create_folder(&self, _: &Path) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn has_folder(&self, _: &Path) -> Result<bool, StorageError> {
+        Ok(true)
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), StorageError> {
+        self.remove_many(&[path])
+    }
+
+    fn remove_many(&self, paths: &[&Path]) -> Result<(), StorageError> {
+        for some in paths.chunks(self.0.service.delete_batch()) {
+            let objects = some
+                .iter()
+                .map(|path| self.0.object(path))
+                .collect::<Result<Vec<_>, _>>()?;
+            let Some(first) = objects.first() else {
+                continue;
+            };
+            let keys: Vec<_> = objects.iter().map(|object| object.key.clone()).collect();
+            self.0.control("delete", first, |endpoint| {
+                self.0.service.delete(endpoint, &first.bucket, &keys)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn remove_folder(&self, _: &Path) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn list(&self, folder: &Path, visit: &mut dyn FnMut(&str, u64)) -> Result<(), StorageError> {
+        let mut folder = self.0.object(folder)?;
+        if !folder.key.is_empty() && !folder.key.ends_with('/') {
+            folder.key.push('/');
+        }
+        let mut from = None;
+        loop {
+            let page = self.0.control("list", &folder, |endpoint| {
+                self.0.service.list(endpoint, &folder, from.clone())
+            })?;
+            for (key, len) in &page.objects {
+                visit(key.strip_prefix(&folder.key).unwrap_or(key), *len);
+            }
+            from = page.next;
+            if from.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn evict(&self, _: &Path) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn telemetry(&self) -> Option<Telemetry> {
+        let counters = &self.0.http.counters;
+        let seconds = |ns: &std::sync::atomic::AtomicU64| ns.load(Relaxed) as f64 / 1e9;
+        Some(Telemetry {
+            endpoints: self.0.endpoints.telemetry(),
+            connections: ConnectionTelemetry {
+                made: counters.made.load(Relaxed),
+                reused: counters.reused.load(Relaxed),
+                tls_handshakes: counters.tls_made.load(Relaxed),
+                dns_s: seconds(&counters.dns_ns),
+                connect_s: seconds(&counters.connect_ns),
+                tls_s: seconds(&counters.tls_ns),
+            },
+            verifies_certificates: self.0.options.verifies_certificates,
+            limits: self.0.options.limits.clone(),
+        })
+    }
+}
