@@ -81,25 +81,26 @@ fn answer<B>(request: &Request<B>, data: &Bytes) -> Response<Full<Bytes>> {
             .expect("plain headers");
     }
     let range = request.headers().get("range").and_then(|value| {
-        let (from, to) = value.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
+        let (from, to) = value
+            .to_str()
+            .ok()?
+            .strip_prefix("bytes=")?
+            .split_once('-')?;
         let to = to.parse().unwrap_or(usize::MAX).min(data.len() - 1);
         Some((from.parse::<usize>().ok()?, to))
     });
     let body = match range {
         Some((from, to)) if from <= to => {
-            response = response.status(StatusCode::PARTIAL_CONTENT).header(
-                "content-range",
-                format!("bytes {from}-{to}/{}", data.len()),
-            );
+            response = response
+                .status(StatusCode::PARTIAL_CONTENT)
+                .header("content-range", format!("bytes {from}-{to}/{}", data.len()));
             data.slice(from..to + 1)
         }
         _ => data.clone(),
     };
     if request.method() == Method::HEAD {
         response = response.header("content-length", body.len());
-        return response
-            .body(Full::default())
-            .expect("plain headers");
+        return response.body(Full::default()).expect("plain headers");
     }
     response.body(Full::new(body)).expect("plain headers")
 }
@@ -246,9 +247,8 @@ impl HttpConnector for Hyper {
         HttpConnectorFuture::new(async move {
             let wrong = |e: Box<dyn std::error::Error + Send + Sync>| ConnectorError::io(e);
             let request = request.try_into_http1x().map_err(|e| wrong(e.into()))?;
-            let request = request.map(|body| {
-                Full::new(Bytes::copy_from_slice(body.bytes().unwrap_or_default()))
-            });
+            let request = request
+                .map(|body| Full::new(Bytes::copy_from_slice(body.bytes().unwrap_or_default())));
             let response = client.request(request).await.map_err(|e| wrong(e.into()))?;
             response
                 .map(SdkBody::from_body_1_x)
@@ -311,7 +311,9 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn bench() {
-    println!("| object | in flight | client | GiB/s | GET/s | CPU s/GiB | rate ratio to bare hyper | CPU ratio |");
+    println!(
+        "| object | in flight | client | GiB/s | GET/s | CPU s/GiB | rate ratio to bare hyper | CPU ratio |"
+    );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
     for (label, length, depth) in [
         ("8 MiB", 8 << 20, 16),
