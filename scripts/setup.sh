@@ -37,6 +37,7 @@ TEST_NEEDS="have:mpicc.mpich libmpich-dev
 have:mpirun.mpich mpich
 have:fio fio
 have:strace strace
+have:zstd zstd
 have:pgrep procps
 have:openssl openssl
 have:node nodejs
@@ -98,12 +99,15 @@ check_rust() {
 
 python_venv() {
     local python=$PYTHON_VENV/bin/python
-    local wanted=tests/python/requirements.txt
-    if [ -x "$python" ] && cmp -s "$wanted" "$PYTHON_VENV/installed.txt"; then return; fi
-    step "Python packages of $wanted into $PYTHON_VENV"
+    local wanted=(tests/python/requirements.txt tests/python/requirements-torch.txt)
+    if [ -x "$python" ] && cmp -s <(cat "${wanted[@]}") "$PYTHON_VENV/installed.txt"; then return; fi
+    step "Python packages of ${wanted[*]} into $PYTHON_VENV"
     python3 -m venv "$PYTHON_VENV"
-    "$python" -m pip install --quiet --disable-pip-version-check --requirement "$wanted" </dev/null >&2
-    cp "$wanted" "$PYTHON_VENV/installed.txt"
+    # PyPI's PyTorch for x86-64 brings CUDA's libraries, some gigabytes; with PIP_EXTRA_INDEX_URL naming PyTorch's own
+    # index of CPU builds, pip takes a small one.
+    "$python" -m pip install --quiet --disable-pip-version-check \
+        --requirement "${wanted[0]}" --requirement "${wanted[1]}" </dev/null >&2
+    cat "${wanted[@]}" >"$PYTHON_VENV/installed.txt"
 }
 
 # Azurite, Microsoft's Azure Blob server for tests, as an npm package.

@@ -15,12 +15,14 @@
 //! | [`metrics`] | per-step records, histograms, AU and throughput, reductions |
 //! | [`loader`] | turns a plan into batches: reader threads, bounded in-order window |
 //! | [`format`](mod@format) | one file per file format: encode, locate a sample, decode |
+//! | [`checkpoint`] | checkpoint files: their bytes, saving them, loading them |
 //! | [`storage`] | one file per storage system |
 //! | [`plan`] | pure arithmetic: dataset, shards, order, fill |
 //! | [`config`] | the typed workload, its loading, overrides and validation |
 //! | [`cluster`] | ranks: the only module that names MPI |
 //! | [`clock`] | monotonic time and exact waiting |
 
+pub mod checkpoint;
 pub mod cli;
 pub mod clock;
 pub mod cluster;

@@ -11,9 +11,12 @@ Examples:
   mpirun -np 8 dlio-rs configs/unet3d_h100.yaml workflow.generate_data=true dataset.data_folder=/mnt/x
   mpirun -np 8 dlio-rs workload=unet3d_h100 dataset.data_folder=s3://bucket/unet3d   on S3; Azure: az://account/container/...
   mpirun -np 8 dlio-rs workload=unet3d_h100 ++workload.train.epochs=2 ++hydra.run.dir=out
+  mpirun -np 8 dlio-rs workload=llama3_8b checkpoint.checkpoint_folder=/mnt/x   save and load checkpoints
+  dlio-rs plan workload=llama3_1t --ranks 1024           bytes and files of a checkpoint, without a job
   dlio-rs validate unet3d_h100.yaml reader.batch_size=4  print the effective config with origins
   dlio-rs plan workload=unet3d_h100 --ranks 8 --order    every read of every rank, as JSON lines
   mpirun -np 8 dlio-rs info                              what this binary and these hosts are
+  dlio-rs inspect data/unet3d/train/img_000_of_168.npz   what a file holds, and whether it is sound
 
 Words of the form KEY=VALUE override the YAML: k=v, +k=v, ++k=v, ~k, with or without `workload.` in front;
 values as in hydra: true, null, 1e-3, [a,b], {k: v}, 'quoted'.
@@ -44,6 +47,19 @@ pub enum Verb {
     Plan(PlanArgs),
     /// Print version, MPI library, ranks, hosts, CPUs, affinity and memory
     Info,
+    /// Print what a data file holds, where its first sample lies, and whether it is sound
+    Inspect(InspectArgs),
+}
+
+/// Which file.
+#[derive(Debug, Clone, Args)]
+pub struct InspectArgs {
+    /// A file of any dataset
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Its format, where its extension does not say it
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
 }
 
 /// Which workload.
@@ -112,10 +128,13 @@ pub struct PlanArgs {
     pub eval: bool,
 }
 
-const VERBS: [&str; 6] = ["run", "generate", "validate", "plan", "info", "help"];
+const VERBS: [&str; 7] = [
+    "run", "generate", "validate", "plan", "info", "inspect", "help",
+];
 
 /// Options that take their value as the next word.
-const VALUED: [&str; 6] = [
+const VALUED: [&str; 7] = [
+    "--format",
     "--config-dir",
     "--output",
     "--max-epochs",

@@ -19,8 +19,8 @@ use crate::report::hydra::HydraFacts;
 use crate::report::json::Provenance;
 use crate::report::{self, Event, OutputDir, ReportInput, gather_rank_files, write_all};
 use crate::run::{
-    Events, JobContext, JobError, Measured, RankError, RunOptions, agree, cleanup_phase,
-    generate_phase, label, train_phase,
+    Events, JobContext, JobError, Measured, RankError, RunOptions, agree, checkpoint_phase,
+    cleanup_phase, generate_phase, label, train_phase,
 };
 
 /// Which phases.
@@ -91,11 +91,19 @@ fn check(cluster: &dyn Cluster, w: &Workload, args: &RunArgs) -> Result<Vec<Stri
     let warnings =
         config::validate(&w, cluster.size(), cluster.local_size()).map_err(|e| e.to_string())?;
     config::unsupported(&w, &format::built()).map_err(|e| e.to_string())?;
+    if w.workflow.checkpoint {
+        plan::checkpoint::CheckpointPlan::new(&w, cluster.size()).map_err(|e| e.to_string())?;
+    }
     let kind = w.storage_type_effective();
     if args.virtual_time && !matches!(kind, StorageType::Model | StorageType::Null) {
         return Err(format!(
             "--virtual-time needs a storage system that is a law: storage.storage_type is {kind}\n  remedy: set storage.storage_type=model"
         ));
+    }
+    if args.virtual_time && w.workflow.checkpoint {
+        return Err(
+            "--virtual-time has no clock for checkpoints\n  remedy: set workflow.checkpoint=false, or leave --virtual-time out".into(),
+        );
     }
     if let Some(text) = &args.require_au
         && text != "config"
@@ -137,7 +145,7 @@ impl Job<'_> {
             virtual_time: self.args.virtual_time,
         };
         let job = JobContext::new(cluster, w, options);
-        let measures = w.workflow.train;
+        let measures = w.workflow.train || w.is_checkpoint_only();
         let made = if cluster.rank() == 0 && measures {
             OutputDir::create(&self.folder)
                 .map(Some)
@@ -151,6 +159,7 @@ impl Job<'_> {
             (w.workflow.generate_data, "generate"),
             (w.workflow.train, "train"),
             (w.workflow.train && w.workflow.evaluation, "evaluate"),
+            (w.workflow.checkpoint, "checkpoint"),
         ];
         let phases = phases
             .into_iter()
@@ -178,7 +187,11 @@ impl Job<'_> {
         if !measures {
             return cleanup_phase(&job);
         }
-        let mut measured = train_phase(&job, &mut events)?;
+        let mut measured = if w.is_checkpoint_only() {
+            checkpoint_phase(&job, &mut events)?
+        } else {
+            train_phase(&job, &mut events)?
+        };
         if let Some(g) = generated {
             let c = &mut measured.record.counters;
             c.bytes_written = g.bytes_written;
@@ -247,9 +260,8 @@ impl Job<'_> {
             histograms: &measured.histograms,
             workload: w,
             host: &facts,
-            device_counter_valid: w.storage_type_effective() != StorageType::Null
-                && w.storage_type_effective() != StorageType::Model
-                && has_block_device(&w.data_root()),
+            device_counter_valid: is_real(w) && has_block_device(&w.data_root()),
+            checkpoint_device_counter_valid: is_real(w) && has_block_device(&w.checkpoint_root()),
             combine_digests: plan::digest::combine,
         };
         let summary = reduce(cluster, &input).map_err(|e| RankError::Dataset(e.to_string()));
@@ -379,6 +391,14 @@ impl Job<'_> {
             Ok(())
         }
     }
+}
+
+/// True for a storage system that holds bytes.
+fn is_real(w: &Workload) -> bool {
+    !matches!(
+        w.storage_type_effective(),
+        StorageType::Null | StorageType::Model
+    )
 }
 
 /// The largest resident set that this process has had. Source: getrusage(2), `ru_maxrss` in KiB.

@@ -2,6 +2,7 @@
 
 mod args;
 mod info;
+mod inspect;
 mod job;
 mod plan;
 
@@ -94,6 +95,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
             in_job(|cluster| job::run(cluster, &args, job::What::GenerateOnly, as_dlio, &typed))
         }
         Verb::Info => in_job(info::print),
+        Verb::Inspect(args) => inspect::print(&args),
     };
     match outcome {
         Ok(()) => Exit::Done as u8,

@@ -6,6 +6,7 @@ use super::args::PlanArgs;
 use super::{Exit, Stop};
 use crate::config::{self, Loaded, OrderKind, Shuffle};
 use crate::plan::Split;
+use crate::plan::checkpoint::CheckpointPlan;
 use crate::plan::dataset::DatasetPlan;
 use crate::plan::simulate::JobOrder;
 use crate::plan::steps::Steps;
@@ -18,10 +19,15 @@ pub(super) fn print(loaded: &Loaded, args: &PlanArgs) -> Result<(), Stop> {
     for warning in config::validate(workload, ranks, ranks).map_err(Stop::usage)? {
         eprintln!("warning: {warning}");
     }
+    let checkpoint = if workload.workflow.checkpoint {
+        Some(CheckpointPlan::new(workload, ranks).map_err(Stop::usage)?)
+    } else {
+        None
+    };
     let written = if args.order {
         order(loaded, args, ranks)
     } else {
-        totals(loaded, ranks)
+        totals(loaded, ranks, checkpoint.as_ref())
     };
     match written {
         // `| head` is no failure.
@@ -73,7 +79,64 @@ fn order(loaded: &Loaded, args: &PlanArgs, ranks: usize) -> std::io::Result<()> 
     out.flush()
 }
 
-fn totals(loaded: &Loaded, ranks: usize) -> std::io::Result<()> {
+fn totals(
+    loaded: &Loaded,
+    ranks: usize,
+    checkpoint: Option<&CheckpointPlan>,
+) -> std::io::Result<()> {
+    let w = &loaded.workload;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "workload             {}", loaded.name)?;
+    writeln!(out, "ranks                {ranks}")?;
+    if w.workflow.train || w.workflow.generate_data || checkpoint.is_none() {
+        dataset_totals(&mut out, loaded, ranks)?;
+    }
+    match checkpoint {
+        Some(plan) => checkpoint_totals(&mut out, plan),
+        None => Ok(()),
+    }
+}
+
+/// The checkpoint of the job: every figure by arithmetic, none of the ranks is started.
+fn checkpoint_totals(out: &mut impl Write, plan: &CheckpointPlan) -> std::io::Result<()> {
+    let t = plan.totals();
+    let mut line = |name: &str, text: String| writeln!(out, "{name:<20} {text}");
+    let size = |bytes: u64| format!("{bytes} bytes = {:.6} GiB", gib(bytes));
+    line("checkpoint", size(t.bytes()))?;
+    line("  model", size(t.model_bytes))?;
+    line("  optimizer", size(t.optimizer_bytes))?;
+    line("  parameters", plan.parameters().to_string())?;
+    line("  data parallelism", plan.data().to_string())?;
+    line("  files", t.files.to_string())?;
+    let [min, median, max] = t.min_median_max();
+    let writers = t.rank_bytes.iter().filter(|bytes| **bytes > 0).count();
+    line("  ranks that write", writers.to_string())?;
+    line("  per rank, min", size(min))?;
+    line("  per rank, median", size(median))?;
+    line("  per rank, max", size(max))?;
+    line("  rank 0", size(t.rank_bytes.first().copied().unwrap_or(0)))?;
+    for file in plan.rank(0).files {
+        let tensors = file.tensors.len();
+        line(
+            "    file",
+            format!(
+                "{} {} bytes in {tensors} tensor(s)",
+                file.name,
+                file.bytes()
+            ),
+        )?;
+    }
+    if t.dlio_bytes != t.bytes() {
+        line("  DLIO reports", size(t.dlio_bytes))?;
+    }
+    Ok(())
+}
+
+fn gib(bytes: u64) -> f64 {
+    bytes as f64 / (1u64 << 30) as f64
+}
+
+fn dataset_totals(out: &mut impl Write, loaded: &Loaded, ranks: usize) -> std::io::Result<()> {
     let w = &loaded.workload;
     let d = &w.dataset;
     let steps = Steps::new(w, ranks);
@@ -84,12 +147,8 @@ fn totals(loaded: &Loaded, ranks: usize) -> std::io::Result<()> {
     );
     let sample = plan.sample_bytes_nominal();
     let shape = shape(w);
-    let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
     let per_epoch = steps.train * w.reader.batch_size * ranks as u64;
     let transfer = w.reader.transfer_size.unwrap_or(8 << 20);
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "workload             {}", loaded.name)?;
-    writeln!(out, "ranks                {ranks}")?;
     writeln!(
         out,
         "dataset              {} + {} files x {} samples, {}",

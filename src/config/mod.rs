@@ -3,6 +3,7 @@
 //! Nothing here reads anything but YAML text; the environment comes as a map.
 
 mod address;
+mod checkpoint;
 mod element;
 mod error;
 mod load;

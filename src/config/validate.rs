@@ -21,6 +21,7 @@ pub fn validate(
     }
     if w.workflow.checkpoint {
         checkpoint(w, ranks as u64)?;
+        super::checkpoint::files(w, &mut warnings)?;
     }
     if w.metric.au.is_nan() || w.metric.au < 0.0 || w.metric.au > 1.0 {
         return Err(ConfigError::rule(
@@ -365,13 +366,6 @@ pub fn unsupported(w: &Workload, built: &[FormatKind]) -> Result<(), ConfigError
         }
         _ => {}
     }
-    if w.workflow.checkpoint {
-        return no(
-            "workflow.checkpoint",
-            &"True",
-            "set workflow.checkpoint=False",
-        );
-    }
     if w.workflow.profiling {
         return no(
             "workflow.profiling",
@@ -405,7 +399,8 @@ pub fn unsupported(w: &Workload, built: &[FormatKind]) -> Result<(), ConfigError
         }
     }
     let has_bytes = !matches!(kind, StorageType::Null | StorageType::Model);
-    if has_bytes && !built.contains(&w.dataset.format) {
+    let has_dataset = w.workflow.train || w.workflow.generate_data;
+    if has_bytes && has_dataset && !built.contains(&w.dataset.format) {
         let names: Vec<_> = built.iter().map(|k| k.word()).collect();
         return no(
             "dataset.format",

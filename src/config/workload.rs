@@ -226,6 +226,15 @@ word_enum! {
     }
 }
 word_enum! {
+    /// How checkpoint files are compressed.
+    CheckpointCompression {
+        /// As they are.
+        None = "none",
+        /// One zstd frame per file.
+        Zstd = "zstd",
+    }
+}
+word_enum! {
     /// DLIO's `checkpoint.type`.
     CheckpointType {
         /// Rank zero.
@@ -336,6 +345,26 @@ impl Workload {
         }
     }
 
+    /// The folder of checkpoints, which is not below `storage_root`.
+    ///
+    /// Source: DLIO `checkpointing/base_checkpointing.py`.
+    pub fn checkpoint_root(&self) -> std::path::PathBuf {
+        let folder = &self.checkpoint.checkpoint_folder;
+        let is_object = matches!(
+            self.storage.storage_type,
+            StorageType::S3 | StorageType::Azure
+        );
+        let is_local = ["file://", "direct://"]
+            .iter()
+            .any(|s| folder.starts_with(s));
+        if (is_object || folder.contains("://")) && !is_local {
+            // Refused by `validate` before anything is opened.
+            return Address::resolve(&self.storage, "checkpoint.checkpoint_folder", folder)
+                .map_or_else(|_| folder.into(), |address| address.to_path());
+        }
+        plain_path(std::path::Path::new(without_scheme(folder)))
+    }
+
     /// The folder of the dataset: a URI as it is, else `storage_root` joined with `data_folder`.
     ///
     /// Source: DLIO `storage/file_storage.py`, `storage/obj_store_lib.py`.
@@ -347,6 +376,31 @@ impl Workload {
         )
         // Refused by `validate` before anything is opened.
         .map_or_else(|_| self.dataset.data_folder.clone().into(), |a| a.to_path())
+    }
+
+    /// True for a job that saves or loads checkpoints without training.
+    pub fn is_checkpoint_only(&self) -> bool {
+        self.workflow.checkpoint && !self.workflow.train
+    }
+}
+
+fn without_scheme(folder: &str) -> &str {
+    folder
+        .strip_prefix("file://")
+        .or_else(|| folder.strip_prefix("direct://"))
+        .unwrap_or(folder)
+}
+
+/// `./` in front changes nothing but the look of every message.
+fn plain_path(path: &std::path::Path) -> std::path::PathBuf {
+    let plain: std::path::PathBuf = path
+        .components()
+        .filter(|c| !matches!(c, std::path::Component::CurDir))
+        .collect();
+    if plain.as_os_str().is_empty() {
+        ".".into()
+    } else {
+        plain
     }
 }
 
@@ -768,8 +822,21 @@ pub struct Checkpoint {
     pub randomize_tensor: bool,
     /// Python class; not runnable here.
     pub checkpoint_mechanism_classname: Option<String>,
-    /// Kernel same-page merging; presence enables it in DLIO.
+    /// Kernel same-page merging; presence enables it in DLIO. No effect here: tensors are never held in memory.
     pub ksm: Option<Ksm>,
+    /// dlio-rs: compress the files. Default none.
+    pub compression: CheckpointCompression,
+    /// dlio-rs: zstd level, 1 to 22. Default 3.
+    pub compression_level: i32,
+    /// dlio-rs: compare every loaded byte with what was saved. Default false.
+    pub verify_content: bool,
+    /// dlio-rs: reader threads of a load, each with a part of the file. Default 4, as in the fork's streaming loader.
+    pub read_threads: u64,
+    /// dlio-rs: shell command that rank 0 runs between saving and loading, to empty caches or to mount again. It takes
+    /// the place of `reader.drop_cache`.
+    pub between_phases: Option<String>,
+    /// dlio-rs: keep only this many of the checkpoints that this run saved. Default: all.
+    pub keep: Option<u64>,
 }
 
 impl Default for Checkpoint {
@@ -790,6 +857,12 @@ impl Default for Checkpoint {
             randomize_tensor: true,
             checkpoint_mechanism_classname: None,
             ksm: None,
+            compression: CheckpointCompression::None,
+            compression_level: 3,
+            verify_content: false,
+            read_threads: 4,
+            between_phases: None,
+            keep: None,
         }
     }
 }

@@ -14,6 +14,7 @@
 //! | `png` | the whole file | chunks, CRC-32 | the image |
 //! | `indexed_binary`, `mmap_indexed_binary` | its bytes, by the index | length | the same |
 //! | `synthetic` | nothing | nothing | nothing |
+//! | `parquet` | the chunks of the wanted columns in its row group | page headers, page CRC-32 | decompress, decode into arrays |
 
 mod chunks;
 pub mod content;
@@ -32,6 +33,8 @@ pub mod npy;
 pub mod npz;
 mod npz_check;
 mod options;
+#[cfg(feature = "parquet")]
+pub mod parquet;
 mod png;
 pub mod source;
 mod spans;
@@ -67,6 +70,8 @@ pub static FORMATS: &[&dyn Format] = &[
     &indexed_binary::IndexedBinary(FormatKind::IndexedBinary),
     &indexed_binary::IndexedBinary(FormatKind::MmapIndexedBinary),
     &synthetic::Synthetic,
+    #[cfg(feature = "parquet")]
+    &parquet::Parquet,
 ];
 
 /// The format of this name, if this version has it.

@@ -115,9 +115,12 @@ impl Header {
         let descr = value("'descr'")
             .and_then(|v| v.strip_prefix('\'')?.split('\'').next())
             .ok_or_else(bad)?;
-        let (kind, size) =
-            descr.split_at(descr.find(|c: char| c.is_ascii_digit()).ok_or_else(bad)?);
-        let size: u64 = size.parse().map_err(|_| bad())?;
+        let digits = descr.find(|c: char| c.is_ascii_digit());
+        let (kind, size) = descr.split_at(digits.unwrap_or(descr.len()));
+        let size: u64 = match size {
+            "" => 0,
+            size => size.parse().map_err(|_| bad())?,
+        };
         let element_bytes = match kind.trim_start_matches(['<', '>', '|', '=']) {
             "b" | "i" | "u" | "f" | "c" | "S" | "V" => size,
             // UCS-4.

@@ -32,6 +32,10 @@ pub enum Phase {
     Barrier,
     /// Dropping cached pages between epochs.
     DropCache,
+    /// Saving a checkpoint.
+    Save,
+    /// Loading a checkpoint.
+    Load,
     /// Reducing and writing results.
     Report,
     /// Done; nothing more is expected of this rank.
@@ -48,6 +52,8 @@ impl Phase {
             Phase::Compute => "compute",
             Phase::Barrier => "waiting for other ranks",
             Phase::DropCache => "dropping caches",
+            Phase::Save => "saving a checkpoint",
+            Phase::Load => "loading a checkpoint",
             Phase::Report => "report",
             Phase::Done => "done",
         }
@@ -61,6 +67,8 @@ impl Phase {
             Phase::Compute,
             Phase::Barrier,
             Phase::DropCache,
+            Phase::Save,
+            Phase::Load,
             Phase::Report,
             Phase::Done,
         ]

@@ -35,11 +35,24 @@ pub enum Stage {
     Barrier,
     /// One write request of generation.
     Write,
+    /// One write of a checkpoint.
+    CheckpointWrite,
+    /// Making one checkpoint file or folder durable.
+    CheckpointFsync,
+    /// One read of a checkpoint.
+    CheckpointRead,
 }
 
 impl Stage {
+    /// Stages that the report also tells of each rank alone.
+    pub const OF_RANKS: [Stage; 3] = [
+        Stage::CheckpointWrite,
+        Stage::CheckpointFsync,
+        Stage::CheckpointRead,
+    ];
+
     /// All stages in the order of the report.
-    pub const ALL: [Stage; 9] = [
+    pub const ALL: [Stage; 12] = [
         Stage::Open,
         Stage::FirstByte,
         Stage::Read,
@@ -49,6 +62,9 @@ impl Stage {
         Stage::Compute,
         Stage::Barrier,
         Stage::Write,
+        Stage::CheckpointWrite,
+        Stage::CheckpointFsync,
+        Stage::CheckpointRead,
     ];
 
     /// Key in `report.json` and `histograms.hgrm`.
@@ -63,6 +79,9 @@ impl Stage {
             Stage::Compute => "compute",
             Stage::Barrier => "barrier",
             Stage::Write => "write",
+            Stage::CheckpointWrite => "checkpoint_write",
+            Stage::CheckpointFsync => "checkpoint_fsync",
+            Stage::CheckpointRead => "checkpoint_read",
         }
     }
 
@@ -83,6 +102,9 @@ impl Stage {
             Stage::Compute => "emulated computation of one step",
             Stage::Barrier => "waiting for the other ranks after one step",
             Stage::Write => "one write request of dataset generation",
+            Stage::CheckpointWrite => "one write call of a checkpoint",
+            Stage::CheckpointFsync => "making one checkpoint file or folder durable",
+            Stage::CheckpointRead => "one read call of a checkpoint",
         }
     }
 }

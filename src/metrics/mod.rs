@@ -3,6 +3,7 @@
 //! The formulas are pure functions; [`reduce`](mod@reduce) is the only part that talks to other ranks.
 
 pub mod au;
+pub mod checkpoint;
 pub mod histogram;
 pub mod host;
 pub mod record;

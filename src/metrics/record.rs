@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::CheckpointLog;
 use crate::storage::Telemetry;
 
 /// One step of training or evaluation on this rank.
@@ -64,6 +65,8 @@ pub struct RankRecord {
     pub epochs: Vec<EpochRecord>,
     /// Counters of the whole run.
     pub counters: Counters,
+    /// Checkpoints saved and loaded.
+    pub checkpoints: CheckpointLog,
     /// Requests and connections, where the storage system has them; generation included.
     pub object_store: Option<Telemetry>,
     /// Running digest of (epoch, step, sample) of this rank.

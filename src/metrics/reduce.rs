@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::au::{
     Breakdown, Window, au_storage, block_au, epoch_au, mean_and_std, weighted_mean, window_sums,
 };
-use super::histogram::{StageHistograms, StageSummary};
+use super::checkpoint::{self, CheckpointSummary};
+use super::histogram::{Stage, StageHistograms, StageSummary};
 use super::host::HostFacts;
 use super::record::{Counters, RankRecord};
 use super::throughput::{
@@ -149,6 +150,8 @@ pub struct RankSummary {
     pub object_store: Option<Telemetry>,
     /// Digest of the samples that it read, in order.
     pub order_digest: u64,
+    /// Percentiles of the stages of checkpoints with counts.
+    pub checkpoint_stages: Vec<StageSummary>,
 }
 
 /// Smallest, median and largest value over ranks.
@@ -228,6 +231,8 @@ pub struct JobSummary {
     /// Present when the workflow evaluates. With `metric.formula: v2` the lists are DLIO's
     /// rank-major concatenation, AU divided by the number of ranks.
     pub eval: Option<PhaseSummary>,
+    /// Present when the workflow saves or loads checkpoints.
+    pub checkpoint: Option<CheckpointSummary>,
     /// 100 * C / (C + wait) over the metric window of all ranks and epochs, percent.
     pub au_storage_percent: Option<f64>,
     /// Mean per rank, over all training steps.
@@ -289,6 +294,8 @@ pub struct ReduceInput<'a> {
     pub host: &'a HostFacts,
     /// Whether the kernel's device counter means anything for this storage system (local disks).
     pub device_counter_valid: bool,
+    /// The same for the checkpoint folder.
+    pub checkpoint_device_counter_valid: bool,
     /// Combines all ranks' order digests in rank order.
     pub combine_digests: fn(&[u64]) -> u64,
 }
@@ -326,6 +333,14 @@ pub fn reduce(
     let mut maxima = input.histograms.maxima().to_vec();
     cluster.max_u64(&mut maxima);
 
+    let checkpoint = w.workflow.checkpoint.then(|| {
+        checkpoint::reduce(
+            cluster,
+            &record.checkpoints,
+            input.checkpoint_device_counter_valid,
+        )
+    });
+
     let blob = Blob {
         summary: RankSummary {
             rank: cluster.rank(),
@@ -340,6 +355,9 @@ pub fn reduce(
             counters: record.counters,
             object_store: record.object_store.clone(),
             order_digest: record.order_digest,
+            checkpoint_stages: (input.histograms.summaries().into_iter())
+                .filter(|s| Stage::OF_RANKS.contains(&s.stage))
+                .collect(),
         },
         facts: (cluster.local_rank() == 0).then(|| input.host.clone()),
         eval: evals,
@@ -357,7 +375,9 @@ pub fn reduce(
         .collect::<Result<Vec<_>, _>>()?;
     let histograms = StageHistograms::from_dense(&dense, &maxima)
         .expect("a sum over ranks has the length of this rank's own vector");
-    Ok(Some(summarize(cluster, input, &sums, blobs, histograms)))
+    let mut summary = summarize(cluster, input, &sums, blobs, histograms);
+    summary.checkpoint = checkpoint;
+    Ok(Some(summary))
 }
 
 fn equal_on_all_ranks(
@@ -518,7 +538,8 @@ fn summarize(
             .workflow
             .train
             .then(|| phase(au.clone(), sums.throughput.clone())),
-        eval: w.workflow.evaluation.then_some(eval),
+        eval: (w.workflow.train && w.workflow.evaluation).then_some(eval),
+        checkpoint: None,
         au_storage_percent: au_storage(total(0), total(1)),
         breakdown,
         stages: histograms.summaries(),

@@ -119,6 +119,7 @@ fn workload() -> Workload {
 fn record(rank: usize) -> RankRecord {
     let wait = 20 + 10 * rank as u64;
     RankRecord {
+        checkpoints: Default::default(),
         object_store: None,
         rank,
         epochs: vec![EpochRecord {
@@ -193,6 +194,7 @@ fn run(
                             workload: &w,
                             host: &host,
                             device_counter_valid: true,
+                            checkpoint_device_counter_valid: true,
                             combine_digests: combine,
                         },
                     )
@@ -308,6 +310,7 @@ fn nothing_measured_is_not_an_error() {
         workload: &w,
         host: &host,
         device_counter_valid: false,
+        checkpoint_device_counter_valid: false,
         combine_digests: combine,
     };
     let s = reduce(&Solo::new("x".into()), &input).unwrap().unwrap();

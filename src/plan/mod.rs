@@ -2,6 +2,7 @@
 //!
 //! No I/O, no clock, no threads, no MPI, and no randomness that does not come from a seed.
 
+pub mod checkpoint;
 pub mod dataset;
 pub mod digest;
 pub mod draw;

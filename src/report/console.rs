@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use super::checkpoint::console_lines;
 use super::event::{Event, Listener};
 use super::json::Provenance;
 use crate::metrics::au::Breakdown;
@@ -112,6 +113,30 @@ impl Listener for Console {
                 gib(*bytes as f64),
                 *bytes as f64 / 1e9 / elapsed_s.max(1e-9)
             )),
+            Event::CheckpointPlanned {
+                subset_of,
+                parameters,
+                model_bytes,
+                optimizer_bytes,
+            } => {
+                let part = subset_of.map_or(String::new(), |n| format!(", a subset of {n} ranks"));
+                self.say(&format!(
+                    "checkpoint: {} of weights and {} of the optimizer, {parameters:.0} parameters{part}",
+                    gib(*model_bytes as f64),
+                    gib(*optimizer_bytes as f64)
+                ));
+            }
+            Event::CheckpointEnded { record, size_bytes } => {
+                let seconds = record.wall_ns as f64 / 1e9;
+                self.say(&format!(
+                    "{} of checkpoint {} (epoch {}, step {}): {seconds:.3} s, {}/s",
+                    record.kind.word(),
+                    record.number,
+                    record.epoch,
+                    record.step,
+                    gib(*size_bytes as f64 / seconds.max(1e-9))
+                ));
+            }
             Event::StepsPlanned {
                 steps,
                 eval_steps,
@@ -145,6 +170,9 @@ impl Listener for Console {
             )),
             Event::OutputsSaved { folder } => self.say(&format!("results in {folder}")),
             Event::EpochStarted { .. }
+            | Event::CheckpointsStarted { .. }
+            | Event::CheckpointsEnded { .. }
+            | Event::CheckpointStarted { .. }
             | Event::BlockStarted { .. }
             | Event::BlockEnded { .. }
             | Event::EvalStarted { .. }
@@ -273,6 +301,9 @@ pub fn final_report(s: &JobSummary, provenance: &Provenance) -> String {
     if let Some(p) = &s.eval {
         phase(&mut out, "eval ", p, s);
     }
+    if let Some(c) = &s.checkpoint {
+        out += &console_lines(c);
+    }
     let b = &s.breakdown;
     if b.wall_s > 0.0 {
         let _ = writeln!(out, "\ntraining time, mean per rank: {:.3} s", b.wall_s);
@@ -292,13 +323,13 @@ pub fn final_report(s: &JobSummary, provenance: &Provenance) -> String {
     if !s.stages.is_empty() {
         let _ = writeln!(
             out,
-            "\n{:<12} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
+            "\n{:<17} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
             "latency", "count", "p50", "p90", "p99", "p99.9", "max"
         );
         for x in &s.stages {
             let _ = writeln!(
                 out,
-                "{:<12} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
+                "{:<17} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
                 x.stage.name(),
                 x.count,
                 duration(x.p50_ns),
@@ -310,6 +341,14 @@ pub fn final_report(s: &JobSummary, provenance: &Provenance) -> String {
         }
     }
     let c = &s.counters;
+    if s.epochs.is_empty() {
+        let _ = writeln!(
+            out,
+            "peak memory of a rank {}",
+            gib(c.peak_rss_bytes as f64)
+        );
+        return out + &rule + "\n";
+    }
     let _ = writeln!(
         out,
         "\nread {} in {} requests, {} samples, {} retries; {} samples dropped per epoch",

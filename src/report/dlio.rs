@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::python;
+use super::{checkpoint, python};
 use crate::config::{MetricFormula, Workload};
 use crate::metrics::au::{Window, block_au};
 use crate::metrics::host::HostFacts;
@@ -56,6 +56,9 @@ fn phase(metric: &mut Map<String, Value>, prefix: &str, p: &PhaseSummary, record
 /// epochs has means of 0.
 pub fn summary_json(w: &Workload, s: &JobSummary, start: &str, end: &str) -> String {
     let mut metric = Map::new();
+    if let Some(c) = &s.checkpoint {
+        checkpoint::summary_metrics(&mut metric, c);
+    }
     if let Some(train) = &s.train {
         phase(&mut metric, "train", train, s.record_size_bytes);
     }
@@ -151,6 +154,14 @@ pub fn output_json(
         });
         out.insert(e.epoch.to_string(), epoch);
     }
+    if let Some((start, end)) = &record.checkpoints.span {
+        let epoch = json!({
+            "start": start,
+            "load": {}, "proc": {}, "throughput": {}, "au": {}, "compute": {},
+            "end": end,
+        });
+        out.insert("1".into(), epoch);
+    }
     out.insert("hostname".into(), json!(host.name));
     python::to_string(&out)
 }
@@ -159,8 +170,15 @@ fn two_decimals(ns: u64) -> Value {
     json!(format!("{:.2}", seconds(ns)))
 }
 
-/// Text of `<r>_per_epoch_stats.json` of one rank. Durations are strings with two decimals, as DLIO's.
-pub fn per_epoch_stats_json(record: &RankRecord) -> String {
+/// Text of `<r>_per_epoch_stats.json` of one rank. Durations are strings with two decimals, as DLIO's, but those of
+/// checkpoints are numbers. `size_bytes` is DLIO's size of a checkpoint of the whole job.
+pub fn per_epoch_stats_json(record: &RankRecord, size_bytes: u64) -> String {
+    let checkpoints = &record.checkpoints;
+    let saved = |epoch: u64, block: u64| {
+        (checkpoints.records.iter())
+            .filter(move |r| r.epoch == epoch && r.number == block)
+            .map(|r| checkpoint::epoch_entry(r, size_bytes))
+    };
     let timed = |b: &BlockRecord| json!({"start": b.start, "end": b.end, "duration": two_decimals(b.wall_ns)});
     let mut out = Map::new();
     for e in &record.epochs {
@@ -168,6 +186,7 @@ pub fn per_epoch_stats_json(record: &RankRecord) -> String {
         epoch.insert("start".into(), json!(e.start));
         for (i, b) in e.blocks.iter().enumerate() {
             epoch.insert(format!("block{}", i + 1), timed(b));
+            epoch.extend(saved(e.epoch, i as u64 + 1));
         }
         epoch.insert("end".into(), json!(e.end));
         epoch.insert("duration".into(), two_decimals(e.train_ns));
@@ -175,6 +194,13 @@ pub fn per_epoch_stats_json(record: &RankRecord) -> String {
             epoch.insert("eval".into(), timed(b));
         }
         out.insert(e.epoch.to_string(), epoch.into());
+    }
+    if let Some((start, end)) = &checkpoints.span {
+        let mut epoch = Map::new();
+        epoch.insert("start".into(), json!(start));
+        epoch.extend((checkpoints.records.iter()).map(|r| checkpoint::epoch_entry(r, size_bytes)));
+        epoch.insert("end".into(), json!(end));
+        out.insert("1".into(), epoch.into());
     }
     python::to_string(&out)
 }
@@ -212,6 +238,9 @@ pub fn metric_block(s: &JobSummary) -> String {
             t.stdev * mib,
             verdict(p)
         );
+    }
+    if let Some(c) = &s.checkpoint {
+        out += &checkpoint::metric_lines(c, s.formula);
     }
     if let Some(p) = &s.eval {
         let (a, t) = (&p.au_percent, &p.throughput);

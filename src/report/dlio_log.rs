@@ -2,11 +2,13 @@
 
 use std::io::Write;
 
+use super::checkpoint::throughput_gib;
 use super::dlio::metric_block;
 use super::event::{Event, Listener};
 use super::{python, timestamp};
 use crate::config::{Distribution, MetricFormula, Workload};
 use crate::metrics::au::{Window, block_au, mean_and_std};
+use crate::metrics::checkpoint::{CheckpointKind, CheckpointRecord};
 use crate::metrics::record::BlockRecord;
 use crate::metrics::throughput::{block_throughput, eval_throughput};
 
@@ -121,6 +123,63 @@ impl DlioLog {
         ));
     }
 
+    fn unit(&self) -> &'static str {
+        match self.workload.metric.formula {
+            MetricFormula::V3 => "GiB",
+            MetricFormula::V2 => "GB",
+        }
+    }
+
+    fn checkpoint_planned(
+        &mut self,
+        subset_of: Option<u64>,
+        parameters: f64,
+        model_bytes: u64,
+        optimizer_bytes: u64,
+    ) {
+        let suffix = if subset_of.is_some() { "(subset)" } else { "" };
+        if let Some(whole) = subset_of {
+            let ranks = self.ranks;
+            self.output(&format!(
+                "Performing subset checkpointing: {ranks} of {whole}"
+            ));
+        }
+        self.output(&format!(
+            "Total number of parameters in the model: {parameters:.0}"
+        ));
+        let unit = self.unit();
+        for (what, bytes) in [
+            ("Model size", model_bytes),
+            ("Optimizer state size", optimizer_bytes),
+            ("Total checkpoint size", model_bytes + optimizer_bytes),
+        ] {
+            let size = bytes as f64 / 1073741824.0;
+            self.output(&format!("{what}: {size:.6} {unit} {suffix}"));
+        }
+    }
+
+    fn checkpoint_ended(&mut self, r: &CheckpointRecord, size_bytes: u64) {
+        let done = match r.kind {
+            CheckpointKind::Save => "Saved",
+            CheckpointKind::Load => "Loaded",
+        };
+        for (what, ns) in [("model", r.model_ns), ("optimizer", r.optimizer_ns)] {
+            self.output(&format!(
+                "{done} {what} checkpoint in {:.4} seconds",
+                seconds(ns)
+            ));
+        }
+        let unit = self.unit();
+        self.output(&format!(
+            "Finished {} checkpoint {} for epoch {} in {:.4} s; Throughput: {:.4} {unit}/s",
+            participle(r.kind),
+            r.number,
+            r.epoch,
+            seconds(r.wall_ns),
+            throughput_gib(r, size_bytes)
+        ));
+    }
+
     fn eval_ended(&mut self, epoch: u64, b: &BlockRecord) {
         let window = Window::eval(&self.workload, self.ranks);
         let au = block_au(self.workload.metric.formula, b, window);
@@ -136,6 +195,20 @@ impl DlioLog {
         self.output(&format!(
             "Epoch {epoch} [Eval] Throughput (samples/second): {rate:.4}"
         ));
+    }
+}
+
+fn phase_word(kind: CheckpointKind) -> &'static str {
+    match kind {
+        CheckpointKind::Save => "write",
+        CheckpointKind::Load => "read",
+    }
+}
+
+fn participle(kind: CheckpointKind) -> &'static str {
+    match kind {
+        CheckpointKind::Save => "saving",
+        CheckpointKind::Load => "loading",
     }
 }
 
@@ -221,6 +294,32 @@ impl Listener for DlioLog {
                 self.output(&format!("Saved outputs in {folder}"));
                 self.line("OUTPUT", &metric_block(summary));
                 self.output("outputs saved in RANKID_output.json");
+            }
+            Event::CheckpointPlanned {
+                subset_of,
+                parameters,
+                model_bytes,
+                optimizer_bytes,
+            } => self.checkpoint_planned(*subset_of, *parameters, *model_bytes, *optimizer_bytes),
+            Event::CheckpointsStarted { kind } => {
+                self.output(&format!("Checkpointing {} started", phase_word(*kind)));
+            }
+            // DLIO ends both series with the words of the first, and says "started" after the second.
+            Event::CheckpointsEnded { kind } => self.output(match kind {
+                CheckpointKind::Save => "Checkpointing write finished",
+                CheckpointKind::Load => "Checkpointing write started",
+            }),
+            Event::CheckpointStarted {
+                kind,
+                epoch,
+                number,
+                step,
+            } => self.output(&format!(
+                "Starting {} checkpoint {number} after total step {step} for epoch {epoch}",
+                participle(*kind)
+            )),
+            Event::CheckpointEnded { record, size_bytes } => {
+                self.checkpoint_ended(record, *size_bytes);
             }
             Event::Info(_)
             | Event::GenerationProgress { .. }

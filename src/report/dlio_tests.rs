@@ -55,6 +55,7 @@ pub(crate) fn job() -> JobSummary {
         workload: &w,
         host: &host,
         device_counter_valid: false,
+        checkpoint_device_counter_valid: false,
         combine_digests: |d| d[0],
     };
     reduce(&Solo::new("node0".into()), &input).unwrap().unwrap()
@@ -162,7 +163,7 @@ fn output_has_dlios_keys_in_order() {
 
 #[test]
 fn per_epoch_stats_are_dlios() {
-    let v: Value = serde_json::from_str(&per_epoch_stats_json(&record())).unwrap();
+    let v: Value = serde_json::from_str(&per_epoch_stats_json(&record(), 0)).unwrap();
     assert_eq!(
         keys(&v["2"]),
         ["start", "block1", "end", "duration", "eval"]

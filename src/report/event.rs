@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::metrics::checkpoint::{CheckpointKind, CheckpointRecord};
 use crate::metrics::record::BlockRecord;
 use crate::metrics::reduce::JobSummary;
 
@@ -109,6 +110,45 @@ pub enum Event {
         epoch: u64,
         /// Its steps.
         record: BlockRecord,
+    },
+    /// What one checkpoint of the job holds, by DLIO's count.
+    CheckpointPlanned {
+        /// Ranks of the whole job in subset mode.
+        subset_of: Option<u64>,
+        /// Parameters of the model.
+        parameters: f64,
+        /// Bytes of weights.
+        model_bytes: u64,
+        /// Bytes of the optimizer.
+        optimizer_bytes: u64,
+    },
+    /// The first of a series of saves or loads follows.
+    CheckpointsStarted {
+        /// Save or load.
+        kind: CheckpointKind,
+    },
+    /// The series has ended.
+    CheckpointsEnded {
+        /// Save or load.
+        kind: CheckpointKind,
+    },
+    /// A save or load begins.
+    CheckpointStarted {
+        /// Save or load.
+        kind: CheckpointKind,
+        /// From 1.
+        epoch: u64,
+        /// DLIO's number of the checkpoint.
+        number: u64,
+        /// Steps taken before it.
+        step: u64,
+    },
+    /// A save or load ended; rank 0's own record.
+    CheckpointEnded {
+        /// What was measured.
+        record: CheckpointRecord,
+        /// DLIO's size of the checkpoint, all ranks.
+        size_bytes: u64,
     },
     /// At most once a second while steps go on (rank 0's own counts).
     Progress {

@@ -51,7 +51,7 @@ pub struct Provenance {
     pub config: Value,
 }
 
-fn metric(value: impl Serialize, unit: &str, formula: &str) -> Value {
+pub(super) fn metric(value: impl Serialize, unit: &str, formula: &str) -> Value {
     json!({"value": value, "unit": unit, "formula": formula})
 }
 
@@ -87,7 +87,7 @@ fn phase(p: &PhaseSummary, s: &JobSummary, formula: &str) -> Value {
     })
 }
 
-fn stage(s: &StageSummary) -> Value {
+pub(super) fn stage(s: &StageSummary) -> Value {
     json!({
         "stage": s.stage.name(),
         "doc": s.stage.doc(),
@@ -166,6 +166,7 @@ pub fn report_json(
         "warnings": warnings,
         "train": s.train.as_ref().map(|p| phase(p, s, train_formula)),
         "eval": s.eval.as_ref().map(|p| phase(p, s, eval_formula)),
+        "checkpoint": s.checkpoint.as_ref().map(|c| super::checkpoint::report_value(c, &s.rank_table)),
         "au_storage": metric(s.au_storage_percent, "%", "au_storage"),
         "breakdown": breakdown(&s.breakdown),
         "stages": s.stages.iter().map(stage).collect::<Vec<_>>(),
@@ -246,7 +247,9 @@ mod tests {
 
     #[test]
     fn every_metric_has_unit_and_documented_formula() {
-        let v = report_json(&workload(), &job(), &Provenance::default(), &["w".into()]);
+        let mut job = job();
+        job.checkpoint = Some(super::super::checkpoint::tests::summary());
+        let v = report_json(&workload(), &job, &Provenance::default(), &["w".into()]);
         let mut seen = 0;
         check(&v, include_str!("../../docs/metrics.md"), &mut seen);
         assert!(seen > 40, "{seen}");

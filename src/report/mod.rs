@@ -8,6 +8,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+pub mod checkpoint;
 pub mod console;
 pub mod dlio;
 pub mod dlio_log;
@@ -93,9 +94,13 @@ pub fn gather_rank_files(
     workload: &Workload,
     host: &HostFacts,
 ) -> Result<Option<Vec<RankFiles>>, ReportError> {
+    // Rank 0 knows the size of the whole job's checkpoint.
+    let mut size = record.checkpoints.size_bytes.to_le_bytes().to_vec();
+    cluster.broadcast(&mut size);
+    let checkpoint_bytes = u64::from_le_bytes(size.try_into().unwrap_or_default());
     let own = [
         dlio::output_json(record, workload, host, cluster.size(), cluster.local_size()),
-        dlio::per_epoch_stats_json(record),
+        dlio::per_epoch_stats_json(record, checkpoint_bytes),
     ];
     let bytes = serde_json::to_vec(&own).expect("two strings always serialize");
     let Some(all) = cluster.gather(&bytes) else {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::Events;
+use super::checkpoint::{Checkpointer, FileNames, Moment};
 use super::context::{JobContext, label};
 use super::dataset::DatasetFiles;
 use super::failure::{JobError, RankError, agree};
@@ -135,14 +136,27 @@ pub fn train(
     let mut draws = TimeDraw::new(w.train.seed + RANK_SEED_STEP * rank as u64);
     let mut digest = Digest::default();
     let named = files.clone();
+    let checkpoint_names = w
+        .workflow
+        .checkpoint
+        .then(|| FileNames::new(w, ranks))
+        .flatten();
     let _watchdog = Watchdog::for_job(
         job,
         Arc::new(move |file| {
+            if let Some(name) = checkpoint_names.as_ref().and_then(|n| n.name(file)) {
+                return name;
+            }
             let mut path = PathBuf::new();
             named.path_of(Split::Train, file, &mut path);
             path.display().to_string()
         }),
     );
+    let mut checkpoints = if w.workflow.checkpoint {
+        Some(Checkpointer::new(job, events)?)
+    } else {
+        None
+    };
     sharpen_this_thread();
     let mut ctx = Surroundings {
         clock,
@@ -163,6 +177,9 @@ pub fn train(
         ..RankRecord::default()
     };
     let mut next_eval = w.evaluation.eval_after_epoch;
+    let mut next_checkpoint = w.checkpoint.checkpoint_after_epoch;
+    // Zero counts as step mode and never comes.
+    let steps_between = u64::try_from(w.checkpoint.steps_between_checkpoints).ok();
     for epoch in 1..=w.train.epochs {
         let mut works = Vec::with_capacity(2);
         let aside = process_cpu_ns();
@@ -192,6 +209,8 @@ pub fn train(
             epoch,
             epochs: w.train.epochs,
             steps: steps.train,
+            next_step: 1,
+            pause_after: steps_between.filter(|_| checkpoints.is_some()),
         };
         let bytes_before =
             sources.train.totals().bytes + sources.eval.as_ref().map_or(0, |e| e.totals().bytes);
@@ -206,27 +225,71 @@ pub fn train(
             steps: steps.train,
             overridden: steps.overridden,
         });
-        ctx.events.emit(Event::BlockStarted { epoch, block: 1 });
         let started = clock.now_ns();
         sources.train.start(works[0].clone());
-        let block = train_block(
-            &mut ctx,
-            &mut *sources.train,
-            span,
-            &w.train.computation_time,
-        );
+        let mut span = span;
+        let mut number = 1;
+        let last = loop {
+            let block = number;
+            ctx.events.emit(Event::BlockStarted { epoch, block });
+            let ended = train_block(
+                &mut ctx,
+                &mut *sources.train,
+                span,
+                &w.train.computation_time,
+            );
+            // Every rank is due for a checkpoint at the same step.
+            let (record, saver) = match (ended, &mut checkpoints) {
+                (Ok((record, true)), Some(saver)) => (record, saver),
+                (ended, _) => break ended.map(|(record, _)| record),
+            };
+            span.next_step += record.steps.len() as u64;
+            ctx.events.emit(Event::BlockEnded {
+                epoch,
+                block,
+                record: record.clone(),
+            });
+            row.blocks.push(record);
+            let aside = process_cpu_ns();
+            let step = span.next_step - 1;
+            let moment = Moment {
+                epoch,
+                step,
+                number,
+                taken: step,
+            };
+            saver.save(ctx.events, moment)?;
+            cpu_between += process_cpu_ns() - aside;
+            span.pause_after = span.pause_after.zip(steps_between).map(|(at, n)| at + n);
+            number += 1;
+        };
         // From here on this rank has nothing of its own to wait for.
         ctx.activity.enter(Phase::Barrier, epoch, steps.train);
         let stopped = sources.train.stop().map_err(RankError::from);
-        let block = agree(cluster, block.and_then(|block| stopped.map(|()| block)))?;
-        row.train_ns = clock.now_ns() - started;
+        let last = agree(cluster, last.and_then(|block| stopped.map(|()| block)))?;
+        let done = span.next_step - 1 + last.steps.len() as u64;
         ctx.events.emit(Event::BlockEnded {
             epoch,
-            block: 1,
-            record: block.clone(),
+            block: number,
+            record: last.clone(),
         });
-        let done = block.steps.len() as u64;
-        row.blocks.push(block);
+        row.blocks.push(last);
+        if let Some(saver) = &mut checkpoints
+            && steps_between.is_none()
+            && epoch == next_checkpoint
+        {
+            next_checkpoint += w.checkpoint.epochs_between_checkpoints;
+            let aside = process_cpu_ns();
+            let moment = Moment {
+                epoch,
+                step: done + 1,
+                number,
+                taken: done,
+            };
+            saver.save(ctx.events, moment)?;
+            cpu_between += process_cpu_ns() - aside;
+        }
+        row.train_ns = clock.now_ns() - started;
         ctx.events.emit(Event::EpochEnded {
             epoch,
             steps: done,
@@ -241,6 +304,8 @@ pub fn train(
             source.start(works[1].clone());
             let span = Span {
                 steps: steps.eval,
+                next_step: 1,
+                pause_after: None,
                 ..span
             };
             let eval = evaluate(&mut ctx, &mut **source, span, &w.evaluation.eval_time);
@@ -284,6 +349,11 @@ pub fn train(
     record.object_store = storage.telemetry();
     record.order_digest = digest.finish();
     drop(sources);
+    if let Some(saver) = checkpoints {
+        let (log, stages) = saver.finish();
+        record.checkpoints = log;
+        main_histograms.merge(&stages);
+    }
     for thread in &histograms {
         main_histograms.merge(&thread.lock());
     }
@@ -394,15 +464,7 @@ fn drop_caches(
         _ if !is_cached => Ok(()),
         DropCache::None => Ok(()),
         DropCache::System if job.cluster.local_rank() > 0 => Ok(()),
-        DropCache::System => {
-            // SAFETY: sync takes no argument and only writes back.
-            unsafe { libc::sync() };
-            std::fs::write("/proc/sys/vm/drop_caches", "3").map_err(|e| {
-                RankError::Dataset(format!(
-                    "drop the page cache through /proc/sys/vm/drop_caches: {e}\n  remedy: run as root, or set reader.drop_cache=fadvise"
-                ))
-            })
-        }
+        DropCache::System => drop_system_cache(),
         DropCache::Fadvise => {
             let mut path = PathBuf::new();
             let mut runs = Vec::new();
@@ -423,8 +485,19 @@ fn drop_caches(
     }
 }
 
+/// Empties the page cache of this node.
+pub(super) fn drop_system_cache() -> Result<(), RankError> {
+    // SAFETY: sync takes no argument and only writes back.
+    unsafe { libc::sync() };
+    std::fs::write("/proc/sys/vm/drop_caches", "3").map_err(|e| {
+        RankError::Dataset(format!(
+            "drop the page cache through /proc/sys/vm/drop_caches: {e}\n  remedy: run as root, or set reader.drop_cache=fadvise"
+        ))
+    })
+}
+
 /// Bytes that the kernel fetched from devices for this process; None where it does not say.
-fn device_bytes() -> Option<u64> {
+pub(super) fn device_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/io").ok()?;
     text.lines()
         .find_map(|line| line.strip_prefix("read_bytes: ")?.trim().parse().ok())

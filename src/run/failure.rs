@@ -1,5 +1,6 @@
 //! How a rank's failure becomes the job's: every rank stops, the cause is told once.
 
+use crate::checkpoint::CheckpointError;
 use crate::cluster::Cluster;
 use crate::format::FormatError;
 use crate::loader::LoaderError;
@@ -15,6 +16,9 @@ pub enum RankError {
     /// The loader.
     #[error("{0}")]
     Loader(#[from] LoaderError),
+    /// A checkpoint.
+    #[error("{0}")]
+    Checkpoint(#[from] CheckpointError),
     /// The storage system.
     #[error("{0}")]
     Storage(#[from] StorageError),

@@ -1,8 +1,10 @@
-//! The phases of a run, in order: generate, train with evaluation, report.
+//! The phases of a run, in order: generate, train with evaluation and checkpoints, or checkpoints alone; report.
 //!
 //! Every rank walks through here in step; a rank that fails says so at the next point where all meet, and
 //! all stop. Which format and which storage system are used is not known here.
 
+pub mod checkpoint;
+pub mod checkpoint_only;
 pub mod dataset;
 pub mod failure;
 pub mod generate;
@@ -112,6 +114,11 @@ pub fn train_phase(job: &JobContext, events: &mut Events) -> Result<Measured, Jo
         dataset::DatasetFiles::to_read(job.workload, job.cluster.size(), &*storage),
     )?;
     epochs::train(job, events, storage, format, Arc::new(files))
+}
+
+/// Saves and loads checkpoints without training. A collective; the record is this rank's.
+pub fn checkpoint_phase(job: &JobContext, events: &mut Events) -> Result<Measured, JobError> {
+    checkpoint_only::run(job, events)
 }
 
 /// Deletes the dataset when `dataset.keep_files` is false. A collective.

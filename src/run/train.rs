@@ -46,9 +46,14 @@ pub struct Span {
     pub epochs: u64,
     /// Steps to do.
     pub steps: u64,
+    /// The step that comes next, from 1.
+    pub next_step: u64,
+    /// The step after which a checkpoint ends the block.
+    pub pause_after: Option<u64>,
 }
 
-/// Trains one epoch. The source has been started.
+/// Trains until the epoch ends or a checkpoint is due. The source has been started. Returns the block, and true when it
+/// ended for a checkpoint.
 ///
 /// As in DLIO, one more batch is asked for after the last step when the source has one, inside the block's wall time.
 /// Errors: this rank's own failure, or [`RankError::Elsewhere`] when another rank failed.
@@ -58,7 +63,7 @@ pub fn train_block(
     source: &mut dyn BatchSource,
     span: Span,
     computation: &TimeSpec,
-) -> Result<BlockRecord, RankError> {
+) -> Result<(BlockRecord, bool), RankError> {
     let mut record = BlockRecord {
         start: super::label(),
         steps: Vec::with_capacity(span.steps as usize),
@@ -67,7 +72,8 @@ pub fn train_block(
     let block_start = ctx.clock.now_ns();
     let mut progress = Pulse::new(block_start);
     let mut asked = block_start;
-    let mut step = 1;
+    let mut step = span.next_step;
+    let mut is_paused = false;
     let outcome = loop {
         ctx.activity.enter(Phase::BatchWait, span.epoch, step);
         let batch = match source.next() {
@@ -103,13 +109,17 @@ pub fn train_block(
             break Err(RankError::Elsewhere);
         }
         ctx.done.0 += 1;
-        progress.tick(ctx, source, span, &record, met);
+        progress.tick(ctx, source, span, step, &record, met);
+        if span.pause_after == Some(step) {
+            is_paused = true;
+            break Ok(());
+        }
         step += 1;
         asked = ctx.clock.now_ns();
     };
     record.wall_ns = ctx.clock.now_ns() - block_start;
     record.end = super::label();
-    outcome.map(|()| record)
+    outcome.map(|()| (record, is_paused))
 }
 
 /// Evaluates: the same without barriers.
@@ -198,6 +208,7 @@ impl Pulse {
         ctx: &mut Surroundings,
         source: &dyn BatchSource,
         span: Span,
+        step: u64,
         record: &BlockRecord,
         now: u64,
     ) {
@@ -215,7 +226,7 @@ impl Pulse {
         ctx.events.emit(Event::Progress {
             epoch: span.epoch,
             epochs: span.epochs,
-            step: record.steps.len() as u64,
+            step,
             steps: span.steps,
             au_percent: 100.0 * computed as f64 / elapsed as f64,
             bytes_per_second: delta as f64 / since * ctx.cluster.size() as f64,

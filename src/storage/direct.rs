@@ -182,12 +182,16 @@ impl Storage for Direct {
             stage: Buffer::new(STAGE),
             used: 0,
             written: 0,
+            is_complete: false,
         };
         inspect(writer.file.as_ref().expect("just opened"), path)?;
         Ok(Box::new(writer))
     }
     fn create_folder(&self, path: &Path) -> Result<(), StorageError> {
         files::create_folder(path)
+    }
+    fn sync_folder(&self, path: &Path) -> Result<(), StorageError> {
+        files::sync_folder(path)
     }
     fn remove(&self, path: &Path) -> Result<(), StorageError> {
         files::remove(path)
@@ -208,22 +212,44 @@ struct DirectFile {
     stage: Buffer,
     used: usize,
     written: u64,
+    is_complete: bool,
 }
 
 impl DirectFile {
+    fn file(&self) -> &File {
+        self.file.as_ref().expect("open until finished")
+    }
+
     fn flush(&mut self, len: usize) -> io::Result<()> {
-        self.file
-            .as_ref()
-            .expect("open until finished")
-            .write_all_at(&self.stage[..len], self.written)?;
+        self.file().write_all_at(&self.stage[..len], self.written)?;
         self.written += self.used as u64;
         self.used = 0;
+        Ok(())
+    }
+
+    /// Writes the padded last block and cuts the file to its length; nothing to do the second time.
+    fn complete(&mut self) -> io::Result<()> {
+        if self.is_complete {
+            return Ok(());
+        }
+        let (used, padded) = (self.used, self.used.next_multiple_of(ALIGNMENT));
+        self.stage[used..padded].fill(0);
+        self.flush(padded)?;
+        self.file().set_len(self.written)?;
+        self.is_complete = true;
         Ok(())
     }
 }
 
 impl Writer for DirectFile {
     fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        // Aligned blocks at an aligned place need no copy.
+        if self.used == 0 && (bytes.as_ptr() as usize).is_multiple_of(ALIGNMENT) {
+            let (whole, rest) = bytes.split_at(bytes.len() - bytes.len() % ALIGNMENT);
+            self.file().write_all_at(whole, self.written)?;
+            self.written += whole.len() as u64;
+            bytes = rest;
+        }
         while !bytes.is_empty() {
             let n = bytes.len().min(STAGE - self.used);
             self.stage[self.used..self.used + n].copy_from_slice(&bytes[..n]);
@@ -235,17 +261,15 @@ impl Writer for DirectFile {
         }
         Ok(())
     }
+    fn sync(&mut self) -> io::Result<()> {
+        self.complete()?;
+        self.file().sync_all()
+    }
     fn finish(mut self: Box<Self>) -> Result<(), StorageError> {
-        let padded = self.used.next_multiple_of(ALIGNMENT);
-        let used = self.used;
-        self.stage[used..padded].fill(0);
-        let outcome = self.flush(padded);
         let (path, written) = (self.path.clone(), self.written);
-        outcome.map_err(|e| files::write_error(&path, written, e))?;
-        let file = self.file.as_ref().expect("open until finished");
-        file.set_len(written)
+        self.complete()
+            .and_then(|()| std::fs::rename(&self.part, &path))
             .map_err(|e| files::write_error(&path, written, e))?;
-        std::fs::rename(&self.part, &path).map_err(|e| files::write_error(&path, written, e))?;
         self.file = None;
         Ok(())
     }

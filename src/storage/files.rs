@@ -37,6 +37,16 @@ pub(super) fn create_folder(path: &Path) -> Result<(), StorageError> {
     })
 }
 
+pub(super) fn sync_folder(path: &Path) -> Result<(), StorageError> {
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|e| StorageError::Io {
+            operation: "fsync folder",
+            path: path.into(),
+            source: e,
+        })
+}
+
 pub(super) fn remove(path: &Path) -> Result<(), StorageError> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StorageError::io("delete", path, e)),
@@ -125,6 +135,9 @@ impl Writer for PartFile {
             .write_all(bytes)?;
         self.written += bytes.len() as u64;
         Ok(())
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.as_ref().expect("open until finished").sync_all()
     }
     fn finish(mut self: Box<Self>) -> Result<(), StorageError> {
         drop(self.file.take());

@@ -82,6 +82,9 @@ impl Storage for Mmap {
     fn create_folder(&self, path: &Path) -> Result<(), StorageError> {
         files::create_folder(path)
     }
+    fn sync_folder(&self, path: &Path) -> Result<(), StorageError> {
+        files::sync_folder(path)
+    }
     fn remove(&self, path: &Path) -> Result<(), StorageError> {
         files::remove(path)
     }

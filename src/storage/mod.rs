@@ -83,6 +83,11 @@ pub struct Answer {
 pub trait Writer {
     /// Appends.
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()>;
+    /// Makes all that was written durable; nothing may be appended afterwards. Object stores have nothing to do here:
+    /// an object is durable once it is finished.
+    fn sync(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
     /// Makes the file appear. Dropping without this leaves nothing behind.
     fn finish(self: Box<Self>) -> Result<(), StorageError>;
 }
@@ -116,6 +121,10 @@ pub trait Storage: Send + Sync {
     fn create(&self, path: &Path) -> Result<Box<dyn Writer>, StorageError>;
     /// Makes a folder and its parents.
     fn create_folder(&self, path: &Path) -> Result<(), StorageError>;
+    /// Makes the names of the files in a folder durable, where that is a thing of its own.
+    fn sync_folder(&self, _path: &Path) -> Result<(), StorageError> {
+        Ok(())
+    }
     /// Deletes a file; a missing one is no error.
     fn remove(&self, path: &Path) -> Result<(), StorageError>;
     /// Deletes files; missing ones are no error.

@@ -89,6 +89,9 @@ impl Storage for Posix {
     fn create_folder(&self, path: &Path) -> Result<(), StorageError> {
         files::create_folder(path)
     }
+    fn sync_folder(&self, path: &Path) -> Result<(), StorageError> {
+        files::sync_folder(path)
+    }
     fn remove(&self, path: &Path) -> Result<(), StorageError> {
         files::remove(path)
     }

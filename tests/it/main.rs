@@ -2,14 +2,18 @@
 //! what it wrote. A missing tool is a failure, never a skipped test.
 
 mod bad_input;
+mod checkpoint;
+mod checkpoint_bad_input;
 mod cli;
 mod fault_proxy;
 mod faults;
 mod foreign;
 mod formats;
 mod generate;
+mod inspect;
 mod object;
 mod order;
+mod parquet;
 mod ranks;
 mod servers;
 mod support;

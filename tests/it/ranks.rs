@@ -75,7 +75,7 @@ fn pids(of: &str) -> Vec<u32> {
 }
 
 /// The ranks' own processes of a run whose output folder is unique.
-fn ranks_of(scratch: &Scratch, count: usize) -> Vec<u32> {
+pub fn ranks_of(scratch: &Scratch, count: usize) -> Vec<u32> {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let mut found: Vec<u32> = pids(&format!("^{BIN} .*{}", scratch.text("out")));
@@ -101,7 +101,7 @@ fn slow(scratch: &Scratch) -> Command {
     command
 }
 
-fn signal(pid: u32, name: &str) {
+pub fn signal(pid: u32, name: &str) {
     assert!(
         Command::new("kill")
             .args([name, &pid.to_string()])

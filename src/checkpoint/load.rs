@@ -1,0 +1,630 @@
+//! Loading one rank's files: the directory first, then every byte, in parallel parts.
+//!
+//! What a file holds is compared with the plan before its tensors are read, so that a checkpoint of another model or
+//! parallelism is refused by name. With `verify` every byte of every tensor is compared with what was saved.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+
+use super::content::Content;
+use super::image::{Container, Image, Stream};
+use super::packing::{Packing, Unpacker};
+use super::save::{Call, Observer};
+use super::{CheckpointError, pickle, zip};
+use crate::clock::now_ns;
+use crate::plan::checkpoint::{FilePlan, State};
+use crate::storage::{Buffer, Extent, Request, Sink, Storage, StorageError};
+
+/// A file to load.
+pub struct Source {
+    /// Full path.
+    pub path: PathBuf,
+    /// What it should hold.
+    pub plan: FilePlan,
+    /// What was saved, if this run's settings are those of the save.
+    pub image: Image,
+}
+
+/// How to load.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadOptions {
+    /// Reader threads.
+    pub threads: usize,
+    /// Compare every byte of every tensor.
+    pub verify: bool,
+    /// Compression.
+    pub packing: Packing,
+    /// Container.
+    pub container: Container,
+    /// Bytes of one read call.
+    pub transfer: usize,
+    /// Called by each thread that is started.
+    pub thread_begins: fn(),
+}
+
+/// What loading took on this rank. Units: bytes and nanoseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Bytes that the storage system delivered.
+    pub file_bytes: u64,
+    /// Read calls.
+    pub calls: u64,
+    /// Calls repeated after an error.
+    pub retries: u64,
+    /// Read calls of all threads together.
+    pub read_ns: u64,
+    /// Files of weights, from first to last.
+    pub model_ns: u64,
+    /// Files of the optimizer.
+    pub optimizer_ns: u64,
+}
+
+/// Largest part of a file that one thread reads before it takes the next.
+const PART: u64 = 32 << 20;
+/// What is read from a file's end to find its directory.
+const TAIL: u64 = 64 << 10;
+
+/// Buffers of the reader threads; kept from one checkpoint to the next.
+pub struct Readers {
+    buffers: Vec<Buffer>,
+}
+
+impl Readers {
+    /// One buffer of one transfer per thread.
+    pub fn new(options: &LoadOptions) -> Self {
+        Readers {
+            buffers: (0..options.threads.max(1))
+                .map(|_| Buffer::new(options.transfer))
+                .collect(),
+        }
+    }
+
+    /// Bytes of all of them.
+    pub fn bytes(&self) -> usize {
+        self.buffers.iter().map(|b| b.len()).sum()
+    }
+}
+
+/// Loads `files` in order.
+///
+/// Errors: the first file that is missing, short, altered or of another layout, by name.
+pub fn load(
+    storage: &dyn Storage,
+    files: &[Source],
+    options: &LoadOptions,
+    readers: &mut Readers,
+    observer: &dyn Observer,
+) -> Result<Loaded, CheckpointError> {
+    let mut total = Loaded::default();
+    for (index, file) in files.iter().enumerate() {
+        let start = now_ns();
+        let job = Job {
+            storage,
+            file,
+            index,
+            options,
+            observer,
+        };
+        let counts = job.run(&mut readers.buffers)?;
+        total.file_bytes += counts.bytes;
+        total.calls += counts.calls;
+        total.retries += counts.retries;
+        total.read_ns += counts.read_ns;
+        let took = now_ns() - start;
+        match file.plan.state {
+            State::Optimizer => total.optimizer_ns += took,
+            State::Model | State::Layers => total.model_ns += took,
+        }
+    }
+    Ok(total)
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    bytes: u64,
+    calls: u64,
+    retries: u64,
+    read_ns: u64,
+}
+
+impl Counts {
+    fn add(&mut self, answer: &crate::storage::Answer) {
+        self.bytes += answer.bytes;
+        self.calls += answer.calls;
+        self.retries += answer.retries;
+        self.read_ns += answer.read_ns;
+    }
+}
+
+/// A tensor's bytes inside a file.
+struct Span<'a> {
+    begin: u64,
+    end: u64,
+    content: &'a Content,
+    label: &'a str,
+}
+
+struct Job<'a> {
+    storage: &'a dyn Storage,
+    file: &'a Source,
+    index: usize,
+    options: &'a LoadOptions,
+    observer: &'a dyn Observer,
+}
+
+impl<'a> Job<'a> {
+    fn run(&self, buffers: &mut [Buffer]) -> Result<Counts, CheckpointError> {
+        if !self.storage.has_bytes() {
+            return self.parts(self.file.image.len(), &[], buffers);
+        }
+        let path = &self.file.path;
+        let len = self
+            .storage
+            .len(path)
+            .map_err(|e| CheckpointError::loading(path, e))?
+            .ok_or_else(|| CheckpointError::Missing { path: path.clone() })?;
+        if self.options.packing != Packing::None {
+            return self.packed(&mut buffers[0]);
+        }
+        let mut spans = self.layout(len, &mut buffers[0])?;
+        if !self.options.verify {
+            spans.clear();
+        }
+        self.parts(len, &spans, buffers)
+    }
+
+    fn differs(&self, cause: String) -> CheckpointError {
+        CheckpointError::Layout {
+            path: self.file.path.clone(),
+            cause,
+        }
+    }
+
+    /// A small part of the file.
+    fn bytes(
+        &self,
+        offset: u64,
+        len: u64,
+        buffer: &mut Buffer,
+    ) -> Result<Vec<u8>, CheckpointError> {
+        let path = &self.file.path;
+        let request = Request {
+            path,
+            extent: Extent::Range { offset, len },
+            planned_len: len,
+            tag: offset,
+        };
+        let mut copy = Copy(Vec::with_capacity(len as usize));
+        self.observer.begins(0, self.index, offset);
+        let start = now_ns();
+        self.storage
+            .read(&request, buffer, &mut copy)
+            .map_err(|e| CheckpointError::loading(path, e))?;
+        self.observer.ended(0, Call::Read, now_ns() - start);
+        Ok(copy.0)
+    }
+
+    /// Where the plan's tensors lie in the file.
+    fn layout(&self, len: u64, buffer: &mut Buffer) -> Result<Vec<Span<'a>>, CheckpointError> {
+        let image = &self.file.image;
+        let tail_len = len.min(TAIL);
+        let tail = self.bytes(len - tail_len, tail_len, buffer)?;
+        let span = zip::find_directory(&tail, len).map_err(|e| self.differs(e))?;
+        let tail_begin = len - tail_len;
+        let directory = if span.offset >= tail_begin {
+            let from = (span.offset - tail_begin) as usize;
+            tail[from..from + span.len as usize].to_vec()
+        } else if span.len <= 2 * image.len() {
+            self.bytes(span.offset, span.len, buffer)?
+        } else {
+            return Err(self.differs(format!("its directory has {} bytes", span.len)));
+        };
+        let entries = zip::parse_directory(&directory, span).map_err(|e| self.differs(e))?;
+        let names = match self.options.container {
+            Container::PyTorch => self.torch_names(&entries, buffer)?,
+            Container::Npz => (image.members().iter()).map(|m| m.name.clone()).collect(),
+        };
+        let members = image.members().iter().filter(|m| m.body.is_some());
+        let mut spans = Vec::with_capacity(names.len());
+        for (member, name) in members.zip(&names) {
+            let body = member.body.as_ref().expect("filtered");
+            let entry = entries
+                .iter()
+                .find(|e| e.name == *name)
+                .ok_or_else(|| self.differs(format!("it has no member {name}")))?;
+            if entry.len != member.len() {
+                return Err(self.differs(format!(
+                    "tensor {} has {} bytes where the plan has {}",
+                    body.label,
+                    entry.len,
+                    member.len()
+                )));
+            }
+            let begin = if entry.offset == member.offset && entry.name == member.name {
+                member.data_offset
+            } else {
+                let header = self.bytes(entry.offset, zip::LOCAL_LEN, buffer)?;
+                zip::data_offset(&header, entry.offset).ok_or_else(|| {
+                    self.differs(format!("the header of member {name} is damaged"))
+                })?
+            };
+            let begin = begin + member.prefix.len() as u64;
+            spans.push(Span {
+                begin,
+                end: begin + body.len,
+                content: &body.content,
+                label: &body.label,
+            });
+        }
+        spans.sort_by_key(|s| s.begin);
+        Ok(spans)
+    }
+
+    /// The member of each planned tensor, by `data.pkl`.
+    fn torch_names(
+        &self,
+        entries: &[zip::Entry],
+        buffer: &mut Buffer,
+    ) -> Result<Vec<String>, CheckpointError> {
+        let pickle_entry = entries
+            .iter()
+            .find(|e| e.name.ends_with("/data.pkl"))
+            .ok_or_else(|| {
+                self.differs("it has no data.pkl: it is no file of torch.save".into())
+            })?;
+        let expected = &self.file.plan.tensors;
+        if pickle_entry.len > (1 << 16) + 4096 * expected.len() as u64 {
+            return Err(self.differs(format!(
+                "its data.pkl has {} bytes, far more than {} tensors need",
+                pickle_entry.len,
+                expected.len()
+            )));
+        }
+        let header = self.bytes(pickle_entry.offset, zip::LOCAL_LEN, buffer)?;
+        let at = zip::data_offset(&header, pickle_entry.offset)
+            .ok_or_else(|| self.differs("the header of data.pkl is damaged".into()))?;
+        let bytes = self.bytes(at, pickle_entry.len, buffer)?;
+        if crc32fast::hash(&bytes) != pickle_entry.crc {
+            return Err(self.differs("the checksum of data.pkl does not fit".into()));
+        }
+        let found = pickle::read(&bytes).map_err(|e| self.differs(e))?;
+        let prefix = pickle_entry.name.trim_end_matches("data.pkl");
+        if found.len() != expected.len() {
+            return Err(self.differs(format!(
+                "it holds {} tensors where the plan has {}",
+                found.len(),
+                expected.len()
+            )));
+        }
+        expected
+            .iter()
+            .zip(&found)
+            .map(|(e, f)| {
+                let shown = |group: &Option<String>, key: &str, dtype, elements| {
+                    let group = group.as_ref().map_or(String::new(), |g| format!("{g}/"));
+                    format!("{group}{key} of {elements} x {dtype:?}")
+                };
+                if (&e.group, &e.key, e.dtype, e.elements)
+                    == (&f.group, &f.key, f.dtype, f.elements)
+                {
+                    return Ok(format!("{prefix}data/{}", f.storage));
+                }
+                Err(self.differs(format!(
+                    "it holds tensor {} where the plan has {}",
+                    shown(&f.group, &f.key, f.dtype, f.elements),
+                    shown(&e.group, &e.key, e.dtype, e.elements)
+                )))
+            })
+            .collect()
+    }
+
+    /// Reads `len` bytes by all threads.
+    fn parts(
+        &self,
+        len: u64,
+        spans: &[Span],
+        buffers: &mut [Buffer],
+    ) -> Result<Counts, CheckpointError> {
+        let transfer = self.options.transfer as u64;
+        let part = len
+            .div_ceil(buffers.len() as u64)
+            .next_multiple_of(transfer)
+            .clamp(transfer, PART.next_multiple_of(transfer));
+        let parts = len.div_ceil(part);
+        let next = AtomicU64::new(0);
+        let stop = AtomicBool::new(false);
+        let total = Mutex::new(Counts::default());
+        let failure = Mutex::new(None);
+        let read = |thread: usize, buffer: &mut Buffer| {
+            let mut counts = Counts::default();
+            loop {
+                let number = next.fetch_add(1, Relaxed);
+                if number >= parts || stop.load(Relaxed) {
+                    break;
+                }
+                let offset = number * part;
+                let outcome = self.part(thread, offset, part.min(len - offset), spans, buffer);
+                match outcome {
+                    Ok(answer) => counts.add(&answer),
+                    Err(error) => {
+                        stop.store(true, Relaxed);
+                        failure.lock().get_or_insert(error);
+                    }
+                }
+            }
+            let mut total = total.lock();
+            total.bytes += counts.bytes;
+            total.calls += counts.calls;
+            total.retries += counts.retries;
+            total.read_ns += counts.read_ns;
+        };
+        let (mine, others) = buffers
+            .split_first_mut()
+            .expect("there is one thread at least");
+        std::thread::scope(|scope| {
+            for (thread, buffer) in (1..parts as usize).zip(others) {
+                let read = &read;
+                let spawned = std::thread::Builder::new()
+                    .name(format!("load-{thread}"))
+                    .spawn_scoped(scope, move || {
+                        (self.options.thread_begins)();
+                        read(thread, buffer);
+                    });
+                if let Err(error) = spawned {
+                    stop.store(true, Relaxed);
+                    failure.lock().get_or_insert(CheckpointError::Thread {
+                        cause: error.to_string(),
+                    });
+                }
+            }
+            read(0, mine);
+        });
+        match failure.into_inner() {
+            Some(error) => Err(error),
+            None => Ok(total.into_inner()),
+        }
+    }
+
+    fn part(
+        &self,
+        thread: usize,
+        offset: u64,
+        len: u64,
+        spans: &[Span],
+        buffer: &mut Buffer,
+    ) -> Result<crate::storage::Answer, CheckpointError> {
+        let path = &self.file.path;
+        let request = Request {
+            path,
+            extent: Extent::Range { offset, len },
+            planned_len: len,
+            tag: ((self.index as u64) << 32) ^ (offset / PART),
+        };
+        let mut watch = Watch {
+            job: self,
+            thread,
+            at: offset,
+            call_began: 0,
+            spans,
+            scratch: if spans.is_empty() {
+                Vec::new()
+            } else {
+                vec![0; SCRATCH]
+            },
+            failure: None,
+        };
+        watch.position(offset);
+        let answer = self
+            .storage
+            .read(&request, buffer, &mut watch)
+            .map_err(|e| CheckpointError::loading(path, e))?;
+        self.ended_without_bytes(thread, &answer);
+        match watch.failure {
+            Some(error) => Err(error),
+            None => Ok(answer),
+        }
+    }
+
+    /// Storage systems without bytes show no chunks: the answer is all there is to tell.
+    fn ended_without_bytes(&self, thread: usize, answer: &crate::storage::Answer) {
+        if !self.storage.has_bytes() {
+            self.observer.ended(thread, Call::Read, answer.read_ns);
+        }
+    }
+
+    /// A compressed file: one thread, from first to last byte.
+    fn packed(&self, buffer: &mut Buffer) -> Result<Counts, CheckpointError> {
+        let path = &self.file.path;
+        let image = &self.file.image;
+        let request = Request {
+            path,
+            extent: Extent::Whole,
+            planned_len: image.len(),
+            tag: self.index as u64,
+        };
+        let compare = Compare {
+            path,
+            stream: self.options.verify.then(|| image.stream()),
+            scratch: vec![0; SCRATCH],
+            at: 0,
+            altered: None,
+        };
+        let damaged = |e: io::Error| self.differs(format!("its zstd frame is damaged: {e}"));
+        let mut sink = Unpack {
+            job: self,
+            unpacker: Unpacker::new(compare).map_err(damaged)?,
+            call_began: now_ns(),
+            failure: None,
+        };
+        sink.position(0);
+        let answer = self
+            .storage
+            .read(&request, buffer, &mut sink)
+            .map_err(|e| CheckpointError::loading(path, e))?;
+        if let Some(altered) = sink.unpacker.sink().altered.take() {
+            return Err(altered);
+        }
+        if let Some(error) = sink.failure {
+            return Err(damaged(error));
+        }
+        let compare = sink.unpacker.finish().map_err(damaged)?;
+        if compare.at != image.len() {
+            return Err(self.differs(format!(
+                "it unpacks to {} bytes where the plan has {}",
+                compare.at,
+                image.len()
+            )));
+        }
+        let mut counts = Counts::default();
+        counts.add(&answer);
+        Ok(counts)
+    }
+}
+
+/// Bytes compared at once: they stay in the first-level cache's neighbour.
+const SCRATCH: usize = 64 << 10;
+
+struct Copy(Vec<u8>);
+
+impl Sink for Copy {
+    fn begin(&mut self, _: u64) {}
+    fn chunk(&mut self, bytes: &[u8]) -> bool {
+        self.0.extend(bytes);
+        true
+    }
+    fn position(&mut self, _: u64) {}
+}
+
+fn first_difference(got: &[u8], expected: &[u8]) -> Option<usize> {
+    if got == expected {
+        return None;
+    }
+    got.iter().zip(expected).position(|(a, b)| a != b)
+}
+
+/// Times the calls of one part and compares its tensors.
+struct Watch<'a> {
+    job: &'a Job<'a>,
+    thread: usize,
+    at: u64,
+    call_began: u64,
+    spans: &'a [Span<'a>],
+    scratch: Vec<u8>,
+    failure: Option<CheckpointError>,
+}
+
+impl Watch<'_> {
+    fn compare(&mut self, bytes: &[u8]) -> bool {
+        let (begin, end) = (self.at, self.at + bytes.len() as u64);
+        let first = self.spans.partition_point(|s| s.end <= begin);
+        for span in self.spans[first..].iter().take_while(|s| s.begin < end) {
+            let mut at = span.begin.max(begin);
+            while at < span.end.min(end) {
+                let n = (span.end.min(end) - at).min(SCRATCH as u64) as usize;
+                let expected = &mut self.scratch[..n];
+                span.content.fill(at - span.begin, expected);
+                let got = &bytes[(at - begin) as usize..][..n];
+                if let Some(i) = first_difference(got, expected) {
+                    self.failure = Some(CheckpointError::Altered {
+                        path: self.job.file.path.clone(),
+                        offset: at + i as u64,
+                        tensor: span.label.into(),
+                        got: got[i],
+                        expected: expected[i],
+                    });
+                    return false;
+                }
+                at += n as u64;
+            }
+        }
+        true
+    }
+}
+
+impl Sink for Watch<'_> {
+    fn begin(&mut self, _: u64) {}
+    fn chunk(&mut self, bytes: &[u8]) -> bool {
+        let took = now_ns() - self.call_began;
+        self.job.observer.ended(self.thread, Call::Read, took);
+        let goes_on = self.spans.is_empty() || self.compare(bytes);
+        self.at += bytes.len() as u64;
+        goes_on
+    }
+    fn position(&mut self, offset: u64) {
+        self.call_began = now_ns();
+        self.job
+            .observer
+            .begins(self.thread, self.job.index, offset);
+    }
+}
+
+/// Takes unpacked bytes and compares them with the stream that was packed.
+struct Compare<'a> {
+    path: &'a Path,
+    stream: Option<Stream<'a>>,
+    scratch: Vec<u8>,
+    at: u64,
+    altered: Option<CheckpointError>,
+}
+
+impl Write for Compare<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = bytes.len().min(SCRATCH);
+        if let Some(stream) = &mut self.stream {
+            let expected = &mut self.scratch[..n];
+            let made = stream.fill(expected);
+            if let Some(i) = first_difference(&bytes[..made], &expected[..made]) {
+                self.altered = Some(CheckpointError::Altered {
+                    path: self.path.into(),
+                    offset: self.at + i as u64,
+                    tensor: String::new(),
+                    got: bytes[i],
+                    expected: expected[i],
+                });
+                return Err(io::Error::other("a byte differs"));
+            }
+        }
+        self.at += n as u64;
+        Ok(n)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Unpack<'a> {
+    job: &'a Job<'a>,
+    unpacker: Unpacker<Compare<'a>>,
+    call_began: u64,
+    failure: Option<io::Error>,
+}
+
+impl Sink for Unpack<'_> {
+    fn begin(&mut self, _: u64) {}
+    fn chunk(&mut self, bytes: &[u8]) -> bool {
+        self.job
+            .observer
+            .ended(0, Call::Read, now_ns() - self.call_began);
+        match self.unpacker.push(bytes) {
+            Ok(()) => true,
+            Err(error) => {
+                self.failure = Some(error);
+                false
+            }
+        }
+    }
+    fn position(&mut self, offset: u64) {
+        self.call_began = now_ns();
+        self.job.observer.begins(0, self.job.index, offset);
+    }
+}
+
+/// True when the storage system has the file.
+///
+/// Errors: it cannot tell.
+pub fn exists(storage: &dyn Storage, path: &Path) -> Result<bool, StorageError> {
+    Ok(storage.len(path)?.is_some())
+}

@@ -1,0 +1,163 @@
+//! Checkpoint files: what is in them, byte by byte, and how they are saved and loaded.
+//!
+//! A file is an [`Image`]: a function from the plan, the seed and the checkpoint's name to bytes. It is made while it is
+//! written and never held whole, and any part of it can be made again to be compared with what was read.
+//!
+//! | Module | What it is |
+//! |---|---|
+//! | [`content`] | the bytes of tensors |
+//! | [`image`] | a file as members of a zip container, in order |
+//! | [`zip`] | headers of that container; reading its directory |
+//! | [`pickle`] | `data.pkl`: which tensor has which key, type and shape |
+//! | [`npz`] | the container for TensorFlow |
+//! | [`packing`] | zstd around a whole file |
+//! | [`save`], [`load`] | one rank's files through a storage system |
+//!
+//! May know the plan and the storage trait; no MPI, no clock labels, no metrics.
+
+pub mod content;
+pub mod image;
+pub mod load;
+pub mod npz;
+pub mod packing;
+pub mod pickle;
+pub mod save;
+pub mod zip;
+
+pub use image::{Image, Stream};
+
+use std::path::{Path, PathBuf};
+
+use crate::storage::StorageError;
+
+/// File of a checkpoint's folder that says: not complete. It is made before the first file is written and deleted when
+/// every rank has written all of its files.
+pub const INCOMPLETE_MARKER: &str = "INCOMPLETE";
+
+/// Why a checkpoint could not be saved or loaded. Messages fit after "failed to".
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The file system filled up.
+    #[error("save checkpoint file {}: no space left after {written} bytes of this file; {} stays marked incomplete and is not loaded\n  remedy: free space, or set checkpoint.keep to delete older checkpoints of the run", .path.display(), parent(.path))]
+    Full {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of it that were written.
+        written: u64,
+    },
+    /// The folder of checkpoints cannot be made.
+    #[error("make the checkpoint folder {}: {source}\n  remedy: check checkpoint.checkpoint_folder: it must be, or be possible to make as, a writable folder on every node", .path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the storage system said.
+        #[source]
+        source: StorageError,
+    },
+    /// The storage system refused while saving.
+    #[error("save checkpoint file {}: {source}", .path.display())]
+    Save {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        #[source]
+        source: StorageError,
+    },
+    /// The storage system refused while loading.
+    #[error("load checkpoint file {}: {source}", .path.display())]
+    Load {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        #[source]
+        source: StorageError,
+    },
+    /// A file that the plan names is not there.
+    #[error("load checkpoint file {}: it does not exist\n  remedy: save the checkpoint first, with the same model, parallelism, ZeRO stage and number of ranks", .path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A checkpoint is marked incomplete.
+    #[error("load checkpoint {}: it is marked incomplete by its file {INCOMPLETE_MARKER}: the run that saved it did not finish it\n  remedy: save it again, or load fewer checkpoints (checkpoint.num_checkpoints_read)", .folder.display())]
+    Incomplete {
+        /// Its folder.
+        folder: PathBuf,
+    },
+    /// The file is not what the plan says.
+    #[error("load checkpoint file {}: {cause}\n  remedy: load with the model, parallelism, ZeRO stage and number of ranks that it was saved with; a damaged file must be saved again", .path.display())]
+    Layout {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        cause: String,
+    },
+    /// A byte differs from what was saved.
+    #[error("load checkpoint file {}: byte {offset}{} is {got:#04x} where {expected:#04x} was saved\n  remedy: the file was altered, or saved with another seed (dataset.fill_seed) or checkpoint.randomize_tensor; save it again", .path.display(), within(.tensor))]
+    Altered {
+        /// The file.
+        path: PathBuf,
+        /// Byte of the file (of its uncompressed content where it is compressed).
+        offset: u64,
+        /// The tensor that holds it; empty outside tensors.
+        tensor: String,
+        /// As read.
+        got: u8,
+        /// As saved.
+        expected: u8,
+    },
+    /// A thread could not be started.
+    #[error(
+        "start a checkpoint thread: {cause}\n  remedy: raise the limit of processes (ulimit -u)"
+    )]
+    Thread {
+        /// What the system said.
+        cause: String,
+    },
+}
+
+fn parent(path: &Path) -> String {
+    let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
+    format!("checkpoint {}", folder.to_string_lossy())
+}
+
+fn within(tensor: &str) -> String {
+    if tensor.is_empty() {
+        String::new()
+    } else {
+        format!(" (tensor {tensor})")
+    }
+}
+
+impl CheckpointError {
+    /// A refusal while `path` was saved.
+    pub fn saving(path: &Path, source: StorageError) -> Self {
+        match source {
+            StorageError::Full { written, .. } => CheckpointError::Full {
+                path: path.into(),
+                written,
+            },
+            source => CheckpointError::Save {
+                path: path.into(),
+                source,
+            },
+        }
+    }
+
+    fn loading(path: &Path, source: StorageError) -> Self {
+        match source {
+            StorageError::Missing { .. } => CheckpointError::Missing { path: path.into() },
+            StorageError::Short { expected, got, .. } => CheckpointError::Layout {
+                path: path.into(),
+                cause: format!("it ends at byte {got} where {expected} were expected"),
+            },
+            source => CheckpointError::Load {
+                path: path.into(),
+                source,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

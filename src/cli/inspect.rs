@@ -1,0 +1,179 @@
+//! `dlio-rs inspect FILE`: what a data file holds, where its first sample lies, and whether it is sound.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::args::InspectArgs;
+use super::{Exit, Stop};
+use crate::config::{Decode, FormatKind, Workload};
+use crate::format::{self, Access, Checker, Expect, Format, FormatError, FormatOptions, Opened};
+use crate::run::source::StorageSource;
+use crate::storage::{self, Buffer, Extent, Request, Sink, Storage, StorageError};
+
+const TRANSFER: usize = 1 << 20;
+
+/// Prints what is found.
+///
+/// Errors: the file cannot be read (status 1), or its format is not known (status 2).
+pub(super) fn print(args: &InspectArgs) -> Result<(), Stop> {
+    let path = &args.file;
+    let failed = |error: String| Stop {
+        exit: Exit::Failed,
+        message: format!("failed to inspect {}: {error}", path.display()),
+    };
+    let format = format_of(args)?;
+    let options = FormatOptions::default();
+    let storage: Arc<dyn Storage> = storage::open(&Workload::default(), &[])
+        .map_err(|e| failed(e.to_string()))?
+        .into();
+    let len = storage
+        .len(path)
+        .map_err(|e| failed(e.to_string()))?
+        .ok_or_else(|| failed("it does not exist".into()))?;
+    println!("file: {}", path.display());
+    println!("format: {}", format.kind());
+    println!("bytes: {len}");
+    let mut source = StorageSource::new(storage.clone(), path);
+    let index = format
+        .index(&mut source, &options)
+        .map_err(|e| failed(e.to_string()))?;
+    let samples = index.samples();
+    println!("samples: {samples}");
+    for line in index.describe() {
+        println!("  {line}");
+    }
+    let mut extents = Vec::new();
+    index.extents(0, samples.min(1), Access::Random, &mut extents);
+    println!("sample 0: {}", list(&extents));
+
+    let expect = Expect {
+        samples,
+        sample: 0,
+        count: samples,
+        min_len: 0,
+    };
+    extents.clear();
+    if format.needs_index(&expect, &options) {
+        index.extents(0, samples, Access::Stream, &mut extents);
+    } else {
+        extents.push(Extent::Whole);
+    }
+    for (name, decode) in [("verify", Decode::Verify), ("full", Decode::Full)] {
+        let mut checker = format.checker(decode, &options);
+        let opened = Opened {
+            file_len: len,
+            expect,
+            extents: &extents,
+            index: Some(&index),
+            spec: None,
+        };
+        checker.begin(&opened);
+        let verdict = read(&*storage, path, &extents, &mut *checker)
+            .map_err(|e| failed(e.to_string()))
+            .map(|bytes| bytes.and_then(|bytes| checker.finish().map(|()| bytes)))?;
+        match verdict {
+            Ok(bytes) => println!("{name}: passed, {bytes} bytes"),
+            Err(error) => {
+                println!("{name}: FAILED");
+                return Err(failed(format!("decode level {name}: {error}")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn format_of(args: &InspectArgs) -> Result<&'static dyn Format, Stop> {
+    let known = || {
+        let words: Vec<_> = format::built().iter().map(|k| k.word()).collect();
+        words.join(", ")
+    };
+    let word = match &args.format {
+        Some(word) => word.clone(),
+        None => args
+            .file
+            .extension()
+            .map(|e| e.to_string_lossy().into_owned())
+            .ok_or_else(|| {
+                Stop::usage(format!(
+                    "inspect {}: its name has no extension that says its format\n  remedy: add --format, one of {}",
+                    args.file.display(),
+                    known()
+                ))
+            })?,
+    };
+    // Names that other tools give.
+    let kind = match word.as_str() {
+        "jpg" => Some(FormatKind::Jpeg),
+        "h5" => Some(FormatKind::Hdf5),
+        "tfrecords" => Some(FormatKind::TfRecord),
+        word => format::built().into_iter().find(|k| k.word() == word),
+    };
+    kind.and_then(format::by_kind).ok_or_else(|| {
+        Stop::usage(format!(
+            "inspect {}: {word} is no format of this build\n  remedy: add --format, one of {}",
+            args.file.display(),
+            known()
+        ))
+    })
+}
+
+fn list(extents: &[Extent]) -> String {
+    const SHOWN: usize = 8;
+    let mut parts: Vec<String> = extents
+        .iter()
+        .take(SHOWN)
+        .map(|extent| match extent {
+            Extent::Whole => "the whole file".into(),
+            Extent::Range { offset, len } => format!("{len} bytes at {offset}"),
+        })
+        .collect();
+    if extents.len() > SHOWN {
+        parts.push(format!("and {} more extents", extents.len() - SHOWN));
+    }
+    if parts.is_empty() {
+        parts.push("no bytes".into());
+    }
+    parts.join(", ")
+}
+
+/// Shows all extents to a checker; returns the bytes.
+fn read(
+    storage: &dyn Storage,
+    path: &Path,
+    extents: &[Extent],
+    checker: &mut dyn Checker,
+) -> Result<Result<u64, FormatError>, StorageError> {
+    let mut buffer = Buffer::new(TRANSFER);
+    let mut sight = Sight {
+        checker,
+        failure: None,
+    };
+    let mut bytes = 0;
+    for (tag, &extent) in (0..).zip(extents) {
+        let request = Request {
+            path,
+            extent,
+            planned_len: 0,
+            tag,
+        };
+        bytes += storage.read(&request, &mut buffer, &mut sight)?.bytes;
+        if let Some(failure) = sight.failure.take() {
+            return Ok(Err(failure));
+        }
+    }
+    Ok(Ok(bytes))
+}
+
+struct Sight<'a> {
+    checker: &'a mut dyn Checker,
+    failure: Option<FormatError>,
+}
+
+impl Sink for Sight<'_> {
+    fn begin(&mut self, _: u64) {}
+    fn chunk(&mut self, bytes: &[u8]) -> bool {
+        self.failure = self.checker.push(bytes).err();
+        self.failure.is_none()
+    }
+    fn position(&mut self, _: u64) {}
+}

@@ -1,0 +1,99 @@
+//! Rules over the `checkpoint` section that concern files; those of parallelism are DLIO's, in `validate`.
+
+use super::error::ConfigError;
+use super::{CheckpointCompression, Framework, StorageType, Workload};
+
+/// zstd's levels.
+const LEVELS: std::ops::RangeInclusive<i32> = 1..=22;
+
+/// Checks what a job says of its checkpoint files.
+pub(super) fn files(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+    let c = &w.checkpoint;
+    if c.read_threads == 0 {
+        let remedy = "set it to 1 or more";
+        return Err(ConfigError::rule("checkpoint.read_threads", "is 0", remedy));
+    }
+    if c.compression == CheckpointCompression::Zstd && !LEVELS.contains(&c.compression_level) {
+        return Err(ConfigError::rule(
+            "checkpoint.compression_level",
+            format!("is {}", c.compression_level),
+            "zstd has levels 1 to 22",
+        ));
+    }
+    if !c.time_between_checkpoints.is_finite() {
+        return Err(ConfigError::rule(
+            "checkpoint.time_between_checkpoints",
+            format!("is {}", c.time_between_checkpoints),
+            "it is a number of seconds",
+        ));
+    }
+    if let Some(keep) = c.keep {
+        if keep == 0 {
+            let remedy = "leave it out to keep all, or set it to 1 or more";
+            return Err(ConfigError::rule("checkpoint.keep", "is 0", remedy));
+        }
+        if c.num_checkpoints_write > 0 && c.num_checkpoints_read > keep as i64 {
+            return Err(ConfigError::rule(
+                "checkpoint.keep",
+                format!(
+                    "{keep} is less than checkpoint.num_checkpoints_read={}: what is deleted cannot be loaded",
+                    c.num_checkpoints_read
+                ),
+                "raise checkpoint.keep or lower num_checkpoints_read",
+            ));
+        }
+    }
+    let folder = &c.checkpoint_folder;
+    let is_local = matches!(
+        w.storage_type_effective(),
+        StorageType::LocalFs | StorageType::DirectFs | StorageType::Mmap
+    );
+    let is_path =
+        !folder.contains("://") || folder.starts_with("file://") || folder.starts_with("direct://");
+    if is_local && !is_path {
+        return Err(ConfigError::rule(
+            "checkpoint.checkpoint_folder",
+            format!("{folder} is not on a file system"),
+            "use a path, or the storage.storage_type of that address",
+        ));
+    }
+    if !w.workflow.train && c.num_checkpoints_write <= 0 && c.num_checkpoints_read <= 0 {
+        return Err(ConfigError::rule(
+            "checkpoint.num_checkpoints_write",
+            "and num_checkpoints_read are both 0 or less: there is nothing to do",
+            "set one of them",
+        ));
+    }
+    if w.workflow.train && c.between_phases.is_some() {
+        warnings.push(
+            "checkpoint.between_phases has no effect: a job that trains loads no checkpoints"
+                .into(),
+        );
+    }
+    if !c.randomize_tensor {
+        warnings.push(
+            "checkpoint.randomize_tensor=false: tensors hold nothing but ones; storage that compresses or finds duplicates looks faster than it is".into(),
+        );
+    }
+    if w.framework == Framework::TensorFlow {
+        warnings.push(
+            "checkpoints of framework tensorflow are numpy .npz files, one array per tensor: TensorFlow's own container needs its library".into(),
+        );
+    }
+    if c.compression != CheckpointCompression::None {
+        warnings.push(
+            "checkpoint.compression=zstd: one thread per rank compresses or unpacks, and its time is in the figures; see the generator stall".into(),
+        );
+    }
+    if c.verify_content && (w.workflow.train || c.num_checkpoints_read > 0) {
+        warnings.push(
+            "checkpoint.verify_content=true: comparing what is loaded takes CPU time, and its time is in the figures of loads".into(),
+        );
+    }
+    if c.ksm.is_some() {
+        warnings.push(
+            "checkpoint.ksm has no effect: tensors are made while they are written and never held in memory".into(),
+        );
+    }
+    Ok(())
+}

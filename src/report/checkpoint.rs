@@ -1,0 +1,257 @@
+//! Checkpoints in DLIO's files, in `report.json` and on the console.
+//!
+//! Keys are DLIO's; "GB" in them is 2^30 bytes. Source: DLIO `utils/statscounter.py`.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use super::json::metric;
+use crate::config::MetricFormula;
+use crate::metrics::checkpoint::{
+    CheckpointKind, CheckpointPhase, CheckpointRecord, CheckpointSummary,
+};
+use crate::metrics::reduce::{RankSummary, ServedByStorage};
+
+const GIB: f64 = 1073741824.0;
+
+fn phases(s: &CheckpointSummary) -> impl Iterator<Item = (CheckpointKind, &CheckpointPhase)> {
+    [
+        (CheckpointKind::Save, &s.save),
+        (CheckpointKind::Load, &s.load),
+    ]
+    .into_iter()
+    .filter_map(|(kind, phase)| Some((kind, phase.as_ref()?)))
+}
+
+/// DLIO's keys of `summary.json`'s `metric`. As in its fork, what did not happen has no key.
+pub fn summary_metrics(metric: &mut Map<String, Value>, s: &CheckpointSummary) {
+    for (kind, p) in phases(s) {
+        let word = kind.word();
+        let (rate, time) = (&p.throughput_gib, &p.duration_s);
+        for (key, value) in [
+            ("io_mean_GB_per_second", rate.mean),
+            ("io_stdev_GB_per_second", rate.stdev),
+            ("duration_mean_seconds", time.mean),
+            ("duration_stdev_seconds", time.stdev),
+        ] {
+            metric.insert(format!("{word}_checkpoint_{key}"), json!(value));
+        }
+    }
+    metric.insert(
+        "checkpoint_size_GB".into(),
+        json!(s.size_bytes as f64 / GIB),
+    );
+}
+
+/// DLIO's size over this rank's seconds, GiB/s; 0 for a checkpoint that took no time.
+pub fn throughput_gib(record: &CheckpointRecord, size_bytes: u64) -> f64 {
+    if record.wall_ns == 0 {
+        return 0.0;
+    }
+    size_bytes as f64 / GIB / (record.wall_ns as f64 / 1e9)
+}
+
+/// Key and entry of one checkpoint in `<r>_per_epoch_stats.json`. Unlike those of blocks, its durations are numbers.
+pub fn epoch_entry(record: &CheckpointRecord, size_bytes: u64) -> (String, Value) {
+    let key = format!("{}_ckpt{}", record.kind.word(), record.number);
+    let entry = json!({
+        "start": record.start,
+        "end": record.end,
+        "duration": record.wall_ns as f64 / 1e9,
+        "throughput": throughput_gib(record, size_bytes),
+    });
+    (key, entry)
+}
+
+/// The lines of `dlio.log`'s metric block.
+pub fn metric_lines(s: &CheckpointSummary, formula: MetricFormula) -> String {
+    let unit = match formula {
+        MetricFormula::V3 => "GiB",
+        MetricFormula::V2 => "GB",
+    };
+    let mut out = String::new();
+    for (kind, p) in phases(s) {
+        let word = kind.word();
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            out,
+            "[METRIC] Checkpoint {word} duration (seconds): {:.4} ({:.4})",
+            p.duration_s.mean, p.duration_s.stdev
+        );
+        let _ = writeln!(
+            out,
+            "[METRIC] Checkpoint {word} I/O Throughput ({unit}/second): {:.4} ({:.4})",
+            p.throughput_gib.mean, p.throughput_gib.stdev
+        );
+    }
+    out
+}
+
+fn phase_json(kind: CheckpointKind, p: &CheckpointPhase) -> Value {
+    let mut out = json!({
+        "count": p.duration_s.values.len(),
+        "duration_mean": metric(p.duration_s.mean, "s", "checkpoint_duration"),
+        "duration_stdev": metric(p.duration_s.stdev, "s", "population_stdev"),
+        "duration_values": metric(&p.duration_s.values, "s", "checkpoint_duration"),
+        "throughput_mean": metric(p.throughput_gib.mean, "GiB/s", "checkpoint_throughput"),
+        "throughput_stdev": metric(p.throughput_gib.stdev, "GiB/s", "population_stdev"),
+        "throughput_values": metric(&p.throughput_gib.values, "GiB/s", "checkpoint_throughput"),
+        "slowest_rank_duration_mean": metric(p.slowest_s.mean, "s", "checkpoint_slowest"),
+        "slowest_rank_duration_values": metric(&p.slowest_s.values, "s", "checkpoint_slowest"),
+        "slowest_rank_throughput_mean": metric(p.slowest_gib.mean, "GiB/s", "checkpoint_slowest_throughput"),
+        "slowest_rank_throughput_values": metric(&p.slowest_gib.values, "GiB/s", "checkpoint_slowest_throughput"),
+        "rank_duration": {"unit": "s", "formula": "min_median_max", "over_ranks": p.rank_s},
+        "tensor_bytes": metric(p.tensor_bytes, "B", "sum"),
+        "file_bytes": metric(p.file_bytes, "B", "sum"),
+    });
+    let more = match kind {
+        CheckpointKind::Save => json!({
+            "fsync_max": metric(&p.fsync_s.values, "s", "max"),
+            "fsync_folder_max": metric(&p.fsync_folder_s.values, "s", "max"),
+            "generator_stall": metric(p.stall_percent, "%", "generator_stall"),
+        }),
+        CheckpointKind::Load => json!({
+            "bytes_from_device": metric(p.device_bytes, "B", "sum"),
+            "served_by_storage": p.served_by_storage,
+        }),
+    };
+    if let (Value::Object(out), Value::Object(more)) = (&mut out, more) {
+        out.extend(more);
+    }
+    out
+}
+
+/// The part of `report.json`.
+pub fn report_value(s: &CheckpointSummary, ranks: &[RankSummary]) -> Value {
+    let of_ranks: Vec<Value> = ranks
+        .iter()
+        .map(|r| {
+            let stages: Vec<Value> = r.checkpoint_stages.iter().map(super::json::stage).collect();
+            json!({"rank": r.rank, "stages": stages})
+        })
+        .collect();
+    json!({
+        "size": metric(s.size_bytes, "B", "checkpoint_size"),
+        "save": s.save.as_ref().map(|p| phase_json(CheckpointKind::Save, p)),
+        "load": s.load.as_ref().map(|p| phase_json(CheckpointKind::Load, p)),
+        "between_phases": metric(s.between_phases_s, "s", "between_phases"),
+        "ranks": of_ranks,
+    })
+}
+
+/// The lines of the final report.
+pub fn console_lines(s: &CheckpointSummary) -> String {
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "checkpoint               {:9.3} GiB",
+        s.size_bytes as f64 / GIB
+    );
+    for (kind, p) in phases(s) {
+        let word = kind.word();
+        let _ = writeln!(
+            out,
+            "{word} of {:3}              {:9.3} s (stdev {:.3}), slowest rank {:.3} s",
+            p.duration_s.values.len(),
+            p.duration_s.mean,
+            p.duration_s.stdev,
+            p.slowest_s.mean
+        );
+        let _ = writeln!(
+            out,
+            "{word} throughput          {:9.3} GiB/s = {:.3} GB/s, by the slowest rank {:.3} GiB/s",
+            p.throughput_gib.mean,
+            p.throughput_gib.mean * GIB / 1e9,
+            p.slowest_gib.mean
+        );
+        match kind {
+            CheckpointKind::Save => {
+                let _ = writeln!(
+                    out,
+                    "  fsync of files {:.3} s, of the folder {:.4} s (longest of a rank, mean); generator stall {:.2} %",
+                    p.fsync_s.mean, p.fsync_folder_s.mean, p.stall_percent
+                );
+            }
+            CheckpointKind::Load => {
+                let verdict = match p.served_by_storage {
+                    ServedByStorage::Pass => "PASS",
+                    ServedByStorage::Suspect => {
+                        "SUSPECT: part of the bytes came from the page cache"
+                    }
+                    ServedByStorage::Cached => "CACHED: the page cache answered, not the storage",
+                    ServedByStorage::Unknown => {
+                        "UNKNOWN: the kernel does not count device reads for this storage"
+                    }
+                };
+                let _ = writeln!(out, "  served by storage: {verdict}");
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::cluster::Solo;
+    use crate::metrics::checkpoint::{CheckpointLog, reduce};
+
+    fn record(kind: CheckpointKind, number: u64, wall_ns: u64) -> CheckpointRecord {
+        CheckpointRecord {
+            kind,
+            epoch: 1,
+            step: number,
+            number,
+            start: "s".into(),
+            end: "e".into(),
+            wall_ns,
+            own_ns: wall_ns - 100_000_000,
+            tensor_bytes: 2 << 30,
+            file_bytes: (2 << 30) + 1000,
+            stall_ns: 9_000_000,
+            ..CheckpointRecord::default()
+        }
+    }
+
+    pub(crate) fn summary() -> CheckpointSummary {
+        let log = CheckpointLog {
+            size_bytes: 2 << 30,
+            records: vec![
+                record(CheckpointKind::Save, 1, 1_000_000_000),
+                record(CheckpointKind::Save, 2, 2_000_000_000),
+                record(CheckpointKind::Load, 1, 500_000_000),
+            ],
+            ..CheckpointLog::default()
+        };
+        reduce(&Solo::new("node0".into()), &log, false)
+    }
+
+    #[test]
+    fn figures_are_bytes_over_time() {
+        let s = summary();
+        let save = s.save.as_ref().unwrap();
+        assert_eq!(save.throughput_gib.values, [2.0, 1.0]);
+        assert_eq!(save.slowest_s.values, [0.9, 1.9]);
+        assert_eq!(save.slowest_gib.values, [2.0 / 0.9, 2.0 / 1.9]);
+        // 18 of 2800 ms.
+        assert_eq!(save.stall_percent, 100.0 * 18.0 / 2800.0);
+        assert_eq!(s.load.as_ref().unwrap().throughput_gib.values, [4.0]);
+        let mut metric = Map::new();
+        summary_metrics(&mut metric, &s);
+        assert_eq!(
+            serde_json::to_string(&metric).unwrap(),
+            r#"{"save_checkpoint_io_mean_GB_per_second":1.5,"save_checkpoint_io_stdev_GB_per_second":0.5,"save_checkpoint_duration_mean_seconds":1.5,"save_checkpoint_duration_stdev_seconds":0.5,"load_checkpoint_io_mean_GB_per_second":4.0,"load_checkpoint_io_stdev_GB_per_second":0.0,"load_checkpoint_duration_mean_seconds":0.5,"load_checkpoint_duration_stdev_seconds":0.0,"checkpoint_size_GB":2.0}"#
+        );
+    }
+
+    #[test]
+    fn entries_have_dlios_keys() {
+        let (key, entry) = epoch_entry(&record(CheckpointKind::Load, 3, 500_000_000), 1 << 30);
+        assert_eq!(key, "load_ckpt3");
+        assert_eq!(
+            serde_json::to_string(&entry).unwrap(),
+            r#"{"start":"s","end":"e","duration":0.5,"throughput":2.0}"#
+        );
+    }
+}

@@ -1,0 +1,460 @@
+//! Saving and loading checkpoints: what all ranks do together around one rank's files.
+//!
+//! A checkpoint's folder holds the marker [`INCOMPLETE_MARKER`] from before its first byte until every rank has written
+//! all of its files, so that whatever happens in between, an incomplete checkpoint is never loaded.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::context::{JobContext, label};
+use super::epochs::device_bytes;
+use super::failure::{JobError, RankError, agree};
+use super::{Events, open_storage};
+use crate::checkpoint::content::ContentSource;
+use crate::checkpoint::image::{Container, Image};
+use crate::checkpoint::load::{self, LoadOptions, Readers, Source};
+use crate::checkpoint::packing::Packing;
+use crate::checkpoint::save::{self, Buffers, Call, Observer, SaveOptions, Target};
+use crate::checkpoint::{CheckpointError, INCOMPLETE_MARKER};
+use crate::clock::now_ns;
+use crate::cluster::host;
+use crate::config::{CheckpointCompression, CheckpointMode, Workload};
+use crate::loader::{Activity, Phase};
+use crate::metrics::checkpoint::{CheckpointKind, CheckpointLog, CheckpointRecord};
+use crate::metrics::histogram::{Stage, StageHistograms};
+use crate::plan::checkpoint::{CheckpointPlan, FilePlan, RankPlan, folder_name};
+use crate::report::Event;
+use crate::storage::{Storage, StorageError};
+
+/// File numbers of the activity page from here on are checkpoint files, not files of the dataset.
+pub const FIRST_FILE: u64 = 1 << 48;
+/// Files of one rank have consecutive numbers.
+const FILES_PER_RANK: u64 = 1 << 20;
+
+/// Names the files of [`FIRST_FILE`] and above, for the watchdog.
+#[derive(Clone)]
+pub struct FileNames {
+    plan: CheckpointPlan,
+    root: PathBuf,
+}
+
+impl FileNames {
+    /// Of a workload. None when it has no plan of checkpoints.
+    pub fn new(w: &Workload, ranks: usize) -> Option<Self> {
+        Some(FileNames {
+            plan: CheckpointPlan::new(w, ranks).ok()?,
+            root: w.checkpoint_root(),
+        })
+    }
+
+    /// The name of file number `file`; None for files of the dataset.
+    pub fn name(&self, file: u64) -> Option<String> {
+        let file = file.checked_sub(FIRST_FILE)?;
+        let files = self.plan.rank(file / FILES_PER_RANK).files;
+        let name = match files.get((file % FILES_PER_RANK) as usize) {
+            Some(file) => &file.name,
+            None => "the folder",
+        };
+        Some(format!("{name} of a checkpoint in {}", self.root.display()))
+    }
+}
+
+/// Tells I/O calls to this rank's page and histograms.
+struct Watched {
+    activity: Activity,
+    first_file: u64,
+    /// One per thread, so that nobody waits.
+    histograms: Vec<Mutex<StageHistograms>>,
+}
+
+impl Observer for Watched {
+    fn begins(&self, thread: usize, file: usize, offset: u64) {
+        self.activity
+            .io_begins(thread, self.first_file + file as u64, offset);
+    }
+    fn ended(&self, thread: usize, call: Call, ns: u64) {
+        self.activity.io_ends(thread);
+        let stage = match call {
+            Call::Write => Stage::CheckpointWrite,
+            Call::Fsync => Stage::CheckpointFsync,
+            Call::Read => Stage::CheckpointRead,
+        };
+        self.histograms[thread].lock().record(stage, ns);
+    }
+}
+
+/// The checkpoint of one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// From 1.
+    pub epoch: u64,
+    /// The step in its name.
+    pub step: u64,
+    /// DLIO's number in its key.
+    pub number: u64,
+    /// Steps of the epoch taken before; DLIO says it in its log.
+    pub taken: u64,
+}
+
+/// Saves and loads this rank's part of checkpoints.
+pub struct Checkpointer<'a> {
+    job: &'a JobContext<'a>,
+    storage: Arc<dyn Storage>,
+    root: PathBuf,
+    plan: RankPlan,
+    /// The files that this rank loads: another rank's under `recovery_rank_shift`.
+    load_plan: RankPlan,
+    content: ContentSource,
+    container: Container,
+    packing: Packing,
+    load_options: LoadOptions,
+    buffers: Option<Buffers>,
+    readers: Option<Readers>,
+    watched: Watched,
+    /// Checkpoints that this run saved and that are there.
+    saved: VecDeque<Moment>,
+    log: CheckpointLog,
+}
+
+impl<'a> Checkpointer<'a> {
+    /// Plans the checkpoints of a job. A collective.
+    pub fn new(job: &'a JobContext, events: &mut Events) -> Result<Self, JobError> {
+        let (cluster, w) = (job.cluster, job.workload);
+        let storage = agree(cluster, open_storage(job))?;
+        let ranks = cluster.size();
+        let plan = CheckpointPlan::new(w, ranks).map_err(|e| RankError::Dataset(e.to_string()));
+        let plan = agree(cluster, plan)?;
+        let rank = cluster.rank() as u64;
+        let c = &w.checkpoint;
+        let mut log = CheckpointLog::default();
+        if cluster.rank() == 0 {
+            let totals = plan.totals();
+            log.size_bytes = totals.dlio_bytes;
+            let p = &w.model.parallelism;
+            let whole = plan.data() * p.tensor * p.pipeline;
+            events.emit(Event::CheckpointPlanned {
+                subset_of: (c.mode == CheckpointMode::Subset).then_some(whole),
+                parameters: plan.parameters() as f64,
+                model_bytes: totals.dlio_model_bytes,
+                optimizer_bytes: totals.dlio_bytes - totals.dlio_model_bytes,
+            });
+        }
+        let packing = match c.compression {
+            CheckpointCompression::None => Packing::None,
+            CheckpointCompression::Zstd => Packing::Zstd(c.compression_level),
+        };
+        let container = Container::of(w.framework);
+        let threads = c.read_threads.max(1) as usize;
+        let load_options = LoadOptions {
+            threads,
+            verify: c.verify_content,
+            packing,
+            container,
+            transfer: (w.reader.transfer_size).map_or(storage.default_transfer(), |n| n as usize),
+            thread_begins: host::use_all_cpus,
+        };
+        let shift = if c.recovery_rank_shift {
+            cluster.local_size() as u64
+        } else {
+            0
+        };
+        Ok(Checkpointer {
+            job,
+            root: w.checkpoint_root(),
+            plan: plan.rank(rank),
+            load_plan: plan.rank((rank + shift) % ranks as u64),
+            content: ContentSource::new(w.dataset.fill_seed, c.randomize_tensor),
+            container,
+            packing,
+            load_options,
+            buffers: None,
+            readers: None,
+            watched: Watched {
+                activity: job.activity,
+                first_file: FIRST_FILE + rank * FILES_PER_RANK,
+                histograms: (0..threads)
+                    .map(|_| Mutex::new(StageHistograms::new()))
+                    .collect(),
+            },
+            saved: VecDeque::new(),
+            storage,
+            log,
+        })
+    }
+
+    /// The folder of a checkpoint.
+    fn folder(&self, moment: Moment) -> PathBuf {
+        self.root.join(folder_name(moment.epoch, moment.step))
+    }
+
+    fn path(&self, folder: &Path, file: &FilePlan) -> PathBuf {
+        folder.join(format!(
+            "{}.{}{}",
+            file.name,
+            self.container.extension(),
+            self.packing.suffix()
+        ))
+    }
+
+    fn image(&self, moment: Moment, file: &FilePlan) -> Image {
+        let folder = folder_name(moment.epoch, moment.step);
+        Image::new(self.container, file, &folder, &self.content)
+    }
+
+    fn marker(&self, moment: Moment) -> PathBuf {
+        self.folder(moment).join(INCOMPLETE_MARKER)
+    }
+
+    fn mark(&self, moment: Moment) -> Result<(), RankError> {
+        let (folder, marker) = (self.folder(moment), self.marker(moment));
+        (self.storage.create_folder(&folder)).map_err(|source| CheckpointError::Folder {
+            path: folder,
+            source,
+        })?;
+        let write = || {
+            let mut writer = self.storage.create(&marker)?;
+            writer
+                .write(b"This checkpoint is being saved, or its save was interrupted.\n")
+                .map_err(|e| StorageError::writing(&marker, 0, e))?;
+            writer.finish()
+        };
+        Ok(write().map_err(|e| CheckpointError::saving(&marker, e))?)
+    }
+
+    /// Saves a checkpoint. A collective.
+    ///
+    /// Source of what is timed: DLIO `main.py::_checkpoint`.
+    pub fn save(&mut self, events: &mut Events, moment: Moment) -> Result<(), JobError> {
+        let (cluster, activity) = (self.job.cluster, self.job.activity);
+        let c = &self.job.workload.checkpoint;
+        let folder = self.folder(moment);
+        activity.enter(Phase::Save, moment.epoch, moment.step);
+        let prepared = if cluster.rank() == 0 {
+            self.mark(moment)
+        } else {
+            Ok(())
+        };
+        agree(cluster, prepared)?;
+        let targets: Vec<Target> = (self.plan.files.iter())
+            .map(|file| Target {
+                path: self.path(&folder, file),
+                state: file.state,
+                image: self.image(moment, file),
+            })
+            .collect();
+        let options = SaveOptions {
+            fsync: c.fsync,
+            packing: self.packing,
+            thread_begins: host::use_all_cpus,
+        };
+        let storage = &*self.storage;
+        let buffers = self.buffers.get_or_insert_with(|| Buffers::new(storage));
+        let mut start = (now_ns(), String::new());
+        let kind = CheckpointKind::Save;
+        let outcome = save::save(
+            storage,
+            &folder,
+            &targets,
+            &options,
+            buffers,
+            &self.watched,
+            &mut || {
+                cluster.barrier();
+                events.emit(Event::CheckpointStarted {
+                    kind,
+                    epoch: moment.epoch,
+                    number: moment.number,
+                    step: moment.taken,
+                });
+                activity.moved();
+                start = (now_ns(), label());
+            },
+        );
+        let own_ns = now_ns() - start.0;
+        activity.enter(Phase::Barrier, moment.epoch, moment.step);
+        if c.rank_sync {
+            cluster.barrier();
+        }
+        let wall_ns = now_ns() - start.0;
+        let end = label();
+        let saved = agree(cluster, outcome.map_err(RankError::from))?;
+        let cleared = if cluster.rank() == 0 {
+            storage.remove(&self.marker(moment))
+        } else {
+            Ok(())
+        };
+        agree(cluster, cleared.map_err(RankError::from))?;
+        let record = CheckpointRecord {
+            kind,
+            epoch: moment.epoch,
+            step: moment.step,
+            number: moment.number,
+            start: start.1,
+            end,
+            wall_ns,
+            own_ns,
+            tensor_bytes: self.plan.bytes(),
+            file_bytes: saved.file_bytes,
+            io_ns: saved.write_ns,
+            fsync_ns: saved.fsync_ns,
+            fsync_folder_ns: saved.fsync_folder_ns,
+            stall_ns: saved.stall_ns,
+            model_ns: saved.model_ns,
+            optimizer_ns: saved.optimizer_ns,
+            device_bytes: None,
+        };
+        self.ended(events, record);
+        self.saved.push_back(moment);
+        self.forget_oldest()
+    }
+
+    /// Deletes what `checkpoint.keep` no longer wants; only what this run saved. A collective.
+    fn forget_oldest(&mut self) -> Result<(), JobError> {
+        let Some(keep) = self.job.workload.checkpoint.keep else {
+            return Ok(());
+        };
+        let cluster = self.job.cluster;
+        while self.saved.len() as u64 > keep {
+            let Some(oldest) = self.saved.pop_front() else {
+                break;
+            };
+            let folder = self.folder(oldest);
+            let marked = if cluster.rank() == 0 {
+                self.mark(oldest)
+            } else {
+                Ok(())
+            };
+            agree(cluster, marked)?;
+            let deleted = (self.plan.files.iter())
+                .try_for_each(|file| self.storage.remove(&self.path(&folder, file)));
+            agree(cluster, deleted.map_err(RankError::from))?;
+            let deleted = if cluster.rank() == 0 {
+                (self.storage.remove(&self.marker(oldest)))
+                    .and_then(|()| self.storage.remove_folder(&folder))
+            } else {
+                Ok(())
+            };
+            agree(cluster, deleted.map_err(RankError::from))?;
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, events: &mut Events, record: CheckpointRecord) {
+        events.emit(Event::CheckpointEnded {
+            record: record.clone(),
+            size_bytes: self.log.size_bytes,
+        });
+        self.log.records.push(record);
+    }
+
+    /// Refuses what cannot be loaded, before anything is timed. A collective.
+    pub fn check_loadable(&self, moments: &[Moment]) -> Result<(), JobError> {
+        let check = || -> Result<(), RankError> {
+            if !self.storage.has_bytes() {
+                return Ok(());
+            }
+            for &moment in moments {
+                let folder = self.folder(moment);
+                if load::exists(&*self.storage, &self.marker(moment))? {
+                    return Err(CheckpointError::Incomplete { folder }.into());
+                }
+                for file in &self.load_plan.files {
+                    let path = self.path(&folder, file);
+                    if !load::exists(&*self.storage, &path)? {
+                        return Err(CheckpointError::Missing { path }.into());
+                    }
+                }
+            }
+            Ok(())
+        };
+        agree(self.job.cluster, check())
+    }
+
+    /// Loads a checkpoint. A collective.
+    pub fn load(&mut self, events: &mut Events, moment: Moment) -> Result<(), JobError> {
+        let (cluster, activity) = (self.job.cluster, self.job.activity);
+        let folder = self.folder(moment);
+        activity.enter(Phase::Load, moment.epoch, moment.step);
+        let sources: Vec<Source> = (self.load_plan.files.iter())
+            .map(|file| Source {
+                path: self.path(&folder, file),
+                plan: file.clone(),
+                image: self.image(moment, file),
+            })
+            .collect();
+        let storage = &*self.storage;
+        let options = &self.load_options;
+        let readers = self.readers.get_or_insert_with(|| Readers::new(options));
+        cluster.barrier();
+        let kind = CheckpointKind::Load;
+        events.emit(Event::CheckpointStarted {
+            kind,
+            epoch: moment.epoch,
+            number: moment.number,
+            step: moment.taken,
+        });
+        activity.moved();
+        let device_before = device_bytes();
+        let (start, start_label) = (now_ns(), label());
+        let outcome = load::load(storage, &sources, options, readers, &self.watched);
+        let own_ns = now_ns() - start;
+        activity.enter(Phase::Barrier, moment.epoch, moment.step);
+        if self.job.workload.checkpoint.rank_sync {
+            cluster.barrier();
+        }
+        let wall_ns = now_ns() - start;
+        let end = label();
+        let device = device_before
+            .zip(device_bytes())
+            .map(|(before, after)| after.saturating_sub(before));
+        let loaded = agree(cluster, outcome.map_err(RankError::from))?;
+        let record = CheckpointRecord {
+            kind,
+            epoch: moment.epoch,
+            step: moment.step,
+            number: moment.number,
+            start: start_label,
+            end,
+            wall_ns,
+            own_ns,
+            tensor_bytes: self.load_plan.bytes(),
+            file_bytes: loaded.file_bytes,
+            io_ns: loaded.read_ns,
+            model_ns: loaded.model_ns,
+            optimizer_ns: loaded.optimizer_ns,
+            device_bytes: device,
+            ..CheckpointRecord::default()
+        };
+        self.ended(events, record);
+        Ok(())
+    }
+
+    /// What was measured.
+    pub fn finish(self) -> (CheckpointLog, StageHistograms) {
+        let mut histograms = StageHistograms::new();
+        for thread in self.watched.histograms {
+            histograms.merge(&thread.into_inner());
+        }
+        (self.log, histograms)
+    }
+
+    /// The command between saving and loading took this long, seconds.
+    pub fn set_between(&mut self, seconds: f64) {
+        self.log.between_phases_s = Some(seconds);
+    }
+
+    /// Asks the kernel to forget the files that will be loaded.
+    pub fn evict(&self, moments: &[Moment]) -> Result<(), RankError> {
+        for &moment in moments {
+            let folder = self.folder(moment);
+            for file in &self.load_plan.files {
+                self.storage.evict(&self.path(&folder, file))?;
+                self.job.activity.moved();
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,163 @@
+//! A job that saves and loads checkpoints and does nothing else.
+//!
+//! Source: DLIO `main.py::_checkpoint_write` and `_checkpoint_read`.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::Events;
+use super::checkpoint::{Checkpointer, FileNames, Moment};
+use super::context::{JobContext, label};
+use super::epochs::{Measured, drop_system_cache};
+use super::failure::{JobError, RankError, agree};
+use super::watchdog::Watchdog;
+use crate::clock::{now_ns, pause, process_cpu_ns};
+use crate::config::{DropCache, StorageType};
+use crate::loader::Phase;
+use crate::metrics::checkpoint::CheckpointKind;
+use crate::metrics::record::RankRecord;
+use crate::report::Event;
+
+/// All its checkpoints are of this epoch.
+const EPOCH: u64 = 1;
+
+/// Saves, then loads. A collective; the record is this rank's.
+pub fn run(job: &JobContext, events: &mut Events) -> Result<Measured, JobError> {
+    let (cluster, w) = (job.cluster, job.workload);
+    let names = FileNames::new(w, cluster.size());
+    let _watchdog = Watchdog::for_job(
+        job,
+        std::sync::Arc::new(move |file| {
+            (names.as_ref().and_then(|n| n.name(file))).unwrap_or_else(|| format!("file {file}"))
+        }),
+    );
+    let mut checkpointer = Checkpointer::new(job, events)?;
+    let c = &w.checkpoint;
+    let writes = u64::try_from(c.num_checkpoints_write).unwrap_or(0);
+    let reads = u64::try_from(c.num_checkpoints_read).unwrap_or(0);
+    let moment = |step| Moment {
+        epoch: EPOCH,
+        step,
+        number: step,
+        taken: step,
+    };
+    let cpu_start = process_cpu_ns();
+    let start = label();
+    if writes > 0 {
+        let kind = CheckpointKind::Save;
+        events.emit(Event::CheckpointsStarted { kind });
+        for step in 1..=writes {
+            rest(job);
+            checkpointer.save(events, moment(step))?;
+        }
+        events.emit(Event::CheckpointsEnded { kind });
+    }
+    if reads > 0 {
+        // With `keep` the first ones are gone: the newest are loaded.
+        let first = match c.keep {
+            Some(keep) if writes > keep => writes - reads + 1,
+            _ => 1,
+        };
+        let moments: Vec<Moment> = (first..first + reads)
+            .zip(1..)
+            .map(|(step, number)| Moment {
+                epoch: EPOCH,
+                step,
+                number,
+                taken: number,
+            })
+            .collect();
+        checkpointer.check_loadable(&moments)?;
+        job.activity.enter(Phase::DropCache, EPOCH, 0);
+        match &c.between_phases {
+            Some(command) => checkpointer.set_between(between(job, events, command)?),
+            None => agree(cluster, empty_caches(job, &checkpointer, &moments))?,
+        }
+        let kind = CheckpointKind::Load;
+        events.emit(Event::CheckpointsStarted { kind });
+        for &moment in &moments {
+            rest(job);
+            checkpointer.load(events, moment)?;
+        }
+        events.emit(Event::CheckpointsEnded { kind });
+    }
+    job.activity.enter(Phase::Report, EPOCH, 0);
+    let (mut checkpoints, histograms) = checkpointer.finish();
+    checkpoints.span = Some((start, label()));
+    let mut record = RankRecord {
+        rank: cluster.rank(),
+        checkpoints,
+        ..RankRecord::default()
+    };
+    record.counters.cpu_ns = process_cpu_ns().saturating_sub(cpu_start);
+    Ok(Measured { record, histograms })
+}
+
+/// The pause before each checkpoint; DLIO takes the absolute value, so its default of -1 is a second.
+fn rest(job: &JobContext) {
+    let seconds = job.workload.checkpoint.time_between_checkpoints.abs();
+    job.activity
+        .busy_until(now_ns().saturating_add((seconds * 1e9) as u64));
+    pause(Duration::from_secs_f64(seconds));
+    job.activity.moved();
+}
+
+/// Runs the command on rank 0; the others wait. Its seconds, on rank 0.
+fn between(job: &JobContext, events: &mut Events, command: &str) -> Result<f64, JobError> {
+    let cluster = job.cluster;
+    cluster.barrier();
+    let start = now_ns();
+    let outcome = if cluster.rank() == 0 {
+        // As long as it takes: the command is the user's.
+        job.activity.busy_until(u64::MAX);
+        let outcome = shell(command);
+        job.activity.busy_until(0);
+        outcome
+    } else {
+        Ok(())
+    };
+    agree(cluster, outcome)?;
+    let seconds = (now_ns() - start) as f64 / 1e9;
+    events.emit(Event::Info(format!(
+        "checkpoint.between_phases took {seconds:.3} s: {command}"
+    )));
+    Ok(seconds)
+}
+
+fn shell(command: &str) -> Result<(), RankError> {
+    let failed = |cause: String| {
+        RankError::Dataset(format!(
+            "run checkpoint.between_phases '{command}': {cause}\n  remedy: the command must end with status 0; try it in a shell on rank 0's host"
+        ))
+    };
+    // Its output would mix with the report.
+    let out = Command::new("sh")
+        .args(["-c", command])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| failed(e.to_string()))?;
+    if out.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&out.stderr);
+    Err(failed(format!("{}: {}", out.status, said.trim())))
+}
+
+/// Without a command, the page cache is emptied as `reader.drop_cache` says.
+fn empty_caches(
+    job: &JobContext,
+    checkpointer: &Checkpointer,
+    moments: &[Moment],
+) -> Result<(), RankError> {
+    let is_cached = matches!(
+        job.workload.storage_type_effective(),
+        StorageType::LocalFs | StorageType::Mmap | StorageType::DirectFs
+    );
+    match job.workload.reader.drop_cache {
+        _ if !is_cached => Ok(()),
+        DropCache::None => Ok(()),
+        DropCache::System if job.cluster.local_rank() > 0 => Ok(()),
+        DropCache::System => drop_system_cache(),
+        DropCache::Fadvise => checkpointer.evict(moments),
+    }
+}

@@ -1,0 +1,269 @@
+//! parquet: pyarrow judges what is written, what pyarrow writes trains here, and what is damaged is named.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::*;
+
+/// Every dtype of the documentation, as (name, dtype, size).
+const COLUMNS: [(&str, &str, u64); 19] = [
+    ("label", "float32", 1),
+    ("i8", "int8", 1),
+    ("i16", "int16", 1),
+    ("i32", "int32", 1),
+    ("i64", "int64", 1),
+    ("u8", "uint8", 1),
+    ("u16", "uint16", 1),
+    ("u32", "uint32", 1),
+    ("u64", "uint64", 1),
+    ("f16", "float16", 1),
+    ("f64", "float64", 1),
+    ("text", "string", 1),
+    ("bytes", "binary", 33),
+    ("flag", "bool", 1),
+    ("vector", "float32", 16),
+    ("halves", "float16", 3),
+    // Longer than a page.
+    ("image", "uint8", 70_000),
+    ("list", "list", 1),
+    ("other", "bfloat16", 5),
+];
+
+const ROWS: u64 = 50;
+
+/// Words for 6 files of 50 rows in row groups of 18, for training and evaluation.
+fn words(scratch: &Scratch, columns: &[(&str, &str, u64)]) -> Vec<String> {
+    let mut words = small(scratch, 4);
+    let columns: Vec<String> = columns
+        .iter()
+        .map(|(name, dtype, size)| format!("{{name: {name}, dtype: {dtype}, size: {size}}}"))
+        .collect();
+    words.extend([
+        "dataset.format=parquet".into(),
+        "dataset.num_files_eval=2".into(),
+        format!("dataset.num_samples_per_file={ROWS}"),
+        "dataset.record_length_bytes=400".into(),
+        "dataset.parquet.row_group_size=18".into(),
+        format!("dataset.parquet.columns=[{}]", columns.join(",")),
+        "reader.batch_size=10".into(),
+        "train.computation_time=0".into(),
+    ]);
+    words
+}
+
+fn python_check(args: &[&str]) -> Outcome {
+    let mut command = Command::new(python());
+    command
+        .arg(repo().join("tests/python/check_parquet.py"))
+        .args(args);
+    run(command)
+}
+
+fn pyarrow_confirms(scratch: &Scratch, columns: serde_json::Value, codec: &str) {
+    let expect = serde_json::json!({
+        "files": {"train": 4, "valid": 2}, "rows": ROWS, "row_group_size": 18, "codec": codec,
+        "fill_seed": 10, "columns": columns,
+    });
+    std::fs::write(scratch.path("expect.json"), expect.to_string()).unwrap();
+    let said = python_check(&["check", &scratch.text("data"), &scratch.text("expect.json")]).ok();
+    assert!(
+        said.stdout.contains("6 files are as expected"),
+        "{}",
+        said.stdout
+    );
+}
+
+#[test]
+fn pyarrow_confirms_names_types_counts_and_values() {
+    for (codec, words_of_codec) in [
+        ("UNCOMPRESSED", "dataset.parquet.compression=none"),
+        ("SNAPPY", "dataset.parquet.compression=snappy"),
+        ("GZIP", "dataset.compression=gzip"),
+        ("ZSTD", "dataset.parquet.compression=zstd"),
+        ("LZ4", "dataset.parquet.compression=lz4"),
+    ] {
+        let scratch = Scratch::new();
+        let mut command = mpirun(2);
+        command
+            .arg("generate")
+            .args(words(&scratch, &COLUMNS))
+            .arg(words_of_codec);
+        run(command).ok();
+        let columns: Vec<_> = COLUMNS
+            .iter()
+            .map(|(name, dtype, size)| serde_json::json!({"name": name, "dtype": dtype, "size": size}))
+            .collect();
+        pyarrow_confirms(&scratch, columns.into(), codec);
+    }
+}
+
+#[test]
+fn without_columns_a_row_is_a_list_of_bytes() {
+    let scratch = Scratch::new();
+    let mut command = mpirun(2);
+    command.arg("generate").args(words(&scratch, &[]));
+    run(command).ok();
+    let columns =
+        serde_json::json!([{"name": "data", "dtype": "uint8", "size": 400, "is_list": true}]);
+    pyarrow_confirms(&scratch, columns, "UNCOMPRESSED");
+}
+
+fn bytes_read(report: &Path) -> u64 {
+    json(report)["counters"]["bytes_read"]["value"]
+        .as_u64()
+        .unwrap()
+}
+
+#[test]
+fn training_reads_the_bytes_of_the_wanted_chunks_and_compares_them() {
+    let scratch = Scratch::new();
+    let mut command = mpirun(2);
+    command.arg("generate").args(words(&scratch, &COLUMNS));
+    run(command).ok();
+    for (n, (more, columns)) in [
+        (&["reader.decode=none"][..], &[][..]),
+        (&["reader.decode=verify", "storage.storage_type=mmap"], &[]),
+        (&["reader.decode=full"], &[]),
+        (
+            &[
+                "reader.decode=full",
+                "storage.storage_options.columns=[image,label,flag]",
+            ],
+            &["image", "label", "flag"],
+        ),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let out = scratch.path(&format!("out{n}"));
+        let mut command = mpirun(2);
+        command.args(words(&scratch, &COLUMNS)).args(*more);
+        command.args(["workflow.generate_data=false", "reader.verify_content=full"]);
+        command.arg("--output").arg(&out);
+        run(command).ok();
+        let data = scratch.text("data");
+        let args: Vec<&str> = ["extents", data.as_str()]
+            .iter()
+            .chain(*columns)
+            .copied()
+            .collect();
+        let chunks: u64 = python_check(&args).ok().stdout.trim().parse().unwrap();
+        // Two epochs of all row groups, each once.
+        assert_eq!(bytes_read(&out.join("report.json")), 2 * chunks, "{more:?}");
+    }
+}
+
+#[test]
+fn files_of_pyarrow_train_under_every_decode() {
+    let scratch = Scratch::new();
+    let data = scratch.text("data");
+    python_check(&["write", &data, "2000"]).ok();
+    let chunks: u64 = python_check(&["extents", &data])
+        .ok()
+        .stdout
+        .trim()
+        .parse()
+        .unwrap();
+    let foreign = |more: &[&str], out: &str| {
+        let mut command = mpirun(2);
+        command.args(words(&scratch, &[])).args([
+            "workflow.generate_data=false",
+            "dataset.num_files_train=8",
+            "dataset.num_files_eval=0",
+            "dataset.num_samples_per_file=2000",
+        ]);
+        command.args(more).arg("--output").arg(scratch.path(out));
+        run(command)
+    };
+    for decode in ["none", "verify", "full"] {
+        foreign(&[&format!("reader.decode={decode}")], decode).ok();
+        let read = bytes_read(&scratch.path(decode).join("report.json"));
+        assert_eq!(read, 2 * chunks, "{decode}");
+    }
+    let file = scratch.path("data/train/img_3_of_8.parquet");
+    std::fs::copy(scratch.path("data/brotli.parquet"), file).unwrap();
+    foreign(&[], "brotli").fails(
+        1,
+        &[
+            "img_3_of_8.parquet",
+            "codec 4 (brotli), which is not supported",
+        ],
+    );
+}
+
+#[test]
+fn damaged_files_are_named() {
+    let scratch = Scratch::new();
+    let mut command = mpirun(2);
+    command.arg("generate").args(words(&scratch, &COLUMNS[..4]));
+    run(command).ok();
+    let file = scratch.path("data/train/img_1_of_4.parquet");
+    let whole = std::fs::read(&file).unwrap();
+    let fails = |bytes: &[u8], more: &[&str], said: &[&str]| {
+        std::fs::write(&file, bytes).unwrap();
+        let mut command = mpirun(2);
+        command
+            .args(words(&scratch, &COLUMNS[..4]))
+            .arg("workflow.generate_data=false")
+            .args(more);
+        let said: Vec<&str> = ["img_1_of_4.parquet"].iter().chain(said).copied().collect();
+        run(command).fails(1, &said);
+        assert!(!scratch.path("out/summary.json").exists());
+    };
+    let end = whole.len();
+    for len in [0, 1, 11] {
+        fails(
+            &whole[..len],
+            &[],
+            &[&format!("truncated: {len} bytes where 12 were expected")],
+        );
+    }
+    for len in [end / 2, end - 1] {
+        fails(
+            &whole[..len],
+            &[],
+            &["truncated", "where PAR1 belongs", "remedy"],
+        );
+    }
+    let changed = |at: usize, to: &[u8]| {
+        let mut bytes = whole.clone();
+        bytes[at..at + to.len()].copy_from_slice(to);
+        bytes
+    };
+    fails(&changed(0, b"X"), &[], &["wrong magic: [58, 41, 52, 31]"]);
+    fails(
+        &changed(end - 8, &[0xff; 4]),
+        &[],
+        &["its footer is damaged: it announces 4294967295 bytes"],
+    );
+    // Within the 72 bytes of values of the first page of data, behind two headers and a dictionary.
+    let flipped = changed(100, &[whole[100] ^ 1]);
+    for decode in ["reader.decode=verify", "reader.decode=full"] {
+        fails(
+            &flipped,
+            &[decode],
+            &["checksum of a page of column label in row group 0 differs"],
+        );
+    }
+    fails(
+        &flipped,
+        &["reader.decode=none", "reader.verify_content=full"],
+        &["contents of sample", "differ from what was generated"],
+    );
+    fails(
+        &whole,
+        &["storage.storage_options.columns=[label,nose]"],
+        &["names nose, which it has not; its columns are label, i8"],
+    );
+}
+
+#[test]
+fn partitions_are_refused() {
+    let scratch = Scratch::new();
+    let mut command = mpirun(2);
+    command
+        .arg("generate")
+        .args(words(&scratch, &COLUMNS))
+        .arg("dataset.parquet.partition_by=label");
+    run(command).fails(1, &["dataset.parquet.partition_by=label is not possible"]);
+}
