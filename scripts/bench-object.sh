@@ -9,8 +9,7 @@ step "s3dlio into $TARGET/venv-bench"
 [ -x "$TARGET/venv-bench/bin/python" ] || python3 -m venv "$TARGET/venv-bench"
 "$TARGET/venv-bench/bin/python" -m pip install --quiet --disable-pip-version-check s3dlio==0.10.0 boto3==1.44.5 </dev/null >&2
 choose_mpi
-step "cargo build --release, the bench server included"
-BENCH_CLIENT=$(cargo bench --locked --no-run --bench object_client --message-format json </dev/null |
-    sed -n 's/.*"executable":"\([^"]*object_client[^"]*\)".*/\1/p' | tail -n 1)
-export BENCH_CLIENT BENCH_PYTHON="$TARGET/venv-bench/bin/python" BENCH_WEED="${DLIO_RS_WEED:-$PYTHON_VENV/bin/weed}"
+step "cargo build --release of benches/object-client"
+cargo build --release --locked --manifest-path benches/object-client/Cargo.toml --target-dir "$TARGET/object-client" </dev/null
+export BENCH_CLIENT=$TARGET/object-client/release/object-client BENCH_PYTHON="$TARGET/venv-bench/bin/python" BENCH_WEED="${DLIO_RS_WEED:-$PYTHON_VENV/bin/weed}"
 bench object -- "$@"

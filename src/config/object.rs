@@ -71,6 +71,14 @@ pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
     let endpoints = o.endpoint_url.0.iter().map(|url| ("endpoint_url", url));
     let blob = o.blob_endpoint.0.iter().map(|url| ("blob_endpoint", url));
     for (name, url) in endpoints.chain(blob) {
+        // Before any message shows it: a query may be a signature, and what stands before @ a password.
+        if url.contains(['?', '@']) {
+            return Err(ConfigError::rule(
+                &key(name),
+                "it holds a user name, a password or a query",
+                "write http://host:port or https://host; keys and signatures have keys of their own beside it, or come by the environment",
+            ));
+        }
         let bare = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
         if url.contains("://") && !url.starts_with("http://") && !url.starts_with("https://")
             || bare.contains("://")
@@ -80,17 +88,6 @@ pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
                 &key(name),
                 format!("{url} is no endpoint"),
                 "write http://host:port or https://host",
-            ));
-        }
-        if bare
-            .split('/')
-            .next()
-            .is_some_and(|host| host.contains('@'))
-        {
-            return Err(ConfigError::rule(
-                &key(name),
-                "it holds a user name or password",
-                "give credentials as access_key_id and secret_access_key, or by the environment",
             ));
         }
     }

@@ -31,6 +31,9 @@ struct Shared {
     /// Only requests whose line contains this are broken.
     matching: String,
     broken: AtomicU64,
+    /// Matching requests under way, and the most that there were.
+    under_way: AtomicU64,
+    peak: AtomicU64,
     stop: AtomicBool,
 }
 
@@ -51,6 +54,8 @@ impl FaultProxy {
             always: Mutex::new(always),
             matching: matching.into(),
             broken: AtomicU64::new(0),
+            under_way: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
             stop: AtomicBool::new(false),
         });
         let own = shared.clone();
@@ -72,6 +77,11 @@ impl FaultProxy {
     /// Its URL.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The most matching requests that were under way at one time.
+    pub fn peak(&self) -> u64 {
+        self.shared.peak.load(SeqCst)
     }
 
     /// Requests that were broken so far.
@@ -116,7 +126,26 @@ fn serve(shared: &Shared, mut client: TcpStream) -> std::io::Result<()> {
         .next()
         .unwrap_or_default()
         .to_string();
-    let fault = if line.contains(&shared.matching) {
+    let matches = line.contains(&shared.matching);
+    if matches {
+        let now = shared.under_way.fetch_add(1, SeqCst) + 1;
+        shared.peak.fetch_max(now, SeqCst);
+    }
+    let served = answer_with_fault(shared, &mut client, matches, &head, &body);
+    if matches {
+        shared.under_way.fetch_sub(1, SeqCst);
+    }
+    served
+}
+
+fn answer_with_fault(
+    shared: &Shared,
+    client: &mut TcpStream,
+    matches: bool,
+    head: &[u8],
+    body: &[u8],
+) -> std::io::Result<()> {
+    let fault = if matches {
         let mut faults = shared.faults.lock().unwrap();
         if faults.is_empty() {
             shared.always.lock().unwrap().clone()
@@ -143,7 +172,7 @@ fn serve(shared: &Shared, mut client: TcpStream) -> std::io::Result<()> {
         std::thread::sleep(*time);
         return Ok(());
     }
-    let answer = ask(shared.upstream.load(SeqCst), &head, &body)?;
+    let answer = ask(shared.upstream.load(SeqCst), head, body)?;
     let body_at = answer
         .windows(4)
         .position(|w| w == b"\r\n\r\n")

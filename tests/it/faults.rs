@@ -384,3 +384,29 @@ fn wrong_settings_of_azure_are_named() {
         assert_eq!(warned, !verifies);
     }
 }
+
+#[test]
+fn the_depth_that_the_store_sees_is_the_loaders() {
+    let server = Seaweed::shared();
+    generate(&server, "depth");
+    for (more, depth) in [
+        (&["reader.data_loader=native", "reader.io_depth=5"][..], 5),
+        (&["reader.data_loader=pytorch", "reader.read_threads=3"], 3),
+        (&["reader.data_loader=pytorch", "reader.read_threads=1"], 1),
+    ] {
+        // Slow bodies, so that requests overlap as far as they may.
+        let slow = Some(Fault::Slow(Duration::from_millis(3)));
+        let proxy = FaultProxy::start(server.port(), "/train/", Vec::new(), slow);
+        let scratch = Scratch::new();
+        let mut all = words(&scratch, &format!("s3://{BUCKET}/depth"));
+        all.extend(s3_words(&proxy.url()));
+        let fixed = [
+            "workflow.generate_data=false",
+            "dataset.listing_validation_interval=0",
+            "reader.prefetch_size=8",
+            "reader.batch_size=1",
+        ];
+        job(1, &all, &[more, &fixed].concat()).ok();
+        assert_eq!(proxy.peak(), depth, "{more:?}");
+    }
+}

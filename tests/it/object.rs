@@ -45,6 +45,28 @@ fn bytes_to_read(sizes: &BTreeMap<String, u64>, epochs: u64) -> u64 {
     npz.map(|(_, len)| len * epochs).sum()
 }
 
+/// The objects below a folder by the program's own list.
+fn listed_by_us(server: &Seaweed, folder: &str) -> BTreeMap<String, u64> {
+    use dlio_rs::config::{Endpoints, Secret, Workload};
+    use std::sync::atomic::AtomicU64;
+
+    static WORDS: [AtomicU64; 1] = [AtomicU64::new(0)];
+    let mut workload = Workload::default();
+    workload.dataset.data_folder = format!("s3://{BUCKET}/{folder}");
+    let options = &mut workload.storage.storage_options;
+    options.endpoint_url = Endpoints(vec![server.url()]);
+    options.access_key_id = Some(ACCESS_KEY.into());
+    options.secret_access_key = Some(Secret::new(SECRET_KEY));
+    let storage = dlio_rs::storage::open(&workload, &WORDS).unwrap();
+    let mut found = BTreeMap::new();
+    storage
+        .list(&workload.data_root(), &mut |name, len| {
+            found.insert(format!("{folder}/{name}"), len);
+        })
+        .unwrap();
+    found
+}
+
 /// No file of a run may hold a secret.
 fn assert_hides(scratch: &Scratch, secret: &str) {
     let mut folders = vec![scratch.path("out")];
@@ -90,6 +112,8 @@ fn s3_holds_the_same_dataset_as_a_folder() {
     assert_eq!(value(&s3["counters"]["retries"]), 0);
     // One GET per file and epoch, and one per manifest that a rank looks for.
     assert_eq!(value(&endpoint["get_requests"]), 32);
+
+    assert_eq!(listed_by_us(&server, "same"), listed);
 
     let local = Scratch::new();
     job(2, &words(&local, &local.text("data"))).ok();

@@ -58,3 +58,26 @@ impl Running {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_byte_is_seen() {
+        // Source: the check values of "123456789" in the catalogue of parametrised CRC algorithms.
+        for (kind, check) in [(Kind::Crc32, 0xcbf4_3926_u32), (Kind::Crc32c, 0xe306_9283)] {
+            let run = |bytes: &[u8]| {
+                let mut running = Running::new(Expected {
+                    value: check.to_be_bytes().to_vec(),
+                    header: "x".into(),
+                    kind,
+                });
+                bytes.chunks(4).for_each(|part| running.push(part));
+                running.finish()
+            };
+            assert_eq!(run(b"123456789"), None);
+            assert!(run(b"123456780").is_some());
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! What a client of an object store costs, apart from any store: a server that answers from memory, in a process of its
 //! own, read by dlio-rs's storage, by a bare hyper loop and by the AWS SDK over hyper, in turns.
 //!
-//!   cargo bench --bench object_client             a table of ratios to the bare hyper loop
-//!   object_client --serve LENGTH                  only the server; prints its port
+//!   object-client                                 a table of ratios to the bare hyper loop
+//!   object-client --serve LENGTH                  only the server; prints its port
 
 use std::convert::Infallible;
 use std::io::BufRead;
