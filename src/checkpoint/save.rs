@@ -28,6 +28,8 @@ pub enum Call {
 pub trait Observer: Sync {
     /// A call on file number `file` begins at this offset.
     fn begins(&self, thread: usize, file: usize, offset: u64);
+    /// A call that shows no progress while it lasts, and may last this many nanoseconds, is about to begin.
+    fn may_last(&self, ns: u64);
     /// It has ended after this many nanoseconds.
     fn ended(&self, thread: usize, call: Call, ns: u64);
 }
@@ -71,6 +73,9 @@ pub struct Saved {
     /// Files of the optimizer.
     pub optimizer_ns: u64,
 }
+
+/// Nanoseconds that a byte may take until it is durable before something must be wrong: 10 MB/s.
+pub const PATIENCE_NS_PER_BYTE: u64 = 100;
 
 /// Buffers between generator and writer; kept from one checkpoint to the next.
 pub struct Buffers {
@@ -340,6 +345,8 @@ impl WriterSide<'_> {
         }
         if fsync {
             let start = now_ns();
+            self.observer
+                .may_last(written.saturating_mul(PATIENCE_NS_PER_BYTE));
             self.observer.begins(0, index, written);
             writer
                 .sync()

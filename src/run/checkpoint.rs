@@ -7,8 +7,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
+use super::checkpoint_watch::Watched;
 use super::context::{JobContext, label};
 use super::epochs::device_bytes;
 use super::failure::{JobError, RankError, agree};
@@ -17,74 +16,17 @@ use crate::checkpoint::content::ContentSource;
 use crate::checkpoint::image::{Container, Image};
 use crate::checkpoint::load::{self, LoadOptions, Readers, Source};
 use crate::checkpoint::packing::Packing;
-use crate::checkpoint::save::{self, Buffers, Call, Observer, SaveOptions, Target};
+use crate::checkpoint::save::{self, Buffers, Observer, PATIENCE_NS_PER_BYTE, SaveOptions, Target};
 use crate::checkpoint::{CheckpointError, INCOMPLETE_MARKER};
 use crate::clock::now_ns;
 use crate::cluster::host;
-use crate::config::{Address, CheckpointCompression, CheckpointMode, StorageType, Workload};
-use crate::loader::{Activity, Phase};
+use crate::config::{Address, CheckpointCompression, CheckpointMode, StorageType};
+use crate::loader::Phase;
 use crate::metrics::checkpoint::{CheckpointKind, CheckpointLog, CheckpointRecord};
-use crate::metrics::histogram::{Stage, StageHistograms};
+use crate::metrics::histogram::StageHistograms;
 use crate::plan::checkpoint::{CheckpointPlan, FilePlan, RankPlan, folder_name};
 use crate::report::Event;
 use crate::storage::{self, SHARED_WORDS, Storage, StorageError};
-
-/// File numbers of the activity page from here on are checkpoint files, not files of the dataset.
-pub const FIRST_FILE: u64 = 1 << 48;
-/// Files of one rank have consecutive numbers.
-const FILES_PER_RANK: u64 = 1 << 20;
-
-/// Names the files of [`FIRST_FILE`] and above, for the watchdog.
-#[derive(Clone)]
-pub struct FileNames {
-    plan: CheckpointPlan,
-    root: PathBuf,
-}
-
-impl FileNames {
-    /// Of a workload. None when it has no plan of checkpoints.
-    pub fn new(w: &Workload, ranks: usize) -> Option<Self> {
-        Some(FileNames {
-            plan: CheckpointPlan::new(w, ranks).ok()?,
-            root: w.checkpoint_root(),
-        })
-    }
-
-    /// The name of file number `file`; None for files of the dataset.
-    pub fn name(&self, file: u64) -> Option<String> {
-        let file = file.checked_sub(FIRST_FILE)?;
-        let files = self.plan.rank(file / FILES_PER_RANK).files;
-        let name = match files.get((file % FILES_PER_RANK) as usize) {
-            Some(file) => &file.name,
-            None => "the folder",
-        };
-        Some(format!("{name} of a checkpoint in {}", self.root.display()))
-    }
-}
-
-/// Tells I/O calls to this rank's page and histograms.
-struct Watched {
-    activity: Activity,
-    first_file: u64,
-    /// One per thread, so that nobody waits.
-    histograms: Vec<Mutex<StageHistograms>>,
-}
-
-impl Observer for Watched {
-    fn begins(&self, thread: usize, file: usize, offset: u64) {
-        self.activity
-            .io_begins(thread, self.first_file + file as u64, offset);
-    }
-    fn ended(&self, thread: usize, call: Call, ns: u64) {
-        self.activity.io_ends(thread);
-        let stage = match call {
-            Call::Write => Stage::CheckpointWrite,
-            Call::Fsync => Stage::CheckpointFsync,
-            Call::Read => Stage::CheckpointRead,
-        };
-        self.histograms[thread].lock().record(stage, ns);
-    }
-}
 
 /// The storage system of the checkpoint folder: the dataset's, unless the folder's address says another.
 fn open(job: &JobContext) -> Result<Arc<dyn Storage>, RankError> {
@@ -129,6 +71,8 @@ pub struct Checkpointer<'a> {
     buffers: Option<Buffers>,
     readers: Option<Readers>,
     watched: Watched,
+    /// How long the slowest rank may keep the others waiting before something must be wrong, nanoseconds.
+    patience_ns: u64,
     /// Checkpoints that this run saved and that are there.
     saved: VecDeque<Moment>,
     log: CheckpointLog,
@@ -161,6 +105,9 @@ impl<'a> Checkpointer<'a> {
             CheckpointCompression::None => Packing::None,
             CheckpointCompression::Zstd => Packing::Zstd(c.compression_level),
         };
+        // The most that any rank has to write: those with less wait for it.
+        let mut largest = [plan.rank(rank).bytes()];
+        cluster.max_u64(&mut largest);
         let container = Container::of(w.framework);
         let threads = c.read_threads.max(1) as usize;
         let load_options = LoadOptions {
@@ -187,13 +134,8 @@ impl<'a> Checkpointer<'a> {
             load_options,
             buffers: None,
             readers: None,
-            watched: Watched {
-                activity: job.activity,
-                first_file: FIRST_FILE + rank * FILES_PER_RANK,
-                histograms: (0..threads)
-                    .map(|_| Mutex::new(StageHistograms::new()))
-                    .collect(),
-            },
+            watched: Watched::new(job.activity, rank, threads),
+            patience_ns: largest[0].saturating_mul(PATIENCE_NS_PER_BYTE),
             saved: VecDeque::new(),
             storage,
             log,
@@ -219,16 +161,28 @@ impl<'a> Checkpointer<'a> {
         Image::new(self.container, file, &folder, &self.content)
     }
 
+    /// From here on this rank only waits, as long as the one with the most bytes may take.
+    fn wait_for_others(&self, moment: Moment) {
+        let activity = self.job.activity;
+        activity.enter(Phase::Barrier, moment.epoch, moment.step);
+        activity.busy_until(now_ns().saturating_add(self.patience_ns));
+    }
+
     fn marker(&self, moment: Moment) -> PathBuf {
         self.folder(moment).join(INCOMPLETE_MARKER)
     }
 
+    fn make_folder(&self, folder: &Path) -> Result<(), CheckpointError> {
+        let refused = |source| CheckpointError::Folder {
+            path: folder.into(),
+            source,
+        };
+        self.storage.create_folder(folder).map_err(refused)
+    }
+
     fn mark(&self, moment: Moment) -> Result<(), RankError> {
         let (folder, marker) = (self.folder(moment), self.marker(moment));
-        (self.storage.create_folder(&folder)).map_err(|source| CheckpointError::Folder {
-            path: folder,
-            source,
-        })?;
+        self.make_folder(&folder)?;
         let write = || {
             let mut writer = self.storage.create(&marker)?;
             writer
@@ -253,6 +207,13 @@ impl<'a> Checkpointer<'a> {
             Ok(())
         };
         agree(cluster, prepared)?;
+        // The folder may be one of each node.
+        let made = if self.plan.files.is_empty() {
+            Ok(())
+        } else {
+            self.make_folder(&folder)
+        };
+        agree(cluster, made.map_err(RankError::from))?;
         let targets: Vec<Target> = (self.plan.files.iter())
             .map(|file| Target {
                 path: self.path(&folder, file),
@@ -289,13 +250,15 @@ impl<'a> Checkpointer<'a> {
             },
         );
         let own_ns = now_ns() - start.0;
-        activity.enter(Phase::Barrier, moment.epoch, moment.step);
+        self.wait_for_others(moment);
         if c.rank_sync {
             cluster.barrier();
         }
         let wall_ns = now_ns() - start.0;
         let end = label();
         let saved = agree(cluster, outcome.map_err(RankError::from))?;
+        activity.busy_until(0);
+        activity.moved();
         let cleared = if cluster.rank() == 0 {
             storage.remove(&self.marker(moment))
         } else {
@@ -346,9 +309,14 @@ impl<'a> Checkpointer<'a> {
             let deleted = (self.plan.files.iter())
                 .try_for_each(|file| self.storage.remove(&self.path(&folder, file)));
             agree(cluster, deleted.map_err(RankError::from))?;
-            let deleted = if cluster.rank() == 0 {
-                (self.storage.remove(&self.marker(oldest)))
-                    .and_then(|()| self.storage.remove_folder(&folder))
+            let unmarked = if cluster.rank() == 0 {
+                self.storage.remove(&self.marker(oldest))
+            } else {
+                Ok(())
+            };
+            agree(cluster, unmarked.map_err(RankError::from))?;
+            let deleted = if cluster.local_rank() == 0 {
+                self.storage.remove_folder(&folder)
             } else {
                 Ok(())
             };
@@ -416,7 +384,7 @@ impl<'a> Checkpointer<'a> {
         let (start, start_label) = (now_ns(), label());
         let outcome = load::load(storage, &sources, options, readers, &self.watched);
         let own_ns = now_ns() - start;
-        activity.enter(Phase::Barrier, moment.epoch, moment.step);
+        self.wait_for_others(moment);
         if self.job.workload.checkpoint.rank_sync {
             cluster.barrier();
         }
@@ -426,6 +394,8 @@ impl<'a> Checkpointer<'a> {
             .zip(device_bytes())
             .map(|(before, after)| after.saturating_sub(before));
         let loaded = agree(cluster, outcome.map_err(RankError::from))?;
+        activity.busy_until(0);
+        activity.moved();
         let record = CheckpointRecord {
             kind,
             epoch: moment.epoch,
@@ -449,11 +419,7 @@ impl<'a> Checkpointer<'a> {
 
     /// What was measured.
     pub fn finish(self) -> (CheckpointLog, StageHistograms) {
-        let mut histograms = StageHistograms::new();
-        for thread in self.watched.histograms {
-            histograms.merge(&thread.into_inner());
-        }
-        (self.log, histograms)
+        (self.log, self.watched.finish())
     }
 
     /// The command between saving and loading took this long, seconds.
@@ -471,7 +437,11 @@ impl<'a> Checkpointer<'a> {
         for &moment in moments {
             let folder = self.folder(moment);
             for file in &self.load_plan.files {
+                // What is not yet on the device is written first.
+                self.watched
+                    .may_last(file.bytes().saturating_mul(PATIENCE_NS_PER_BYTE));
                 self.storage.evict(&self.path(&folder, file))?;
+                self.job.activity.busy_until(0);
                 self.job.activity.moved();
             }
         }

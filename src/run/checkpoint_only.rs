@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::Events;
-use super::checkpoint::{Checkpointer, FileNames, Moment};
+use super::checkpoint::{Checkpointer, Moment};
+use super::checkpoint_watch::FileNames;
 use super::context::{JobContext, label};
 use super::epochs::{Measured, drop_system_cache};
 use super::failure::{JobError, RankError, agree};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::cluster::{Cluster, Solo};
+use crate::config::Workload;
 use crate::run::RunOptions;
 
 /// Rank `rank` of four, two per node, alone with itself in every collective.

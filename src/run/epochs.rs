@@ -7,7 +7,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::Events;
-use super::checkpoint::{Checkpointer, FileNames, Moment};
+use super::checkpoint::{Checkpointer, Moment};
+use super::checkpoint_watch::FileNames;
 use super::context::{JobContext, label};
 use super::dataset::DatasetFiles;
 use super::failure::{JobError, RankError, agree};

@@ -5,6 +5,7 @@
 
 pub mod checkpoint;
 pub mod checkpoint_only;
+pub mod checkpoint_watch;
 pub mod dataset;
 pub mod failure;
 pub mod generate;

@@ -1,0 +1,95 @@
+//! What the watchdog and the histograms are told of checkpoint I/O.
+
+use std::path::PathBuf;
+
+use parking_lot::Mutex;
+
+use crate::checkpoint::save::{Call, Observer};
+use crate::clock::now_ns;
+use crate::config::Workload;
+use crate::loader::Activity;
+use crate::metrics::histogram::{Stage, StageHistograms};
+use crate::plan::checkpoint::CheckpointPlan;
+
+/// File numbers of the activity page from here on are checkpoint files, not files of the dataset.
+const FIRST_FILE: u64 = 1 << 48;
+/// Files of one rank have consecutive numbers.
+const FILES_PER_RANK: u64 = 1 << 20;
+
+/// Names the files of [`FIRST_FILE`] and above, for the watchdog.
+#[derive(Clone)]
+pub struct FileNames {
+    plan: CheckpointPlan,
+    root: PathBuf,
+}
+
+impl FileNames {
+    /// Of a workload. None when it has no plan of checkpoints.
+    pub fn new(w: &Workload, ranks: usize) -> Option<Self> {
+        Some(FileNames {
+            plan: CheckpointPlan::new(w, ranks).ok()?,
+            root: w.checkpoint_root(),
+        })
+    }
+
+    /// The name of file number `file`; None for files of the dataset.
+    pub fn name(&self, file: u64) -> Option<String> {
+        let file = file.checked_sub(FIRST_FILE)?;
+        let files = self.plan.rank(file / FILES_PER_RANK).files;
+        let name = match files.get((file % FILES_PER_RANK) as usize) {
+            Some(file) => &file.name,
+            None => "the folder",
+        };
+        Some(format!("{name} of a checkpoint in {}", self.root.display()))
+    }
+}
+
+/// Tells I/O calls to this rank's page and histograms.
+pub(super) struct Watched {
+    pub(super) activity: Activity,
+    first_file: u64,
+    /// One per thread, so that nobody waits.
+    histograms: Vec<Mutex<StageHistograms>>,
+}
+
+impl Watched {
+    /// For rank `rank` with this many threads.
+    pub(super) fn new(activity: Activity, rank: u64, threads: usize) -> Self {
+        Watched {
+            activity,
+            first_file: FIRST_FILE + rank * FILES_PER_RANK,
+            histograms: (0..threads)
+                .map(|_| Mutex::new(StageHistograms::new()))
+                .collect(),
+        }
+    }
+
+    /// The histograms of all threads.
+    pub(super) fn finish(self) -> StageHistograms {
+        let mut all = StageHistograms::new();
+        for thread in self.histograms {
+            all.merge(&thread.into_inner());
+        }
+        all
+    }
+}
+
+impl Observer for Watched {
+    fn begins(&self, thread: usize, file: usize, offset: u64) {
+        self.activity
+            .io_begins(thread, self.first_file + file as u64, offset);
+    }
+    fn may_last(&self, ns: u64) {
+        self.activity.busy_until(now_ns().saturating_add(ns));
+    }
+    fn ended(&self, thread: usize, call: Call, ns: u64) {
+        self.activity.busy_until(0);
+        self.activity.io_ends(thread);
+        let stage = match call {
+            Call::Write => Stage::CheckpointWrite,
+            Call::Fsync => Stage::CheckpointFsync,
+            Call::Read => Stage::CheckpointRead,
+        };
+        self.histograms[thread].lock().record(stage, ns);
+    }
+}
