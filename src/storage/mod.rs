@@ -274,7 +274,9 @@ pub fn open_at(
         #[cfg(feature = "object")]
         (_, Address::S3 { .. } | Address::Azure { .. }) => object::open(workload, address)?,
         #[cfg(not(feature = "object"))]
-        (kind, _) => return Err(StorageError::Unknown(kind)),
+        (_, Address::S3 { .. }) => return Err(StorageError::Unknown(StorageType::S3)),
+        #[cfg(not(feature = "object"))]
+        (_, Address::Azure { .. }) => return Err(StorageError::Unknown(StorageType::Azure)),
     })
 }
 
