@@ -138,6 +138,19 @@ pub(super) struct Compare<'a> {
     pub(super) altered: Option<CheckpointError>,
 }
 
+impl<'a> Compare<'a> {
+    /// `stream`: what was packed; None: bytes are only counted.
+    pub(super) fn new(path: &'a Path, stream: Option<Stream<'a>>) -> Self {
+        Compare {
+            path,
+            stream,
+            scratch: vec![0; SCRATCH],
+            at: 0,
+            altered: None,
+        }
+    }
+}
+
 impl Write for Compare<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let n = bytes.len().min(SCRATCH);
