@@ -21,6 +21,7 @@ has_libclang() {
 has_venv() { python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
 has_mpicc() { [ -n "${MPICC:-}${MPI_PKG_CONFIG:-}${CRAY_MPICH_DIR:-}" ] || have mpicc; }
 has_mpirun() { have "${MPIRUN:-mpirun}"; }
+has_hdf5() { [ -n "${HDF5_DIR:-}" ] || have h5cc || { have pkg-config && { pkg-config --exists hdf5 || pkg-config --exists hdf5-serial; }; }; }
 has_make() { have cc && have make; }
 
 # Each line: the check, then the Debian package that satisfies it.
@@ -30,6 +31,7 @@ has_mpicc libopenmpi-dev
 has_mpirun openmpi-bin
 has_libclang libclang-dev
 have:clang clang
+has_hdf5 libhdf5-dev
 have:curl curl
 have:python3 python3
 has_venv python3-venv"
@@ -73,10 +75,10 @@ name_packages() {
     cat >&2 <<TEXT
 Missing (Debian's names): $*
 This is no Debian or Ubuntu, so nothing was installed. The packages are called
-  Fedora, RHEL, Rocky:  dnf install gcc make pkgconf-pkg-config openmpi-devel clang clang-devel curl python3
+  Fedora, RHEL, Rocky:  dnf install gcc make pkgconf-pkg-config openmpi-devel clang clang-devel hdf5-devel curl python3
                         then: module load mpi/openmpi-x86_64
-  openSUSE, SLES:       zypper install gcc make pkg-config openmpi4-devel clang-devel curl python3
-  Arch:                 pacman -S base-devel openmpi clang curl python
+  openSUSE, SLES:       zypper install gcc make pkg-config openmpi4-devel clang-devel hdf5-devel curl python3
+  Arch:                 pacman -S base-devel openmpi clang hdf5 curl python
 On a cluster, load its compiler and MPI modules instead; MPICC names the compiler wrapper to build with.
 The tests need MPICH (as mpicc.mpich and mpirun.mpich, beside Open MPI) and fio as well.
 TEXT

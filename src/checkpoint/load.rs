@@ -3,16 +3,16 @@
 //! What a file holds is compared with the plan before its tensors are read, so that a checkpoint of another model or
 //! parallelism is refused by name. With `verify` every byte of every tensor is compared with what was saved.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
-use super::content::Content;
-use super::image::{Container, Image, Stream};
-use super::packing::{Packing, Unpacker};
+use super::image::{Container, Image};
+use super::packing::Packing;
 use super::save::{Call, Observer};
+use super::verify::{Caller, Compare, Copy, Span, Unpack, Watch};
 use super::{CheckpointError, pickle, zip};
 use crate::clock::now_ns;
 use crate::plan::checkpoint::{FilePlan, State};
@@ -139,14 +139,6 @@ impl Counts {
     }
 }
 
-/// A tensor's bytes inside a file.
-struct Span<'a> {
-    begin: u64,
-    end: u64,
-    content: &'a Content,
-    label: &'a str,
-}
-
 struct Job<'a> {
     storage: &'a dyn Storage,
     file: &'a Source,
@@ -176,6 +168,15 @@ impl<'a> Job<'a> {
         self.parts(len, &spans, buffers)
     }
 
+    fn caller(&self, thread: usize) -> Caller<'_> {
+        Caller {
+            observer: self.observer,
+            thread,
+            index: self.index,
+            path: &self.file.path,
+        }
+    }
+
     fn differs(&self, cause: String) -> CheckpointError {
         CheckpointError::Layout {
             path: self.file.path.clone(),
@@ -191,6 +192,9 @@ impl<'a> Job<'a> {
         buffer: &mut Buffer,
     ) -> Result<Vec<u8>, CheckpointError> {
         let path = &self.file.path;
+        if offset.checked_add(len).is_none() {
+            return Err(self.differs(format!("it points at byte {offset}, far beyond its end")));
+        }
         let request = Request {
             path,
             extent: Extent::Range { offset, len },
@@ -252,6 +256,9 @@ impl<'a> Job<'a> {
                 })?
             };
             let begin = begin + member.prefix.len() as u64;
+            if begin + body.len > len {
+                return Err(self.differs(format!("tensor {} lies beyond its end", body.label)));
+            }
             spans.push(Span {
                 begin,
                 end: begin + body.len,
@@ -403,19 +410,7 @@ impl<'a> Job<'a> {
             planned_len: len,
             tag: ((self.index as u64) << 32) ^ (offset / PART),
         };
-        let mut watch = Watch {
-            job: self,
-            thread,
-            at: offset,
-            call_began: 0,
-            spans,
-            scratch: if spans.is_empty() {
-                Vec::new()
-            } else {
-                vec![0; SCRATCH]
-            },
-            failure: None,
-        };
+        let mut watch = Watch::new(self.caller(thread), offset, spans);
         watch.position(offset);
         let answer = self
             .storage
@@ -445,20 +440,9 @@ impl<'a> Job<'a> {
             planned_len: image.len(),
             tag: self.index as u64,
         };
-        let compare = Compare {
-            path,
-            stream: self.options.verify.then(|| image.stream()),
-            scratch: vec![0; SCRATCH],
-            at: 0,
-            altered: None,
-        };
+        let compare = Compare::new(path, self.options.verify.then(|| image.stream()));
         let damaged = |e: io::Error| self.differs(format!("its zstd frame is damaged: {e}"));
-        let mut sink = Unpack {
-            job: self,
-            unpacker: Unpacker::new(compare).map_err(damaged)?,
-            call_began: now_ns(),
-            failure: None,
-        };
+        let mut sink = Unpack::new(self.caller(0), compare).map_err(damaged)?;
         sink.position(0);
         let answer = self
             .storage
@@ -481,144 +465,6 @@ impl<'a> Job<'a> {
         let mut counts = Counts::default();
         counts.add(&answer);
         Ok(counts)
-    }
-}
-
-/// Bytes compared at once: they stay in the first-level cache's neighbour.
-const SCRATCH: usize = 64 << 10;
-
-struct Copy(Vec<u8>);
-
-impl Sink for Copy {
-    fn begin(&mut self, _: u64) {}
-    fn chunk(&mut self, bytes: &[u8]) -> bool {
-        self.0.extend(bytes);
-        true
-    }
-    fn position(&mut self, _: u64) {}
-}
-
-fn first_difference(got: &[u8], expected: &[u8]) -> Option<usize> {
-    if got == expected {
-        return None;
-    }
-    got.iter().zip(expected).position(|(a, b)| a != b)
-}
-
-/// Times the calls of one part and compares its tensors.
-struct Watch<'a> {
-    job: &'a Job<'a>,
-    thread: usize,
-    at: u64,
-    call_began: u64,
-    spans: &'a [Span<'a>],
-    scratch: Vec<u8>,
-    failure: Option<CheckpointError>,
-}
-
-impl Watch<'_> {
-    fn compare(&mut self, bytes: &[u8]) -> bool {
-        let (begin, end) = (self.at, self.at + bytes.len() as u64);
-        let first = self.spans.partition_point(|s| s.end <= begin);
-        for span in self.spans[first..].iter().take_while(|s| s.begin < end) {
-            let mut at = span.begin.max(begin);
-            while at < span.end.min(end) {
-                let n = (span.end.min(end) - at).min(SCRATCH as u64) as usize;
-                let expected = &mut self.scratch[..n];
-                span.content.fill(at - span.begin, expected);
-                let got = &bytes[(at - begin) as usize..][..n];
-                if let Some(i) = first_difference(got, expected) {
-                    self.failure = Some(CheckpointError::Altered {
-                        path: self.job.file.path.clone(),
-                        offset: at + i as u64,
-                        tensor: span.label.into(),
-                        got: got[i],
-                        expected: expected[i],
-                    });
-                    return false;
-                }
-                at += n as u64;
-            }
-        }
-        true
-    }
-}
-
-impl Sink for Watch<'_> {
-    fn begin(&mut self, _: u64) {}
-    fn chunk(&mut self, bytes: &[u8]) -> bool {
-        let took = now_ns() - self.call_began;
-        self.job.observer.ended(self.thread, Call::Read, took);
-        let goes_on = self.spans.is_empty() || self.compare(bytes);
-        self.at += bytes.len() as u64;
-        goes_on
-    }
-    fn position(&mut self, offset: u64) {
-        self.call_began = now_ns();
-        self.job
-            .observer
-            .begins(self.thread, self.job.index, offset);
-    }
-}
-
-/// Takes unpacked bytes and compares them with the stream that was packed.
-struct Compare<'a> {
-    path: &'a Path,
-    stream: Option<Stream<'a>>,
-    scratch: Vec<u8>,
-    at: u64,
-    altered: Option<CheckpointError>,
-}
-
-impl Write for Compare<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = bytes.len().min(SCRATCH);
-        if let Some(stream) = &mut self.stream {
-            let expected = &mut self.scratch[..n];
-            let made = stream.fill(expected);
-            if let Some(i) = first_difference(&bytes[..made], &expected[..made]) {
-                self.altered = Some(CheckpointError::Altered {
-                    path: self.path.into(),
-                    offset: self.at + i as u64,
-                    tensor: String::new(),
-                    got: bytes[i],
-                    expected: expected[i],
-                });
-                return Err(io::Error::other("a byte differs"));
-            }
-        }
-        self.at += n as u64;
-        Ok(n)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-struct Unpack<'a> {
-    job: &'a Job<'a>,
-    unpacker: Unpacker<Compare<'a>>,
-    call_began: u64,
-    failure: Option<io::Error>,
-}
-
-impl Sink for Unpack<'_> {
-    fn begin(&mut self, _: u64) {}
-    fn chunk(&mut self, bytes: &[u8]) -> bool {
-        self.job
-            .observer
-            .ended(0, Call::Read, now_ns() - self.call_began);
-        match self.unpacker.push(bytes) {
-            Ok(()) => true,
-            Err(error) => {
-                self.failure = Some(error);
-                false
-            }
-        }
-    }
-    fn position(&mut self, offset: u64) {
-        self.call_began = now_ns();
-        self.job.observer.begins(0, self.job.index, offset);
     }
 }
 

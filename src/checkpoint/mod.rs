@@ -12,6 +12,7 @@
 //! | [`npz`] | the container for TensorFlow |
 //! | [`packing`] | zstd around a whole file |
 //! | [`save`], [`load`] | one rank's files through a storage system |
+//! | `verify` | looking at what is read |
 //!
 //! May know the plan and the storage trait; no MPI, no clock labels, no metrics.
 
@@ -22,6 +23,7 @@ pub mod npz;
 pub mod packing;
 pub mod pickle;
 pub mod save;
+mod verify;
 pub mod zip;
 
 pub use image::{Image, Stream};

@@ -140,15 +140,22 @@ pub fn save(
             packing: options.packing,
         };
         let begins = options.thread_begins;
-        let thread = std::thread::Builder::new()
+        let spawned = std::thread::Builder::new()
             .name("generator".into())
             .spawn_scoped(scope, move || {
                 begins();
                 generator.run(files)
-            })
-            .map_err(|e| CheckpointError::Thread {
-                cause: e.to_string(),
-            })?;
+            });
+        let thread = match spawned {
+            Ok(thread) => thread,
+            Err(error) => {
+                // The other ranks are met there.
+                ready();
+                return Err(CheckpointError::Thread {
+                    cause: error.to_string(),
+                });
+            }
+        };
         let mut writer = WriterSide {
             full: from_generator,
             free: to_generator,

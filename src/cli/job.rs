@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, host};
 use crate::config::{self, Loaded, StorageType, Workload};
 use crate::format;
 use crate::metrics::host::HostFacts;
-use crate::metrics::reduce::{JobSummary, ReduceInput, reduce};
+use crate::metrics::reduce::{JobSummary, ReduceInput, ServedByStorage, reduce};
 use crate::plan;
 use crate::report::console::{Console, JsonLines, final_report};
 use crate::report::dlio_log::DlioLog;
@@ -290,6 +290,12 @@ impl Job<'_> {
     ) -> Result<(), RankError> {
         let w = &self.loaded.workload;
         let provenance = self.provenance(facts, start);
+        let load = summary.checkpoint.as_ref().and_then(|c| c.load.as_ref());
+        if load.is_some_and(|l| l.served_by_storage == ServedByStorage::Cached) {
+            events.emit(Event::Warning(
+                "checkpoint loads were answered by the page cache, not by the storage: their throughput is that of memory; use reader.drop_cache=system, checkpoint.between_phases or O_DIRECT".into(),
+            ));
+        }
         let cwd = std::env::current_dir()
             .unwrap_or_default()
             .display()

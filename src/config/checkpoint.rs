@@ -1,7 +1,28 @@
 //! Rules over the `checkpoint` section that concern files; those of parallelism are DLIO's, in `validate`.
 
 use super::error::ConfigError;
-use super::{CheckpointCompression, Framework, StorageType, Workload};
+use super::{Address, CheckpointCompression, Framework, StorageType, Workload};
+
+impl Workload {
+    /// Where checkpoints lie. A local folder is not below `storage_root`.
+    ///
+    /// Errors: those of [`Address::resolve`].
+    /// Source: DLIO `checkpointing/base_checkpointing.py`.
+    pub fn checkpoint_address(&self) -> Result<Address, ConfigError> {
+        let folder = &self.checkpoint.checkpoint_folder;
+        let on_objects = matches!(
+            self.storage.storage_type,
+            StorageType::S3 | StorageType::Azure
+        );
+        if folder.starts_with("direct://") {
+            return Ok(Address::Direct(self.checkpoint_root()));
+        }
+        if folder.starts_with("file://") || !(on_objects || folder.contains("://")) {
+            return Ok(Address::File(self.checkpoint_root()));
+        }
+        Address::resolve(&self.storage, "checkpoint.checkpoint_folder", folder)
+    }
+}
 
 /// zstd's levels.
 const LEVELS: std::ops::RangeInclusive<i32> = 1..=22;
@@ -43,20 +64,7 @@ pub(super) fn files(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
             ));
         }
     }
-    let folder = &c.checkpoint_folder;
-    let is_local = matches!(
-        w.storage_type_effective(),
-        StorageType::LocalFs | StorageType::DirectFs | StorageType::Mmap
-    );
-    let is_path =
-        !folder.contains("://") || folder.starts_with("file://") || folder.starts_with("direct://");
-    if is_local && !is_path {
-        return Err(ConfigError::rule(
-            "checkpoint.checkpoint_folder",
-            format!("{folder} is not on a file system"),
-            "use a path, or the storage.storage_type of that address",
-        ));
-    }
+    w.checkpoint_address()?;
     if !w.workflow.train && c.num_checkpoints_write <= 0 && c.num_checkpoints_read <= 0 {
         return Err(ConfigError::rule(
             "checkpoint.num_checkpoints_write",

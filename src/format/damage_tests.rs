@@ -105,6 +105,30 @@ fn a_flipped_bit_is_seen_by_content_and_by_checksums() {
     }
 }
 
+/// What fuzzing found, and metadata that announces more than any file holds: errors, and quickly.
+#[test]
+fn inputs_that_once_broke_a_decoder_are_errors() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/regressions");
+    let mut count = 0;
+    for folder in std::fs::read_dir(root).unwrap().map(|e| e.unwrap().path()) {
+        let target = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let word = target.trim_end_matches("_index");
+        let Some(format) = FORMATS.iter().find(|f| f.kind().word() == word) else {
+            continue;
+        };
+        for path in std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|e| e.unwrap().path())
+        {
+            let bytes = std::fs::read(&path).unwrap();
+            let outcome = memory::check(format.kind(), &bytes, [&[], &[]]);
+            assert!(outcome.is_err(), "{}", path.display());
+            count += 1;
+        }
+    }
+    assert!(count > 0);
+}
+
 #[test]
 fn a_missing_or_disagreeing_index_is_named() {
     let options = FormatOptions::default();

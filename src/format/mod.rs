@@ -29,6 +29,7 @@ mod indexed_binary;
 mod jpeg;
 mod jpeg_check;
 mod length;
+pub mod memory;
 pub mod npy;
 pub mod npz;
 mod npz_check;

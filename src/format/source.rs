@@ -18,8 +18,10 @@ pub trait Source {
         companion: &Companion,
         limit: u64,
     ) -> Result<Option<Vec<u8>>, FormatError>;
-    /// The path by which a library of the operating system can open the file; None when it is no local file.
-    fn local_path(&mut self) -> Option<&Path>;
+    /// A path by which a library can open the file: its own, or that of a temporary copy.
+    ///
+    /// Errors: the copy cannot be made.
+    fn local_path(&mut self) -> Result<&Path, FormatError>;
 }
 
 /// A file that belongs to a data file.

@@ -166,9 +166,9 @@ impl Source for Memory {
         }
         Ok(bytes)
     }
-    fn local_path(&mut self) -> Option<&Path> {
+    fn local_path(&mut self) -> Result<&Path, FormatError> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         std::io::Write::write_all(&mut file, &self.file).unwrap();
-        Some(self.on_disk.insert(file).path())
+        Ok(self.on_disk.insert(file).path())
     }
 }

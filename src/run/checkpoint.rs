@@ -21,13 +21,13 @@ use crate::checkpoint::save::{self, Buffers, Call, Observer, SaveOptions, Target
 use crate::checkpoint::{CheckpointError, INCOMPLETE_MARKER};
 use crate::clock::now_ns;
 use crate::cluster::host;
-use crate::config::{CheckpointCompression, CheckpointMode, Workload};
+use crate::config::{Address, CheckpointCompression, CheckpointMode, StorageType, Workload};
 use crate::loader::{Activity, Phase};
 use crate::metrics::checkpoint::{CheckpointKind, CheckpointLog, CheckpointRecord};
 use crate::metrics::histogram::{Stage, StageHistograms};
 use crate::plan::checkpoint::{CheckpointPlan, FilePlan, RankPlan, folder_name};
 use crate::report::Event;
-use crate::storage::{Storage, StorageError};
+use crate::storage::{self, SHARED_WORDS, Storage, StorageError};
 
 /// File numbers of the activity page from here on are checkpoint files, not files of the dataset.
 pub const FIRST_FILE: u64 = 1 << 48;
@@ -86,6 +86,21 @@ impl Observer for Watched {
     }
 }
 
+/// The storage system of the checkpoint folder: the dataset's, unless the folder's address says another.
+fn open(job: &JobContext) -> Result<Arc<dyn Storage>, RankError> {
+    let w = job.workload;
+    let address = (w.checkpoint_address()).map_err(|e| RankError::Dataset(e.to_string()))?;
+    let is_local = matches!(
+        w.storage_type_effective(),
+        StorageType::LocalFs | StorageType::DirectFs | StorageType::Mmap
+    );
+    if is_local && matches!(address, Address::File(_)) {
+        return open_storage(job);
+    }
+    let shared = job.cluster.node_shared(SHARED_WORDS);
+    Ok(storage::open_at(w, &address, shared)?.into())
+}
+
 /// The checkpoint of one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
@@ -123,7 +138,7 @@ impl<'a> Checkpointer<'a> {
     /// Plans the checkpoints of a job. A collective.
     pub fn new(job: &'a JobContext, events: &mut Events) -> Result<Self, JobError> {
         let (cluster, w) = (job.cluster, job.workload);
-        let storage = agree(cluster, open_storage(job))?;
+        let storage = agree(cluster, open(job))?;
         let ranks = cluster.size();
         let plan = CheckpointPlan::new(w, ranks).map_err(|e| RankError::Dataset(e.to_string()));
         let plan = agree(cluster, plan)?;
@@ -446,6 +461,11 @@ impl<'a> Checkpointer<'a> {
         self.log.between_phases_s = Some(seconds);
     }
 
+    /// True where the page cache of this host stands before the files.
+    pub fn is_cached(&self) -> bool {
+        matches!(self.storage.name(), "local_fs" | "direct_fs" | "mmap")
+    }
+
     /// Asks the kernel to forget the files that will be loaded.
     pub fn evict(&self, moments: &[Moment]) -> Result<(), RankError> {
         for &moment in moments {
@@ -458,3 +478,7 @@ impl<'a> Checkpointer<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "checkpoint_tests.rs"]
+mod tests;

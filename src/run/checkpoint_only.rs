@@ -12,7 +12,7 @@ use super::epochs::{Measured, drop_system_cache};
 use super::failure::{JobError, RankError, agree};
 use super::watchdog::Watchdog;
 use crate::clock::{now_ns, pause, process_cpu_ns};
-use crate::config::{DropCache, StorageType};
+use crate::config::DropCache;
 use crate::loader::Phase;
 use crate::metrics::checkpoint::CheckpointKind;
 use crate::metrics::record::RankRecord;
@@ -149,12 +149,8 @@ fn empty_caches(
     checkpointer: &Checkpointer,
     moments: &[Moment],
 ) -> Result<(), RankError> {
-    let is_cached = matches!(
-        job.workload.storage_type_effective(),
-        StorageType::LocalFs | StorageType::Mmap | StorageType::DirectFs
-    );
     match job.workload.reader.drop_cache {
-        _ if !is_cached => Ok(()),
+        _ if !checkpointer.is_cached() => Ok(()),
         DropCache::None => Ok(()),
         DropCache::System if job.cluster.local_rank() > 0 => Ok(()),
         DropCache::System => drop_system_cache(),

@@ -17,7 +17,6 @@ pub struct StorageSource {
     buffer: Buffer,
     len: Option<u64>,
     image: Option<Image>,
-    image_failure: Option<StorageError>,
 }
 
 impl StorageSource {
@@ -29,13 +28,7 @@ impl StorageSource {
             buffer: Buffer::new(TRANSFER),
             len: None,
             image: None,
-            image_failure: None,
         }
-    }
-
-    /// Why [`Source::local_path`] gave none, where a copy of the file was to be made.
-    pub fn take_image_failure(&mut self) -> Option<StorageError> {
-        self.image_failure.take()
     }
 
     fn read(&mut self, path: &Path, offset: u64, buf: &mut [u8]) -> Result<(), FormatError> {
@@ -121,17 +114,15 @@ impl Source for StorageSource {
         Ok(Some(bytes))
     }
 
-    fn local_path(&mut self) -> Option<&Path> {
+    fn local_path(&mut self) -> Result<&Path, FormatError> {
         if self.storage.opens_by_path() {
-            return Some(&self.path);
+            return Ok(&self.path);
         }
-        if self.image.is_none() {
-            let len = self.len().ok()?;
-            match Image::fetch(&*self.storage, &self.path, len) {
-                Ok(image) => self.image = Some(image),
-                Err(error) => self.image_failure = Some(error),
-            }
-        }
-        self.image.as_ref().map(Image::path)
+        let len = self.len()?;
+        let image = match self.image.take() {
+            Some(image) => image,
+            None => Image::fetch(&*self.storage, &self.path, len).map_err(Box::new)?,
+        };
+        Ok(self.image.insert(image).path())
     }
 }

@@ -90,9 +90,6 @@ impl Reading {
                     self.samples_per_file
                 )))
             });
-        if let Some(error) = source.take_image_failure() {
-            return Err(LoaderError::Storage(error));
-        }
         let index = read.map_err(|source| match source {
             FormatError::Storage(error) => LoaderError::Storage(*error),
             source => LoaderError::Content {

@@ -4,6 +4,7 @@
 mod bad_input;
 mod checkpoint;
 mod checkpoint_bad_input;
+mod checkpoint_objects;
 mod cli;
 mod fault_proxy;
 mod faults;

@@ -77,11 +77,7 @@ impl Hdf5Index {
                 found: magic.to_vec(),
             });
         }
-        let path = source.local_path().ok_or_else(|| {
-            FormatError::content(
-                "libhdf5 needs a path to read its metadata, which this storage system does not give",
-            )
-        })?;
+        let path = source.local_path()?;
         let file = hdf5::File::open(path).map_err(failed("open"))?;
         let names = file.member_names().map_err(failed("list datasets"))?;
         let mut index = Hdf5Index {
@@ -169,7 +165,7 @@ impl Hdf5Index {
                 let count = cells
                     .iter()
                     .try_fold(1u64, |n, &axis| n.checked_mul(axis))
-                    .filter(|&n| n <= MAX_CHUNKS && n <= file_len.saturating_mul(64))
+                    .filter(|&n| n <= MAX_CHUNKS && n <= file_len.max(1 << 16))
                     .ok_or_else(too_large)?;
                 let mut table = Vec::with_capacity(count as usize);
                 for cell in 0..count {

@@ -27,8 +27,8 @@ impl Source for Memory<'_> {
     fn companion(&mut self, _: &Companion, _: u64) -> Result<Option<Vec<u8>>, FormatError> {
         Ok(None)
     }
-    fn local_path(&mut self) -> Option<&Path> {
-        None
+    fn local_path(&mut self) -> Result<&Path, FormatError> {
+        Err(FormatError::content("a file in memory has no path"))
     }
 }
 

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Fuzzes every decoder for a minute each: no panic, no allocation beyond 2 GiB, no input that takes 25 s.
+#
+#   scripts/fuzz.sh [SECONDS] [TARGET...]     e.g. scripts/fuzz.sh 600 parquet
+#
+# The first corpus are files that dlio-rs generates and what once failed (fuzz/regressions). Needs cargo-fuzz, which it
+# installs into the target directory. What is found is kept in fuzz/artifacts; put it into fuzz/regressions/TARGET, where an
+# ordinary test reads it, when it is mended.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+seconds=${1:-60}
+shift || true
+targets=("$@")
+if [ "${#targets[@]}" = 0 ]; then
+    mapfile -t targets < <(sed -n 's/^name = "\(.*\)"$/\1/p' fuzz/Cargo.toml | tail -n +2)
+fi
+scripts/setup.sh
+choose_mpi
+tool=$TARGET/tools/bin/cargo-fuzz
+if [ ! -x "$tool" ]; then
+    step "cargo install cargo-fuzz"
+    cargo install --quiet --locked --root "$TARGET/tools" cargo-fuzz
+fi
+step "cargo build"
+cargo build --locked --no-default-features --features hdf5,parquet
+bin=$TARGET/debug/dlio-rs
+# Coverage needs a compiler flag that stable Rust keeps locked; nothing else of nightly is used.
+export RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$TARGET/fuzz
+cd fuzz
+failed=()
+for target in "${targets[@]}"; do
+    format=${target%_index}
+    mkdir -p "corpus/$target"
+    if [ -d "regressions/$target" ]; then cp -n "regressions/$target/"* "corpus/$target/"; fi
+    seeds=$(mktemp -d)
+    "$bin" generate workload=quickstart dataset.format="$format" dataset.data_folder="$seeds/data" dataset.num_files_train=2 \
+        dataset.record_dims=[9,11] dataset.num_samples_per_file=3 --quiet >/dev/null 2>&1
+    cp "$seeds"/data/train/*."$format" "corpus/$target/"
+    rm -rf "$seeds"
+    step "$target, $seconds s"
+    if ! "$tool" run --sanitizer none "$target" -- -max_total_time="$seconds" -max_len=65536 -rss_limit_mb=2048 \
+        -timeout=25 -print_final_stats=1 </dev/null >"corpus/$target.log" 2>&1; then
+        failed+=("$target")
+        tail -n 25 "corpus/$target.log" >&2
+    fi
+    sed -n 's/^stat::number_of_executed_units: */    executions: /p' "corpus/$target.log" >&2
+done
+[ "${#failed[@]}" = 0 ] || die 1 "inputs that break a decoder were found: ${failed[*]} (fuzz/artifacts)"
+step "no decoder broke"

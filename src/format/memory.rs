@@ -1,0 +1,110 @@
+//! Files in memory, put through everything that reads files: what the fuzz targets and the tests of damage call.
+
+use std::path::Path;
+
+use super::{Access, Companion, Expect, FormatError, FormatOptions, Opened, Source, by_kind};
+use crate::config::{Decode, FormatKind};
+use crate::storage::Extent;
+
+/// Samples that are read at most; damaged metadata may announce any number.
+const MAX_SAMPLES: u64 = 64;
+
+/// A file and its companions.
+struct InMemory<'a> {
+    file: &'a [u8],
+    companions: [&'a [u8]; 2],
+    on_disk: Option<tempfile::NamedTempFile>,
+}
+
+impl Source for InMemory<'_> {
+    fn len(&mut self) -> Result<u64, FormatError> {
+        Ok(self.file.len() as u64)
+    }
+    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), FormatError> {
+        let end = offset.saturating_add(buf.len() as u64);
+        let bytes = usize::try_from(offset)
+            .ok()
+            .and_then(|from| self.file.get(from..from.checked_add(buf.len())?));
+        buf.copy_from_slice(bytes.ok_or(FormatError::Truncated {
+            expected: end,
+            got: self.file.len() as u64,
+        })?);
+        Ok(())
+    }
+    fn companion(
+        &mut self,
+        companion: &Companion,
+        limit: u64,
+    ) -> Result<Option<Vec<u8>>, FormatError> {
+        let bytes = self.companions[usize::from(companion.suffix() == ".sz.idx")];
+        let fits = !bytes.is_empty() && bytes.len() as u64 <= limit;
+        Ok(fits.then(|| bytes.to_vec()))
+    }
+    fn local_path(&mut self) -> Result<&Path, FormatError> {
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), self.file)?;
+        Ok(self.on_disk.insert(file).path())
+    }
+}
+
+/// Reads the metadata of a file and its samples at both levels that look at contents.
+///
+/// `companions`: its index files, empty where there are none. Returns what would be said of it.
+///
+/// Errors: whatever is wrong with it. It never panics, and allocates in proportion to the file.
+pub fn check(
+    kind: FormatKind,
+    file: &[u8],
+    companions: [&[u8]; 2],
+) -> Result<Vec<String>, FormatError> {
+    let options = FormatOptions::default();
+    let format = by_kind(kind)
+        .ok_or_else(|| FormatError::content(format!("{kind} is no format of this build")))?;
+    let mut source = InMemory {
+        file,
+        companions,
+        on_disk: None,
+    };
+    let index = format.index(&mut source, &options);
+    let samples = index.as_ref().map_or(1, |index| index.samples());
+    let count = samples.min(MAX_SAMPLES);
+    let expect = Expect {
+        samples,
+        sample: 0,
+        count,
+        min_len: 0,
+    };
+    let mut extents = vec![Extent::Whole];
+    if format.needs_index(&expect, &options) {
+        extents.clear();
+        index
+            .as_ref()
+            .map(|index| index.extents(0, count, Access::Random, &mut extents))
+            .ok();
+    }
+    let mut verdict = Ok(());
+    for decode in [Decode::Verify, Decode::Full] {
+        let mut checker = format.checker(decode, &options);
+        checker.begin(&Opened {
+            file_len: file.len() as u64,
+            expect,
+            extents: &extents,
+            index: index.as_ref().ok(),
+            spec: None,
+        });
+        let pushed = extents.iter().try_for_each(|extent| {
+            let bytes = match *extent {
+                Extent::Whole => file,
+                Extent::Range { offset, len } => {
+                    let end = offset.saturating_add(len).min(file.len() as u64);
+                    &file[offset.min(end) as usize..end as usize]
+                }
+            };
+            bytes.chunks(4093).try_for_each(|chunk| checker.push(chunk))
+        });
+        verdict = verdict.and(pushed.and_then(|()| checker.finish()));
+    }
+    let index = index?;
+    verdict?;
+    Ok(index.describe())
+}

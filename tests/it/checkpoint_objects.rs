@@ -1,0 +1,106 @@
+//! Checkpoints on real object stores.
+
+use std::time::{Duration, Instant};
+
+use crate::checkpoint::tiny;
+use crate::ranks::ranks_of;
+use crate::servers::*;
+use crate::support::*;
+
+/// A checkpoint of a few megabytes in the bucket's folder `name`.
+fn words(scratch: &Scratch, bucket: &str, name: &str) -> Vec<String> {
+    let mut words = tiny(scratch);
+    words.extend([
+        format!("checkpoint.checkpoint_folder={bucket}/{name}"),
+        "model.transformer.hidden_size=256".into(),
+        "model.transformer.ffn_hidden_size=1024".into(),
+        "--quiet".into(),
+    ]);
+    words
+}
+
+fn job(words: &[String], more: &[&str]) -> Outcome {
+    let mut command = mpirun(2);
+    command.args(words).args(more);
+    run(command)
+}
+
+/// Saves, loads with verification, and lets the store's own library count the objects.
+fn saves_and_loads(all: &[String], scratch: &Scratch, listed: impl Fn() -> String) {
+    let out = job(
+        all,
+        &["checkpoint.num_checkpoints_write=2", "checkpoint.keep=1"],
+    )
+    .ok();
+    assert!(!out.text().contains(SECRET_KEY) && !out.text().contains(ACCOUNT_KEY));
+    let report = json(&scratch.path("out/report.json"));
+    let save = &report["checkpoint"]["save"];
+    assert_eq!(save["count"], 2);
+    let sizes: std::collections::BTreeMap<String, u64> = serde_json::from_str(&listed()).unwrap();
+    // Without the marker, and without the checkpoint that was not to be kept.
+    let names: Vec<&String> = sizes.keys().collect();
+    assert_eq!(sizes.len(), 3, "{names:?}");
+    assert!(
+        names
+            .iter()
+            .all(|n| n.contains("global_epoch1_step2/") && n.ends_with(".pt")),
+        "{names:?}"
+    );
+    assert_eq!(save["file_bytes"]["value"], 2 * sizes.values().sum::<u64>());
+    assert_eq!(report["checkpoint"]["load"]["count"], 1);
+}
+
+#[test]
+fn s3_saves_and_loads() {
+    let server = Seaweed::shared();
+    let scratch = Scratch::new();
+    let mut all = words(&scratch, &format!("s3://{BUCKET}"), "checkpoints");
+    all.extend(server.words());
+    saves_and_loads(&all, &scratch, || server.check(&["list", "checkpoints/"]));
+}
+
+#[test]
+fn azure_saves_and_loads() {
+    let server = Azurite::shared();
+    let scratch = Scratch::new();
+    let mut all = words(&scratch, &format!("az://{ACCOUNT}/{BUCKET}"), "checkpoints");
+    all.extend(server.words());
+    saves_and_loads(&all, &scratch, || server.check(&["list", "checkpoints/"]));
+}
+
+#[test]
+fn a_server_killed_in_mid_save_leaves_a_marked_checkpoint() {
+    let server = Seaweed::start();
+    let scratch = Scratch::new();
+    let mut all = words(&scratch, &format!("s3://{BUCKET}"), "killed");
+    all.extend(server.words());
+    // The slowest compression makes a save of seconds out of a few megabytes.
+    let slow = [
+        "checkpoint.compression=zstd",
+        "checkpoint.compression_level=22",
+        "storage.storage_options.s3_max_attempts=2",
+        "storage.storage_options.retry_delay=0.1",
+    ];
+    let mut command = mpirun(2);
+    command.args(&all).args(slow);
+    let child = start(command);
+    ranks_of(&scratch, 2);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !server.check(&["list", "killed/"]).contains("INCOMPLETE") {
+        assert!(Instant::now() < deadline, "the save never began");
+    }
+    server.kill();
+    let out = finish(child, 60);
+    out.fails(
+        1,
+        &[
+            "save checkpoint file s3://",
+            "optim_states.pt.zst",
+            "remedy",
+        ],
+    );
+    assert!(!scratch.path("out").exists());
+    server.run();
+    let again = [&slow[..], &["checkpoint.num_checkpoints_write=0"]].concat();
+    job(&all, &again).fails(1, &["load checkpoint s3://", "is marked incomplete"]);
+}
