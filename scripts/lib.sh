@@ -90,3 +90,12 @@ bench() {
     if [ -x "$PYTHON_VENV/bin/python" ]; then python=$PYTHON_VENV/bin/python; fi
     exec "$python" "scripts/bench_$name.py" "$@" </dev/null
 }
+
+# Azurite, Microsoft's Azure Blob server for tests, as an npm package.
+AZURITE=azurite@3.35.0
+azurite() {
+    if [ "$(cat "$TARGET/npm/installed.txt" 2>/dev/null)" = "$AZURITE" ]; then return; fi
+    step "$AZURITE into $TARGET/npm"
+    npm install --silent --no-audit --no-fund --prefix "$TARGET/npm" "$AZURITE" </dev/null >&2
+    echo "$AZURITE" >"$TARGET/npm/installed.txt"
+}

@@ -216,7 +216,7 @@ impl Format for Csv {
         source: &mut dyn Source,
         _: &FormatOptions,
     ) -> Result<Arc<dyn Index>, FormatError> {
-        let file_len = source.len()?;
+        let file_len = source.file_len()?;
         let mut checker = CsvChecker::new(false);
         checker.begin(&Opened {
             file_len,

@@ -93,7 +93,7 @@ impl Format for IndexedBinary {
         source: &mut dyn Source,
         _: &FormatOptions,
     ) -> Result<Arc<dyn Index>, FormatError> {
-        let file_len = source.len()?;
+        let file_len = source.file_len()?;
         let offsets = words(source, &OFFSETS, file_len)?;
         let sizes = words(source, &SIZES, file_len)?;
         if offsets.len() != sizes.len() {

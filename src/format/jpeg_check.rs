@@ -62,7 +62,7 @@ fn magic(found: &[u8]) -> FormatError {
 
 /// Size and kind of an image, for people.
 pub(super) fn describe(source: &mut dyn Source) -> Result<String, FormatError> {
-    let len = source.len()?.min(MAX_HEADERS);
+    let len = source.file_len()?.min(MAX_HEADERS);
     let mut head = vec![0; len as usize];
     source.read_at(0, &mut head)?;
     if !head.starts_with(&[0xff, SOI]) {

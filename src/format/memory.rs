@@ -17,7 +17,7 @@ struct InMemory<'a> {
 }
 
 impl Source for InMemory<'_> {
-    fn len(&mut self) -> Result<u64, FormatError> {
+    fn file_len(&mut self) -> Result<u64, FormatError> {
         Ok(self.file.len() as u64)
     }
     fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), FormatError> {

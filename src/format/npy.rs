@@ -205,7 +205,7 @@ impl Format for Npy {
         source: &mut dyn Source,
         _: &FormatOptions,
     ) -> Result<Arc<dyn Index>, FormatError> {
-        let len = source.len()?;
+        let len = source.file_len()?;
         let mut head = vec![0; len.min(MAX_HEADER as u64 + 12) as usize];
         source.read_at(0, &mut head)?;
         let header = Header::parse(&head)?.ok_or(FormatError::Truncated {

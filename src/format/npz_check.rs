@@ -537,7 +537,7 @@ impl Checker for FullChecker {
 
 /// Names, shapes and types of the arrays, for people.
 pub(super) fn describe(source: &mut dyn Source) -> Result<Arc<dyn Index>, FormatError> {
-    let len = source.len()?;
+    let len = source.file_len()?;
     let mut magic = vec![0; len.min(4) as usize];
     source.read_at(0, &mut magic)?;
     if magic != LOCAL.to_le_bytes() {

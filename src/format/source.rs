@@ -7,7 +7,7 @@ use super::FormatError;
 /// Random reads of one file. They go through the storage system but are no part of what is measured as sample bytes.
 pub trait Source {
     /// Bytes of the file.
-    fn len(&mut self) -> Result<u64, FormatError>;
+    fn file_len(&mut self) -> Result<u64, FormatError>;
     /// Reads `buf.len()` bytes at `offset`.
     ///
     /// Errors: [`FormatError::Truncated`] when the file ends before; whatever the storage system says.

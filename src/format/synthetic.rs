@@ -40,7 +40,7 @@ impl Format for Synthetic {
         source: &mut dyn Source,
         _: &FormatOptions,
     ) -> Result<Arc<dyn Index>, FormatError> {
-        let len = source.len()?;
+        let len = source.file_len()?;
         let mut text = vec![0; len.min(MAX_LEN + 1) as usize];
         source.read_at(0, &mut text)?;
         if text.is_empty() || len > MAX_LEN || !text.iter().all(u8::is_ascii_digit) {

@@ -137,7 +137,7 @@ pub(crate) fn some(samples: u64, sample: u64, count: u64) -> Expect {
 }
 
 impl Source for Memory {
-    fn len(&mut self) -> Result<u64, FormatError> {
+    fn file_len(&mut self) -> Result<u64, FormatError> {
         Ok(self.file.len() as u64)
     }
     fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), FormatError> {

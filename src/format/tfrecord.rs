@@ -249,7 +249,7 @@ impl Format for Tfrecord {
         source: &mut dyn Source,
         _: &FormatOptions,
     ) -> Result<Arc<dyn Index>, FormatError> {
-        let file_len = source.len()?;
+        let file_len = source.file_len()?;
         if file_len == 0 {
             let expected = HEADER + FOOTER;
             return Err(FormatError::Truncated { expected, got: 0 });

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::failure::RankError;
 use super::generate::split_of;
-use crate::config::{FormatKind, SizeLaw, StorageType, Workload};
+use crate::config::{FormatKind, SizeLaw, StorageType, VerifyContent, Workload};
 use crate::format::{self, Companion, Element, FileSpec, Format, FormatOptions};
 use crate::plan::Split;
 use crate::plan::dataset::{DatasetPlan, Dims, SideTable};
@@ -85,8 +85,9 @@ impl Manifest {
         }
     }
 
-    /// Keys whose values differ, as `key: there != here`. A reader (`reads_only`) may use fewer files than there are.
-    fn differences(&self, wanted: &Manifest, reads_only: bool) -> Vec<String> {
+    /// Keys whose values differ, as `key: there != here`. A reader may use fewer files than there are.
+    fn differences(&self, wanted: &Manifest, purpose: Purpose) -> Vec<String> {
+        let reads_only = purpose != Purpose::Generate;
         let (Ok(there), Ok(here)) = (serde_json::to_value(self), serde_json::to_value(wanted))
         else {
             return vec!["manifest: cannot be compared".into()];
@@ -100,8 +101,13 @@ impl Manifest {
                 "dlio_rs" | "schema" => false,
                 "ranks" => wanted.size_law == SizeLaw::Fork && here[key.as_str()] != **value,
                 // What is inside the files matters to who writes them, not to who reads them.
-                // So are compression and the like; metadata tells a reader what it needs.
-                "layout" => !reads_only && here[key.as_str()] != **value,
+                // So are compression and the like: metadata tells a reader what it needs, unless it makes the same bytes
+                // again to compare them. Datasets of version 0.1 say nothing of it.
+                "layout" => {
+                    purpose != Purpose::Read
+                        && !self.layout.is_empty()
+                        && here[key.as_str()] != **value
+                }
                 "fill_seed" => !reads_only && here[key.as_str()] != **value,
                 "num_files_train" | "num_files_eval" if reads_only => {
                     value.as_u64().unwrap_or(0) < here[key.as_str()].as_u64().unwrap_or(0)
@@ -116,6 +122,15 @@ impl Manifest {
             })
             .collect()
     }
+}
+
+/// What a dataset is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Generate,
+    Read,
+    /// Reading, and making the same bytes again.
+    Compare,
 }
 
 /// The keys of a workload's format that change its files.
@@ -197,7 +212,11 @@ impl DatasetFiles {
             None
         };
         if let Some(found) = found {
-            let differences = found.differences(&this.manifest, true);
+            let purpose = match workload.reader.verify_content {
+                VerifyContent::Off => Purpose::Read,
+                _ => Purpose::Compare,
+            };
+            let differences = found.differences(&this.manifest, purpose);
             if !differences.is_empty() {
                 return Err(RankError::Dataset(format!(
                     "use the dataset in {}: it was generated with other settings\n  {}\n  remedy: set the workload to the dataset's values, choose another dataset.data_folder, or generate again",
@@ -345,7 +364,7 @@ impl DatasetFiles {
         let Some(found) = self.read_manifest(storage)? else {
             return Ok(());
         };
-        let differences = found.differences(&self.manifest, false);
+        let differences = found.differences(&self.manifest, Purpose::Generate);
         if differences.is_empty() {
             return Ok(());
         }

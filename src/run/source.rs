@@ -75,7 +75,7 @@ impl Sink for Copy<'_> {
 }
 
 impl Source for StorageSource {
-    fn len(&mut self) -> Result<u64, FormatError> {
+    fn file_len(&mut self) -> Result<u64, FormatError> {
         if let Some(len) = self.len {
             return Ok(len);
         }
@@ -118,7 +118,7 @@ impl Source for StorageSource {
         if self.storage.opens_by_path() {
             return Ok(&self.path);
         }
-        let len = self.len()?;
+        let len = self.file_len()?;
         let image = match self.image.take() {
             Some(image) => image,
             None => Image::fetch(&*self.storage, &self.path, len).map_err(Box::new)?,

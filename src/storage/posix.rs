@@ -15,10 +15,10 @@ impl Storage for Posix {
     fn name(&self) -> &'static str {
         "local_fs"
     }
-    // A chunk that stays in a core's second-level cache between the kernel's copy and the checksum.
     fn opens_by_path(&self) -> bool {
         true
     }
+    // A chunk that stays in a core's second-level cache between the kernel's copy and the checksum.
     fn default_transfer(&self) -> usize {
         1 << 20
     }

@@ -127,25 +127,35 @@ fn serve(shared: &Shared, mut client: TcpStream) -> std::io::Result<()> {
         .unwrap_or_default()
         .to_string();
     let matches = line.contains(&shared.matching);
-    if matches {
+    let under_way = matches.then(|| UnderWay::new(shared));
+    answer_with_fault(shared, &mut client, under_way, &head, &body)
+}
+
+/// Counts a request until its answer is about to be complete.
+struct UnderWay<'a>(&'a Shared);
+
+impl<'a> UnderWay<'a> {
+    fn new(shared: &'a Shared) -> Self {
         let now = shared.under_way.fetch_add(1, SeqCst) + 1;
         shared.peak.fetch_max(now, SeqCst);
+        UnderWay(shared)
     }
-    let served = answer_with_fault(shared, &mut client, matches, &head, &body);
-    if matches {
-        shared.under_way.fetch_sub(1, SeqCst);
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, SeqCst);
     }
-    served
 }
 
 fn answer_with_fault(
     shared: &Shared,
     client: &mut TcpStream,
-    matches: bool,
+    mut under_way: Option<UnderWay>,
     head: &[u8],
     body: &[u8],
 ) -> std::io::Result<()> {
-    let fault = if matches {
+    let fault = if under_way.is_some() {
         let mut faults = shared.faults.lock().unwrap();
         if faults.is_empty() {
             shared.always.lock().unwrap().clone()
@@ -200,10 +210,20 @@ fn answer_with_fault(
             Ok(())
         }
         Some(Fault::Truncate) => client.write_all(&answer[..half]),
-        Some(Fault::Slow(pause)) => answer.chunks(8192).try_for_each(|piece| {
-            std::thread::sleep(pause);
-            client.write_all(piece)
-        }),
+        Some(Fault::Slow(pause)) => {
+            let pieces = answer.chunks(8192);
+            let count = pieces.len();
+            for (i, piece) in pieces.enumerate() {
+                std::thread::sleep(pause);
+                if i + 1 == count {
+                    // The client may ask for the next one before this thread runs again.
+                    under_way = None;
+                }
+                client.write_all(piece)?;
+            }
+            drop(under_way);
+            Ok(())
+        }
         _ => client.write_all(&answer),
     }
 }

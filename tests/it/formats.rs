@@ -272,6 +272,80 @@ fn check(case: &Case) {
     }
 }
 
+/// A damaged file ends the run with its name and the cause, whatever the format.
+#[test]
+fn damage_is_named_in_every_format() {
+    for (format, truncated, altered) in [
+        ("npz", "truncated", "checksum"),
+        ("npy", "truncated", "differ from what was generated"),
+        ("hdf5", "truncated", "differ from what was generated"),
+        ("tfrecord", "end", "checksum of record"),
+        ("csv", "", "differ from what was generated"),
+        ("jpeg", "truncated", "differ from what was generated"),
+        ("png", "truncated", "checksum of chunk IDAT"),
+        (
+            "indexed_binary",
+            "its index places sample",
+            "differ from what was generated",
+        ),
+        (
+            "mmap_indexed_binary",
+            "its index places sample",
+            "differ from what was generated",
+        ),
+        ("parquet", "", "checksum"),
+    ] {
+        let case = case(format, &[SMALL, THREE], json!(), None);
+        let scratch = Scratch::new();
+        let mut command = solo();
+        command.arg("generate").args(words(&scratch, &case));
+        run(command).ok();
+        let path = scratch.path(&format!("data/train/img_4_of_6.{format}"));
+        let whole = std::fs::read(&path).unwrap();
+        let train = || {
+            let mut command = mpirun(2);
+            command
+                .arg("run")
+                .args(words(&scratch, &case))
+                .args(["workflow.generate_data=false", "reader.verify_content=full"]);
+            run(command)
+        };
+        let name = format!("img_4_of_6.{format}");
+        std::fs::write(&path, &whole[..whole.len() * 2 / 3]).unwrap();
+        train().fails(1, &[&name, truncated, "remedy"]);
+        let mut altered_bytes = whole.clone();
+        altered_bytes[whole.len() / 2] ^= 4;
+        std::fs::write(&path, altered_bytes).unwrap();
+        train().fails(1, &[&name, altered]);
+        std::fs::write(&path, b"").unwrap();
+        train().fails(1, &[&name]);
+        std::fs::write(&path, &whole).unwrap();
+        train().ok();
+    }
+}
+
+/// Contents can only be compared with what the same options would make.
+#[test]
+fn comparing_contents_of_another_layout_is_refused() {
+    let case = case("csv", &[SMALL, "dataset.compression=gzip"], json!(), None);
+    let scratch = Scratch::new();
+    let mut command = solo();
+    command.arg("generate").args(words(&scratch, &case));
+    run(command).ok();
+    let train = |word: &str| {
+        let mut command = solo();
+        command.arg("run").args(words(&scratch, &case)).args([
+            "workflow.generate_data=false",
+            "dataset.compression=none",
+            word,
+        ]);
+        run(command)
+    };
+    train("reader.verify_content=off").ok();
+    std::fs::remove_dir_all(scratch.path("out")).unwrap();
+    train("reader.verify_content=sampled").fails(1, &["other settings", "layout", "gzip"]);
+}
+
 macro_rules! formats {
     ($($name:ident: $format:literal,)*) => {
         $(#[test]

@@ -62,7 +62,7 @@ pub(super) struct Wanted<'a> {
 impl Hdf5Index {
     /// Errors: no HDF5 file, damaged metadata, no `records_0`, storage that no byte ranges describe.
     pub(super) fn read(source: &mut dyn Source) -> Result<Self, FormatError> {
-        let file_len = source.len()?;
+        let file_len = source.file_len()?;
         let mut magic = [0; 8];
         source.read_at(0, &mut magic[..file_len.min(8) as usize])?;
         if magic != SIGNATURE {

@@ -94,7 +94,7 @@ struct Element {
 ///
 /// Errors: the file is none of this format, encrypted, or damaged.
 pub(super) fn read(source: &mut dyn Source, visitor: &mut dyn Visitor) -> Result<u64, FormatError> {
-    let file_len = source.len()?;
+    let file_len = source.file_len()?;
     if file_len < 12 {
         return Err(FormatError::Truncated {
             expected: 12,

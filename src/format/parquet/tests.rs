@@ -12,7 +12,7 @@ use crate::storage::Extent;
 struct Memory<'a>(&'a [u8]);
 
 impl Source for Memory<'_> {
-    fn len(&mut self) -> Result<u64, FormatError> {
+    fn file_len(&mut self) -> Result<u64, FormatError> {
         Ok(self.0.len() as u64)
     }
     fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), FormatError> {
