@@ -6,6 +6,7 @@ from memory with little work, so that its ratios are the clients'.
 
 import argparse
 import json
+import math
 import os
 import shutil
 import signal
@@ -147,7 +148,7 @@ def case(args, server, label, record_bytes, objects, depth):
         config = Path(folder) / "bench.yaml"
         b.write_config(config, folder=f"s3://{BUCKET}/{objects}", file_format="npz", files=objects, record_bytes=record_bytes)
         words = [
-            "reader.data_loader=native", f"reader.io_depth={depth}", f"reader.batch_size={min(objects, depth)}",
+            "reader.data_loader=native", f"reader.io_depth={depth}", f"reader.batch_size={math.gcd(objects, depth)}",
             f"storage.storage_options.endpoint_url={server.url}", f"storage.storage_options.access_key_id={KEY}",
             f"storage.storage_options.secret_access_key={SECRET}", "reader.decode=none", "reader.range_size=0",
             "dataset.listing_validation_interval=0",
