@@ -16,7 +16,7 @@ const FIRST_FILE: u64 = 1 << 48;
 /// Files of one rank have consecutive numbers.
 const FILES_PER_RANK: u64 = 1 << 20;
 
-/// Names the files of [`FIRST_FILE`] and above, for the watchdog.
+/// Names the files of `FIRST_FILE` and above, for the watchdog.
 #[derive(Clone)]
 pub struct FileNames {
     plan: CheckpointPlan,
