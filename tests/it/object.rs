@@ -317,6 +317,7 @@ fn what_azures_library_wrote_is_trained_on() {
 fn every_format_is_the_same_on_every_storage_system() {
     let (s3, azure) = (Seaweed::shared(), Azurite::shared());
     let formats = [
+        "npz",
         "npy",
         "hdf5",
         "tfrecord",
@@ -324,6 +325,8 @@ fn every_format_is_the_same_on_every_storage_system() {
         "jpeg",
         "png",
         "indexed_binary",
+        "mmap_indexed_binary",
+        "parquet",
     ];
     for format in formats {
         let on = |folder: &str, more: Vec<String>| {
