@@ -456,7 +456,7 @@ impl Checker for VerifyChecker {
                 .and_then(|m| Some(m.packed_len? - m.packed))
                 .unwrap_or(0);
             return Err(FormatError::Truncated {
-                expected: self.got + missing + 22,
+                expected: self.got.saturating_add(missing).saturating_add(22),
                 got: self.got,
             });
         }
