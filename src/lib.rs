@@ -10,6 +10,7 @@
 //! | Module | What it is |
 //! |---|---|
 //! | [`cli`] | verbs, DLIO's command-line words, exit statuses |
+//! | [`mlperf`] | MLPerf Storage's rules, sizes and trees, over folders of results |
 //! | [`run`] | the phases: generate, train, evaluate; clock; watchdog |
 //! | [`report`] | what a run leaves behind: DLIO's files, our report, the console |
 //! | [`metrics`] | per-step records, histograms, AU and throughput, reductions |
@@ -30,6 +31,7 @@ pub mod config;
 pub mod format;
 pub mod loader;
 pub mod metrics;
+pub mod mlperf;
 pub mod plan;
 pub mod report;
 pub mod run;
