@@ -1,8 +1,6 @@
 //! Checkpoints that cannot be planned, saved or loaded: each cause is named, and nothing half-written is ever loaded.
 
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::Path;
-use std::time::{Duration, Instant};
 
 use crate::bad_input::Mount;
 use crate::checkpoint::tiny;
