@@ -334,6 +334,7 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigError> {
     while folder.len() > 1 && folder.ends_with('/') && !folder.ends_with("://") {
         folder.pop();
     }
+    restore_checkpoint_scheme(&mut workload, &request.env);
     Ok(Loaded {
         workload,
         tree: dump,
@@ -343,6 +344,17 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigError> {
         hydra,
         name,
     })
+}
+
+/// mlpstorage takes `s3://` and the like off the checkpoint folder, and says so in a variable.
+fn restore_checkpoint_scheme(workload: &mut Workload, env: &BTreeMap<String, String>) {
+    let folder = &mut workload.checkpoint.checkpoint_folder;
+    if let Some(scheme) = env.get("MLPSTORAGE_CHECKPOINT_URI_SCHEME")
+        && !scheme.is_empty()
+        && !folder.contains("://")
+    {
+        *folder = format!("{}://{folder}", scheme.trim_end_matches("://"));
+    }
 }
 
 fn read_source(source: &Source, shadowing: bool) -> Result<(String, String, String), ConfigError> {

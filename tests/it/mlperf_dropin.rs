@@ -206,6 +206,26 @@ fn a_failure_is_in_the_log_and_in_the_exit_status() {
 }
 
 #[test]
+fn the_limit_on_dropping_caches_is_read() {
+    let scratch = Scratch::new();
+    harness(&scratch);
+    let words = [
+        "workflow.generate_data=True",
+        "dataset.num_files_train=4",
+        "reader.drop_cache=system",
+    ];
+    let mut command = launch(&scratch, "unet3d_h100", "run", &words);
+    command.env("DLIO_DROP_CACHES_TIMEOUT", "soon");
+    let out = run(command);
+    assert_ne!(out.status, Some(0));
+    assert!(
+        out.stderr.contains("DLIO_DROP_CACHES_TIMEOUT") && out.stderr.contains("soon"),
+        "{}",
+        out.stderr
+    );
+}
+
+#[test]
 fn sigterm_ends_every_rank_and_leaves_nothing_half_written() {
     let scratch = Scratch::new();
     harness(&scratch);
