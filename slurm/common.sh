@@ -113,13 +113,23 @@ choose_launcher() {
     echo "launcher: ${LAUNCHER[*]}$reason"
 }
 
-# launch WORDS...: dlio-rs on all ranks; returns its exit status. A SIGTERM that Slurm sends to the batch script before the
-# time limit (--signal=B:TERM@60) is passed on, so that dlio-rs ends by itself and says where it stopped.
+# stop PID: lets dlio-rs, started by the launcher PID, end by itself.
+stop() {
+    echo "SIGTERM from Slurm: passed on to dlio-rs" >&2
+    # srun does not pass a SIGTERM on, it kills the tasks; scancel signals the job's steps. mpirun passes it on.
+    case ${LAUNCHER[0]} in
+    srun) scancel --signal=TERM "$SLURM_JOB_ID" || kill -TERM "$1" ;;
+    *) kill -TERM "$1" 2>/dev/null || true ;;
+    esac
+}
+
+# launch WORDS...: dlio-rs on all ranks; returns its exit status. Before the time limit Slurm sends SIGTERM to the batch
+# script alone (--signal=B:TERM@60).
 launch() {
     local child status interrupted
     "${LAUNCHER[@]}" "$DLIO_RS" "$@" </dev/null &
     child=$!
-    trap 'interrupted=yes; echo "SIGTERM from Slurm: passed on to dlio-rs" >&2; kill -TERM "$child" 2>/dev/null || true' TERM
+    trap 'interrupted=yes; stop "$child"' TERM
     # A signal interrupts `wait`, not the child.
     interrupted=yes
     while [ -n "$interrupted" ]; do
@@ -144,7 +154,10 @@ run_dlio() {
         status=1
     fi
     rm -f "$info"
-    if [ "$status" != 0 ]; then return "$status"; fi
+    if [ "$status" != 0 ]; then
+        echo "dlio-rs info did not start under ${LAUNCHER[*]}: when MPI is to blame, the launcher does not fit the binary's MPI library; see the table in slurm/README.md" >&2
+        return "$status"
+    fi
     # Split at blanks, as documented; the arguments of the batch script are not.
     read -r -a extra <<<"${OVERRIDES:-}"
     echo "dlio-rs $* ${extra[*]} --output $folder"

@@ -1,0 +1,258 @@
+#!/usr/bin/env bash
+# Submits the batch scripts of slurm/ to a real Slurm that it boots on this machine, with every launcher that works here.
+#
+#   scripts/test-slurm.sh [--shared-hostname]
+#
+# DLIO_RS and DLIO_RS_MPICH name binaries built against Open MPI and MPICH; what is not named is built. As root, each
+# virtual node has its own host name; otherwise, or with --shared-hostname, all have the machine's, and jobs that need
+# several hosts run on one node, as the table says. Prints a table; exit status 1 when a line of it failed.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/slurm-cluster.sh
+. scripts/slurm-cluster.sh
+
+hostnames=own
+case ${1:-} in
+'') ;;
+--shared-hostname) hostnames=shared ;;
+*) die 2 "usage: scripts/test-slurm.sh [--shared-hostname]" ;;
+esac
+# Until all jobs have ended.
+DEADLINE=240
+
+scripts/setup.sh --slurm
+choose_mpi
+if [ -z "${DLIO_RS:-}" ]; then
+    build_release
+    DLIO_RS=$BIN
+fi
+if [ -z "${DLIO_RS_MPICH:-}" ]; then
+    step "cargo build against MPICH"
+    MPICC=mpicc.mpich cargo build --locked --no-default-features --target-dir "$TARGET/mpich" </dev/null
+    DLIO_RS_MPICH=$TARGET/mpich/debug/dlio-rs
+fi
+OPENMPI_BIN=$(realpath "$DLIO_RS") MPICH_BIN=$(realpath "$DLIO_RS_MPICH")
+# Jobs get their binary line by line.
+unset DLIO_RS DLIO_RS_MPICH
+
+# Unix sockets lie in the folder, and their paths hold 107 bytes.
+folder=$(mktemp -d /tmp/dlio-slurm.XXXXXX)
+passed=no
+finish() {
+    cluster_stop
+    if [ "$passed" = yes ]; then
+        rm -rf "$folder"
+    else
+        step "Slurm's logs and the jobs' output stay in $folder"
+    fi
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+step "Slurm with $CLUSTER_NODES nodes in $folder"
+cluster_start "$hostnames" "$folder"
+work=$folder/work
+mkdir "$work"
+cd "$work"
+step "$(sinfo --version), host names: $CLUSTER_HOSTNAMES; $(tr -s '\n\t' '  ' <<<"$(srun --mpi=list 2>&1)")"
+
+if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
+# The host names of the nodes resolve to the loopback.
+export OMPI_MCA_oob_tcp_if_include=lo OMPI_MCA_btl_tcp_if_include=lo
+if [ "$CLUSTER_HOSTNAMES" = own ]; then HOSTS=2 MPIRUN_NODES=2; else HOSTS=1 MPIRUN_NODES=1; fi
+
+TITLES=() JOBS=() STATES=() EXITS=() CHECKS=()
+# submit TITLE STATE EXIT CHECK COMMAND...: a line of the table. STATE and EXIT are regular expressions, CHECK a function
+# and its words, to which the job's id is appended; COMMAND is sbatch with its environment. Sets JOB.
+submit() {
+    TITLES+=("$1") STATES+=("$2") EXITS+=("$3") CHECKS+=("$4")
+    shift 4
+    JOB=$(timeout 20 env "$@")
+    JOBS+=("$JOB")
+}
+
+# The records of a job, one line each (an array has several).
+records() { timeout 10 scontrol --oneliner show job "$1"; }
+field() { sed -n "s/.* $2=\([^ ]*\).*/\1/p" <<<" $1" | sort -u | paste -sd,; }
+
+# Waits until every job has ended, or the deadline is over.
+settle() {
+    local job
+    for job in "${JOBS[@]}"; do
+        while records "$job" | grep -qE 'JobState=(PENDING|CONFIGURING|RUNNING|COMPLETING|SUSPENDED)'; do
+            if [ "$SECONDS" -gt "$DEADLINE" ]; then return; fi
+            sleep 0.3
+        done
+    done
+}
+
+# Waits until the output $1 holds $2.
+wait_for() {
+    local i
+    for ((i = 0; i < 300; i++)); do
+        if grep -qs "$2" "$1"; then return; fi
+        sleep 0.2
+    done
+    die 1 "waited 60 s for '$2' in $work/$1"
+}
+
+nothing() { :; }
+says() { grep -qF -- "$1" ./*-"$2".out || { echo "the output has no '$1'" && return 1; }; }
+# files NUMBER FOLDER JOB
+files() {
+    local found
+    found=$(find "$2/train" -name '*.npz' | wc -l)
+    [ "$found" = "$1" ] || { echo "$found files instead of $1" && return 1; }
+}
+DIGESTS=()
+# train RANKS HOSTS JOB
+train() {
+    local digest
+    python3 "$ROOT/tests/python/check_run_dir.py" "results/$3" --ranks "$1" >/dev/null || return 1
+    digest=$(python3 "$ROOT/tests/python/check_slurm_run.py" "results/$3" --ranks "$1" --hosts "$2" --epochs 3 2>&1) || {
+        echo "$digest" && return 1
+    }
+    # The same ranks read in the same order, whoever started them.
+    if [ "$1" = 4 ]; then
+        DIGESTS+=("$digest")
+        [ "$digest" = "${DIGESTS[0]}" ] || { echo "order digest $digest, not ${DIGESTS[0]}" && return 1; }
+    fi
+}
+# checkpoint RANKS HOSTS JOB
+checkpoint() {
+    python3 "$ROOT/tests/python/check_slurm_run.py" "results/$3" --ranks "$1" --hosts "$2" --checkpoints 3 2>&1
+}
+# sweep JOB: points 0-3 are 1 and 2 ranks with 1 and 3 threads.
+sweep() {
+    local task=0 ranks threads
+    for ranks in 1 2; do
+        for threads in 1 3; do
+            python3 "$ROOT/tests/python/check_slurm_run.py" "results/$1/$task-quickstart-${ranks}x-$threads" --ranks "$ranks" \
+                --hosts 1 --epochs 3 --key "read_threads=$threads" >digest 2>&1 || { cat digest && return 1; }
+            task=$((task + 1))
+        done
+    done
+}
+# prompt SECONDS JOB: the job lasted that long at most, and left no result that looks complete.
+prompt() {
+    local record begin end
+    record=$(records "$2")
+    begin=$(date -d "$(field "$record" StartTime)" +%s) end=$(date -d "$(field "$record" EndTime)" +%s)
+    [ $((end - begin)) -le "$1" ] || { echo "ended after $((end - begin)) s" && return 1; }
+    says "SIGTERM from Slurm: passed on to dlio-rs" "$2" || return 1
+    [ ! -e "results/$2" ] || { echo "results/$2 looks like a complete run" && return 1; }
+}
+# A launcher that does not fit either is refused, or starts one job of all ranks: never several jobs of one rank.
+no_worlds() {
+    local state
+    state=$(field "$(records "$1")" JobState)
+    if [ "$state" = COMPLETED ]; then train 4 "$HOSTS" "$1"; else [ ! -e "results/$1" ] || { echo "a result in spite of $state" && return 1; }; fi
+}
+
+slurm=$ROOT/slurm
+small=(dataset.num_files_train=16 dataset.record_length_bytes=65536 reader.batch_size=1)
+endless=("${small[@]}" train.epochs=100000)
+batch=(sbatch --parsable --ntasks-per-node=2)
+
+step "jobs"
+# First, because their time passes while the others run.
+submit "datagen, LAUNCH=auto, Open MPI, 1 node" COMPLETED 0:0 "files 16 data/quickstart" \
+    DLIO_RS="$OPENMPI_BIN" "${batch[@]}" "$slurm/datagen.sbatch" "${small[@]}"
+first=$JOB
+after=(--dependency="afterok:$first" --kill-on-invalid-dep=yes)
+submit "time limit of 1 minute, srun" 'FAILED|TIMEOUT' '[1-9].*' "prompt 100" \
+    DLIO_RS="$OPENMPI_BIN" LAUNCH=srun "${batch[@]}" "${after[@]}" --time=1 --signal=B:TERM@10 "$slurm/train.sbatch" "${endless[@]}"
+
+# Launchers: name, MPI, LAUNCH, nodes of a job with 4 ranks.
+launchers="srun --mpi=pmix|Open MPI|srun|2
+mpirun|Open MPI|mpirun|$MPIRUN_NODES
+srun --mpi=pmi2|MPICH|srun-pmi2|2
+mpirun|MPICH|mpirun|$MPIRUN_NODES"
+while IFS='|' read -r name mpi launch nodes; do
+    binary=$OPENMPI_BIN mpirun=$MPIRUN
+    if [ "$mpi" = MPICH ]; then binary=$MPICH_BIN mpirun=mpirun.mpich; fi
+    line=(DLIO_RS="$binary" LAUNCH="$launch" MPIRUN="$mpirun")
+    shape=("--nodes=$nodes" "--ntasks-per-node=$((4 / nodes))")
+    hosts=$((nodes < HOSTS ? nodes : HOSTS))
+    how="$name, $mpi, $nodes x $((4 / nodes))"
+    data=$work/data/${#JOBS[@]}
+    submit "datagen, $how" COMPLETED 0:0 "files 16 $data" "${line[@]}" DATA="$data" "${batch[@]}" "${shape[@]}" \
+        "$slurm/datagen.sbatch" "${small[@]}"
+    submit "train, $how" COMPLETED 0:0 "train 4 $hosts" "${line[@]}" DATA="$data" OVERRIDES="${small[*]}" \
+        WORKLOAD="$ROOT/configs/quickstart.yaml" "${batch[@]}" "${shape[@]}" --dependency="afterok:$JOB" \
+        --kill-on-invalid-dep=yes "$slurm/train.sbatch"
+    submit "checkpoint, $how" COMPLETED 0:0 "checkpoint 4 $hosts" "${line[@]}" "${batch[@]}" "${shape[@]}" "$slurm/checkpoint.sbatch"
+    submit "wrong configuration, $how" FAILED 2:0 "says train.epochs" "${line[@]}" "${batch[@]}" "${shape[@]}" \
+        "$slurm/train.sbatch" train.epochs=nonsense
+done <<<"$launchers"
+
+submit "train, LAUNCH=auto, Open MPI, 1 of 2 ranks" COMPLETED 0:0 "train 1 1" \
+    DLIO_RS="$OPENMPI_BIN" RANKS_PER_NODE=1 "${batch[@]}" "${after[@]}" "$slurm/train.sbatch" "${small[@]}"
+submit "train, LAUNCH=auto, MPICH, 4 nodes" COMPLETED 0:0 "train 4 $((HOSTS == 1 ? 1 : 4))" \
+    DLIO_RS="$MPICH_BIN" "${batch[@]}" "${after[@]}" --nodes=4 --ntasks-per-node=1 --cpus-per-task=2 "$slurm/train.sbatch" "${small[@]}"
+submit "sweep of 4 points" COMPLETED 0:0 sweep \
+    DLIO_RS="$OPENMPI_BIN" RANKS="1 2" VALUES="1 3" "${batch[@]}" "${after[@]}" "$slurm/sweep.sbatch" "${small[@]}"
+submit "sweep with an array of another size" FAILED 2:0 nothing \
+    DLIO_RS="$OPENMPI_BIN" VALUES="1 3" "${batch[@]}" --array=0-2 "$slurm/sweep.sbatch"
+submit "no dataset" FAILED 1:0 "says dataset" \
+    DLIO_RS="$OPENMPI_BIN" DATA="$work/nowhere" "${batch[@]}" "$slurm/train.sbatch"
+submit "no such plugin of srun" FAILED 2:0 "says which this Slurm does not offer" \
+    DLIO_RS="$OPENMPI_BIN" LAUNCH=srun-nosuch "${batch[@]}" "$slurm/train.sbatch"
+submit "mpirun of the wrong MPI" FAILED 2:0 "says set MPIRUN" \
+    DLIO_RS="$OPENMPI_BIN" LAUNCH=mpirun MPIRUN=mpirun.mpich "${batch[@]}" "$slurm/train.sbatch"
+submit "srun --mpi=pmi2 with Open MPI" 'FAILED|COMPLETED' '.*' no_worlds \
+    DLIO_RS="$OPENMPI_BIN" LAUNCH=srun-pmi2 "${batch[@]}" "${after[@]}" --nodes=2 "$slurm/train.sbatch" "${small[@]}"
+submit "srun --mpi=pmix with MPICH" 'FAILED|COMPLETED' '.*' no_worlds \
+    DLIO_RS="$MPICH_BIN" LAUNCH=srun "${batch[@]}" "${after[@]}" --nodes=2 "$slurm/train.sbatch" "${small[@]}"
+
+for launch in srun mpirun; do
+    line=(DLIO_RS="$OPENMPI_BIN" LAUNCH="$launch" MPIRUN="$MPIRUN")
+    nodes=$((MPIRUN_NODES))
+    submit "SIGTERM to the batch script, $launch" FAILED '[1-9].*' "prompt 40" \
+        "${line[@]}" "${batch[@]}" "${after[@]}" --nodes="$nodes" "$slurm/train.sbatch" "${endless[@]}"
+    stopped=$JOB
+    submit "scancel, $launch" CANCELLED '.*' "prompt 40" \
+        "${line[@]}" "${batch[@]}" "${after[@]}" --nodes="$nodes" "$slurm/train.sbatch" "${endless[@]}"
+    wait_for "dlio-train-$stopped.out" '^epoch 1:'
+    timeout 10 scancel --batch --signal=TERM "$stopped"
+    wait_for "dlio-train-$JOB.out" '^epoch 1:'
+    timeout 10 scancel "$JOB"
+done
+settle
+
+step "checks"
+failures=0
+printf '\n%-58s %-10s %-6s %4s  %s\n' case state exit s check
+for i in "${!JOBS[@]}"; do
+    record=$(records "${JOBS[i]}")
+    state=$(field "$record" JobState) exit=$(field "$record" ExitCode)
+    seconds=$(field "$record" RunTime | sed 's/,.*//' | awk -F: '{ print $1 * 3600 + $2 * 60 + $3 }')
+    verdict=ok
+    if ! [[ $state =~ ^(${STATES[i]})$ ]]; then
+        verdict="FAILED: the state is not ${STATES[i]}"
+    elif ! [[ $exit =~ ^(${EXITS[i]})$ ]]; then
+        verdict="FAILED: the exit status is not ${EXITS[i]}"
+    else
+        # "says" takes the rest of the line as one word.
+        read -r check words <<<"${CHECKS[i]}"
+        if [ "$check" = says ]; then arguments=("$words"); else read -r -a arguments <<<"$words"; fi
+        reason=$("$check" "${arguments[@]}" "${JOBS[i]}" 2>&1) || verdict="FAILED: $reason"
+    fi
+    [ "$verdict" = ok ] || failures=$((failures + 1))
+    printf '%-58s %-10s %-6s %4s  %s\n' "${TITLES[i]}" "$state" "$exit" "$seconds" "$verdict"
+    if [ "$verdict" != ok ]; then tail -n 15 ./*-"${JOBS[i]}"*.out 2>/dev/null | sed 's/^/    | /' || true; fi
+done
+echo
+if [ "$CLUSTER_HOSTNAMES" = shared ]; then
+    echo "The nodes share this machine's host name, so mpirun was not tried across nodes, and num_hosts is 1."
+fi
+left=$(pgrep -af "dlio-rs.*$work" | grep -v pgrep || true)
+if [ -n "$left" ]; then
+    echo "processes are left of jobs that have ended: $left"
+    failures=$((failures + 1))
+fi
+[ "$failures" = 0 ] || die 1 "$failures of ${#JOBS[@]} cases failed"
+passed=yes
+step "all ${#JOBS[@]} cases passed"
