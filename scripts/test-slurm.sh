@@ -251,7 +251,7 @@ for i in "${!JOBS[@]}"; do
     fi
     [ "$verdict" = ok ] || failures=$((failures + 1))
     printf '%-58s %-10s %-6s %4s  %s\n' "${TITLES[i]}" "$state" "$exit" "$seconds" "$verdict"
-    if [ "$verdict" != ok ]; then tail -n 15 ./*-"${JOBS[i]}"*.out 2>/dev/null | sed 's/^/    | /' || true; fi
+    if [ "$verdict" != ok ]; then tail -n 15 ./*-"${JOBS[i]}"{,_*}.out 2>/dev/null | sed 's/^/    | /' || true; fi
 done
 echo
 if [ "$CLUSTER_HOSTNAMES" = shared ]; then

@@ -118,7 +118,7 @@ stop() {
     echo "SIGTERM from Slurm: passed on to dlio-rs" >&2
     # srun does not pass a SIGTERM on, it kills the tasks; scancel signals the job's steps. mpirun passes it on.
     case ${LAUNCHER[0]} in
-    srun) scancel --signal=TERM "$SLURM_JOB_ID" || kill -TERM "$1" ;;
+    srun) scancel --signal=TERM "$SLURM_JOB_ID" 2>/dev/null || kill -TERM "$1" ;;
     *) kill -TERM "$1" 2>/dev/null || true ;;
     esac
 }
