@@ -10,6 +10,7 @@
 //! | Module | What it is |
 //! |---|---|
 //! | [`cli`] | verbs, DLIO's command-line words, exit statuses |
+//! | [`mlperf`] | MLPerf Storage's rules, sizes and trees, over folders of results |
 //! | [`run`] | the phases: generate, train, evaluate; clock; watchdog |
 //! | [`report`] | what a run leaves behind: DLIO's files, our report, the console |
 //! | [`metrics`] | per-step records, histograms, AU and throughput, reductions |
@@ -20,6 +21,7 @@
 //! | [`plan`] | pure arithmetic: dataset, shards, order, fill |
 //! | [`config`] | the typed workload, its loading, overrides and validation |
 //! | [`cluster`] | ranks: the only module that names MPI |
+//! | [`interrupt`] | SIGTERM and SIGINT: what is half written is removed |
 //! | [`clock`] | monotonic time and exact waiting |
 
 pub mod checkpoint;
@@ -28,8 +30,10 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod format;
+pub mod interrupt;
 pub mod loader;
 pub mod metrics;
+pub mod mlperf;
 pub mod plan;
 pub mod report;
 pub mod run;

@@ -17,6 +17,7 @@ pub mod hydra;
 pub mod json;
 pub mod publish;
 pub mod python;
+pub mod yaml;
 
 pub use event::{Event, Listener};
 pub use publish::{OutputDir, PublishError};
@@ -45,16 +46,6 @@ pub enum ReportError {
         rank: usize,
         /// Cause.
         source: serde_json::Error,
-    },
-    /// YAML could not be made from the configuration.
-    #[error(
-        "write {path}: the configuration cannot be written as YAML: {source}; this is a defect of dlio-rs"
-    )]
-    Yaml {
-        /// File.
-        path: PathBuf,
-        /// Cause.
-        source: serde_yaml::Error,
     },
     /// The folder cannot be created or published.
     #[error(transparent)]

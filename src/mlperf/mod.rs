@@ -1,0 +1,37 @@
+//! MLPerf Storage: its rules, its files and its arithmetic, for tuning and OPEN work.
+//!
+//! A *leaf* is the folder of one run. Leaves of dlio-rs, of DLIO and of `mlpstorage` are read alike, by their DLIO files.
+//! CLOSED results need unmodified DLIO: nothing here ever claims that category.
+
+pub mod json;
+pub mod leaf;
+pub mod tree;
+
+use serde::{Deserialize, Serialize};
+
+/// What every output that speaks of MLPerf says.
+pub const NOT_CLOSED: &str = "CLOSED not claimable: CLOSED demands unmodified DLIO; results of dlio-rs are OPEN or what-if material";
+
+/// A round of MLPerf Storage, whose rules apply.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+)]
+pub enum Edition {
+    /// The round of 2025.
+    #[value(name = "v2.0", alias = "v2", alias = "mlperf-v2")]
+    #[serde(rename = "v2.0")]
+    V2,
+    /// The round of 2026.
+    #[value(name = "v3.0", alias = "v3", alias = "mlperf-v3")]
+    #[serde(rename = "v3.0")]
+    V3,
+}
+
+impl std::fmt::Display for Edition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Edition::V2 => "v2.0",
+            Edition::V3 => "v3.0",
+        })
+    }
+}
