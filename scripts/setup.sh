@@ -89,7 +89,8 @@ This is no Debian or Ubuntu, so nothing was installed. The packages are called
   openSUSE, SLES:       zypper install gcc make pkg-config openmpi4-devel clang-devel hdf5-devel curl python3
   Arch:                 pacman -S base-devel openmpi clang hdf5 curl python
 On a cluster, load its compiler and MPI modules instead; MPICC names the compiler wrapper to build with.
-The tests need MPICH (as mpicc.mpich and mpirun.mpich, beside Open MPI) and fio as well.
+The tests need MPICH (as mpicc.mpich and mpirun.mpich, beside Open MPI) and fio as well; scripts/test-slurm.sh needs
+munge and Slurm's slurmctld, slurmd and sbatch.
 TEXT
     exit 2
 }

@@ -121,14 +121,16 @@ train() {
 checkpoint() {
     python3 "$ROOT/tests/python/check_slurm_run.py" "results/$3" --ranks "$1" --hosts "$2" --checkpoints 3 2>&1
 }
-# sweep JOB: points 0-3 are 1 and 2 ranks with 1 and 3 threads.
+# sweep JOB: of 2 workloads, 1 and 2 ranks, batches of 1 and 2.
 sweep() {
-    local task=0 ranks threads
-    for ranks in 1 2; do
-        for threads in 1 3; do
-            python3 "$ROOT/tests/python/check_slurm_run.py" "results/$1/$task-quickstart-${ranks}x-$threads" --ranks "$ranks" \
-                --hosts 1 --epochs 3 --key "read_threads=$threads" >sweep.out 2>&1 || { cat sweep.out && return 1; }
-            task=$((task + 1))
+    local task=0 workload ranks size found
+    for workload in quickstart second; do
+        for ranks in 1 2; do
+            for size in 1 2; do
+                found=$(python3 "$ROOT/tests/python/check_slurm_run.py" "results/$1/$task-$workload-${ranks}x-$size" \
+                    --ranks "$ranks" --hosts 1 --epochs 3 --key "batch_size=$size" 2>&1) || { echo "$found" && return 1; }
+                task=$((task + 1))
+            done
         done
     done
 }
@@ -188,22 +190,27 @@ while IFS='|' read -r name mpi launch; do
         continue
     fi
     data=$work/data/${#JOBS[@]}
-    submit "datagen, $how" COMPLETED 0:0 "files 16 $data" "${line[@]}" DATA="$data" "${batch[@]}" "${shape[@]}" \
-        "$slurm/datagen.sbatch" "${small[@]}"
-    submit "train, $how" COMPLETED 0:0 "train 4 $TWO" "${line[@]}" DATA="$data" OVERRIDES="${small[*]}" \
+    submit "datagen, $how" COMPLETED 0:0 "files 16 $data" "${line[@]}" "${batch[@]}" "${shape[@]}" \
+        --export="ALL,DATA=$data" "$slurm/datagen.sbatch" "${small[@]}"
+    submit "train, $how" COMPLETED 0:0 "train 4 $TWO" "${line[@]}" DATA="$data" OVERRIDES="${small[*]} train.epochs=9" \
         WORKLOAD="$ROOT/configs/quickstart.yaml" "${batch[@]}" "${shape[@]}" --dependency="afterok:$JOB" \
-        --kill-on-invalid-dep=yes "$slurm/train.sbatch"
+        --kill-on-invalid-dep=yes "$slurm/train.sbatch" train.epochs=3
     submit "checkpoint, $how" COMPLETED 0:0 "checkpoint 4 $TWO" "${line[@]}" "${batch[@]}" "${shape[@]}" "$slurm/checkpoint.sbatch"
     submit "wrong configuration, $how" FAILED 2:0 "says train.epochs" "${line[@]}" "${batch[@]}" "${shape[@]}" \
         "$slurm/train.sbatch" train.epochs=nonsense
 done <<<"$launchers"
 
-submit "train, LAUNCH=auto, Open MPI, 1 of 2 ranks" COMPLETED 0:0 "train 1 1" \
-    DLIO_RS="$OPENMPI_BIN" RANKS_PER_NODE=1 "${batch[@]}" "${after[@]}" "$slurm/train.sbatch" "${small[@]}"
+cp "$slurm/train.sbatch" copied.sbatch
+submit "train, LAUNCH=auto, Open MPI, 1 of 2 ranks, copied script" COMPLETED 0:0 "train 1 1" DLIO_RS_SLURM="$slurm" \
+    DLIO_RS="$OPENMPI_BIN" RANKS_PER_NODE=1 "${batch[@]}" "${after[@]}" copied.sbatch "${small[@]}"
 submit "train, LAUNCH=auto, MPICH, $FOUR x $((4 / FOUR)), 2 CPUs per task" COMPLETED 0:0 "train 4 $FOUR" \
     DLIO_RS="$MPICH_BIN" "${batch[@]}" "${after[@]}" --nodes="$FOUR" --ntasks-per-node=$((4 / FOUR)) --cpus-per-task=2 "$slurm/train.sbatch" "${small[@]}"
-submit "sweep of 4 points" COMPLETED 0:0 sweep \
-    DLIO_RS="$OPENMPI_BIN" RANKS="1 2" VALUES="1 3" "${batch[@]}" "${after[@]}" "$slurm/sweep.sbatch" "${small[@]}"
+sed 's/name: quickstart/name: second/' "$ROOT/configs/quickstart.yaml" >second.yaml
+mkdir -p data
+ln -s quickstart data/second
+submit "sweep of 8 points" COMPLETED 0:0 sweep \
+    DLIO_RS="$OPENMPI_BIN" WORKLOADS="quickstart second.yaml" RANKS="1 2" KEY=reader.batch_size VALUES="1 2" \
+    "${batch[@]}" "${after[@]}" --array=0-7%2 "$slurm/sweep.sbatch" "${small[@]}"
 submit "sweep with an array of another size" FAILED 2:0 nothing \
     DLIO_RS="$OPENMPI_BIN" VALUES="1 3" "${batch[@]}" --array=0-2 "$slurm/sweep.sbatch"
 submit "no dataset" FAILED 1:0 "says dataset" \

@@ -18,6 +18,9 @@ SUBMIT=${SLURM_SUBMIT_DIR:-$PWD}
 DATA_ROOT=${DATA_ROOT:-$SUBMIT/data}
 RESULTS=${RESULTS:-$SUBMIT/results}
 CHECKPOINTS=${CHECKPOINTS:-$SUBMIT/checkpoints/$SLURM_JOB_ID}
+# Used as ${EXTRA[@]+"${EXTRA[@]}"}, because Bash before 4.4 takes an empty array for an unset variable.
+# shellcheck disable=SC2034  # for the scripts that source this file
+read -r -a EXTRA <<<"${OVERRIDES:-}"
 
 # ranks_per_node N: N ranks on each node of the job; sets PER_NODE, NODES and RANKS.
 ranks_per_node() {
@@ -143,7 +146,7 @@ launch() {
 # run_dlio FOLDER WORDS...: shows the ranks and their CPUs, checks their number, then runs dlio-rs with results in FOLDER.
 # Returns dlio-rs' exit status.
 run_dlio() {
-    local folder=$1 info status=0 extra=()
+    local folder=$1 info status=0
     shift
     choose_launcher
     info=$(mktemp)
@@ -158,10 +161,8 @@ run_dlio() {
         echo "dlio-rs info did not start under ${LAUNCHER[*]}: when MPI is to blame, the launcher does not fit the binary's MPI library; see the table in slurm/README.md" >&2
         return "$status"
     fi
-    # Split at blanks, as documented; the arguments of the batch script are not.
-    read -r -a extra <<<"${OVERRIDES:-}"
-    echo "dlio-rs $* ${extra[*]} --output $folder"
-    launch "$@" "${extra[@]}" --output "$folder" || status=$?
+    echo "dlio-rs $* --output $folder"
+    launch "$@" --output "$folder" || status=$?
     echo "dlio-rs ended with status $status"
     return "$status"
 }
