@@ -12,6 +12,7 @@ use crate::cluster::{Cluster, host};
 use crate::config::{self, Loaded, StorageType, Workload};
 use crate::format;
 use crate::interrupt;
+use crate::metrics::au::Window;
 use crate::metrics::host::HostFacts;
 use crate::metrics::reduce::{JobSummary, ReduceInput, ServedByStorage, reduce};
 use crate::plan;
@@ -245,6 +246,7 @@ impl Job<'_> {
             .cloned()
             .chain(warnings)
             .chain(plan::order::warnings(w))
+            .chain(Window::warning(w, cluster.size()))
         {
             events.emit(Event::Warning(warning));
         }

@@ -105,6 +105,29 @@ fn every_config_runs_on_null_storage() {
 }
 
 #[test]
+fn an_epoch_without_a_measured_step_is_warned_of() {
+    let scratch = Scratch::new();
+    let words = |steps: u64| {
+        let mut words = small(&scratch, 2 * steps);
+        words.push("storage.storage_type=null".into());
+        words.push(format!(
+            "output.folder={}",
+            scratch.text(&format!("out{steps}"))
+        ));
+        words
+    };
+    for (steps, is_empty) in [(1, true), (2, false)] {
+        let mut command = solo();
+        command.args(words(steps));
+        let said = run(command)
+            .ok()
+            .stderr
+            .contains("AU and throughput will be 0");
+        assert_eq!(said, is_empty, "{steps} steps");
+    }
+}
+
+#[test]
 fn dlio_benchmark_speaks_dlio() {
     let scratch = Scratch::new();
     let config = scratch.path("conf/workload");
