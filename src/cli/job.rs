@@ -183,7 +183,14 @@ impl Job<'_> {
         let job = JobContext::new(cluster, w, options);
         interrupt::speak_once(job.spoken);
         let made = if cluster.rank() == 0 && self.leaves_folder() {
-            OutputDir::create(&self.folder)
+            // As hydra, so that a run that fails leaves its log there.
+            let existing = if self.as_dlio {
+                OutputDir::make_target(&self.folder)
+            } else {
+                Ok(())
+            };
+            existing
+                .and_then(|()| OutputDir::create(&self.folder))
                 .map(Some)
                 .map_err(|e| RankError::from(report::ReportError::from(e)))
         } else {
