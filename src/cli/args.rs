@@ -5,6 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::check::CheckArgs;
+use super::size::SizeArgs;
+use crate::mlperf::Edition;
+
 const EXAMPLES: &str = "\
 Examples:
   dlio-rs configs/quickstart.yaml                        run the YAML's workflow on one rank
@@ -17,11 +21,13 @@ Examples:
   dlio-rs plan workload=unet3d_h100 --ranks 8 --order    every read of every rank, as JSON lines
   mpirun -np 8 dlio-rs info                              what this binary and these hosts are
   dlio-rs inspect data/unet3d/train/img_000_of_168.npz   what a file holds, and whether it is sound
+  dlio-rs size workload=unet3d_h100 --accelerators 8 --hosts 1 --host-memory-gib 512   the dataset MLPerf's rules demand
+  dlio-rs check results/                                 which of MLPerf's rules runs keep
 
 Words of the form KEY=VALUE override the YAML: k=v, +k=v, ++k=v, ~k, with or without `workload.` in front;
 values as in hydra: true, null, 1e-3, [a,b], {k: v}, 'quoted'.
 
-Exit status: 0 done, 1 the run failed, 2 usage or configuration, 3 AU below the threshold with --require-au.
+Exit status: 0 done, 1 the run failed or a rule is violated, 2 usage or configuration, 3 AU below the threshold with --require-au.
 dlio-rs results are for tuning, research, regression and OPEN work: a CLOSED MLPerf Storage submission must come
 from unmodified mlpstorage and DLIO code.";
 
@@ -49,6 +55,10 @@ pub enum Verb {
     Info,
     /// Print what a data file holds, where its first sample lies, and whether it is sound
     Inspect(InspectArgs),
+    /// Print the dataset or checkpoints that the rules of MLPerf Storage demand, and the commands that make them
+    Size(SizeArgs),
+    /// Check a workload, a run or a tree of results against the rules of MLPerf Storage
+    Check(CheckArgs),
 }
 
 /// Which file.
@@ -109,6 +119,9 @@ pub struct RunArgs {
     /// Compute the run in virtual time, without waiting (storage_type model or null)
     #[arg(long)]
     pub virtual_time: bool,
+    /// Check the rules of MLPerf Storage before any I/O; a violation stops the run (mlperf-v2, mlperf-v3)
+    #[arg(long, value_name = "EDITION")]
+    pub rules: Option<Edition>,
 }
 
 /// What to plan.
@@ -128,12 +141,17 @@ pub struct PlanArgs {
     pub eval: bool,
 }
 
-const VERBS: [&str; 7] = [
-    "run", "generate", "validate", "plan", "info", "inspect", "help",
+const VERBS: [&str; 9] = [
+    "run", "generate", "validate", "plan", "info", "inspect", "size", "check", "help",
 ];
 
 /// Options that take their value as the next word.
-const VALUED: [&str; 7] = [
+const VALUED: [&str; 12] = [
+    "--accelerators",
+    "--hosts",
+    "--host-memory-gib",
+    "--edition",
+    "--rules",
     "--format",
     "--config-dir",
     "--output",

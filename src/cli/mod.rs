@@ -1,10 +1,13 @@
 //! Verbs, DLIO's command-line words, and what the shell gets to see.
 
 mod args;
+mod check;
 mod info;
 mod inspect;
 mod job;
 mod plan;
+mod rules;
+mod size;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -96,6 +99,16 @@ pub fn main(args: Vec<OsString>) -> u8 {
         }
         Verb::Info => in_job(info::print),
         Verb::Inspect(args) => inspect::print(&args),
+        Verb::Size(args) => alone(&args.workload.clone(), as_dlio, |loaded| {
+            size::print(loaded, &args)
+        }),
+        Verb::Check(args) => match check::folder(&args) {
+            Ok(Some(folder)) => check::after(folder, &args),
+            Ok(None) => alone(&args.workload.clone(), as_dlio, |loaded| {
+                check::before(loaded, &args)
+            }),
+            Err(stop) => Err(stop),
+        },
     };
     match outcome {
         Ok(()) => Exit::Done as u8,

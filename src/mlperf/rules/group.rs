@@ -1,0 +1,527 @@
+//! Runs that belong together: six of training, one or two of checkpointing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use chrono::{NaiveDateTime, TimeDelta};
+
+use super::checkpointing::written_and_read;
+use super::facts::Facts;
+use super::parameters::comparable;
+use super::tables::{CHECKPOINTS, TRAINING_RUNS, WRITE_READ_GAP_S};
+use crate::mlperf::Edition;
+use crate::mlperf::json::at;
+use crate::mlperf::leaf::{Kind, Leaf};
+use crate::mlperf::verdict::{Finding, Original, Standing};
+
+/// Runs of one model (and accelerator) below one folder, by the time of their start.
+pub struct Group<'a> {
+    /// The folder that holds them all.
+    pub folder: PathBuf,
+    /// Model and accelerator.
+    pub name: String,
+    /// Training, or checkpointing.
+    pub is_training: bool,
+    /// Its leaves with their facts, sorted by time.
+    pub runs: Vec<(&'a Leaf, &'a Facts)>,
+}
+
+impl<'a> Group<'a> {
+    /// Sorts leaves into groups. mlpstorage's layout is `<model>/{datasize,datagen,run}/<time>` and
+    /// `<model>/<time>`: the folder above the phase is the group's; elsewhere it is the folder that holds the leaf.
+    pub fn of(leaves: &'a [(Leaf, Facts)]) -> Vec<Group<'a>> {
+        let mut groups: Groups<'a> = BTreeMap::new();
+        for (leaf, facts) in leaves {
+            let is_training = match facts.kind {
+                Kind::Checkpointing => false,
+                Kind::Unknown => continue,
+                _ => true,
+            };
+            let mut name = facts
+                .model
+                .clone()
+                .unwrap_or_else(|| "unknown model".into());
+            // Datagen has no accelerator: it joins its model's only group below.
+            if let Some(accelerator) = facts.accelerator.as_ref().filter(|_| is_training) {
+                name = format!("{name} {accelerator}");
+            }
+            groups
+                .entry((home(&leaf.path), name, is_training))
+                .or_default()
+                .push((leaf, facts));
+        }
+        join_generators(&mut groups);
+        groups
+            .into_iter()
+            .map(|((folder, name, is_training), mut runs)| {
+                runs.sort_by_key(|(leaf, _)| (began(leaf), leaf.path.clone()));
+                Group {
+                    folder,
+                    name,
+                    is_training,
+                    runs,
+                }
+            })
+            .collect()
+    }
+
+    fn of_kind(&self, kind: Kind) -> Vec<(&'a Leaf, &'a Facts)> {
+        let runs = self.runs.iter().filter(|(_, facts)| facts.kind == kind);
+        runs.copied().collect()
+    }
+
+    /// Every rule of this file.
+    pub fn check(&self, edition: Edition) -> Vec<Finding> {
+        if self.is_training {
+            self.training(edition)
+        } else {
+            self.checkpointing(edition)
+        }
+    }
+
+    fn training(&self, edition: Edition) -> Vec<Finding> {
+        let runs = self.of_kind(Kind::TrainingRun);
+        let mut out = vec![number(&runs, edition)];
+        out.extend(gaps(&runs, edition));
+        out.push(equal(&runs));
+        out.extend(self.sizes(&runs, edition));
+        out
+    }
+
+    /// datasize <= run <= datagen.
+    fn sizes(&self, runs: &[(&Leaf, &Facts)], edition: Edition) -> Vec<Finding> {
+        let original = validator(edition, Original::Violation);
+        let generated = self.of_kind(Kind::TrainingDatagen);
+        let computed = self.of_kind(Kind::TrainingDatasize);
+        let mut out = Vec::new();
+        let files = |leaf: &Leaf| leaf.number("dataset.num_files_train");
+        let bytes = |leaf: &Leaf| {
+            let samples = leaf.number("dataset.num_samples_per_file").unwrap_or(1.0);
+            Some(files(leaf)? * samples * leaf.number("dataset.record_length_bytes")?)
+        };
+        let largest = runs
+            .iter()
+            .filter_map(|(leaf, _)| files(leaf))
+            .fold(None, |a: Option<f64>, b| Some(a.map_or(b, |a| a.max(b))));
+        let one = ("2.1.13", "datagenTimestamp");
+        match generated.as_slice() {
+            [] => out.push(Finding::skip(
+                one.0,
+                one.1,
+                "missing: the leaf of datagen (data generated elsewhere, or by another job)",
+            )),
+            [_] => out.push(Finding::pass(one.0, one.1, "one datagen")),
+            several => out.push(
+                Finding::fail(
+                    one.0,
+                    one.1,
+                    format!(
+                        "{} leaves of datagen; exactly one is expected",
+                        several.len()
+                    ),
+                )
+                .remedy("keep the datagen that made the dataset")
+                .original(original),
+            ),
+        }
+        if let Some((made, _)) = generated.last() {
+            let rule = ("3.2.1", "trainingDatagenMinimumSize");
+            let has = bytes(made);
+            let needs = runs
+                .iter()
+                .filter_map(|(leaf, _)| bytes(leaf))
+                .fold(0.0, f64::max);
+            out.push(match has {
+                Some(has) if has < needs => Finding::fail(
+                    rule.0,
+                    rule.1,
+                    format!("generated {has:.0} bytes, a run reads {needs:.0} (DATAGEN-OVERRUN)"),
+                )
+                .remedy("generate at least as many files as the runs read")
+                .original(original),
+                Some(has) => Finding::pass(
+                    rule.0,
+                    rule.1,
+                    format!("generated {has:.0} bytes, a run reads {needs:.0}"),
+                ),
+                None => Finding::skip(rule.0, rule.1, "missing: datagen's dataset parameters"),
+            });
+        }
+        let rule = ("3.3.1", "runIsAtLeastDatasize");
+        match (computed.last().and_then(|(leaf, _)| files(leaf)), largest) {
+            (Some(least), Some(most)) if most < least => out.push(
+                Finding::fail(
+                    rule.0,
+                    rule.1,
+                    format!(
+                        "datasize says {least} files, the runs read {most} (DATASIZE-UNDERRUN)"
+                    ),
+                )
+                .remedy(format!("run with dataset.num_files_train={least}"))
+                .original(original),
+            ),
+            (Some(least), Some(most)) => out.push(Finding::pass(
+                rule.0,
+                rule.1,
+                format!("datasize says {least} files, the runs read {most}"),
+            )),
+            _ => out.push(Finding::skip(
+                rule.0,
+                rule.1,
+                "missing: the leaf of datasize (DATASIZE-MISSING)",
+            )),
+        }
+        out
+    }
+
+    fn checkpointing(&self, edition: Edition) -> Vec<Finding> {
+        let runs = self.of_kind(Kind::Checkpointing);
+        let counts: Vec<_> = runs
+            .iter()
+            .map(|(leaf, _)| {
+                leaf.parameters()
+                    .and_then(written_and_read)
+                    .unwrap_or((0, 0))
+            })
+            .collect();
+        let mut out = vec![ten_and_ten(&counts, edition)];
+        let leaves = ("2.1.23", "checkpointingTimestamps");
+        out.push(match counts.len() {
+            1 | 2 => Finding::pass(leaves.0, leaves.1, format!("{} leaf(s)", counts.len())),
+            n => Finding::fail(
+                leaves.0,
+                leaves.1,
+                format!("{n} leaves; 1 or 2 are expected"),
+            )
+            .remedy("keep one run with 10 + 10 checkpoints, or a pair of 10 writes and 10 reads")
+            .original(validator(edition, Original::Violation)),
+        });
+        if let [(first, _), (second, _)] = runs.as_slice() {
+            out.extend(write_then_read(
+                first, counts[0], second, counts[1], edition,
+            ));
+        }
+        if runs.len() > 1 {
+            out.push(equal(&runs));
+        }
+        out
+    }
+}
+
+/// The folder that a leaf's group has.
+fn home(path: &Path) -> PathBuf {
+    let above = path.parent().unwrap_or(path);
+    let is_phase = above.file_name().is_some_and(|name| {
+        ["datasize", "datagen", "run"].contains(&name.to_string_lossy().as_ref())
+    });
+    if is_phase {
+        above.parent().unwrap_or(above).to_owned()
+    } else {
+        above.to_owned()
+    }
+}
+
+type Groups<'a> = BTreeMap<(PathBuf, String, bool), Vec<(&'a Leaf, &'a Facts)>>;
+
+/// A group that only generated joins the group of its model that ran, where there is exactly one.
+fn join_generators(groups: &mut Groups<'_>) {
+    let only_generated: Vec<_> = groups
+        .iter()
+        .filter(|((_, _, is_training), runs)| {
+            *is_training && runs.iter().all(|(_, f)| f.kind != Kind::TrainingRun)
+        })
+        .map(|(key, _)| key.clone())
+        .collect();
+    for key in only_generated {
+        let hosts: Vec<_> = groups
+            .keys()
+            .filter(|other| {
+                **other != key
+                    && other.0 == key.0
+                    && other.2
+                    && other.1.split(' ').next() == key.1.split(' ').next()
+                    && groups[*other]
+                        .iter()
+                        .any(|(_, f)| f.kind == Kind::TrainingRun)
+            })
+            .cloned()
+            .collect();
+        if let [host] = hosts.as_slice()
+            && let Some(runs) = groups.remove(&key)
+        {
+            groups.entry(host.clone()).or_default().extend(runs);
+        }
+    }
+}
+
+/// When a run began: by its folder's name, else by its summary.
+fn began(leaf: &Leaf) -> Option<NaiveDateTime> {
+    leaf.timestamp().or_else(|| leaf.start())
+}
+
+fn validator(edition: Edition, original: Original) -> Original {
+    match edition {
+        Edition::V2 => Original::Silent,
+        Edition::V3 => original,
+    }
+}
+
+fn number(runs: &[(&Leaf, &Facts)], edition: Edition) -> Finding {
+    let (rule, name) = ("2.1.17", "runTimestamps");
+    let what = format!("{} run(s)", runs.len());
+    if runs.len() == TRAINING_RUNS {
+        return Finding::pass(
+            rule,
+            name,
+            format!("{what}: a warm-up and five measured ones"),
+        );
+    }
+    let more = runs.len() > TRAINING_RUNS;
+    Finding::fail(
+        rule,
+        name,
+        format!(
+            "{what}; exactly {TRAINING_RUNS} are expected, the first of which is the warm-up{}",
+            match edition {
+                Edition::V2 => " (v2.0's tool does not count them, its reviewers do)",
+                Edition::V3 => "",
+            }
+        ),
+    )
+    .remedy(if more {
+        "keep 6 consecutive runs"
+    } else {
+        "run until there are 6 consecutive runs"
+    })
+    .original(validator(edition, Original::Violation))
+}
+
+/// Neighbouring start times differ by less than twice the shorter of the two runs.
+fn gaps(runs: &[(&Leaf, &Facts)], edition: Edition) -> Vec<Finding> {
+    let (rule, name) = ("2.1.18", "runTimestampGap");
+    if runs.len() < 2 {
+        return Vec::new();
+    }
+    let mut out = Vec::new();
+    let mut largest = 0.0f64;
+    for pair in runs.windows(2) {
+        let (a, b) = (pair[0].0, pair[1].0);
+        let between = began(a)
+            .zip(began(b))
+            .map(|(a, b)| (b - a).as_seconds_f64());
+        let shorter = a.duration_s().zip(b.duration_s()).map(|(a, b)| a.min(b));
+        let (Some(gap), Some(shorter)) = (between, shorter) else {
+            out.push(Finding::skip(
+                rule,
+                name,
+                format!(
+                    "missing: times of {} or {}",
+                    a.path.display(),
+                    b.path.display()
+                ),
+            ));
+            continue;
+        };
+        if gap < 2.0 * shorter {
+            largest = largest.max(gap);
+            continue;
+        }
+        out.push(
+            Finding::fail(
+                rule,
+                name,
+                format!(
+                    "{:.0} s from {} to {}; less than {:.0} s (twice the shorter run) is expected",
+                    gap,
+                    a.name(),
+                    b.name(),
+                    2.0 * shorter
+                ),
+            )
+            .remedy("start the six runs one after another without a pause")
+            .original(validator(edition, Original::Violation)),
+        );
+    }
+    if out.is_empty() {
+        out.push(Finding::pass(
+            rule,
+            name,
+            format!("at most {largest:.0} s from one run to the next"),
+        ));
+    }
+    out
+}
+
+/// All runs of a group measure the same thing.
+fn equal(runs: &[(&Leaf, &Facts)]) -> Finding {
+    let (rule, name) = ("EDN-02", "sameConfiguration");
+    let Some(((first, facts), others)) = runs.split_first() else {
+        return Finding::skip(rule, name, "missing: runs");
+    };
+    if others.is_empty() {
+        return Finding::skip(rule, name, "missing: a second run");
+    }
+    let wanted = comparable(facts);
+    for (leaf, facts) in others {
+        let has = comparable(facts);
+        if has != wanted {
+            let differing: Vec<_> = wanted
+                .iter()
+                .chain(&has)
+                .filter(|pair| !(wanted.contains(pair) && has.contains(pair)))
+                .map(|(key, value)| format!("{key}={value}"))
+                .take(6)
+                .collect();
+            return Finding::fail(
+                rule,
+                name,
+                format!(
+                    "{} differs from {}: {}",
+                    leaf.name(),
+                    first.name(),
+                    differing.join(", ")
+                ),
+            )
+            .remedy("run all of them with the same configuration");
+        }
+        if leaf.accelerators() != first.accelerators() || leaf.hosts() != first.hosts() {
+            return Finding::fail(
+                rule,
+                name,
+                format!(
+                    "{} and {} ran on different numbers of accelerators or hosts",
+                    leaf.name(),
+                    first.name()
+                ),
+            )
+            .remedy("run all of them with the same ranks on the same hosts");
+        }
+    }
+    Finding::pass(
+        rule,
+        name,
+        format!("{} runs are configured alike", runs.len()),
+    )
+}
+
+fn ten_and_ten(counts: &[(i64, i64)], edition: Edition) -> Finding {
+    let (rule, name) = ("4.7.1", "tenWritesAndTenReads");
+    let sum = |of: fn(&(i64, i64)) -> i64| counts.iter().map(of).fold(0i64, i64::saturating_add);
+    let (written, read) = (sum(|c| c.0), sum(|c| c.1));
+    let what = format!(
+        "{written} written and {read} read in {} run(s)",
+        counts.len()
+    );
+    if (written, read) == (CHECKPOINTS, CHECKPOINTS) {
+        return Finding::pass(rule, name, what);
+    }
+    let alone = edition == Edition::V2 && counts.len() < 2;
+    Finding::fail(
+        rule,
+        name,
+        format!(
+            "{what}; {CHECKPOINTS} each are expected{}",
+            if alone {
+                " (v2.0's tool does not count those of a single run)"
+            } else {
+                ""
+            }
+        ),
+    )
+    .remedy("write 10 and read 10, in one run or in two")
+    .original(match edition {
+        Edition::V2 if alone => Original::Silent,
+        Edition::V2 => Original::Says(Standing::Invalid),
+        Edition::V3 => Original::Violation,
+    })
+}
+
+/// Two leaves: ten writes, then ten reads, and at most 30 s in between.
+fn write_then_read(
+    first: &Leaf,
+    first_counts: (i64, i64),
+    second: &Leaf,
+    second_counts: (i64, i64),
+    edition: Edition,
+) -> Vec<Finding> {
+    let (rule, name) = ("4.7.1", "writeThenRead");
+    let mut out = Vec::new();
+    let is_pair = first_counts.1 == 0 && second_counts.0 == 0;
+    if !is_pair {
+        out.push(
+            Finding::fail(
+                rule,
+                name,
+                format!(
+                    "{} writes {} and reads {}, {} writes {} and reads {}",
+                    first.name(),
+                    first_counts.0,
+                    first_counts.1,
+                    second.name(),
+                    second_counts.0,
+                    second_counts.1
+                ),
+            )
+            .remedy("write 10 in the first run and read 10 in the second")
+            .original(validator(edition, Original::Violation)),
+        );
+        return out;
+    }
+    // mlpstorage's own clock where it kept one: the launch takes time too.
+    let clock = |leaf: &Leaf, key: &str| {
+        let text = at(leaf.metadata()?, key)?.as_str()?.to_owned();
+        NaiveDateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M:%S%.f").ok()
+    };
+    let end = clock(first, "invocation_end_time").or_else(|| first.end());
+    let start = clock(second, "invocation_start_time").or_else(|| second.start());
+    let (Some(end), Some(start)) = (end, start) else {
+        out.push(Finding::skip(
+            rule,
+            "writeReadGap",
+            "missing: the end of the writes or the start of the reads (summary.json)",
+        ));
+        return out;
+    };
+    let gap: TimeDelta = start - end;
+    let gap = gap.as_seconds_f64();
+    let what = format!("{gap:.1} s from the end of the writes to the start of the reads");
+    out.push(if gap > WRITE_READ_GAP_S {
+        Finding::fail(
+            rule,
+            "writeReadGap",
+            format!("{what}; at most {WRITE_READ_GAP_S:.0} s are allowed"),
+        )
+        .remedy("start the reads at once, or both in one run")
+        .original(validator(edition, Original::Violation))
+    } else if gap < 0.0 {
+        Finding::warn(
+            rule,
+            "writeReadGap",
+            format!("{what}: the clocks of the two runs differ"),
+        )
+        .remedy("set the clocks of the hosts right")
+        .original(validator(edition, Original::Warning))
+    } else {
+        Finding::pass(rule, "writeReadGap", what)
+    });
+    let slower = first.duration_s().zip(second.duration_s());
+    if let (Some((a, b)), Some(x), Some(y)) = (slower, began(first), began(second)) {
+        let between = (y - x).as_seconds_f64() - a;
+        let rule = ("2.1.24", "checkpointingTimestampGap");
+        out.push(if between < a.max(b) {
+            Finding::pass(rule.0, rule.1, format!("{between:.0} s between the runs"))
+        } else {
+            Finding::fail(
+                rule.0,
+                rule.1,
+                format!(
+                    "{between:.0} s between the runs; less than the slower of them ({:.0} s) is expected",
+                    a.max(b)
+                ),
+            )
+            .remedy("start the second run at once")
+            .original(validator(edition, Original::Violation))
+        });
+    }
+    out
+}

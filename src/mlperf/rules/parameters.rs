@@ -1,0 +1,555 @@
+//! Which parameters a run may have: its kind and model, its overrides, its template.
+
+use serde_json::Value;
+
+use super::facts::{Facts, load};
+use super::tables::{self, Key, checkpointing_key, training_key};
+use crate::config::{Source, Workload, builtin};
+use crate::mlperf::Edition;
+use crate::mlperf::json::at;
+use crate::mlperf::leaf::Kind;
+use crate::mlperf::verdict::{Finding, Original, Standing};
+
+/// Every rule of this file.
+pub fn check(facts: &Facts) -> Vec<Finding> {
+    let mut out = vec![kind(facts), model(facts)];
+    if let Err(why) = &facts.typed {
+        out.push(
+            Finding::warn("config", "configIsReadable", one_line(why)).remedy(
+                "run with a config.yaml whose keys and types DLIO knows; rules that need them are left out",
+            ),
+        );
+    }
+    out.extend(malformed(facts));
+    if facts.kind == Kind::Checkpointing {
+        out.extend(checkpointing_overrides(facts));
+    } else {
+        out.extend(training_overrides(facts));
+        out.extend(workflow_checkpoint(facts));
+        out.push(odirect(facts));
+    }
+    out.push(template(facts));
+    out
+}
+
+pub(super) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn says(standing: Standing) -> Original {
+    Original::Says(standing)
+}
+
+fn kind(facts: &Facts) -> Finding {
+    let name = "benchmarkType";
+    match facts.kind {
+        Kind::Unknown => Finding::fail(
+            "R1",
+            name,
+            "neither workflow.train, workflow.generate_data nor workflow.checkpoint is true",
+        )
+        .remedy("run a workload whose workflow trains, generates or checkpoints")
+        .standing(Standing::Invalid)
+        .original(match (facts.edition, facts.is_before) {
+            (Edition::V2, false) => Original::Crash,
+            _ => says(Standing::Invalid),
+        }),
+        Kind::Checkpointing => Finding::pass("R1", name, "checkpointing"),
+        _ => Finding::pass("R1", name, "training"),
+    }
+}
+
+/// True where the edition takes submissions of this workload.
+pub fn is_submittable(facts: &Facts) -> bool {
+    let Some(model) = facts.model.as_deref() else {
+        return true;
+    };
+    if facts.kind == Kind::Checkpointing || tables::Llm::named(model).is_some() {
+        return true;
+    }
+    // An unknown model is a violation, not a what-if.
+    !tables::known_models(Edition::V3).contains(&model)
+        || tables::submittable_models(facts.edition).contains(&model)
+            && facts.accelerator.as_deref().is_none_or(|accelerator| {
+                tables::submittable_accelerators(facts.edition).contains(&accelerator)
+            })
+}
+
+fn model(facts: &Facts) -> Finding {
+    let (rule, name) = if facts.kind == Kind::Checkpointing {
+        ("4.3.3", "checkpointModel")
+    } else {
+        ("R2", "modelIsKnown")
+    };
+    let Some(model) = facts.model.as_deref() else {
+        return Finding::fail(rule, name, "model.name is not set")
+            .remedy("use a workload of MLPerf Storage, such as workload=unet3d_h100")
+            .standing(Standing::Invalid);
+    };
+    let llms = || tables::LLMS.map(|llm| llm.name).join(", ");
+    if facts.kind == Kind::Checkpointing {
+        return match tables::Llm::named(model) {
+            Some(_) => Finding::pass(rule, name, model),
+            None => Finding::fail(rule, name, format!("{model} is none of {}", llms()))
+                .remedy("use workload=llama3_8b, llama3_70b, llama3_405b or llama3_1t")
+                .standing(Standing::Invalid)
+                .original(match facts.edition {
+                    Edition::V2 => Original::Silent,
+                    Edition::V3 => says(Standing::Invalid),
+                }),
+        };
+    }
+    let of = tables::submittable_models(facts.edition);
+    if is_submittable(facts) && of.contains(&model) {
+        return Finding::pass(rule, name, model);
+    }
+    if !tables::known_models(facts.edition).contains(&model)
+        && !tables::known_models(Edition::V3).contains(&model)
+    {
+        return Finding::fail(rule, name, format!("{model} is none of {}", of.join(", ")))
+            .remedy("use a workload of MLPerf Storage, such as workload=unet3d_h100")
+            .standing(Standing::Invalid)
+            .original(match facts.edition {
+                // Only its command line knows the models.
+                Edition::V2 => Original::Silent,
+                Edition::V3 => says(Standing::Invalid),
+            });
+    }
+    let what = facts.accelerator.as_deref().unwrap_or("");
+    Finding::info(
+        rule,
+        name,
+        format!(
+            "{model} {what}: {} takes submissions of {} on {}; this is a what-if",
+            facts.edition,
+            of.join(", "),
+            tables::submittable_accelerators(facts.edition).join(", ")
+        ),
+    )
+}
+
+fn malformed(facts: &Facts) -> Option<Finding> {
+    let words = &facts.words.malformed;
+    (!words.is_empty()).then(|| {
+        Finding::fail(
+            "R4",
+            "overrideHasOneEqualsSign",
+            format!(
+                "{}: mlpstorage splits every override at '=' and wants two parts",
+                words.join(", ")
+            ),
+        )
+        .remedy("put the value into the YAML, or write an override that has one '='")
+        .original(match (facts.edition, facts.is_before) {
+            (Edition::V2, false) => Original::Crash,
+            _ => Original::Silent,
+        })
+    })
+}
+
+fn training_overrides(facts: &Facts) -> Vec<Finding> {
+    let edition = facts.edition;
+    let (rule, name) = ("R4", "allowedParameters");
+    let mut out = Vec::new();
+    let mut closed = Vec::new();
+    let mut worst = Standing::Closed;
+    for word in &facts.words.keys {
+        let shown = format!("{}={}", word.key, word.value);
+        let says = |standing| {
+            if word.is_seen || edition == Edition::V3 {
+                Original::Says(standing)
+            } else {
+                Original::Silent
+            }
+        };
+        match training_key(edition, &word.key) {
+            Key::Closed | Key::Injected => closed.push(word.key.as_str()),
+            Key::Workflow => {}
+            Key::Open => {
+                worst = worst.max(Standing::Open);
+                out.push(
+                    Finding::info(rule, name, format!("{shown}: allowed in OPEN only"))
+                        .standing(Standing::Open)
+                        .original(says(Standing::Open)),
+                );
+            }
+            Key::Forbidden => {
+                worst = Standing::Invalid;
+                let mut finding = Finding::fail(
+                    rule,
+                    name,
+                    format!("{shown}: no category lets it be changed"),
+                )
+                .standing(Standing::Invalid)
+                .original(says(Standing::Invalid));
+                finding = finding.remedy(if word.key.starts_with("output.") {
+                    "leave it out; --output or ++hydra.run.dir names the folder of results".into()
+                } else {
+                    format!("leave the word '{}' out", word.text)
+                });
+                out.push(finding);
+            }
+        }
+        out.extend(remark(facts, &word.key, &word.value));
+    }
+    let keys = if closed.is_empty() {
+        "no override that counts".to_owned()
+    } else {
+        closed.join(", ")
+    };
+    if worst == Standing::Closed {
+        out.push(
+            Finding::pass(rule, name, format!("within the list of CLOSED: {keys}"))
+                .standing(Standing::Closed)
+                .original(says(Standing::Closed)),
+        );
+    }
+    if edition == Edition::V3 && !facts.is_before {
+        let dead = "the tool's validator compares its category in the wrong case, so it never decides here";
+        let finding = match worst {
+            Standing::Closed => Finding::pass(
+                "3.6.2",
+                "trainingClosedParameters",
+                format!("as R4; {dead}"),
+            ),
+            Standing::Open => Finding::info(
+                "3.6.3",
+                "trainingOpenParameters",
+                format!("OPEN as R4; {dead}"),
+            ),
+            Standing::Invalid => Finding::fail(
+                "3.6.3",
+                "trainingOpenParameters",
+                format!("an override outside of both lists, as R4; {dead}"),
+            )
+            .remedy("leave the overrides out that R4 names"),
+        };
+        out.push(finding.original(Original::Dead));
+    }
+    out
+}
+
+/// What the documentation says of allowed keys, and no tool looks at.
+fn remark(facts: &Facts, key: &str, value: &str) -> Option<Finding> {
+    let model = facts.model.as_deref().unwrap_or("");
+    let framework = facts.parameter("framework").and_then(Value::as_str);
+    let why = match key {
+        "reader.computation_threads" if model != "resnet50" => "is meant for resnet50 only",
+        "reader.transfer_size" if framework != Some("tensorflow") => {
+            "is meant for models of TensorFlow only"
+        }
+        "reader.prefetch_size" if !["0", "1", "2"].contains(&value) => "may be 0, 1 or 2",
+        "dataset.num_samples_per_file"
+            if framework != Some("tensorflow")
+                || facts.parameter("dataset.format").and_then(Value::as_str)
+                    != Some("tfrecord") =>
+        {
+            "may be changed with TensorFlow and tfrecord only"
+        }
+        "storage.storage_options.prefetch_window" => "is meant for object stores only",
+        _ => return None,
+    };
+    Some(
+        Finding::warn(
+            "R4",
+            "documentedLimits",
+            format!("{key}={value}: by the documentation it {why}; no tool looks"),
+        )
+        .remedy(format!("leave {key} out, or disclose it")),
+    )
+}
+
+fn workflow_checkpoint(facts: &Facts) -> Option<Finding> {
+    let (rule, name) = ("R5", "workflowCheckpoint");
+    if facts.model.as_deref() != Some("unet3d")
+        || facts.kind != Kind::TrainingRun
+        || facts.is_truthy("workflow.generate_data")
+    {
+        return None;
+    }
+    let value = facts.parameter("workflow.checkpoint");
+    let is_on = value == Some(&Value::Bool(true));
+    if facts.edition == Edition::V3 {
+        return Some(
+            Finding::info(
+                rule,
+                name,
+                format!("workflow.checkpoint is {is_on}; v3.0 takes both"),
+            )
+            .original(Original::Dead),
+        );
+    }
+    // Its check before a run compares with a command's name that no run has then.
+    let original = |standing| {
+        if facts.is_before {
+            Original::Dead
+        } else {
+            says(standing)
+        }
+    };
+    Some(match value {
+        Some(Value::Bool(true)) => Finding::pass(
+            rule,
+            name,
+            "workflow.checkpoint is true, as unet3d needs it",
+        )
+        .standing(Standing::Closed)
+        .original(original(Standing::Closed)),
+        Some(Value::Bool(false)) => Finding::fail(
+            rule,
+            name,
+            "workflow.checkpoint is false; v2.0's report generator wants true of unet3d",
+        )
+        .remedy("++workload.workflow.checkpoint=True")
+        .standing(Standing::Invalid)
+        .original(original(Standing::Invalid)),
+        // It compares with both truth values and does nothing for the rest.
+        other => Finding::warn(
+            rule,
+            name,
+            format!(
+                "workflow.checkpoint is {}; v2.0's report generator wants true of unet3d",
+                other.map_or("not set".into(), Value::to_string)
+            ),
+        )
+        .remedy("++workload.workflow.checkpoint=True"),
+    })
+}
+
+fn odirect(facts: &Facts) -> Finding {
+    let (rule, name) = ("R6", "odirectOfUnet3dOnly");
+    if !facts.is_truthy("reader.odirect") {
+        return Finding::pass(rule, name, "reader.odirect is off");
+    }
+    match facts.model.as_deref() {
+        Some("unet3d") => Finding::pass(rule, name, "reader.odirect is on, for unet3d"),
+        other => Finding::fail(
+            rule,
+            name,
+            format!(
+                "reader.odirect is on for {}; the rules allow it for unet3d",
+                other.unwrap_or("an unknown model")
+            ),
+        )
+        .remedy("reader.odirect=False")
+        .standing(Standing::Invalid)
+        .original(says(Standing::Invalid)),
+    }
+}
+
+fn checkpointing_overrides(facts: &Facts) -> Vec<Finding> {
+    let (rule, name) = ("4.6.3", "closedCheckpointParameters");
+    let original = match facts.edition {
+        Edition::V2 => Original::Silent,
+        Edition::V3 => Original::Dead,
+    };
+    let mut out = Vec::new();
+    let mut closed = Vec::new();
+    for word in &facts.words.keys {
+        match checkpointing_key(facts.edition, &word.key) {
+            Key::Forbidden | Key::Open => out.push(
+                Finding::fail(
+                    rule,
+                    name,
+                    format!(
+                        "{}={}: only the folder and the two counts may be changed; no tool looks",
+                        word.key, word.value
+                    ),
+                )
+                .remedy(format!("leave the word '{}' out", word.text))
+                .standing(Standing::Invalid)
+                .original(original),
+            ),
+            Key::Closed | Key::Injected | Key::Workflow => closed.push(word.key.as_str()),
+        }
+    }
+    if out.is_empty() {
+        out.push(
+            Finding::pass(
+                rule,
+                name,
+                format!("within the list of CLOSED: {}", closed.join(", ")),
+            )
+            .standing(Standing::Closed)
+            .original(original),
+        );
+    }
+    out
+}
+
+/// Keys of a training run that must be those of its template.
+fn is_core_of_training(key: &str) -> bool {
+    const KEYS: [&str; 15] = [
+        "framework",
+        "metric.au",
+        "dataset.format",
+        "dataset.num_samples_per_file",
+        "dataset.record_length_bytes",
+        "dataset.record_length_bytes_stdev",
+        "dataset.record_length_bytes_resize",
+        "reader.data_loader",
+        "reader.batch_size",
+        "reader.file_shuffle",
+        "reader.sample_shuffle",
+        "reader.shuffle_size",
+        "train.epochs",
+        "train.computation_time",
+        "train.total_training_steps",
+    ];
+    KEYS.contains(&key) || key.starts_with("train.computation_time.")
+}
+
+/// The same of a checkpointing run. The tool itself sets `model.parallelism.data` and `checkpoint.mode` for a subset.
+fn is_core_of_checkpointing(key: &str) -> bool {
+    const KEYS: [&str; 6] = [
+        "framework",
+        "checkpoint.type",
+        "checkpoint.fsync",
+        "checkpoint.rank_sync",
+        "checkpoint.compression",
+        "checkpoint.time_between_checkpoints",
+    ];
+    KEYS.contains(&key)
+        || key.starts_with("model.") && !["model.name", "model.parallelism.data"].contains(&key)
+}
+
+/// Keys in which two workloads differ, with both values.
+pub fn differences(
+    a: &Workload,
+    b: &Workload,
+    is_core: fn(&str) -> bool,
+) -> Vec<(String, String, String)> {
+    let flat = |w: &Workload| {
+        let mut out = Vec::new();
+        flatten(
+            &serde_json::to_value(w).unwrap_or_default(),
+            String::new(),
+            &mut out,
+        );
+        out
+    };
+    let (a, b) = (flat(a), flat(b));
+    let mut keys: Vec<&String> = a.iter().chain(&b).map(|(key, _)| key).collect();
+    keys.sort();
+    keys.dedup();
+    keys.into_iter()
+        .filter(|key| is_core(key))
+        .filter_map(|key| {
+            let of = |list: &[(String, Value)]| {
+                list.iter()
+                    .find(|(k, _)| k == key)
+                    .map_or_else(|| "not set".into(), |(_, v)| v.to_string())
+            };
+            let (a, b) = (of(&a), of(&b));
+            (a != b).then(|| (key.clone(), a, b))
+        })
+        .collect()
+}
+
+fn flatten(value: &Value, key: String, out: &mut Vec<(String, Value)>) {
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map {
+                let key = if key.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{key}.{name}")
+                };
+                flatten(value, key, out);
+            }
+        }
+        Value::Null => {}
+        other => out.push((key, other.clone())),
+    }
+}
+
+/// Keys of the workload that decide what is measured are those of the built-in template of its name. Overrides are
+/// judged by R4 and 4.6.3; what stands in an edited YAML is found here.
+fn template(facts: &Facts) -> Finding {
+    let (rule, name) = ("EDN-01", "templateIsUnchanged");
+    let workload = match &facts.typed {
+        Ok(workload) => workload,
+        Err(_) => return Finding::skip(rule, name, "the workload cannot be read"),
+    };
+    let named = match facts.kind {
+        Kind::Checkpointing => facts.model.as_deref().map(|m| m.replace('-', "_")),
+        _ => facts
+            .workload_name
+            .clone()
+            .filter(|name| builtin(name).is_some())
+            .or_else(|| {
+                let model = facts.model.as_deref()?;
+                Some(format!("{model}_{}", facts.accelerator.as_deref()?))
+            }),
+    };
+    let Some(template) = named.filter(|name| builtin(name).is_some()) else {
+        return Finding::skip(
+            rule,
+            name,
+            "the workload's name is that of no built-in template of MLPerf Storage",
+        );
+    };
+    let original = match load(Source::Named {
+        name: template.clone(),
+        config_dir: None,
+    }) {
+        Ok(original) => original,
+        Err(why) => return Finding::skip(rule, name, one_line(&why)),
+    };
+    let is_core = match facts.kind {
+        Kind::Checkpointing => is_core_of_checkpointing,
+        _ => is_core_of_training,
+    };
+    // Overrides are judged by name.
+    let changed: Vec<_> = differences(workload, &original, is_core)
+        .into_iter()
+        .filter(|(key, ..)| !facts.words.keys.iter().any(|word| word.key == *key))
+        .map(|(key, is, was)| format!("{key} is {is} (template: {was})"))
+        .collect();
+    if changed.is_empty() {
+        return Finding::pass(rule, name, format!("as the template {template}"));
+    }
+    Finding::fail(
+        rule,
+        name,
+        format!(
+            "differs from the template {template}: {}",
+            changed.join("; ")
+        ),
+    )
+    .remedy(format!(
+        "use the template's values: workload={template} without an edited file"
+    ))
+    .standing(Standing::Invalid)
+}
+
+/// Parameters that must be equal in all runs of a group, flattened; a computed hash can take this function's place.
+pub fn comparable(facts: &Facts) -> Vec<(String, String)> {
+    const FREE: [&str; 6] = [
+        "dataset.data_folder",
+        "dataset.num_files_train",
+        "dataset.num_files_generated",
+        "checkpoint.checkpoint_folder",
+        "checkpoint.num_checkpoints_write",
+        "checkpoint.num_checkpoints_read",
+    ];
+    let mut out = Vec::new();
+    flatten(&facts.raw, String::new(), &mut out);
+    let mut out: Vec<_> = out
+        .into_iter()
+        .filter(|(key, _)| {
+            !FREE.contains(&key.as_str())
+                && !key.starts_with("output.")
+                && !key.starts_with("storage.")
+                && !key.starts_with("workflow.")
+        })
+        .map(|(key, value)| (key, value.to_string()))
+        .collect();
+    out.sort();
+    out
+}
+
+/// A dotted key of a value as text, for messages.
+pub(super) fn shown(value: &Value, key: &str) -> String {
+    at(value, key).map_or_else(|| "not set".into(), Value::to_string)
+}
