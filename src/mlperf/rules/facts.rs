@@ -120,6 +120,9 @@ impl Facts {
     /// Of a run that is still to be made.
     pub fn before(loaded: &Loaded, workload: &Workload, inputs: &Inputs, edition: Edition) -> Self {
         let raw = serde_json::to_value(&loaded.tree).unwrap_or_default();
+        let mut words = Words::new(loaded.words.iter().map(String::as_str));
+        // The harness would pass each of them with its prefix.
+        words.keys.iter_mut().for_each(|word| word.is_seen = true);
         let w = &workload.workflow;
         let kind = match (w.train, w.generate_data, w.checkpoint) {
             (true, ..) => Kind::TrainingRun,
@@ -150,7 +153,7 @@ impl Facts {
             workload_name: Some(loaded.name.clone()),
             raw,
             typed: Ok(Box::new(workload.clone())),
-            words: Words::new(loaded.words.iter().map(String::as_str)),
+            words,
             accelerators: inputs.accelerators,
             hosts: inputs.hosts,
             ranks_of_hosts: inputs.ranks_of_hosts.clone(),
