@@ -12,7 +12,7 @@ use super::size::{Gib, gib};
 use super::{Exit, Stop};
 use crate::config::Loaded;
 use crate::mlperf::rules::{self, facts::Inputs};
-use crate::mlperf::verdict::{Assessment, Checked, Verdict};
+use crate::mlperf::verdict::{Assessment, Checked, Original, Verdict};
 use crate::mlperf::{Edition, NOT_CLOSED};
 
 /// What to check.
@@ -145,6 +145,18 @@ fn assessment_text(out: &mut String, a: &Assessment, edition: Edition) {
             finding.name,
             finding.what
         );
+        match (finding.verdict, finding.original) {
+            (Verdict::Fail, Original::Dead) => {
+                let _ = writeln!(
+                    out,
+                    "        the tool of {edition} has this check and never reaches it"
+                );
+            }
+            (Verdict::Fail, Original::Silent) => {
+                let _ = writeln!(out, "        no tool of {edition} looks at this");
+            }
+            _ => {}
+        }
         if let (Some(remedy), Verdict::Fail | Verdict::Warn) = (&finding.remedy, finding.verdict) {
             let _ = writeln!(out, "        remedy: {remedy}");
         }

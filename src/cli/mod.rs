@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod commands;
 mod info;
 mod inspect;
 mod job;

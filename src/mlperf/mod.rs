@@ -5,6 +5,7 @@
 
 pub mod json;
 pub mod leaf;
+pub mod ratio;
 pub mod rules;
 pub mod size;
 pub mod tree;

@@ -93,7 +93,7 @@ impl Category {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Original {
-    /// It does not look.
+    /// Nothing: it is content, or does not look.
     Silent,
     /// It has the check, which never fires.
     Dead,
@@ -107,6 +107,16 @@ pub enum Original {
     Crash,
     /// It leaves the run out.
     NotListed,
+}
+
+impl Original {
+    /// This in v3.0, whose validator v2.0 does not have.
+    pub fn in_v3(self, edition: Edition) -> Self {
+        match edition {
+            Edition::V2 => Original::Silent,
+            Edition::V3 => self,
+        }
+    }
 }
 
 /// One rule, looked at.

@@ -12,13 +12,6 @@ use crate::mlperf::size::{Ratio, ranks_of_hosts};
 use crate::mlperf::verdict::{Finding, Original, Standing};
 use crate::plan::checkpoint::CheckpointPlan;
 
-fn validator(edition: Edition, original: Original) -> Original {
-    match edition {
-        Edition::V2 => Original::Silent,
-        Edition::V3 => original,
-    }
-}
-
 /// Every rule of this file; none for training.
 pub fn check(facts: &Facts) -> Vec<Finding> {
     if facts.kind != Kind::Checkpointing {
@@ -43,7 +36,7 @@ fn fsync(facts: &Facts) -> Finding {
         ),
     )
     .remedy("checkpoint.fsync=True")
-    .original(validator(facts.edition, Original::Violation))
+    .original(Original::Violation.in_v3(facts.edition))
 }
 
 /// Checkpoints that the run writes and reads; None where they are no whole numbers.
@@ -76,7 +69,7 @@ fn counts(facts: &Facts) -> Finding {
             format!("{w} written, {r} read; the rules want {CHECKPOINTS}, or 0 in one of two runs"),
         )
         .remedy("checkpoint.num_checkpoints_write=10 checkpoint.num_checkpoints_read=10")
-        .original(validator(facts.edition, Original::Violation)),
+        .original(Original::Violation.in_v3(facts.edition)),
         None => Finding::fail(
             rule,
             name,
@@ -159,7 +152,7 @@ fn data_size(facts: &Facts) -> Finding {
             format!("{what}: caches must be emptied between writing and reading"),
         )
         .remedy("checkpoint.between_phases or reader.drop_cache=system, or two runs with caches emptied in between")
-        .original(validator(facts.edition, Original::Warning))
+        .original(Original::Warning.in_v3(facts.edition))
     } else {
         Finding::pass(rule, name, what)
     }

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use chrono::{NaiveDateTime, TimeDelta};
+use chrono::NaiveDateTime;
 
 use super::checkpointing::written_and_read;
 use super::facts::Facts;
-use super::parameters::comparable;
-use super::tables::{CHECKPOINTS, TRAINING_RUNS, WRITE_READ_GAP_S};
+use super::pair::{ten_and_ten, write_then_read};
+use super::tables::TRAINING_RUNS;
+use super::template::comparable;
 use crate::mlperf::Edition;
-use crate::mlperf::json::at;
 use crate::mlperf::leaf::{Kind, Leaf};
-use crate::mlperf::verdict::{Finding, Original, Standing};
+use crate::mlperf::verdict::{Finding, Original};
 
 /// Runs of one model (and accelerator) below one folder, by the time of their start.
 pub struct Group<'a> {
@@ -90,7 +90,7 @@ impl<'a> Group<'a> {
 
     /// datasize <= run <= datagen.
     fn sizes(&self, runs: &[(&Leaf, &Facts)], edition: Edition) -> Vec<Finding> {
-        let original = validator(edition, Original::Violation);
+        let original = Original::Violation.in_v3(edition);
         let generated = self.of_kind(Kind::TrainingDatagen);
         let computed = self.of_kind(Kind::TrainingDatasize);
         let mut out = Vec::new();
@@ -194,7 +194,7 @@ impl<'a> Group<'a> {
                 format!("{n} leaves; 1 or 2 are expected"),
             )
             .remedy("keep one run with 10 + 10 checkpoints, or a pair of 10 writes and 10 reads")
-            .original(validator(edition, Original::Violation)),
+            .original(Original::Violation.in_v3(edition)),
         });
         if let [(first, _), (second, _)] = runs.as_slice() {
             out.extend(write_then_read(
@@ -255,15 +255,8 @@ fn join_generators(groups: &mut Groups<'_>) {
 }
 
 /// When a run began: by its folder's name, else by its summary.
-fn began(leaf: &Leaf) -> Option<NaiveDateTime> {
+pub(super) fn began(leaf: &Leaf) -> Option<NaiveDateTime> {
     leaf.timestamp().or_else(|| leaf.start())
-}
-
-fn validator(edition: Edition, original: Original) -> Original {
-    match edition {
-        Edition::V2 => Original::Silent,
-        Edition::V3 => original,
-    }
 }
 
 fn number(runs: &[(&Leaf, &Facts)], edition: Edition) -> Finding {
@@ -293,7 +286,7 @@ fn number(runs: &[(&Leaf, &Facts)], edition: Edition) -> Finding {
     } else {
         "run until there are 6 consecutive runs"
     })
-    .original(validator(edition, Original::Violation))
+    .original(Original::Violation.in_v3(edition))
 }
 
 /// Neighbouring start times differ by less than twice the shorter of the two runs.
@@ -339,7 +332,7 @@ fn gaps(runs: &[(&Leaf, &Facts)], edition: Edition) -> Vec<Finding> {
                 ),
             )
             .remedy("start the six runs one after another without a pause")
-            .original(validator(edition, Original::Violation)),
+            .original(Original::Violation.in_v3(edition)),
         );
     }
     if out.is_empty() {
@@ -402,126 +395,4 @@ fn equal(runs: &[(&Leaf, &Facts)]) -> Finding {
         name,
         format!("{} runs are configured alike", runs.len()),
     )
-}
-
-fn ten_and_ten(counts: &[(i64, i64)], edition: Edition) -> Finding {
-    let (rule, name) = ("4.7.1", "tenWritesAndTenReads");
-    let sum = |of: fn(&(i64, i64)) -> i64| counts.iter().map(of).fold(0i64, i64::saturating_add);
-    let (written, read) = (sum(|c| c.0), sum(|c| c.1));
-    let what = format!(
-        "{written} written and {read} read in {} run(s)",
-        counts.len()
-    );
-    if (written, read) == (CHECKPOINTS, CHECKPOINTS) {
-        return Finding::pass(rule, name, what);
-    }
-    let alone = edition == Edition::V2 && counts.len() < 2;
-    Finding::fail(
-        rule,
-        name,
-        format!(
-            "{what}; {CHECKPOINTS} each are expected{}",
-            if alone {
-                " (v2.0's tool does not count those of a single run)"
-            } else {
-                ""
-            }
-        ),
-    )
-    .remedy("write 10 and read 10, in one run or in two")
-    .original(match edition {
-        Edition::V2 if alone => Original::Silent,
-        Edition::V2 => Original::Says(Standing::Invalid),
-        Edition::V3 => Original::Violation,
-    })
-}
-
-/// Two leaves: ten writes, then ten reads, and at most 30 s in between.
-fn write_then_read(
-    first: &Leaf,
-    first_counts: (i64, i64),
-    second: &Leaf,
-    second_counts: (i64, i64),
-    edition: Edition,
-) -> Vec<Finding> {
-    let (rule, name) = ("4.7.1", "writeThenRead");
-    let mut out = Vec::new();
-    let is_pair = first_counts.1 == 0 && second_counts.0 == 0;
-    if !is_pair {
-        out.push(
-            Finding::fail(
-                rule,
-                name,
-                format!(
-                    "{} writes {} and reads {}, {} writes {} and reads {}",
-                    first.name(),
-                    first_counts.0,
-                    first_counts.1,
-                    second.name(),
-                    second_counts.0,
-                    second_counts.1
-                ),
-            )
-            .remedy("write 10 in the first run and read 10 in the second")
-            .original(validator(edition, Original::Violation)),
-        );
-        return out;
-    }
-    // mlpstorage's own clock where it kept one: the launch takes time too.
-    let clock = |leaf: &Leaf, key: &str| {
-        let text = at(leaf.metadata()?, key)?.as_str()?.to_owned();
-        NaiveDateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M:%S%.f").ok()
-    };
-    let end = clock(first, "invocation_end_time").or_else(|| first.end());
-    let start = clock(second, "invocation_start_time").or_else(|| second.start());
-    let (Some(end), Some(start)) = (end, start) else {
-        out.push(Finding::skip(
-            rule,
-            "writeReadGap",
-            "missing: the end of the writes or the start of the reads (summary.json)",
-        ));
-        return out;
-    };
-    let gap: TimeDelta = start - end;
-    let gap = gap.as_seconds_f64();
-    let what = format!("{gap:.1} s from the end of the writes to the start of the reads");
-    out.push(if gap > WRITE_READ_GAP_S {
-        Finding::fail(
-            rule,
-            "writeReadGap",
-            format!("{what}; at most {WRITE_READ_GAP_S:.0} s are allowed"),
-        )
-        .remedy("start the reads at once, or both in one run")
-        .original(validator(edition, Original::Violation))
-    } else if gap < 0.0 {
-        Finding::warn(
-            rule,
-            "writeReadGap",
-            format!("{what}: the clocks of the two runs differ"),
-        )
-        .remedy("set the clocks of the hosts right")
-        .original(validator(edition, Original::Warning))
-    } else {
-        Finding::pass(rule, "writeReadGap", what)
-    });
-    let slower = first.duration_s().zip(second.duration_s());
-    if let (Some((a, b)), Some(x), Some(y)) = (slower, began(first), began(second)) {
-        let between = (y - x).as_seconds_f64() - a;
-        let rule = ("2.1.24", "checkpointingTimestampGap");
-        out.push(if between < a.max(b) {
-            Finding::pass(rule.0, rule.1, format!("{between:.0} s between the runs"))
-        } else {
-            Finding::fail(
-                rule.0,
-                rule.1,
-                format!(
-                    "{between:.0} s between the runs; less than the slower of them ({:.0} s) is expected",
-                    a.max(b)
-                ),
-            )
-            .remedy("start the second run at once")
-            .original(validator(edition, Original::Violation))
-        });
-    }
-    out
 }

@@ -18,14 +18,6 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     out
 }
 
-/// What a rule of the v3.0 validator is in this edition.
-fn validator(facts: &Facts, original: Original) -> Original {
-    match facts.edition {
-        Edition::V2 => Original::Silent,
-        Edition::V3 => original,
-    }
-}
-
 const MISSING: &str = "missing: accelerators and hosts (--accelerators, --hosts; summary.json num_accelerators, num_hosts)";
 
 fn training(facts: &Facts) -> Vec<Finding> {
@@ -43,7 +35,7 @@ fn training(facts: &Facts) -> Vec<Finding> {
         out.push(if n < 4 {
             Finding::warn(few.0, few.1, format!("{what}; 4 are the least"))
                 .remedy("start at least 4 ranks")
-                .original(validator(facts, Original::Warning))
+                .original(Original::Warning.in_v3(facts.edition))
         } else {
             Finding::pass(few.0, few.1, what)
         });
@@ -65,7 +57,7 @@ fn training(facts: &Facts) -> Vec<Finding> {
                 n / hosts * hosts,
                 (n / hosts + 1) * hosts
             ))
-            .original(validator(facts, Original::Violation))
+            .original(Original::Violation.in_v3(facts.edition))
     });
     out
 }
@@ -214,7 +206,7 @@ fn accelerator_memory(facts: &Facts, llm: &Llm, n: u64) -> Finding {
                 "start at least {} processes",
                 llm.size_gb.div_ceil(gb)
             ))
-            .original(validator(facts, Original::Violation))
+            .original(Original::Violation.in_v3(facts.edition))
     }
 }
 
@@ -245,7 +237,7 @@ fn per_host(facts: &Facts, n: u64) -> Finding {
         _ => Finding::fail(rule, name, format!("{what}: at least 4 are needed"))
             .remedy("use fewer hosts, or start more processes"),
     };
-    finding.original(validator(facts, Original::Dead))
+    finding.original(Original::Dead.in_v3(facts.edition))
 }
 
 /// Results must not lie on the file system that is measured.
@@ -291,7 +283,7 @@ fn separation(facts: &Facts) -> Option<Finding> {
         (Some(a), Some(b)) if a == b => {
             Finding::fail(rule, name, format!("{shown}: the same file system"))
                 .remedy("name a folder of results on another file system (--output)")
-                .original(validator(facts, Original::Violation))
+                .original(Original::Violation.in_v3(facts.edition))
         }
         (Some(_), Some(_)) => Finding::pass(rule, name, format!("{shown}: different file systems")),
         _ => Finding::skip(rule, name, format!("{shown}: one cannot be looked at")),

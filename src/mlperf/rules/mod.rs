@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`tables`] | numbers and lists of the editions |
 //! | [`facts`] | what the rules need to know of a run |
-//! | [`parameters`] | R1, R2, R4 to R6, 3.6.x, 4.6.3, EDN-01: kind, model, overrides, template |
+//! | [`parameters`] | R1, R2, R4 to R6, 3.6.x, 4.6.3: kind, model, overrides |
+//! | [`template`] | EDN-01: what is measured is what the template says |
 //! | [`dataset`] | R3, 3.1.2: files and steps |
 //! | [`hosts`] | 3.3.x, 4.6.x, 3.4.2: ranks on hosts, file systems |
 //! | [`training`], [`checkpointing`] | 3.x, 4.x: what a run's files say |
 //! | [`structure`] | 2.1.x: files of a run |
-//! | [`group`] | 2.1.17, 2.1.18, 4.7.1: runs that belong together |
+//! | [`group`] | 2.1.17, 2.1.18, 3.2.1, EDN-02: runs that belong together |
+//! | [`pair`] | 4.7.1, 2.1.24: checkpoints written by one run and read by another |
 //! | [`submission`] | 2.1.x: the tree |
 //!
 //! `R1` to `R6` are the checks of mlpstorage's own run verifier in the order of its documentation, `2.1.x` to `4.x` the rules'
@@ -20,10 +22,12 @@ pub mod dataset;
 pub mod facts;
 pub mod group;
 pub mod hosts;
+pub mod pair;
 pub mod parameters;
 pub mod structure;
 pub mod submission;
 pub mod tables;
+pub mod template;
 #[cfg(test)]
 mod tests;
 pub mod training;

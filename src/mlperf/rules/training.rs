@@ -9,13 +9,6 @@ use crate::mlperf::json::{Document, at};
 use crate::mlperf::leaf::{Kind, Leaf};
 use crate::mlperf::verdict::{Finding, Original};
 
-fn validator(edition: Edition, original: Original) -> Original {
-    match edition {
-        Edition::V2 => Original::Silent,
-        Edition::V3 => original,
-    }
-}
-
 /// Every rule of this file that needs the run's files.
 pub fn after(leaf: &Leaf, facts: &Facts) -> Vec<Finding> {
     let mut out = summary(leaf, facts);
@@ -231,7 +224,7 @@ fn run_data(leaf: &Leaf, edition: Edition) -> Finding {
             "summary.json lacks num_files_train or num_files_eval",
         )
         .remedy("restore the file, or run again")
-        .original(validator(edition, Original::Violation)),
+        .original(Original::Violation.in_v3(edition)),
     }
 }
 
@@ -261,7 +254,7 @@ fn published(leaf: &Leaf, edition: Edition) -> Finding {
         );
         return finding
             .remedy("run again")
-            .original(validator(edition, Original::Violation));
+            .original(Original::Violation.in_v3(edition));
     }
     match (epochs, measured) {
         (Some(epochs), Some(n)) if epochs != n as f64 => Finding::fail(
