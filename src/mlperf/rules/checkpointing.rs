@@ -17,9 +17,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     if facts.kind != Kind::Checkpointing {
         return Vec::new();
     }
-    let mut out = vec![fsync(facts), counts(facts), data_size(facts)];
-    out.extend(plan_refuses(facts));
-    out
+    vec![fsync(facts), counts(facts), data_size(facts)]
 }
 
 fn fsync(facts: &Facts) -> Finding {
@@ -85,7 +83,7 @@ fn counts(facts: &Facts) -> Finding {
 }
 
 /// Bytes of one checkpoint on the host that holds the most, by the plan that a run follows.
-fn plan(facts: &Facts) -> Result<CheckpointPlan, String> {
+pub(super) fn plan(facts: &Facts) -> Result<CheckpointPlan, String> {
     let workload = facts.typed.as_ref().map_err(Clone::clone)?;
     let ranks = facts.accelerators.ok_or("the number of processes")?;
     let ranks = usize::try_from(ranks).map_err(|e| e.to_string())?;
@@ -156,25 +154,6 @@ fn data_size(facts: &Facts) -> Finding {
     } else {
         Finding::pass(rule, name, what)
     }
-}
-
-/// What DLIO itself refuses.
-fn plan_refuses(facts: &Facts) -> Option<Finding> {
-    let (rule, name) = ("DLIO", "checkpointCanRun");
-    if !facts.is_before || facts.accelerators.is_none() {
-        return None;
-    }
-    let workload = facts.typed.as_ref().ok()?;
-    let ranks = usize::try_from(facts.accelerators?).ok()?;
-    let refused = crate::config::validate(workload, ranks, ranks)
-        .map(|_| ())
-        .map_err(|e| one_line(&e.to_string()))
-        .and_then(|()| plan(facts).map(|_| ()));
-    refused.err().map(|why| {
-        Finding::fail(rule, name, why)
-            .remedy("start the number of processes that tensor and pipeline parallelism need")
-            .standing(Standing::Invalid)
-    })
 }
 
 /// What the files of a run say of its checkpoints.

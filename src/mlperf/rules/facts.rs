@@ -174,7 +174,7 @@ impl Facts {
                 source: "summary.json host_memory_GB".into(),
             })
         });
-        Facts {
+        let mut facts = Facts {
             edition,
             is_before: false,
             kind: leaf.kind(),
@@ -189,7 +189,9 @@ impl Facts {
             ranks_of_hosts: None,
             memory,
             folders: None,
-        }
+        };
+        facts.folders = folders(leaf, &facts);
+        facts
     }
 
     /// A key of the workload as it stands in the YAML, dotted.
@@ -260,6 +262,22 @@ fn accelerator_of(name: &str) -> Option<String> {
     ["h100", "a100", "v100", "b200", "mi355"]
         .contains(&word)
         .then(|| word.to_owned())
+}
+
+/// The data's folder and the run's, where this is the host that ran and the data is still there.
+fn folders(leaf: &Leaf, facts: &Facts) -> Option<(PathBuf, PathBuf)> {
+    let host = leaf.summary("hostname")?.as_str()?;
+    if host != crate::cluster::host::name() {
+        return None;
+    }
+    let workload = facts.typed.as_ref().ok()?;
+    let data = match facts.kind {
+        Kind::Checkpointing => workload.checkpoint_root(),
+        Kind::TrainingRun => workload.data_root(),
+        _ => return None,
+    };
+    // A relative one depends on where the run was started.
+    (data.is_absolute() && data.is_dir()).then(|| (data, leaf.path.clone()))
 }
 
 /// The workload of a run's `config.yaml`.

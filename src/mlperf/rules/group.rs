@@ -12,7 +12,7 @@ use super::tables::TRAINING_RUNS;
 use super::template::comparable;
 use crate::mlperf::Edition;
 use crate::mlperf::leaf::{Kind, Leaf};
-use crate::mlperf::verdict::{Finding, Original};
+use crate::mlperf::verdict::{Assessment, Finding, Original, Standing, Verdict};
 
 /// Runs of one model (and accelerator) below one folder, by the time of their start.
 pub struct Group<'a> {
@@ -84,6 +84,7 @@ impl<'a> Group<'a> {
         let mut out = vec![number(&runs, edition)];
         out.extend(gaps(&runs, edition));
         out.push(equal(&runs));
+        out.extend(replicable(&runs));
         out.extend(self.sizes(&runs, edition));
         out
     }
@@ -206,6 +207,81 @@ impl<'a> Group<'a> {
         }
         out
     }
+}
+
+/// A group is as good as the worst of its runs.
+pub fn worst_of(runs: &[&Assessment]) -> Finding {
+    let (rule, name) = ("group", "runCategories");
+    let standing = Standing::worst(runs.iter().map(|run| run.standing));
+    // A run without a category ended the tool, or was left out by it.
+    let crashes = runs.iter().any(|run| {
+        let mut originals = run.findings.iter().map(|f| f.original);
+        run.tool.failure.is_some() && originals.any(|o| o == Original::Crash)
+    });
+    let original = if crashes {
+        Original::Crash
+    } else {
+        Original::Says(Standing::worst(
+            runs.iter().filter_map(|run| run.tool.category),
+        ))
+    };
+    let bad: Vec<_> = runs
+        .iter()
+        .filter(|run| run.count(Verdict::Fail) > 0)
+        .map(|run| run.subject.as_str())
+        .collect();
+    let finding = if bad.is_empty() {
+        Finding::pass(
+            rule,
+            name,
+            format!("no violation in {} leaf(s)", runs.len()),
+        )
+    } else {
+        Finding::fail(
+            rule,
+            name,
+            format!(
+                "{} of {} leaf(s) violate a rule: {}",
+                bad.len(),
+                runs.len(),
+                bad.join(", ")
+            ),
+        )
+        .remedy("mend what is said of each leaf, or make other runs")
+    };
+    finding.standing(standing).original(original)
+}
+
+/// Published rates of the measured runs, which the guidelines want to be within 5 %. The first run is the warm-up.
+fn replicable(runs: &[(&Leaf, &Facts)]) -> Option<Finding> {
+    let rates: Vec<f64> = runs
+        .iter()
+        .skip(1)
+        .filter_map(|(leaf, _)| leaf.metric("train_io_mean_MB_per_second"))
+        .collect();
+    let least = rates.iter().copied().reduce(f64::min)?;
+    let most = rates.iter().copied().reduce(f64::max)?;
+    if rates.len() < 2 || least <= 0.0 {
+        return None;
+    }
+    let (rule, name) = ("prose", "replicableWithin5Percent");
+    let what = format!(
+        "{least:.1} to {most:.1} MiB/s in {} measured run(s)",
+        rates.len()
+    );
+    Some(if most > 1.05 * least {
+        Finding::warn(
+            rule,
+            name,
+            format!(
+                "{what}: {:.1} % apart; decided by review",
+                100.0 * (most / least - 1.0)
+            ),
+        )
+        .remedy("find what else uses the storage system, and run again")
+    } else {
+        Finding::pass(rule, name, what)
+    })
 }
 
 /// The folder that a leaf's group has.

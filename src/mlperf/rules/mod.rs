@@ -100,7 +100,7 @@ pub fn folder(root: &Path, edition: Edition) -> std::io::Result<Checked> {
         })
         .collect();
     let is_one_run = Leaf::is_run(root);
-    let mut out = Vec::new();
+    let (mut out, mut groups) = (Vec::new(), Vec::new());
     let mut tree = submission::check(root, edition).unwrap_or_default();
     tree.extend(found.unreadable.into_iter().map(|(path, why)| {
         Finding::fail(
@@ -133,21 +133,29 @@ pub fn folder(root: &Path, edition: Edition) -> std::io::Result<Checked> {
             true,
         ));
     }
-    out.extend(runs.iter().map(|(leaf, facts)| run(leaf, facts)));
+    let of_runs: Vec<Assessment> = runs.iter().map(|(leaf, facts)| run(leaf, facts)).collect();
     if !is_one_run {
         for group in group::Group::of(&runs) {
-            let findings = group.check(edition);
+            let own: Vec<&Assessment> = runs
+                .iter()
+                .zip(&of_runs)
+                .filter(|((leaf, _), _)| group.runs.iter().any(|(own, _)| own.path == leaf.path))
+                .map(|(_, assessment)| assessment)
+                .collect();
+            let mut findings = group.check(edition);
+            findings.push(group::worst_of(&own));
             let (_, first) = group.runs[0];
-            let submittable = parameters::is_submittable(first);
-            out.push(Assessment::new(
+            groups.push(Assessment::new(
                 edition,
                 "group",
                 group.folder.display().to_string(),
                 format!("{}, {} leaf(s)", group.name, group.runs.len()),
                 findings,
-                submittable,
+                parameters::is_submittable(first),
             ));
         }
     }
+    out.extend(of_runs);
+    out.extend(groups);
     Ok(Checked::new(edition, out))
 }

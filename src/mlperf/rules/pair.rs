@@ -110,6 +110,16 @@ pub fn write_then_read(
     } else {
         Finding::pass(rule, "writeReadGap", what)
     });
+    if let (Some(from), Some(to)) = (first.start(), second.end()) {
+        out.push(Finding::info(
+            "4.7.2",
+            "checkpointTotalDuration",
+            format!(
+                "{:.1} s from the start of the writes to the end of the reads",
+                (to - from).as_seconds_f64()
+            ),
+        ));
+    }
     let slower = first.duration_s().zip(second.duration_s());
     if let (Some((a, b)), Some(x), Some(y)) = (slower, began(first), began(second)) {
         let between = (y - x).as_seconds_f64() - a;

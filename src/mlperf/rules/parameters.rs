@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::checkpointing;
 use super::facts::Facts;
 use super::tables::{self, Key, checkpointing_key, training_key};
 use super::template;
@@ -29,7 +30,30 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         out.push(odirect(facts));
     }
     out.push(template::check(facts));
+    out.extend(refused(facts));
     out
+}
+
+/// What a run would refuse to start with.
+fn refused(facts: &Facts) -> Option<Finding> {
+    if !facts.is_before {
+        return None;
+    }
+    let workload = facts.typed.as_ref().ok()?;
+    let ranks = facts.accelerators?;
+    let per_host = ranks.div_ceil(facts.hosts.unwrap_or(1).max(1));
+    let refused = crate::config::validate(workload, ranks as usize, per_host as usize)
+        .map(|_| ())
+        .map_err(|e| e.to_string())
+        .and_then(|()| match facts.kind {
+            Kind::Checkpointing => checkpointing::plan(facts).map(|_| ()),
+            _ => Ok(()),
+        });
+    refused.err().map(|why| {
+        Finding::fail("DLIO", "workloadCanRun", one_line(&why))
+            .remedy("repair what the message names")
+            .standing(Standing::Invalid)
+    })
 }
 
 pub(super) fn one_line(text: &str) -> String {

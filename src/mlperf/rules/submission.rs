@@ -157,16 +157,22 @@ impl Walk {
             wrong,
             "an organisation's folder holds results/ and systems/ (and code)",
         );
-        if !list.folders.iter().any(|name| name.starts_with("code")) {
-            self.out.push(Finding::skip(
-                "2.1.6",
-                "codeImage",
+        let has_code = list.folders.iter().any(|name| name.starts_with("code"));
+        self.out.push(Finding::skip(
+            "2.1.6",
+            "codeImage",
+            if has_code {
+                format!(
+                    "the hash of the code image in {} is not computed here; `mlpstorage validate` does",
+                    folder.display()
+                )
+            } else {
                 format!(
                     "missing: a code image in {} (v2.0: code/, v3.0: code-<hash>/)",
                     folder.display()
-                ),
-            ));
-        }
+                )
+            },
+        ));
         let systems = if list.folders.contains("results") {
             self.results(&folder.join("results"))
         } else {

@@ -18,7 +18,8 @@ pub fn after(leaf: &Leaf, facts: &Facts) -> Vec<Finding> {
         out.push(published(leaf, facts.edition));
     }
     if facts.edition == Edition::V3 {
-        out.extend(arguments(leaf, facts.kind));
+        out.extend(capability(leaf));
+        out.extend(arguments(leaf, facts));
     }
     out
 }
@@ -267,8 +268,40 @@ fn published(leaf: &Leaf, edition: Edition) -> Finding {
     }
 }
 
+/// The largest host has at most half as much again as the smallest.
+fn capability(leaf: &Leaf) -> Option<Finding> {
+    let (rule, name) = ("3.3.7", "nodeCapabilityConsistency");
+    let hosts = leaf.hosts().filter(|hosts| *hosts > 1)?;
+    let mut what = Vec::new();
+    let mut worst = 0.0f64;
+    for key in ["host_memory_GB", "host_cpu_count"] {
+        let list = leaf.summary(key)?.as_array()?;
+        let list: Vec<f64> = list.iter().filter_map(Value::as_f64).collect();
+        let least = list.iter().copied().reduce(f64::min)?;
+        let most = list.iter().copied().reduce(f64::max)?;
+        if list.len() as u64 != hosts || least <= 0.0 {
+            return Some(Finding::skip(
+                rule,
+                name,
+                format!("missing: {key} of every host (DLIO fills the wrong places of its list)"),
+            ));
+        }
+        worst = worst.max(most / least);
+        what.push(format!("{key} {least} to {most}"));
+    }
+    let what = what.join(", ");
+    Some(if worst > 1.5 {
+        Finding::warn(rule, name, format!("{what}: {worst:.2} times"))
+            .remedy("use hosts that are alike")
+            .original(Original::Warning)
+    } else {
+        Finding::pass(rule, name, what)
+    })
+}
+
 /// What mlpstorage was told: only where it started the run.
-fn arguments(leaf: &Leaf, kind: Kind) -> Vec<Finding> {
+fn arguments(leaf: &Leaf, facts: &Facts) -> Vec<Finding> {
+    let kind = facts.kind;
     let usage = ("3.1.1", "trainingVerifyDatasizeUsage");
     let client = ("3.3.4", "trainingSingleHostClientLimit");
     let paths = match kind {
@@ -283,7 +316,7 @@ fn arguments(leaf: &Leaf, kind: Kind) -> Vec<Finding> {
             out.push(Finding::skip(usage.0, usage.1, missing));
             out.push(Finding::skip(client.0, client.1, missing));
         }
-        out.extend(provenance(leaf));
+        out.extend(provenance(leaf, facts));
         return out;
     };
     let mut out = Vec::new();
@@ -344,15 +377,20 @@ fn arguments(leaf: &Leaf, kind: Kind) -> Vec<Finding> {
         .remedy("name both folders to mlpstorage")
         .original(Original::Violation),
     });
-    out.extend(provenance(leaf));
+    out.extend(provenance(leaf, facts));
     out
 }
 
 /// Side files of mlpstorage.
-fn provenance(leaf: &Leaf) -> Vec<Finding> {
-    let separation = ("3.4.2", "trainingFilesystemCheck");
+fn provenance(leaf: &Leaf, facts: &Facts) -> Vec<Finding> {
+    let separation = match facts.kind {
+        Kind::Checkpointing => ("4.4.2", "checkpointFilesystemCheck"),
+        _ => ("3.4.2", "trainingFilesystemCheck"),
+    };
     let mut out = Vec::new();
-    if !leaf.files.contains("fs_separation.json") {
+    if facts.folders.is_some() {
+        // Looked at themselves.
+    } else if !leaf.files.contains("fs_separation.json") {
         out.push(Finding::skip(
             separation.0,
             separation.1,

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Made, failed, failures};
 use crate::mlperf::Edition::{self, V2, V3};
 use crate::mlperf::rules::folder;
-use crate::mlperf::verdict::{Assessment, Standing};
+use crate::mlperf::verdict::{Assessment, Standing, Verdict};
 
 /// Runs of ten minutes, one every `every` minutes.
 fn training(root: &Path, runs: u32, every: u32, change: impl Fn(u32, &mut Made)) {
@@ -100,6 +100,50 @@ fn all_runs_are_configured_alike() {
     assert_eq!(failures(&group(dir.path(), V3)), ["EDN-02"]);
 }
 
+/// A group takes the worst of its runs.
+#[test]
+fn one_bad_run_spoils_the_group() {
+    let spoiled = |word: &'static str| {
+        let dir = scratch();
+        training(dir.path(), 6, 11, move |run, made| {
+            if run == 2 {
+                made.words.push(word.to_owned());
+            }
+        });
+        group(dir.path(), V2)
+    };
+    let g = spoiled("++workload.dataset.format=npz");
+    assert_eq!(failures(&g), [""; 0]);
+    assert_eq!(g.tool.category, Some(Standing::Open));
+    assert_eq!(g.standing, Standing::Open);
+    let g = spoiled("++workload.train.epochs=5");
+    assert_eq!(failures(&g), ["group"]);
+    assert_eq!(g.tool.category, Some(Standing::Invalid));
+    // One leaf on which the report generator stumbles takes the whole tree with it.
+    let g = spoiled("++workload.reader.read_threads=4=4");
+    assert_eq!(g.tool.category, None);
+}
+
+#[test]
+fn measured_runs_that_differ_are_left_to_review() {
+    let verdict = |last: f64, first: f64| {
+        let dir = scratch();
+        training(dir.path(), 6, 11, |run, made| {
+            let rate = match run {
+                0 => first,
+                5 => last,
+                _ => 1000.0,
+            };
+            made.summary["metric"]["train_io_mean_MB_per_second"] = json!(rate);
+        });
+        let g = group(dir.path(), V3);
+        let found = g.findings.iter().find(|f| f.rule == "prose").unwrap();
+        found.verdict
+    };
+    assert_eq!(verdict(1050.0, 10.0), Verdict::Pass);
+    assert_eq!(verdict(1051.0, 1000.0), Verdict::Warn);
+}
+
 #[test]
 fn runs_read_what_was_generated() {
     let dir = scratch();
@@ -176,7 +220,7 @@ fn a_single_write_is_a_hole_of_v2() {
     let dir = scratch();
     Made::llama3_8b(1, 0).write(&dir.path().join("llama3-8b/20260131_120000"));
     let g = group(dir.path(), V2);
-    assert_eq!(failures(&g), ["4.7.1"]);
+    assert_eq!(failures(&g), ["4.7.1", "group"]);
     assert_eq!(g.tool.category, Some(Standing::Closed));
     let g = group(dir.path(), V3);
     assert!(g.tool.violations > 0);

@@ -294,6 +294,24 @@ fn hosts_and_ranks() {
 }
 
 #[test]
+fn hosts_are_alike() {
+    let of = |memory: Value| {
+        let made = changed(|m| {
+            m.summary["num_hosts"] = json!(2);
+            m.summary["host_cpu_count"] = json!([64, 64]);
+            m.summary["host_memory_GB"] = memory;
+        });
+        let a = assess(&made, V3);
+        let found = a.findings.iter().find(|f| f.rule == "3.3.7").unwrap();
+        found.verdict
+    };
+    assert_eq!(of(json!([200.0, 300.0])), Verdict::Pass);
+    assert_eq!(of(json!([200.0, 301.0])), Verdict::Warn);
+    // The original's list: the sum is right, the places are not.
+    assert_eq!(of(json!([512.0, 0.0])), Verdict::Skip);
+}
+
+#[test]
 fn files_of_a_leaf_are_counted_exactly() {
     let check = |change: &dyn Fn(&std::path::Path), rule: &str, words: &str| {
         let (_dir, folder) = one(&Made::unet3d());
