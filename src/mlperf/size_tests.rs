@@ -263,3 +263,17 @@ fn ranks_are_spread_in_whole_shares() {
     assert_eq!(ranks_of_hosts(10, 4), [3, 3, 2, 2]);
     assert_eq!(ranks_of_hosts(1, 2), [1, 0]);
 }
+
+/// A datasize that mlpstorage wrote for a published result of 2026 (one that still rounded down):
+/// 184 GiB, one accelerator, 6738 files, 987795031464 bytes.
+#[test]
+fn a_published_datasize() {
+    let parameters = json!({
+        "dataset": {"num_samples_per_file": 1, "record_length_bytes": 146600628},
+        "reader": {"batch_size": 7},
+    });
+    let memory = memory_of_hosts(Ratio::decimal("184.0").unwrap(), 1).unwrap();
+    let size = DatasetSize::new(Need::of(&parameters, 1, memory).unwrap()).unwrap();
+    assert_eq!([size.files_floor(), size.files()], [6738, 6739]);
+    assert_eq!(size.bytes(6738), Some(987_795_031_464));
+}

@@ -212,7 +212,6 @@ impl Facts {
             .unwrap_or_else(|| self.raw.clone());
         // A default of the record length is none of the harness'.
         if self.parameter("dataset.record_length_bytes").is_none()
-            && self.parameter("dataset.format").and_then(Value::as_str) == Some("parquet")
             && let Some(dataset) = value.get_mut("dataset").and_then(Value::as_object_mut)
         {
             dataset.remove("record_length_bytes");

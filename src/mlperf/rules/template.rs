@@ -30,6 +30,11 @@ fn is_core_of_training(key: &str) -> bool {
     KEYS.contains(&key) || key.starts_with("train.computation_time.")
 }
 
+/// The same of a run that generates: what the files are.
+fn is_core_of_datagen(key: &str) -> bool {
+    key.starts_with("dataset.") && is_core_of_training(key)
+}
+
 /// The same of a checkpointing run. The tool itself sets `model.parallelism.data` and `checkpoint.mode` for a subset.
 fn is_core_of_checkpointing(key: &str) -> bool {
     const KEYS: [&str; 6] = [
@@ -129,6 +134,7 @@ pub fn check(facts: &Facts) -> Finding {
     };
     let is_core = match facts.kind {
         Kind::Checkpointing => is_core_of_checkpointing,
+        Kind::TrainingDatagen => is_core_of_datagen,
         _ => is_core_of_training,
     };
     // Overrides are judged by name.

@@ -18,7 +18,9 @@ pub fn after(leaf: &Leaf, facts: &Facts) -> Vec<Finding> {
         out.push(published(leaf, facts.edition));
     }
     if facts.edition == Edition::V3 {
-        out.extend(capability(leaf));
+        if facts.kind == Kind::TrainingRun {
+            out.extend(capability(leaf));
+        }
         out.extend(arguments(leaf, facts));
     }
     out
@@ -398,18 +400,36 @@ fn provenance(leaf: &Leaf, facts: &Facts) -> Vec<Finding> {
         ));
     } else {
         let document = Document::json(&leaf.path.join("fs_separation.json"));
-        out.push(match document.value() {
-            Some(value) => Finding::info(
+        let said = document
+            .value()
+            .and_then(|v| at(v, "same_filesystem")?.as_bool());
+        let shown = document.value().map_or_else(String::new, |v| {
+            let path = |key| at(v, key).and_then(Value::as_str).unwrap_or("?");
+            format!(
+                "data in {}, results in {}",
+                path("data_or_chkpt_path"),
+                path("results_path")
+            )
+        });
+        out.push(match said {
+            Some(false) => Finding::pass(
                 separation.0,
                 separation.1,
-                format!("fs_separation.json: {}", short(value)),
+                format!("{shown}: different file systems"),
             ),
+            Some(true) => Finding::fail(
+                separation.0,
+                separation.1,
+                format!("{shown}: the same file system"),
+            )
+            .remedy("name a folder of results on another file system")
+            .original(Original::Violation),
             None => Finding::fail(
                 separation.0,
                 separation.1,
-                "fs_separation.json cannot be read",
+                "fs_separation.json: same_filesystem is no truth value",
             )
-            .remedy("restore the file"),
+            .remedy("restore the file, or run again"),
         });
     }
     out.push(if leaf.files.contains("provenance.json") {

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod groups;
+mod published;
 mod runs;
 
 use std::fs;

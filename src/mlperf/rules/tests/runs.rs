@@ -63,6 +63,20 @@ fn one_file_too_few_is_invalid() {
     assert_eq!(failures(&a), ["R3", "3.1.2"]);
 }
 
+/// DLIO has a default, on which the harness stumbles; its verifier takes that for INVALID.
+#[test]
+fn a_record_length_that_is_not_set_is_invalid() {
+    for length in [json!(null), json!(0), json!("x")] {
+        let a = assess(
+            &changed(|m| m.workload["dataset"]["record_length_bytes"] = length),
+            V2,
+        );
+        assert_eq!(a.tool.category, Some(Standing::Invalid));
+        let what = &failed(&a, "R3")[0].what;
+        assert!(what.contains("record_length_bytes"), "{what}");
+    }
+}
+
 #[test]
 fn the_category_is_the_worst_of_the_overrides() {
     for (text, edition, expected) in [
