@@ -265,6 +265,13 @@ mod tests {
         // Two steps of (20 wait, 100 compute) in the window of each epoch.
         assert_eq!(v["au_storage"]["value"], 100.0 * 400.0 / 480.0);
         assert_eq!(v["stages"][0]["max"], 20_000_000);
+        assert!(v["rules"].is_null());
+        let checked = Provenance {
+            rules: json!([{"rule": "R3"}]),
+            ..Provenance::default()
+        };
+        let v = report_json(&workload(), &job, &checked, &[]);
+        assert_eq!(v["rules"][0]["rule"], "R3");
         assert_eq!(v["epochs"][0]["served_by_storage"], "UNKNOWN");
     }
 }

@@ -158,7 +158,7 @@ fn data_size(facts: &Facts) -> Finding {
 
 /// What the files of a run say of its checkpoints.
 pub fn after(leaf: &Leaf, edition: Edition) -> Vec<Finding> {
-    let (rule, name) = ("RPT-01", "checkpointMetrics");
+    let (rule, name) = ("report", "checkpointMetrics");
     let Some((written, read)) = leaf.parameters().and_then(written_and_read) else {
         return Vec::new();
     };

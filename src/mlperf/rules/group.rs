@@ -423,7 +423,7 @@ fn gaps(runs: &[(&Leaf, &Facts)], edition: Edition) -> Vec<Finding> {
 
 /// All runs of a group measure the same thing.
 fn equal(runs: &[(&Leaf, &Facts)]) -> Finding {
-    let (rule, name) = ("EDN-02", "sameConfiguration");
+    let (rule, name) = ("group", "sameConfiguration");
     let Some(((first, facts), others)) = runs.split_first() else {
         return Finding::skip(rule, name, "missing: runs");
     };

@@ -2,6 +2,7 @@
 
 use super::facts::Facts;
 use super::tables::{Llm, SUBSET_RANKS, accelerator_memory_gb};
+use crate::config::StorageType;
 use crate::mlperf::Edition;
 use crate::mlperf::leaf::Kind;
 use crate::mlperf::size::ranks_of_hosts;
@@ -249,6 +250,14 @@ fn separation(facts: &Facts) -> Option<Finding> {
         _ => return None,
     };
     let (data, results) = facts.folders.as_ref()?;
+    let kind = facts
+        .typed
+        .as_ref()
+        .ok()
+        .map(|w| w.storage_type_effective());
+    if matches!(kind, Some(StorageType::Null | StorageType::Model)) {
+        return None;
+    }
     let device = |folder: &std::path::Path| {
         // The nearest folder above that exists: neither need be made yet.
         let folder = std::path::absolute(folder).ok()?;

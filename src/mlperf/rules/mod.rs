@@ -10,12 +10,12 @@
 //! | [`hosts`] | 3.3.x, 4.6.x, 3.4.2: ranks on hosts, file systems |
 //! | [`training`], [`checkpointing`] | 3.x, 4.x: what a run's files say |
 //! | [`structure`] | 2.1.x: files of a run |
-//! | [`group`] | 2.1.17, 2.1.18, 3.2.1, EDN-02: runs that belong together |
+//! | [`group`] | 2.1.17, 2.1.18, 3.2.1: runs that belong together |
 //! | [`pair`] | 4.7.1, 2.1.24: checkpoints written by one run and read by another |
 //! | [`submission`] | 2.1.x: the tree |
 //!
 //! `R1` to `R6` are the checks of mlpstorage's own run verifier in the order of its documentation, `2.1.x` to `4.x` the rules'
-//! numbers, `EDN`, `PROV` and `RPT` those of later releases.
+//! numbers, `EDN` and `PROV` those of later releases; what has no number there has a word.
 
 pub mod checkpointing;
 pub mod dataset;

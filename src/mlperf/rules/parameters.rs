@@ -6,6 +6,7 @@ use super::checkpointing;
 use super::facts::Facts;
 use super::tables::{self, Key, checkpointing_key, training_key};
 use super::template;
+use crate::config::StorageType;
 use crate::mlperf::Edition;
 use crate::mlperf::json::at;
 use crate::mlperf::leaf::Kind;
@@ -30,8 +31,35 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         out.push(odirect(facts));
     }
     out.push(template::check(facts));
+    out.extend(storage(facts));
     out.extend(refused(facts));
     out
+}
+
+/// dlio-rs's own storage systems: two of them read nothing, whatever the list of keys says.
+fn storage(facts: &Facts) -> Option<Finding> {
+    let (rule, name) = ("storage", "bytesAreRead");
+    let kind = facts.typed.as_ref().ok()?.storage_type_effective();
+    match kind {
+        StorageType::Null | StorageType::Model => Some(
+            Finding::fail(
+                rule,
+                name,
+                format!("storage.storage_type={kind} answers without a storage system"),
+            )
+            .remedy("storage.storage_type=local_fs, or the address of the data")
+            .standing(Standing::Invalid),
+        ),
+        StorageType::Mmap => Some(
+            Finding::warn(
+                rule,
+                name,
+                format!("storage.storage_type={kind} is none of DLIO's"),
+            )
+            .remedy("storage.storage_type=local_fs, or disclose it"),
+        ),
+        _ => None,
+    }
 }
 
 /// What a run would refuse to start with.

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::tables;
 use crate::mlperf::Edition;
-use crate::mlperf::json::Document;
+use crate::mlperf::json::{Document, at};
 use crate::mlperf::leaf::timestamp;
 use crate::mlperf::verdict::{Finding, Original};
 
@@ -196,8 +198,12 @@ impl Walk {
                 }
             }
             let path = folder.join(format!("{system}.yaml"));
-            if let Document::Broken(why) = Document::yaml(&path) {
-                wrong.push(format!("{}: {why}", path.display()));
+            match Document::yaml(&path) {
+                Document::Broken(why) => wrong.push(format!("{}: {why}", path.display())),
+                Document::Read { value, .. } if self.edition == Edition::V3 => {
+                    self.capabilities(&path, &value);
+                }
+                _ => {}
             }
         }
         let known = |name: &str| {
@@ -218,6 +224,40 @@ impl Walk {
             wrong,
             "systems/ holds <system>.yaml and <system>.pdf of every system",
         );
+    }
+
+    /// What checkpoints need to know of a system.
+    fn capabilities(&mut self, path: &Path, system: &Value) {
+        let capabilities = "system_under_test.solution.capabilities";
+        let missing: Vec<_> = ["simultaneous_write", "simultaneous_read", "multi_host"]
+            .into_iter()
+            .filter(|key| at(system, &format!("{capabilities}.{key}")).is_none())
+            .collect();
+        let (rule, name) = ("4.7.4", "checkpointSimultaneousReadWrite");
+        self.out.push(if missing.is_empty() {
+            Finding::pass(rule, name, format!("{}: declared", path.display()))
+        } else {
+            Finding::warn(
+                rule,
+                name,
+                format!(
+                    "{}: {capabilities} lacks {}",
+                    path.display(),
+                    missing.join(", ")
+                ),
+            )
+            .remedy("declare what the system can do")
+            .original(Original::Warning)
+        });
+        if let Some(declared) = at(system, &format!("{capabilities}.remap_time_in_seconds")) {
+            self.out.push(Finding::skip(
+                "4.7.3",
+                "checkpointRemapTime",
+                format!(
+                    "missing: the measured remap time, to compare with the {declared} s declared"
+                ),
+            ));
+        }
     }
 
     /// The names of the systems.

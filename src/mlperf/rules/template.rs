@@ -10,7 +10,7 @@ use crate::mlperf::verdict::{Finding, Standing};
 
 /// Keys of a training run that must be those of its template.
 fn is_core_of_training(key: &str) -> bool {
-    const KEYS: [&str; 15] = [
+    const KEYS: [&str; 20] = [
         "framework",
         "metric.au",
         "dataset.format",
@@ -26,6 +26,12 @@ fn is_core_of_training(key: &str) -> bool {
         "train.epochs",
         "train.computation_time",
         "train.total_training_steps",
+        "output.metric.exclude_start_steps",
+        "output.metric.exclude_end_steps",
+        // dlio-rs's own: DLIO has one order, and decodes.
+        "reader.order",
+        "reader.decode",
+        "reader.io_depth",
     ];
     KEYS.contains(&key) || key.starts_with("train.computation_time.")
 }

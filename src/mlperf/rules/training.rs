@@ -233,7 +233,7 @@ fn run_data(leaf: &Leaf, edition: Edition) -> Finding {
 
 /// Numbers that the reports publish.
 fn published(leaf: &Leaf, edition: Edition) -> Finding {
-    let (rule, name) = ("RPT-01", "trainingMetrics");
+    let (rule, name) = ("report", "trainingMetrics");
     let mut missing = Vec::new();
     if leaf.metric("train_io_mean_MB_per_second").is_none() {
         missing.push("train_io_mean_MB_per_second");

@@ -180,11 +180,11 @@ fn au_below_is_left_to_review_in_v2_and_fails_in_v3() {
         .filter(|f| f.verdict == Verdict::Warn)
         .map(|f| f.rule)
         .collect();
-    assert_eq!(warned, ["summary", "3.3.2", "RPT-01"]);
+    assert_eq!(warned, ["summary", "3.3.2", "report"]);
     let au = a.findings.iter().find(|f| f.rule == "3.3.2").unwrap();
     assert!(au.what.contains("review"), "{}", au.what);
     let a = assess(&low, V3);
-    assert_eq!(failures(&a), ["3.3.2", "RPT-01"]);
+    assert_eq!(failures(&a), ["3.3.2", "report"]);
     assert!(a.tool.violations > 0);
 }
 
@@ -305,6 +305,32 @@ fn hosts_and_ranks() {
             .iter()
             .any(|f| f.rule == "3.3.3" && f.verdict == Verdict::Warn)
     );
+}
+
+/// The key may be set freely; what reads nothing is no run of a benchmark of storage.
+#[test]
+fn storage_that_reads_nothing_is_a_violation() {
+    for kind in ["null", "model"] {
+        let a = assess(
+            &changed(|m| {
+                m.workload["storage"] = json!({"storage_type": kind});
+                word(&format!("++workload.storage.storage_type={kind}"))(m);
+            }),
+            V2,
+        );
+        assert_eq!(failures(&a), ["storage"]);
+        assert_eq!(a.standing, Standing::Invalid);
+        assert_eq!(a.tool.category, Some(Standing::Closed));
+    }
+}
+
+#[test]
+fn decoding_left_out_in_the_file_is_found() {
+    let a = assess(
+        &changed(|m| m.workload["reader"]["decode"] = json!("none")),
+        V2,
+    );
+    assert_eq!(failures(&a), ["EDN-01"]);
 }
 
 #[test]
