@@ -275,11 +275,17 @@ impl Assessment {
 
     /// `by the rules of v2.0 its parameters would pass as CLOSED ...`
     pub fn standing_text(&self, edition: Edition) -> String {
+        let as_far = match self.count(Verdict::Skip) {
+            0 => String::new(),
+            n => format!(", as far as the inputs tell ({n} skipped)"),
+        };
         match self.standing {
             Standing::Closed => format!(
-                "rules of {edition}: the parameters would pass as CLOSED if unmodified DLIO had made the run"
+                "rules of {edition}: the parameters would pass as CLOSED if unmodified DLIO had made the run{as_far}"
             ),
-            Standing::Open => format!("rules of {edition}: the parameters qualify for OPEN"),
+            Standing::Open => {
+                format!("rules of {edition}: the parameters qualify for OPEN{as_far}")
+            }
             Standing::Invalid => {
                 format!("rules of {edition}: the parameters qualify for no category (INVALID)")
             }

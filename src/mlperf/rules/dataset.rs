@@ -40,8 +40,7 @@ pub fn size(facts: &Facts) -> Result<DatasetSize, String> {
         "the memory of the hosts (--hosts with --host-memory-gib, summary.json host_memory_GB)",
     )?;
     let need = Need::of(&facts.effective(), accelerators, memory.bytes);
-    need.and_then(DatasetSize::new)
-        .map_err(|e| one_line(&e.to_string()))
+    need.and_then(DatasetSize::new).map_err(|e| e.to_string())
 }
 
 fn enough_files(facts: &Facts) -> Finding {
@@ -73,12 +72,14 @@ fn enough_files(facts: &Facts) -> Finding {
     let size = match size(facts) {
         Ok(size) => size,
         Err(why) if facts.accelerators.is_some() && facts.memory.is_some() => {
-            return Finding::fail(rule, name, why)
+            return Finding::fail(rule, name, one_line(&why))
                 .remedy("repair the configuration that the message names")
                 .standing(Standing::Invalid)
                 .original(invalid);
         }
-        Err(missing) => return Finding::skip(rule, name, format!("missing: {missing}")),
+        Err(missing) => {
+            return Finding::skip(rule, name, format!("missing: {}", one_line(&missing)));
+        }
     };
     let (floor, ceil) = (size.files_floor(), size.files());
     let needed = match facts.edition {
@@ -117,11 +118,14 @@ fn recalculated(facts: &Facts) -> Finding {
     if let Err(why) = record {
         return Finding::fail(rule, name, one_line(&why.to_string()))
             .remedy("set dataset.record_length_bytes")
+            .standing(Standing::Invalid)
             .original(Original::Violation);
     }
     let size = match size(facts) {
         Ok(size) => size,
-        Err(missing) => return Finding::skip(rule, name, format!("missing: {missing}")),
+        Err(missing) => {
+            return Finding::skip(rule, name, format!("missing: {}", one_line(&missing)));
+        }
     };
     let Some(files) = whole(&facts.raw, "dataset.num_files_train") else {
         return Finding::skip(rule, name, "missing: dataset.num_files_train");
@@ -134,6 +138,7 @@ fn recalculated(facts: &Facts) -> Finding {
     if files < needed {
         Finding::fail(rule, name, what)
             .remedy(format!("dataset.num_files_train={needed}"))
+            .standing(Standing::Invalid)
             .original(Original::Violation)
     } else {
         Finding::pass(rule, name, what)

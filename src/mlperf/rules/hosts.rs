@@ -139,19 +139,26 @@ fn subset(facts: &Facts, llm: &Llm, n: u64) -> Option<Finding> {
     let mode = facts
         .parameter("checkpoint.mode")
         .and_then(|mode| mode.as_str());
+    let data = llm.closed_ranks / llm.ranks_per_replica;
     if mode != Some("subset") {
-        return (n < llm.closed_ranks && n != SUBSET_RANKS).then(|| {
-            Finding::info(
-                rule,
-                name,
-                format!(
-                    "{n} processes in default mode: a smaller job, not a part of the one of {}",
-                    llm.closed_ranks
-                ),
-            )
+        if n >= llm.closed_ranks {
+            return None;
+        }
+        let what = format!(
+            "{n} processes in default mode: a smaller job, not a part of the one of {}",
+            llm.closed_ranks
+        );
+        // Where eight processes count as a subset, they must be one.
+        return Some(if n == SUBSET_RANKS && facts.edition == Edition::V2 {
+            Finding::fail(rule, name, what)
+                .remedy(format!(
+                    "checkpoint.mode=subset model.parallelism.data={data}"
+                ))
+                .standing(Standing::Invalid)
+        } else {
+            Finding::info(rule, name, what)
         });
     }
-    let data = llm.closed_ranks / llm.ranks_per_replica;
     let has = facts
         .parameter("model.parallelism.data")
         .map_or_else(|| "not set".into(), ToString::to_string);

@@ -84,7 +84,9 @@ fn refused(facts: &Facts) -> Option<Finding> {
     })
 }
 
+/// A message without its remedy, for findings have their own.
 pub(super) fn one_line(text: &str) -> String {
+    let text = text.split("\n  remedy:").next().unwrap_or(text);
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -199,6 +201,14 @@ fn malformed(facts: &Facts) -> Option<Finding> {
     })
 }
 
+fn within_closed(keys: &[&str]) -> String {
+    if keys.is_empty() {
+        "no override that counts".to_owned()
+    } else {
+        format!("within the list of CLOSED: {}", keys.join(", "))
+    }
+}
+
 fn training_overrides(facts: &Facts) -> Vec<Finding> {
     let edition = facts.edition;
     let (rule, name) = ("R4", "allowedParameters");
@@ -244,14 +254,9 @@ fn training_overrides(facts: &Facts) -> Vec<Finding> {
         }
         out.extend(remark(facts, &word.key, &word.value));
     }
-    let keys = if closed.is_empty() {
-        "no override that counts".to_owned()
-    } else {
-        closed.join(", ")
-    };
     if worst == Standing::Closed {
         out.push(
-            Finding::pass(rule, name, format!("within the list of CLOSED: {keys}"))
+            Finding::pass(rule, name, within_closed(&closed))
                 .standing(Standing::Closed)
                 .original(says(Standing::Closed)),
         );
@@ -408,13 +413,9 @@ fn checkpointing_overrides(facts: &Facts) -> Vec<Finding> {
     }
     if out.is_empty() {
         out.push(
-            Finding::pass(
-                rule,
-                name,
-                format!("within the list of CLOSED: {}", closed.join(", ")),
-            )
-            .standing(Standing::Closed)
-            .original(original),
+            Finding::pass(rule, name, within_closed(&closed))
+                .standing(Standing::Closed)
+                .original(original),
         );
     }
     out

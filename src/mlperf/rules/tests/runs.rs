@@ -473,13 +473,22 @@ fn checkpoint_overrides_that_no_tool_looks_at() {
 /// As DLIO's reports: `llama_8b` on a subset of the larger models.
 #[test]
 fn a_subset_is_for_v2() {
-    let subset = |edition| {
+    let subset = |edition, mode: &str| {
         let mut made = Made::llama3_8b(10, 10);
         made.workload["model"]["name"] = json!("llama_70b");
-        made.workload["model"]["parallelism"]["data"] = json!(8);
-        made.workload["checkpoint"]["mode"] = json!("subset");
+        if mode == "subset" {
+            made.workload["model"]["parallelism"]["data"] = json!(8);
+        }
+        made.workload["checkpoint"]["mode"] = json!(mode);
         assess(&made, edition)
     };
-    assert!(failed(&subset(V2), "4.3.5").is_empty());
-    assert!(!failed(&subset(V3), "4.3.5").is_empty());
+    assert!(failed(&subset(V2, "subset"), "4.3.5").is_empty());
+    assert!(!failed(&subset(V3, "subset"), "4.3.5").is_empty());
+    let a = subset(V2, "default");
+    let remedy = failed(&a, "4.3.5")[0].remedy.as_deref().unwrap();
+    assert_eq!(remedy, "checkpoint.mode=subset model.parallelism.data=8");
+    // v3.0 has no subset of it: eight processes are one replica, which is OPEN.
+    let a = subset(V3, "default");
+    assert!(failed(&a, "4.3.5").is_empty());
+    assert_eq!(a.tool.category, Some(Standing::Open));
 }
