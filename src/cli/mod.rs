@@ -1,12 +1,16 @@
 //! Verbs, DLIO's command-line words, and what the shell gets to see.
 
 mod args;
+mod check;
+mod commands;
 mod configs;
 mod info;
 mod inspect;
 mod install_shim;
 mod job;
 mod plan;
+mod rules;
+mod size;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -106,6 +110,16 @@ pub fn main(args: Vec<OsString>) -> u8 {
         Verb::Inspect(args) => inspect::print(&args),
         Verb::Configs(args) => configs::print(&args),
         Verb::InstallShim(args) => install_shim::install(&args),
+        Verb::Size(args) => alone(&args.workload.clone(), as_dlio, |loaded| {
+            size::print(loaded, &args)
+        }),
+        Verb::Check(args) => match check::folder(&args) {
+            Ok(Some(folder)) => check::after(folder, &args),
+            Ok(None) => alone(&args.workload.clone(), as_dlio, |loaded| {
+                check::before(loaded, &args)
+            }),
+            Err(stop) => Err(stop),
+        },
     };
     match outcome {
         Ok(()) => Exit::Done as u8,

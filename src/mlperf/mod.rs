@@ -5,7 +5,11 @@
 
 pub mod json;
 pub mod leaf;
+pub mod ratio;
+pub mod rules;
+pub mod size;
 pub mod tree;
+pub mod verdict;
 
 use serde::{Deserialize, Serialize};
 
