@@ -3,6 +3,7 @@
 //! A *leaf* is the folder of one run. Leaves of dlio-rs, of DLIO and of `mlpstorage` are read alike, by their DLIO files.
 //! CLOSED results need unmodified DLIO: nothing here ever claims that category.
 
+pub mod hash;
 pub mod json;
 pub mod leaf;
 pub mod tree;
