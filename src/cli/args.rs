@@ -49,6 +49,8 @@ pub enum Verb {
     Info,
     /// Print what a data file holds, where its first sample lies, and whether it is sound
     Inspect(InspectArgs),
+    /// Print the published figures of runs: bandwidths, AU, and means by MLPerf Storage's rules
+    Report(super::report::ReportArgs),
 }
 
 /// Which file.
@@ -128,8 +130,8 @@ pub struct PlanArgs {
     pub eval: bool,
 }
 
-const VERBS: [&str; 7] = [
-    "run", "generate", "validate", "plan", "info", "inspect", "help",
+const VERBS: [&str; 8] = [
+    "run", "generate", "validate", "plan", "info", "inspect", "report", "help",
 ];
 
 /// Options that take their value as the next word.

@@ -5,6 +5,7 @@ mod info;
 mod inspect;
 mod job;
 mod plan;
+mod report;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -96,6 +97,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
         }
         Verb::Info => in_job(info::print),
         Verb::Inspect(args) => inspect::print(&args),
+        Verb::Report(args) => report::print(&args),
     };
     match outcome {
         Ok(()) => Exit::Done as u8,

@@ -3,9 +3,15 @@
 //! A *leaf* is the folder of one run. Leaves of dlio-rs, of DLIO and of `mlpstorage` are read alike, by their DLIO files.
 //! CLOSED results need unmodified DLIO: nothing here ever claims that category.
 
+pub mod figures;
+pub mod groups;
 pub mod hash;
 pub mod json;
 pub mod leaf;
+pub mod render;
+pub mod sheet;
+pub mod stats;
+pub mod table;
 pub mod tree;
 
 use serde::{Deserialize, Serialize};

@@ -1,0 +1,268 @@
+//! Figures, comparison and packaging of runs: our own under mpirun, and folders in the shape that DLIO leaves.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+/// What a run of the original leaves in its folder: text, because Python writes `NaN`.
+pub struct DlioLeaf {
+    /// The workload, as YAML in flow style.
+    workload: String,
+    summary: String,
+    per_epoch_stats: String,
+    name: &'static str,
+}
+
+const SUMMARY: &str = r#"{
+    "start": "START", "num_accelerators": 8, "num_hosts": 2, "hostname": "h1",
+    "metric": METRIC,
+    "num_files_train": 28000, "num_files_eval": 0, "num_samples_per_file": 1,
+    "host_cpu_count": [64, 64], "host_processor_name": "", "potential_caching": [0, 0],
+    "host_cpuinfo": {}, "host_meminfo": {}, "host_memory_GB": [1024.0, 0.0],
+    "data_size_per_host_GB": 1911.5, "epochs": EPOCHS, "end": "END"
+}"#;
+
+fn summary(stamp: &str, metric: &str, epochs: u64) -> String {
+    let t = format!(
+        "{}-{}-{}T{}:{}:",
+        &stamp[..4],
+        &stamp[4..6],
+        &stamp[6..8],
+        &stamp[9..11],
+        &stamp[11..13]
+    );
+    SUMMARY
+        .replace("START", &format!("{t}05.000001"))
+        .replace("END", &format!("{t}55.000001"))
+        .replace("EPOCHS", &epochs.to_string())
+        .replace("METRIC", metric)
+}
+
+/// unet3d on h100, by DLIO; MiB/s as given.
+pub fn training(stamp: &str, mib: &str) -> DlioLeaf {
+    let metric = format!(
+        r#"{{"train_au_percentage": [97.0, 98.0, 99.0], "train_au_mean_percentage": 98.0,
+        "train_au_meet_expectation": "success", "train_au_stdev_percentage": 0.816,
+        "train_throughput_samples_per_second": [100.0, 110.0, 120.0],
+        "train_throughput_mean_samples_per_second": 110.0, "train_throughput_stdev_samples_per_second": 8.16,
+        "train_io_mean_MB_per_second": {mib}, "train_io_stdev_MB_per_second": 9.0}}"#
+    );
+    DlioLeaf {
+        workload: "{model: {name: unet3d}, framework: pytorch, workflow: {generate_data: false, train: true, checkpoint: true}, \
+                   dataset: {format: npz, num_files_train: 28000, data_folder: /d}, reader: {batch_size: 7}, train: {epochs: 3}, metric: {au: 0.9}}"
+            .into(),
+        summary: summary(stamp, &metric, 3),
+        per_epoch_stats: r#"{"1": {"start": "x", "block1": {"start": "x", "end": "y", "duration": "175.19"}, "end": "y", "duration": "175.19"}}"#.into(),
+        name: "unet3d_h100",
+    }
+}
+
+/// llama3-8b by DLIO: a job that only loads, for which it writes NaN, or only saves.
+pub fn checkpoints(stamp: &str, saves: u64, loads: u64) -> DlioLeaf {
+    let figure = |n: u64, value: &str| {
+        if n > 0 {
+            value.to_owned()
+        } else {
+            "NaN".into()
+        }
+    };
+    let metric = format!(
+        r#"{{"save_checkpoint_io_mean_GB_per_second": {}, "save_checkpoint_io_stdev_GB_per_second": {},
+        "save_checkpoint_duration_mean_seconds": {}, "save_checkpoint_duration_stdev_seconds": {},
+        {} "checkpoint_size_GB": 105.0}}"#,
+        figure(saves, "10.5"),
+        figure(saves, "0.0"),
+        figure(saves, "10.0"),
+        figure(saves, "0.0"),
+        if loads > 0 {
+            r#""load_checkpoint_io_mean_GB_per_second": 21.0, "load_checkpoint_duration_mean_seconds": 5.0,"#
+        } else {
+            ""
+        }
+    );
+    let mut epoch = serde_json::Map::new();
+    for (word, n, seconds) in [("save", saves, 10.0), ("load", loads, 5.0)] {
+        for i in 1..=n {
+            epoch.insert(
+                format!("{word}_ckpt{i}"),
+                json!({"start": "x", "end": "y", "duration": seconds, "throughput": 105.0 / seconds}),
+            );
+        }
+    }
+    DlioLeaf {
+        workload: format!(
+            "{{model: {{name: llama_8b, parallelism: {{tensor: 1, pipeline: 1, zero_stage: 3}}}}, framework: pytorch, \
+             workflow: {{generate_data: false, train: false, checkpoint: true}}, \
+             checkpoint: {{checkpoint_folder: /c, num_checkpoints_write: {saves}, num_checkpoints_read: {loads}, fsync: true}}}}"
+        ),
+        summary: summary(stamp, &metric, 0),
+        per_epoch_stats: json!({"1": epoch}).to_string(),
+        name: "llama3_8b",
+    }
+}
+
+/// Writes the folder, complete by the rules' list of files.
+pub fn lay(folder: &Path, leaf: &DlioLeaf) {
+    let config = folder.join("dlio_config");
+    fs::create_dir_all(&config).unwrap();
+    let put = |path: PathBuf, text: &str| fs::write(path, text).unwrap();
+    put(
+        config.join("config.yaml"),
+        &format!("workload: {}\n", leaf.workload),
+    );
+    put(
+        config.join("overrides.yaml"),
+        &format!("- workload={}\n", leaf.name),
+    );
+    put(config.join("hydra.yaml"), "hydra: {}\n");
+    put(folder.join("summary.json"), &leaf.summary);
+    put(folder.join("0_per_epoch_stats.json"), &leaf.per_epoch_stats);
+    put(folder.join("0_output.json"), r#"{"hostname": "h1"}"#);
+    put(folder.join("dlio.log"), "[OUTPUT] x\n");
+    let word = if leaf.name.starts_with("llama") {
+        "checkpointing_run"
+    } else {
+        "training_run"
+    };
+    put(folder.join(format!("{word}.stdout.log")), "");
+    put(folder.join(format!("{word}.stderr.log")), "[OUTPUT] x\n");
+}
+
+fn verb(words: &[&str]) -> Outcome {
+    let mut command = solo();
+    command.args(words);
+    run(command)
+}
+
+fn figures(words: &[&str], scratch: &Scratch) -> Value {
+    let file = scratch.text("figures.json");
+    verb(&[&["report"], words, &["--json", &file]].concat()).ok();
+    json(Path::new(&file))
+}
+
+/// Six folders as mlpstorage lays them: 999 GiB/s to warm up, then 1 to 5.
+fn six(scratch: &Scratch) -> String {
+    for (i, mib) in [
+        "1022976.0",
+        "1024.0",
+        "2048.0",
+        "3072.0",
+        "4096.0",
+        "5120.0",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let stamp = format!("20261101_1{i}0000");
+        let folder = format!("r/open/Org/results/Sys/training/unet3d/run/{stamp}");
+        lay(&scratch.path(&folder), &training(&stamp, mib));
+    }
+    scratch.text("r")
+}
+
+#[test]
+fn six_trainings_are_a_warm_up_and_a_mean_of_five() {
+    let scratch = Scratch::new();
+    let tree = six(&scratch);
+    let csv = scratch.text("figures.csv");
+    let markdown = scratch.text("figures.md");
+    let value = figures(&[&tree, "--csv", &csv, "--markdown", &markdown], &scratch);
+    let group = &value["groups"][0];
+    assert_eq!(group["complete"], true, "{group}");
+    assert_eq!(group["organisation"], "Org");
+    assert_eq!(group["accelerator"], "h100");
+    let bandwidth = &group["training"]["read_gib_per_second"];
+    assert_eq!(bandwidth["mean"], 3.0);
+    assert_eq!(bandwidth["stdev_population"], 2f64.sqrt());
+    assert_eq!(
+        group["training"]["means"]["train_mean_of_train_au_percentage"],
+        98.0
+    );
+    assert_eq!(group["runs"][0]["role"], "warm_up");
+    assert_eq!(group["warnings"], json!([]));
+    // A spreadsheet program's view, by Python.
+    let script = "import csv,sys; r=list(csv.DictReader(open(sys.argv[1]))); g=r[0]; \
+                  assert len(r)==7, r; \
+                  assert float(g['Training - Read B/W (GiB/s)'])==3.0, g; \
+                  assert g['Division']=='OPEN' and g['Training - # Simulated Accelerators']=='8', g; \
+                  assert [x['dlio-rs - Part'] for x in r[1:]]==['warm-up']+5*['measured']";
+    let mut python = Command::new(python());
+    python.args(["-c", script, &csv]);
+    run(python).ok();
+    let text = fs::read_to_string(markdown).unwrap();
+    assert!(
+        text.contains("## training unet3d on h100, Org, Sys"),
+        "{text}"
+    );
+    assert!(text.contains("CLOSED not claimable"), "{text}");
+    // With one taken away no figure is publishable, and that is said.
+    let one = scratch.path("r/open/Org/results/Sys/training/unet3d/run/20261101_100000");
+    fs::remove_dir_all(one).unwrap();
+    let five = verb(&["report", &tree]).ok();
+    assert!(five.stdout.contains("needs 6 runs"), "{}", five.stdout);
+}
+
+#[test]
+fn a_pair_of_ten_writes_and_ten_reads_is_one_result() {
+    let scratch = Scratch::new();
+    lay(
+        &scratch.path("c/20261101_100000"),
+        &checkpoints("20261101_100000", 10, 0),
+    );
+    lay(
+        &scratch.path("c/20261101_110000"),
+        &checkpoints("20261101_110000", 0, 10),
+    );
+    let value = figures(&[&scratch.text("c")], &scratch);
+    let group = &value["groups"][0];
+    assert_eq!(group["complete"], true, "{group}");
+    let result = &group["checkpointing"];
+    assert_eq!(result["write"]["gib_per_second"], 10.5);
+    assert_eq!(result["write"]["duration_seconds"], 10.0);
+    assert_eq!(result["read"]["gib_per_second"], 21.0);
+    assert_eq!(result["dp_instances"], 8);
+    assert_eq!(group["runs"][1]["checkpoints"]["save"], Value::Null);
+    // DLIO knows rank 0's time only: absent, with the reason.
+    let said = verb(&["report", &scratch.text("c")]).ok().stdout;
+    assert!(said.contains("DLIO records rank 0's time only"), "{said}");
+}
+
+#[test]
+fn nan_and_broken_files_are_named() {
+    let scratch = Scratch::new();
+    lay(&scratch.path("t/nan"), &training("20261101_100000", "NaN"));
+    let said = verb(&["report", &scratch.text("t")]).ok().stdout;
+    assert!(said.contains("NaN or null"), "{said}");
+    lay(&scratch.path("t/cut"), &training("20261101_110000", "1.0"));
+    fs::write(scratch.path("t/cut/summary.json"), "{\"start\": ").unwrap();
+    lay(&scratch.path("t/gone"), &training("20261101_120000", "1.0"));
+    fs::remove_file(scratch.path("t/gone/summary.json")).unwrap();
+    verb(&["report", &scratch.text("t")]).fails(
+        1,
+        &[
+            "t/cut: summary.json cannot be read",
+            "t/gone: there is no summary.json",
+        ],
+    );
+    verb(&["report", &scratch.text("nowhere")]).fails(1, &["nowhere", "cannot be listed"]);
+    verb(&["report"]).fails(2, &["RUN_DIR"]);
+    verb(&["report", &scratch.text("t"), "--json", "-", "--csv", "-"]).fails(2, &["one form only"]);
+}
+
+#[test]
+fn runs_of_other_work_are_not_mixed_in_silence() {
+    let scratch = Scratch::new();
+    lay(
+        &scratch.path("t/20261101_100000"),
+        &training("20261101_100000", "1.0"),
+    );
+    let mut other = training("20261101_110000", "1.0");
+    other.workload = other.workload.replace("batch_size: 7", "batch_size: 8");
+    lay(&scratch.path("t/20261101_110000"), &other);
+    let said = verb(&["report", &scratch.text("t")]).ok().stdout;
+    assert!(said.contains("differ in comparability hash"), "{said}");
+}
