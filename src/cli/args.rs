@@ -51,6 +51,8 @@ pub enum Verb {
     Inspect(InspectArgs),
     /// Print the published figures of runs: bandwidths, AU, and means by MLPerf Storage's rules
     Report(super::report::ReportArgs),
+    /// Compare two runs: figures, parameters, and whether chance explains the differences
+    Compare(super::compare::CompareArgs),
 }
 
 /// Which file.
@@ -130,8 +132,8 @@ pub struct PlanArgs {
     pub eval: bool,
 }
 
-const VERBS: [&str; 8] = [
-    "run", "generate", "validate", "plan", "info", "inspect", "report", "help",
+const VERBS: [&str; 9] = [
+    "run", "generate", "validate", "plan", "info", "inspect", "report", "compare", "help",
 ];
 
 /// Options that take their value as the next word.

@@ -1,6 +1,7 @@
 //! Verbs, DLIO's command-line words, and what the shell gets to see.
 
 mod args;
+mod compare;
 mod info;
 mod inspect;
 mod job;
@@ -98,6 +99,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
         Verb::Info => in_job(info::print),
         Verb::Inspect(args) => inspect::print(&args),
         Verb::Report(args) => report::print(&args),
+        Verb::Compare(args) => compare::print(&args),
     };
     match outcome {
         Ok(()) => Exit::Done as u8,

@@ -3,6 +3,8 @@
 //! A *leaf* is the folder of one run. Leaves of dlio-rs, of DLIO and of `mlpstorage` are read alike, by their DLIO files.
 //! CLOSED results need unmodified DLIO: nothing here ever claims that category.
 
+pub mod compare;
+pub mod compare_text;
 pub mod figures;
 pub mod groups;
 pub mod hash;
@@ -12,6 +14,7 @@ pub mod render;
 pub mod sheet;
 pub mod stats;
 pub mod table;
+pub mod tolerance;
 pub mod tree;
 
 use serde::{Deserialize, Serialize};

@@ -266,3 +266,123 @@ fn runs_of_other_work_are_not_mixed_in_silence() {
     let said = verb(&["report", &scratch.text("t")]).ok().stdout;
     assert!(said.contains("differ in comparability hash"), "{said}");
 }
+
+/// Two trainings and one checkpointing by two ranks of our own.
+fn own_runs(scratch: &Scratch) {
+    let words = small(scratch, 64);
+    for (out, more) in [
+        ("a", "workflow.generate_data=true"),
+        ("b", "train.epochs=3"),
+    ] {
+        let mut command = mpirun(2);
+        command
+            .args(&words)
+            .args([more, &format!("output.folder={}", scratch.text(out))]);
+        run(command).ok();
+    }
+    let mut command = mpirun(2);
+    command.args(crate::checkpoint::tiny(scratch));
+    command.arg(format!("output.folder={}", scratch.text("c")));
+    run(command).ok();
+}
+
+#[test]
+fn our_own_runs_are_reported_and_compared() {
+    let scratch = Scratch::new();
+    own_runs(&scratch);
+    let (a, b, c) = (scratch.text("a"), scratch.text("b"), scratch.text("c"));
+    let value = figures(&[&a, &c], &scratch);
+    let groups = value["groups"].as_array().unwrap();
+    let training = groups.iter().find(|g| g["kind"] == "training_run").unwrap();
+    let of_run = &training["runs"][0]["training"];
+    let summary = json(&scratch.path("a/summary.json"));
+    assert_eq!(
+        of_run["au_mean_percent"],
+        summary["metric"]["train_au_mean_percentage"]
+    );
+    let mib = summary["metric"]["train_io_mean_MB_per_second"]
+        .as_f64()
+        .unwrap();
+    assert_eq!(
+        training["training"]["read_gib_per_second"]["mean"],
+        mib / 1024.0
+    );
+    let saved = groups
+        .iter()
+        .find(|g| g["kind"] == "checkpointing")
+        .unwrap();
+    let report = json(&scratch.path("c/report.json"));
+    assert_eq!(
+        saved["checkpointing"]["write"]["slowest_rank_seconds"],
+        report["checkpoint"]["save"]["slowest_rank_duration_mean"]["value"]
+    );
+    // The binary and the run agree about the work.
+    let hash = &training["runs"][0]["core_config"]["hash"];
+    assert_eq!(hash.as_str().unwrap().len(), 16);
+
+    let same = verb(&["compare", &a, &a]).ok().stdout;
+    assert!(
+        same.contains("within tolerance") && same.contains("order digest"),
+        "{same}"
+    );
+    verb(&["compare", &c, &c]).ok();
+    // Two epochs against three: bytes, samples and the digest differ, whatever the clock says.
+    let differ = verb(&["compare", &a, &b, "--json"]);
+    assert_eq!(differ.status, Some(1), "{}", differ.text());
+    let value: Value = serde_json::from_str(&differ.stdout).unwrap();
+    let item = |name: &str| {
+        let items = value["comparison"]["items"].as_array().unwrap();
+        items.iter().find(|i| i["figure"] == name).unwrap().clone()
+    };
+    assert_eq!(item("bytes read")["difference"], 50.0);
+    assert_eq!(item("samples")["verdict"], "beyond");
+    assert_eq!(item("order digest")["verdict"], "beyond");
+    assert_eq!(item("AU")["significance"]["n"], json!([2, 3]));
+    let parameters = value["comparison"]["parameters"].as_array().unwrap();
+    assert!(
+        parameters
+            .iter()
+            .any(|p| p["key"] == "train.epochs" && p["a"] == 2 && p["b"] == 3),
+        "{parameters:?}"
+    );
+    verb(&["compare", &a, &c]).fails(2, &["one trained and the other wrote checkpoints"]);
+}
+
+#[test]
+fn a_tampered_run_is_beyond_tolerance_until_the_file_allows_it() {
+    let scratch = Scratch::new();
+    let folder = |name: &str| scratch.text(name);
+    lay(&scratch.path("a"), &training("20261101_100000", "1000.0"));
+    let mut slower = training("20261101_100000", "900.0");
+    slower.summary = slower.summary.replace(
+        "110.0, \"train_throughput_stdev",
+        "99.0, \"train_throughput_stdev",
+    );
+    lay(&scratch.path("b"), &slower);
+    let same = verb(&["compare", &folder("a"), &folder("a")]).ok().stdout;
+    // DLIO's folders hold less than ours: skipped by name.
+    assert!(
+        same.contains("SKIP percentiles per stage: neither run has report.json"),
+        "{same}"
+    );
+    verb(&["compare", &folder("a"), &folder("b")]).fails(
+        1,
+        &["BEYOND tolerance: throughput, read bandwidth", "-10.00 %"],
+    );
+    let file = scratch.path("tolerance.yaml");
+    let with = |text: &str, x: &str, y: &str| {
+        fs::write(&file, text).unwrap();
+        verb(&["compare", x, y, "--tolerance", file.to_str().unwrap()])
+    };
+    with("throughput_percent: 11\n", &folder("a"), &folder("b")).ok();
+    with("direction: worse\n", &folder("b"), &folder("a")).ok();
+    with("direction: worse\n", &folder("a"), &folder("b")).fails(1, &["BEYOND"]);
+    with("throughput: 11\n", &folder("a"), &folder("b")).fails(2, &["unknown field `throughput`"]);
+    verb(&["compare", &folder("a"), &folder("none")])
+        .fails(2, &["none", "give the folder of a run"]);
+    let two = scratch.text("");
+    verb(&["compare", &two, &folder("a")]).fails(2, &["2 runs lie below it"]);
+    // Welch's test of three epochs each: p and n are said.
+    let said = verb(&["compare", &folder("a"), &folder("a")]).ok().stdout;
+    assert!(said.contains("Welch: p = 1.000, n = 3 and 3"), "{said}");
+}
