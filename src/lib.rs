@@ -21,6 +21,7 @@
 //! | [`plan`] | pure arithmetic: dataset, shards, order, fill |
 //! | [`config`] | the typed workload, its loading, overrides and validation |
 //! | [`cluster`] | ranks: the only module that names MPI |
+//! | [`interrupt`] | SIGTERM and SIGINT: what is half written is removed |
 //! | [`clock`] | monotonic time and exact waiting |
 
 pub mod checkpoint;
@@ -29,6 +30,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod format;
+pub mod interrupt;
 pub mod loader;
 pub mod metrics;
 pub mod mlperf;

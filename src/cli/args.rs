@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::configs::ConfigsArgs;
+use super::install_shim::InstallShimArgs;
+
 const EXAMPLES: &str = "\
 Examples:
   dlio-rs configs/quickstart.yaml                        run the YAML's workflow on one rank
@@ -42,7 +45,7 @@ pub enum Verb {
     /// Only generate the dataset
     Generate(RunArgs),
     /// Parse and check the workload, and print its effective config with each value's origin
-    Validate(WorkloadArgs),
+    Validate(ValidateArgs),
     /// Print what every rank will read, without running or MPI
     Plan(PlanArgs),
     /// Print version, MPI library, ranks, hosts, CPUs, affinity and memory
@@ -53,6 +56,10 @@ pub enum Verb {
     Report(super::report::ReportArgs),
     /// Compare two runs: figures, parameters, and whether chance explains the differences
     Compare(super::compare::CompareArgs),
+    /// List the built-in workloads, or print one's YAML
+    Configs(ConfigsArgs),
+    /// Put a `dlio_benchmark` that is this binary into a folder, for mlpstorage and for scripts made for DLIO
+    InstallShim(InstallShimArgs),
 }
 
 /// Which file.
@@ -115,6 +122,17 @@ pub struct RunArgs {
     pub virtual_time: bool,
 }
 
+/// What to validate.
+#[derive(Debug, Clone, Args)]
+pub struct ValidateArgs {
+    /// Which workload.
+    #[command(flatten)]
+    pub workload: WorkloadArgs,
+    /// Ranks to validate for [default: the fewest that the workload's layout allows]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub ranks: Option<u64>,
+}
+
 /// What to plan.
 #[derive(Debug, Clone, Args)]
 pub struct PlanArgs {
@@ -132,8 +150,19 @@ pub struct PlanArgs {
     pub eval: bool,
 }
 
-const VERBS: [&str; 9] = [
-    "run", "generate", "validate", "plan", "info", "inspect", "report", "compare", "help",
+const VERBS: [&str; 12] = [
+    "run",
+    "generate",
+    "validate",
+    "plan",
+    "info",
+    "inspect",
+    "configs",
+    "install-shim",
+    "report",
+    "compare",
+    "package",
+    "help",
 ];
 
 /// Options that take their value as the next word.

@@ -1,5 +1,6 @@
 //! `dlio-rs run` and `dlio-rs generate`: the whole of a job, on every rank.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -10,13 +11,16 @@ use super::{Exit, Stop, default_output, load_everywhere, told_by_rank_0};
 use crate::cluster::{Cluster, host};
 use crate::config::{self, Loaded, StorageType, Workload};
 use crate::format;
+use crate::interrupt;
 use crate::metrics::host::HostFacts;
 use crate::metrics::reduce::{JobSummary, ReduceInput, ServedByStorage, reduce};
+use crate::mlperf::hash::CoreConfig;
 use crate::plan;
 use crate::report::console::{Console, JsonLines, final_report};
-use crate::report::dlio_log::DlioLog;
+use crate::report::dlio_log::{DlioLog, Level};
 use crate::report::hydra::HydraFacts;
 use crate::report::json::Provenance;
+use crate::report::provenance::{self, Build};
 use crate::report::{self, Event, OutputDir, ReportInput, gather_rank_files, write_all};
 use crate::run::{
     Events, JobContext, JobError, Measured, RankError, RunOptions, agree, checkpoint_phase,
@@ -45,15 +49,21 @@ pub(super) fn run(
     let usage = |message: String| told_by_rank_0(cluster, Exit::Usage, message);
     let warnings = check(cluster, &loaded.workload, args).map_err(usage)?;
     let folder = output_folder(args, &loaded);
+    let level = Level::from_env(std::env::var("DLIO_LOG_LEVEL").ok().as_deref()).map_err(usage)?;
     let job = Job {
         cluster,
         args,
         loaded: &loaded,
         as_dlio,
+        level,
         typed,
         folder,
+        is_told: Cell::new(false),
     };
     job.run(warnings).map_err(|error| {
+        if job.is_told.get() {
+            return told_by_rank_0(cluster, Exit::Failed, String::new());
+        }
         let exit = if matches!(error, JobError::AuBelow { .. }) {
             Exit::AuBelow
         } else {
@@ -126,14 +136,41 @@ fn output_folder(args: &RunArgs, loaded: &Loaded) -> PathBuf {
         .unwrap_or_else(|| default_output(&w.model.name))
 }
 
+/// The words that [`HydraFacts`] refers to.
+struct HydraWords<'a> {
+    loaded: &'a Loaded,
+    run_dir: String,
+    output_subdir: String,
+    cwd: String,
+    config_dir: Option<String>,
+}
+
+impl HydraWords<'_> {
+    fn facts(&self) -> HydraFacts<'_> {
+        HydraFacts {
+            workload_name: &self.loaded.name,
+            tree: &self.loaded.tree,
+            task_words: &self.loaded.words,
+            hydra_words: &self.loaded.hydra.words,
+            run_dir: &self.run_dir,
+            output_subdir: &self.output_subdir,
+            cwd: &self.cwd,
+            config_dir: self.config_dir.as_deref(),
+        }
+    }
+}
+
 struct Job<'a> {
     cluster: &'a dyn Cluster,
     args: &'a RunArgs,
     loaded: &'a Loaded,
     as_dlio: bool,
+    level: Level,
     typed: &'a [String],
     /// Decided once: its default holds the time. Only rank 0's counts.
     folder: PathBuf,
+    /// Set when the standard error output has the failure already, as a line of DLIO's log.
+    is_told: Cell<bool>,
 }
 
 impl Job<'_> {
@@ -145,8 +182,8 @@ impl Job<'_> {
             virtual_time: self.args.virtual_time,
         };
         let job = JobContext::new(cluster, w, options);
-        let measures = w.workflow.train || w.is_checkpoint_only();
-        let made = if cluster.rank() == 0 && measures {
+        interrupt::speak_once(job.spoken);
+        let made = if cluster.rank() == 0 && self.leaves_folder() {
             OutputDir::create(&self.folder)
                 .map(Some)
                 .map_err(|e| RankError::from(report::ReportError::from(e)))
@@ -155,6 +192,40 @@ impl Job<'_> {
         };
         let output = agree(cluster, made)?;
         let mut events = self.listeners(output.as_ref())?;
+        let done = self.phases(&job, &mut events, output, &start, warnings);
+        if let Err(error) = &done
+            && matches!(error, JobError::Failed { .. })
+        {
+            self.is_told.set(self.as_dlio && self.level <= Level::Error);
+            events.emit(Event::Failed {
+                message: error.to_string(),
+            });
+        }
+        done
+    }
+
+    fn measures(&self) -> bool {
+        let w = &self.loaded.workload;
+        w.workflow.train || w.is_checkpoint_only()
+    }
+
+    /// A generation leaves files only where their folder was asked for, or where DLIO would.
+    fn leaves_folder(&self) -> bool {
+        let asked = self.args.output.is_some()
+            || self.loaded.workload.output.folder.is_some()
+            || self.loaded.hydra.run_dir.is_some();
+        self.measures() || asked || self.as_dlio
+    }
+
+    fn phases(
+        &self,
+        job: &JobContext,
+        events: &mut Events,
+        output: Option<OutputDir>,
+        start: &str,
+        warnings: Vec<String>,
+    ) -> Result<(), JobError> {
+        let (cluster, w) = (self.cluster, &self.loaded.workload);
         let phases = [
             (w.workflow.generate_data, "generate"),
             (w.workflow.train, "train"),
@@ -180,17 +251,19 @@ impl Job<'_> {
             events.emit(Event::Warning(warning));
         }
         let generated = if w.workflow.generate_data {
-            Some(generate_phase(&job, &mut events)?)
+            Some(generate_phase(job, events)?)
         } else {
             None
         };
-        if !measures {
-            return cleanup_phase(&job);
+        if !self.measures() {
+            let written = output.map_or(Ok(()), |output| self.write_unmeasured(output, events));
+            agree(cluster, written)?;
+            return cleanup_phase(job);
         }
         let mut measured = if w.is_checkpoint_only() {
-            checkpoint_phase(&job, &mut events)?
+            checkpoint_phase(job, events)?
         } else {
-            train_phase(&job, &mut events)?
+            train_phase(job, events)?
         };
         if let Some(g) = generated {
             let c = &mut measured.record.counters;
@@ -204,8 +277,8 @@ impl Job<'_> {
             }
         }
         measured.record.counters.peak_rss_bytes = peak_rss_bytes();
-        let summary = self.report(&measured, &mut events, output, &start)?;
-        cleanup_phase(&job)?;
+        let summary = self.report(&measured, events, output, start)?;
+        cleanup_phase(job)?;
         self.judge(summary)
     }
 
@@ -228,7 +301,10 @@ impl Job<'_> {
                 sinks.push(Box::new(std::io::stderr()));
             }
             if let Some(dir) = output {
-                let path = dir.path().join(&w.output.log_file);
+                // DLIO's own log grows where people look for it, also when the run fails.
+                let live = self.as_dlio && dir.is_inside_target();
+                let folder = if live { dir.target() } else { dir.path() };
+                let path = folder.join(&w.output.log_file);
                 match File::create(&path) {
                     Ok(file) => sinks.push(Box::new(file)),
                     Err(source) => {
@@ -237,7 +313,12 @@ impl Job<'_> {
                 }
             }
             if !sinks.is_empty() {
-                events.listen(Box::new(DlioLog::new(sinks, w, self.cluster.size())));
+                events.listen(Box::new(DlioLog::new(
+                    sinks,
+                    w,
+                    self.cluster.size(),
+                    self.level,
+                )));
             }
         }
         agree(self.cluster, log)?;
@@ -296,34 +377,9 @@ impl Job<'_> {
                 "checkpoint loads were answered by the page cache, not by the storage: their throughput is that of memory; use reader.drop_cache=system, checkpoint.between_phases or O_DIRECT".into(),
             ));
         }
-        let cwd = std::env::current_dir()
-            .unwrap_or_default()
-            .display()
-            .to_string();
+        let hydra = self.hydra_words();
+        let hydra = hydra.as_ref().map(HydraWords::facts);
         let run_dir = self.folder.display().to_string();
-        let hydra_words = self.loaded.hydra.words.clone();
-        let config_dir = self
-            .args
-            .workload
-            .config_dir
-            .as_ref()
-            .and_then(|d| std::path::absolute(d).ok());
-        let config_dir = config_dir.map(|d| d.display().to_string());
-        let subdir = match &self.loaded.hydra.output_subdir {
-            Some(subdir) => subdir.clone(),
-            None if self.as_dlio => Some(".hydra".into()),
-            None => Some("dlio_config".into()),
-        };
-        let hydra = subdir.as_deref().map(|output_subdir| HydraFacts {
-            workload_name: &self.loaded.name,
-            tree: &self.loaded.tree,
-            task_words: &self.loaded.words,
-            hydra_words: &hydra_words,
-            run_dir: &run_dir,
-            output_subdir,
-            cwd: &cwd,
-            config_dir: config_dir.as_deref(),
-        });
         let input = ReportInput {
             workload: w,
             summary,
@@ -346,10 +402,42 @@ impl Job<'_> {
         Ok(())
     }
 
+    /// What a run without measurements leaves: hydra's folder and the log.
+    fn write_unmeasured(&self, output: OutputDir, events: &mut Events) -> Result<(), RankError> {
+        if let Some(hydra) = self.hydra_words() {
+            report::hydra::write(output.path(), &hydra.facts())?;
+        }
+        output.publish().map_err(report::ReportError::from)?;
+        let folder = self.folder.display().to_string();
+        events.emit(Event::OutputsSaved { folder });
+        Ok(())
+    }
+
+    /// What hydra's folder says; None where hydra was told to write none.
+    fn hydra_words(&self) -> Option<HydraWords<'_>> {
+        let output_subdir = match &self.loaded.hydra.output_subdir {
+            Some(subdir) => subdir.clone()?,
+            None if self.as_dlio => ".hydra".into(),
+            None => "dlio_config".into(),
+        };
+        let cwd = std::env::current_dir().unwrap_or_default();
+        let config_dir = self.args.workload.config_dir.as_ref();
+        let config_dir = config_dir.and_then(|d| std::path::absolute(d).ok());
+        Some(HydraWords {
+            loaded: self.loaded,
+            run_dir: self.folder.display().to_string(),
+            output_subdir,
+            cwd: cwd.display().to_string(),
+            config_dir: config_dir.map(|d| d.display().to_string()),
+        })
+    }
+
     fn provenance(&self, facts: &HostFacts, start: &str) -> Provenance {
         let cluster = self.cluster;
         let bound = host::affinity_count();
         let cpus = host::node_cpus();
+        let build = Build::here();
+        let storage = self.loaded.workload.storage_type_effective();
         Provenance {
             version: env!("CARGO_PKG_VERSION").into(),
             git_commit: env!("DLIO_RS_COMMIT").into(),
@@ -375,6 +463,14 @@ impl Job<'_> {
                 .map(|word| config::redact_word(word))
                 .collect(),
             config: serde_json::to_value(&self.loaded.workload).unwrap_or_default(),
+            mpi_environment: provenance::mpi_environment(),
+            storage_library: build.storage_library(storage),
+            build,
+            core_config: serde_json::to_value(&self.loaded.tree)
+                .ok()
+                .and_then(|tree| CoreConfig::of_workload(&tree))
+                .and_then(|core| serde_json::to_value(core).ok())
+                .unwrap_or_else(|| provenance::UNKNOWN.into()),
         }
     }
 

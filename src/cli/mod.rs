@@ -2,8 +2,10 @@
 
 mod args;
 mod compare;
+mod configs;
 mod info;
 mod inspect;
+mod install_shim;
 mod job;
 mod plan;
 mod report;
@@ -16,7 +18,8 @@ use clap::Parser;
 
 use crate::cluster::{self, Cluster, host};
 use crate::config::{self, LoadRequest, Loaded, Source};
-use args::{Cli, Verb, WorkloadArgs};
+use crate::interrupt;
+use args::{Cli, ValidateArgs, Verb, WorkloadArgs};
 
 /// Exit statuses, as documented in `--help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,21 +88,28 @@ pub fn main(args: Vec<OsString>) -> u8 {
             };
         }
     };
+    if !matches!(cli.verb, Verb::Run(_) | Verb::Generate(_)) {
+        end_when_nobody_reads();
+    }
     let outcome = match cli.verb {
-        Verb::Validate(args) => alone(&args, as_dlio, validate),
+        Verb::Validate(args) => alone(&args.workload.clone(), as_dlio, |loaded| {
+            validate(loaded, &args)
+        }),
         Verb::Plan(args) => alone(&args.workload.clone(), as_dlio, |loaded| {
             plan::print(loaded, &args)
         }),
-        Verb::Run(args) => {
-            in_job(|cluster| job::run(cluster, &args, job::What::Workflow, as_dlio, &typed))
-        }
-        Verb::Generate(args) => {
-            in_job(|cluster| job::run(cluster, &args, job::What::GenerateOnly, as_dlio, &typed))
-        }
-        Verb::Info => in_job(info::print),
+        Verb::Run(args) => in_job(speaks_first, |cluster| {
+            job::run(cluster, &args, job::What::Workflow, as_dlio, &typed)
+        }),
+        Verb::Generate(args) => in_job(speaks_first, |cluster| {
+            job::run(cluster, &args, job::What::GenerateOnly, as_dlio, &typed)
+        }),
+        Verb::Info => in_job(speaks_first, info::print),
         Verb::Inspect(args) => inspect::print(&args),
         Verb::Report(args) => report::print(&args),
         Verb::Compare(args) => compare::print(&args),
+        Verb::Configs(args) => configs::print(&args),
+        Verb::InstallShim(args) => install_shim::install(&args),
     };
     match outcome {
         Ok(()) => Exit::Done as u8,
@@ -110,6 +120,13 @@ pub fn main(args: Vec<OsString>) -> u8 {
             stop.exit as u8
         }
     }
+}
+
+/// Verbs that only print end silently when their reader does, as in `dlio-rs configs | head`.
+fn end_when_nobody_reads() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: the default action; no handler of ours runs. It cannot fail for this signal, and would change nothing if it did.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
 }
 
 /// A verb that needs no ranks.
@@ -126,7 +143,14 @@ fn alone(
 }
 
 /// A verb that runs on every rank.
-fn in_job(verb: impl FnOnce(&dyn Cluster) -> Result<(), Stop>) -> Result<(), Stop> {
+fn in_job(
+    speaks_first: bool,
+    verb: impl FnOnce(&dyn Cluster) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    interrupt::listen(speaks_first).map_err(|e| Stop {
+        exit: Exit::Failed,
+        message: format!("wait for signals: {e}"),
+    })?;
     let cluster = cluster::start(|v| std::env::var(v).ok(), host::name()).map_err(|e| Stop {
         exit: Exit::Failed,
         message: e.to_string(),
@@ -142,8 +166,17 @@ fn in_job(verb: impl FnOnce(&dyn Cluster) -> Result<(), Stop>) -> Result<(), Sto
     outcome
 }
 
-fn validate(loaded: &Loaded) -> Result<(), Stop> {
-    let warnings = config::validate(&loaded.workload, 1, 1).map_err(Stop::usage)?;
+fn validate(loaded: &Loaded, args: &ValidateArgs) -> Result<(), Stop> {
+    let w = &loaded.workload;
+    let parallelism = &w.model.parallelism;
+    // A checkpoint's layout wants whole groups of ranks; any other workload runs on one.
+    let fewest = if w.workflow.checkpoint {
+        (parallelism.tensor * parallelism.pipeline).max(1)
+    } else {
+        1
+    };
+    let ranks = args.ranks.unwrap_or(fewest) as usize;
+    let warnings = config::validate(w, ranks, ranks).map_err(Stop::usage)?;
     for warning in warnings {
         eprintln!("warning: {warning}");
     }

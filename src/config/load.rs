@@ -120,6 +120,32 @@ pub fn builtin(name: &str) -> Option<&'static str> {
     BUILTIN.get_file(format!("{name}.yaml"))?.contents_utf8()
 }
 
+/// The built-in config whose name is most alike.
+pub fn nearest_builtin(name: &str) -> String {
+    nearest(name, builtin_names().iter().map(String::as_str))
+}
+
+/// Workloads that DLIO's own package holds among those that are built in here. Its folder precedes `--config-dir` in
+/// hydra's search, so under DLIO these names never mean the file of `--config-dir`.
+const SHIPPED_BY_DLIO: [&str; 13] = [
+    "bert_v100",
+    "cosmoflow_a100",
+    "cosmoflow_h100",
+    "cosmoflow_v100",
+    "default",
+    "dlrm",
+    "resnet50_a100",
+    "resnet50_h100",
+    "resnet50_tf",
+    "resnet50_v100",
+    "unet3d_a100",
+    "unet3d_h100",
+    "unet3d_v100",
+];
+
+/// Set to 1: DLIO's order of search.
+const SHADOWING: &str = "DLIO_RS_HYDRA_SHADOWING";
+
 /// Environment variables that stand in for keys which neither the command line nor the YAML sets.
 const VARIABLES: [(&str, &str); 19] = [
     ("DLIO_OUTPUT_FOLDER", "output.folder"),
@@ -174,7 +200,7 @@ const SECRET_KEYS: [&str; 5] = [
 ];
 
 /// Keys that DLIO has and ignores: accepted, with what to write instead.
-const IGNORED: [(&str, &str); 5] = [
+const IGNORED: [(&str, &str); 4] = [
     (
         "dataset.record_length",
         "DLIO ignores this old name; write dataset.record_length_bytes",
@@ -186,10 +212,6 @@ const IGNORED: [(&str, &str); 5] = [
     (
         "dataset.record_length_resize",
         "DLIO ignores this old name; write dataset.record_length_bytes_resize",
-    ),
-    (
-        "model.model_size",
-        "DLIO ignores this key; the checkpoint blob is model.model_size_bytes",
     ),
     ("logging", "DLIO ignores this section"),
 ];
@@ -221,7 +243,8 @@ pub fn redact_word(word: &str) -> String {
 
 /// Loads a workload.
 pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigError> {
-    let (text, path, name) = read_source(&request.source)?;
+    let shadowing = request.env.get(SHADOWING).is_some_and(|v| v == "1");
+    let (text, path, name) = read_source(&request.source, shadowing)?;
     let (mut root, places) = yaml::parse(&text).map_err(|e| ConfigError::Yaml {
         path: path.clone(),
         line: e.line,
@@ -259,6 +282,20 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigError> {
         .collect();
     let mut words = Vec::new();
     let mut warnings = Vec::new();
+    if shadowing
+        && let Source::Named {
+            config_dir: Some(dir),
+            ..
+        } = &request.source
+    {
+        let theirs = dir.join("workload").join(format!("{name}.yaml"));
+        if theirs.exists() && theirs.display().to_string() != path {
+            warnings.push(format!(
+                "{SHADOWING}=1: the workload is the built-in {name}, as DLIO's own would be, and not {}",
+                theirs.display()
+            ));
+        }
+    }
     let hydra = apply_words(
         &mut root,
         &request.words,
@@ -308,7 +345,7 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigError> {
     })
 }
 
-fn read_source(source: &Source) -> Result<(String, String, String), ConfigError> {
+fn read_source(source: &Source, shadowing: bool) -> Result<(String, String, String), ConfigError> {
     let read = |path: &Path| {
         std::fs::read_to_string(path).map_err(|e| ConfigError::Unreadable {
             path: path.display().to_string(),
@@ -326,7 +363,8 @@ fn read_source(source: &Source) -> Result<(String, String, String), ConfigError>
         Source::Named { name, config_dir } => {
             if let Some(dir) = config_dir {
                 let path = dir.join("workload").join(format!("{name}.yaml"));
-                if path.exists() {
+                let is_shadowed = shadowing && SHIPPED_BY_DLIO.contains(&name.as_str());
+                if path.exists() && !is_shadowed {
                     return Ok((read(&path)?, path.display().to_string(), name.clone()));
                 }
             }
@@ -334,7 +372,7 @@ fn read_source(source: &Source) -> Result<(String, String, String), ConfigError>
                 Some(text) => Ok((text.into(), format!("configs/{name}.yaml"), name.clone())),
                 None => {
                     let names = builtin_names();
-                    let nearest = nearest(name, names.iter().map(String::as_str));
+                    let nearest = nearest_builtin(name);
                     let place = config_dir.as_ref().map_or_else(String::new, |dir| {
                         format!("{} and in ", dir.join("workload").display())
                     });
@@ -561,8 +599,10 @@ fn fold_stdevs(tree: &mut Value, origins: &mut BTreeMap<String, Origin>) {
 }
 
 fn take_ignored(tree: &mut Value, origins: &BTreeMap<String, Origin>, warnings: &mut Vec<String>) {
+    // The columns of a parquet dataset have sizes of their own, whatever the old name says.
+    let has_columns = lookup(tree, "dataset.parquet.columns").is_some();
     for (key, advice) in IGNORED {
-        if take(tree, key).is_some() {
+        if take(tree, key).is_some() && !(has_columns && key == "dataset.record_length") {
             let place = origins
                 .get(key)
                 .map_or_else(String::new, |o| format!("{o}: "));

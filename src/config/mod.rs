@@ -21,7 +21,8 @@ pub use address::Address;
 pub use element::{Element, element_bytes};
 pub use error::ConfigError;
 pub use load::{
-    Hydra, LoadRequest, Loaded, Origin, Source, builtin, builtin_names, load, redact_word,
+    Hydra, LoadRequest, Loaded, Origin, Source, builtin, builtin_names, load, nearest_builtin,
+    redact_word,
 };
 pub use timespec::{Distribution, TimeSpec};
 pub use validate::{unsupported, validate};

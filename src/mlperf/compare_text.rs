@@ -20,7 +20,7 @@ pub fn text(c: &Comparison) -> String {
         "significance",
     ]);
     for item in c.items.iter().filter(|i| i.verdict != Verdict::Skip) {
-        table.rows.push(row(item));
+        table.rows.push(row(item, c.tolerance.alpha));
     }
     out += &table.text();
     let skipped: Vec<&Item> = c
@@ -30,12 +30,16 @@ pub fn text(c: &Comparison) -> String {
         .collect();
     if !skipped.is_empty() {
         out.push('\n');
+        let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
         for item in skipped {
-            out += &format!(
-                "  SKIP {}: {}\n",
-                item.figure,
-                item.note.as_deref().unwrap_or_default()
-            );
+            let why = item.note.as_deref().unwrap_or_default();
+            match by_reason.iter_mut().find(|(reason, _)| *reason == why) {
+                Some((_, figures)) => figures.push(&item.figure),
+                None => by_reason.push((why, vec![&item.figure])),
+            }
+        }
+        for (why, figures) in by_reason {
+            out += &format!("  SKIP {}: {why}\n", figures.join(", "));
         }
     }
     for (title, list) in [
@@ -62,7 +66,7 @@ pub fn text(c: &Comparison) -> String {
     out + NOT_CLOSED + "\n"
 }
 
-fn row(item: &Item) -> Vec<String> {
+fn row(item: &Item, alpha: f64) -> Vec<String> {
     let value = |v: &Value| {
         let unit = item.unit;
         match v.as_f64() {
@@ -100,10 +104,17 @@ fn row(item: &Item) -> Vec<String> {
                     "welch_t" => "Welch",
                     _ => "Mann-Whitney",
                 };
-                format!(
-                    "{name}: p = {:.3}, n = {} and {}",
-                    s.p_value, s.n[0], s.n[1]
-                )
+                let p = if s.p_value < 0.001 {
+                    "p < 0.001".into()
+                } else {
+                    format!("p = {:.3}", s.p_value)
+                };
+                let meaning = if s.p_value < alpha {
+                    "significant"
+                } else {
+                    "may be chance"
+                };
+                format!("{name}: {p}, n = {} and {}, {meaning}", s.n[0], s.n[1])
             }
             Some(Err(why)) => why.clone(),
         },

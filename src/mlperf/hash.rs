@@ -284,6 +284,27 @@ mod tests {
     }
 
     #[test]
+    fn the_built_in_workloads_have_the_published_hashes() {
+        for (name, expected) in [
+            ("unet3d_a100", "691cea309c4f2f52"),
+            ("unet3d_h100", "0f3dd7a4bf6433a3"),
+            ("unet3d_b200", "0d3ad0dec188becd"),
+            ("retinanet_b200", "20c73f53486caba0"),
+            ("retinanet_mi355", "66c43604eb650987"),
+            ("cosmoflow_a100", "b49b896e947a408b"),
+            ("cosmoflow_h100", "4b7b36339a2a5b0d"),
+            ("resnet50_a100", "4a03838105aa5808"),
+            ("resnet50_h100", "03a7be3df904e1e7"),
+        ] {
+            assert_eq!(
+                hash(crate::config::builtin(name).unwrap()),
+                expected,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
     fn published_hashes_of_checkpointing() {
         for (name, expected) in [
             ("llama3_8b", "68df04b7240e3fb0"),

@@ -169,7 +169,9 @@ impl Listener for Console {
                 record.wall_ns as f64 / 1e9
             )),
             Event::OutputsSaved { folder } => self.say(&format!("results in {folder}")),
-            Event::EpochStarted { .. }
+            // The process edge prints it.
+            Event::Failed { .. }
+            | Event::EpochStarted { .. }
             | Event::CheckpointsStarted { .. }
             | Event::CheckpointsEnded { .. }
             | Event::CheckpointStarted { .. }

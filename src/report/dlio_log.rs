@@ -12,6 +12,55 @@ use crate::metrics::checkpoint::{CheckpointKind, CheckpointRecord};
 use crate::metrics::record::BlockRecord;
 use crate::metrics::throughput::{block_throughput, eval_throughput};
 
+/// What `DLIO_LOG_LEVEL` lets through, from the most to the least talkative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Level {
+    /// Everything.
+    Debug,
+    /// Facts too.
+    Info,
+    /// Warnings, DLIO's own `[OUTPUT]` lines, errors.
+    #[default]
+    Warning,
+    /// Between warnings and errors; not a value of the variable.
+    Output,
+    /// Errors only.
+    Error,
+    /// Nothing.
+    Critical,
+}
+
+impl Level {
+    /// From the variable's value; DLIO's default is `warning`.
+    ///
+    /// Errors: a word that DLIO does not know either.
+    pub fn from_env(value: Option<&str>) -> Result<Self, String> {
+        Ok(match value {
+            None | Some("" | "warning" | "warn" | "WARNING" | "WARN") => Level::Warning,
+            Some("debug" | "DEBUG") => Level::Debug,
+            Some("info" | "INFO") => Level::Info,
+            Some("error" | "ERROR") => Level::Error,
+            Some("critical" | "CRITICAL") => Level::Critical,
+            Some(other) => {
+                return Err(format!(
+                    "environment variable DLIO_LOG_LEVEL: {other:?} is no level\n  remedy: set it to debug, info, warning, error or critical, or unset it"
+                ));
+            }
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Level::Debug => "DEBUG",
+            Level::Info => "INFO",
+            Level::Warning => "WARNING",
+            Level::Output => "OUTPUT",
+            Level::Error => "ERROR",
+            Level::Critical => "CRITICAL",
+        }
+    }
+}
+
 /// A listener that writes DLIO's `[OUTPUT]` and `[WARNING]` lines. Rank 0 only.
 ///
 /// DLIO writes the same lines to the standard error output; pass it as a second sink for that. A sink
@@ -21,12 +70,19 @@ pub struct DlioLog {
     failure: Option<std::io::Error>,
     workload: Workload,
     ranks: usize,
+    level: Level,
 }
 
 impl DlioLog {
-    /// Writes to every sink. `workload` and `ranks` give the formulas their parameters.
-    pub fn new(sinks: Vec<Box<dyn Write>>, workload: &Workload, ranks: usize) -> Self {
+    /// Writes what `level` lets through to every sink. `workload` and `ranks` give the formulas their parameters.
+    pub fn new(
+        sinks: Vec<Box<dyn Write>>,
+        workload: &Workload,
+        ranks: usize,
+        level: Level,
+    ) -> Self {
         DlioLog {
+            level,
             sinks,
             failure: None,
             workload: workload.clone(),
@@ -39,8 +95,11 @@ impl DlioLog {
         self.failure.take()
     }
 
-    fn line(&mut self, level: &str, message: &str) {
-        let text = format!("[{level}] {message}\n");
+    fn line(&mut self, level: Level, message: &str) {
+        if level < self.level {
+            return;
+        }
+        let text = format!("[{}] {message}\n", level.name());
         let failure = &mut self.failure;
         self.sinks.retain_mut(|sink| {
             match sink.write_all(text.as_bytes()).and_then(|()| sink.flush()) {
@@ -54,7 +113,7 @@ impl DlioLog {
     }
 
     fn output(&mut self, message: &str) {
-        self.line("OUTPUT", &format!("{} {message}", timestamp()));
+        self.line(Level::Output, &format!("{} {message}", timestamp()));
     }
 
     fn steps_planned(&mut self, steps: u64, eval_steps: u64) {
@@ -258,7 +317,7 @@ impl Listener for DlioLog {
                     active.join(" & ")
                 ));
             }
-            Event::Warning(text) => self.line("WARNING", text),
+            Event::Warning(text) => self.line(Level::Warning, text),
             Event::GenerationStarted { .. } => self.output("Starting data generation"),
             Event::GenerationDone { .. } => self.output("Generation done"),
             Event::StepsPlanned {
@@ -292,7 +351,7 @@ impl Listener for DlioLog {
             Event::EvalEnded { epoch, record } => self.eval_ended(*epoch, record),
             Event::RunMeasured { summary, folder } => {
                 self.output(&format!("Saved outputs in {folder}"));
-                self.line("OUTPUT", &metric_block(summary));
+                self.line(Level::Output, &metric_block(summary));
                 self.output("outputs saved in RANKID_output.json");
             }
             Event::CheckpointPlanned {
@@ -321,8 +380,9 @@ impl Listener for DlioLog {
             Event::CheckpointEnded { record, size_bytes } => {
                 self.checkpoint_ended(record, *size_bytes);
             }
-            Event::Info(_)
-            | Event::GenerationProgress { .. }
+            Event::Failed { message } => self.line(Level::Error, message),
+            Event::Info(text) => self.line(Level::Info, text),
+            Event::GenerationProgress { .. }
             | Event::Progress { .. }
             | Event::OutputsSaved { .. } => {}
         }
@@ -353,7 +413,7 @@ mod tests {
         let sink = Shared::default();
         let mut w = workload();
         w.train.computation_time = TimeSpec(Distribution::Constant { mean: 0.323 });
-        let mut log = DlioLog::new(vec![Box::new(sink.clone())], &w, 1);
+        let mut log = DlioLog::new(vec![Box::new(sink.clone())], &w, 1, Level::default());
         let r = record();
         log.on(&Event::RunStarted {
             ranks: 1,

@@ -25,6 +25,11 @@ pub enum Event {
     /// A fact worth a line.
     #[serde(serialize_with = "as_text")]
     Info(String),
+    /// The run has failed; nothing follows.
+    Failed {
+        /// Which rank, on what host, why.
+        message: String,
+    },
     /// Generation begins: files and payload bytes of the whole job, as planned.
     GenerationStarted {
         /// Files of the dataset.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_yaml::{Mapping, Value};
 
-use super::{ReportError, write_file};
+use super::{ReportError, write_file, yaml};
 
 /// What hydra would know of the command line.
 #[derive(Debug, Clone)]
@@ -192,11 +192,7 @@ pub fn write(out: &Path, facts: &HydraFacts<'_>) -> Result<(), ReportError> {
         ("hydra.yaml", map([("hydra", hydra_node(facts))])),
     ] {
         let path = dir.join(name);
-        let yaml = serde_yaml::to_string(&value).map_err(|source| ReportError::Yaml {
-            path: path.clone(),
-            source,
-        })?;
-        write_file(&path, &yaml)?;
+        write_file(&path, &yaml::to_string(&value))?;
     }
     Ok(())
 }

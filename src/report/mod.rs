@@ -15,8 +15,10 @@ pub mod dlio_log;
 pub mod event;
 pub mod hydra;
 pub mod json;
+pub mod provenance;
 pub mod publish;
 pub mod python;
+pub mod yaml;
 
 pub use event::{Event, Listener};
 pub use publish::{OutputDir, PublishError};
@@ -45,16 +47,6 @@ pub enum ReportError {
         rank: usize,
         /// Cause.
         source: serde_json::Error,
-    },
-    /// YAML could not be made from the configuration.
-    #[error(
-        "write {path}: the configuration cannot be written as YAML: {source}; this is a defect of dlio-rs"
-    )]
-    Yaml {
-        /// File.
-        path: PathBuf,
-        /// Cause.
-        source: serde_yaml::Error,
     },
     /// The folder cannot be created or published.
     #[error(transparent)]
@@ -151,6 +143,10 @@ pub fn write_all(out: &Path, input: &ReportInput<'_>) -> Result<(), ReportError>
         input.warnings,
     );
     write_file(&out.join("report.json"), &python::to_string(&report))?;
+    write_file(
+        &out.join("provenance.json"),
+        &python::to_string(&provenance::run_provenance(input.provenance)),
+    )?;
     write_file(
         &out.join("histograms.hgrm"),
         &input.summary.histograms.to_hgrm(),

@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::interrupt::{self, Unfinished};
+
 /// Why outputs could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
@@ -50,8 +52,9 @@ fn io_error(
     }
 }
 
-/// A hidden sibling of the final folder, renamed to it by [`publish`](Self::publish). Dropped
-/// unpublished it is removed with all that is in it. Rank 0 only.
+/// A hidden folder whose content becomes the final folder's by [`publish`](Self::publish): beside the final folder, or
+/// inside of it where that exists already. Dropped unpublished it is removed with all that is in it, and so it is by
+/// SIGTERM and SIGINT. Rank 0 only.
 #[derive(Debug)]
 pub struct OutputDir {
     partial: PathBuf,
@@ -59,10 +62,11 @@ pub struct OutputDir {
     /// Parent folders that did not exist before, outermost first.
     parents: Vec<PathBuf>,
     published: bool,
+    _unfinished: Unfinished,
 }
 
 impl OutputDir {
-    /// Creates `.<name>.partial-<unique>` beside `target`.
+    /// Creates `.<name>.partial-<unique>` beside or in `target`.
     ///
     /// Errors: `Exists` when `target` already holds `summary.json`; `Io` when the place is not writable.
     pub fn create(target: &Path) -> Result<Self, PublishError> {
@@ -77,27 +81,31 @@ impl OutputDir {
         if target.exists() {
             fs::read_dir(&target).map_err(io_error("open output folder", &target))?;
         }
-        let mut parents: Vec<PathBuf> = parent
+        // Inside of a folder that somebody made for this run, nothing beside it is touched.
+        let place = if target.exists() { &target } else { parent };
+        let mut parents: Vec<PathBuf> = place
             .ancestors()
             .take_while(|p| !p.exists())
             .map(Path::to_owned)
             .collect();
         parents.reverse();
-        fs::create_dir_all(parent).map_err(io_error("create output folder", parent))?;
+        fs::create_dir_all(place).map_err(io_error("create output folder", place))?;
         let nanos = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| d.as_nanos());
-        let partial = parent.join(format!(
+        let partial = place.join(format!(
             ".{}.partial-{}-{nanos}",
             name.to_string_lossy(),
             std::process::id()
         ));
+        let unfinished = interrupt::unfinished(&partial);
         fs::create_dir(&partial).map_err(io_error("create output folder", &partial))?;
         Ok(OutputDir {
             partial,
             target,
             parents,
             published: false,
+            _unfinished: unfinished,
         })
     }
 
@@ -111,12 +119,17 @@ impl OutputDir {
         &self.target
     }
 
-    /// Makes the outputs visible: one rename when the final folder is absent or empty; else entry by
-    /// entry, `summary.json` last, so that a folder with a summary is complete.
+    /// True where the final folder existed before.
+    pub fn is_inside_target(&self) -> bool {
+        self.partial.parent() == Some(&self.target)
+    }
+
+    /// Makes the outputs visible: one rename when the final folder is absent; else entry by entry, `summary.json` last, so
+    /// that a folder with a summary is complete.
     ///
     /// Errors: `Exists` when another run published a summary meanwhile; `Io`.
     pub fn publish(mut self) -> Result<PathBuf, PublishError> {
-        // rename(2) replaces an empty folder and refuses one with entries.
+        // rename(2) refuses a folder with entries, and one that lies in its own target.
         if fs::rename(&self.partial, &self.target).is_err() {
             if self.target.join("summary.json").exists() {
                 return Err(PublishError::Exists {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::buffer::ALIGNMENT;
 use super::{Answer, Buffer, Request, Sink, Storage, StorageError, Writer, files, posix};
 use crate::clock::now_ns;
+use crate::interrupt::{self, Unfinished};
 
 /// A local or mounted file system without the page cache.
 pub(super) struct Direct;
@@ -167,6 +168,7 @@ impl Storage for Direct {
     }
     fn create(&self, path: &Path) -> Result<Box<dyn Writer>, StorageError> {
         let part = files::part_path(path);
+        let unfinished = interrupt::unfinished(&part);
         let file = open(
             &part,
             OpenOptions::new().write(true).create(true).truncate(true),
@@ -183,6 +185,7 @@ impl Storage for Direct {
             used: 0,
             written: 0,
             is_complete: false,
+            _unfinished: unfinished,
         };
         inspect(writer.file.as_ref().expect("just opened"), path)?;
         Ok(Box::new(writer))
@@ -213,6 +216,7 @@ struct DirectFile {
     used: usize,
     written: u64,
     is_complete: bool,
+    _unfinished: Unfinished,
 }
 
 impl DirectFile {

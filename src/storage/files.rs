@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use super::{StorageError, Writer};
+use crate::interrupt::{self, Unfinished};
 
 pub(super) fn len(path: &Path) -> Result<Option<u64>, StorageError> {
     match fs::metadata(path) {
@@ -112,13 +113,16 @@ pub(super) struct PartFile {
     path: PathBuf,
     part: PathBuf,
     written: u64,
+    _unfinished: Unfinished,
 }
 
 impl PartFile {
     pub(super) fn create(path: &Path) -> Result<Self, StorageError> {
         let part = part_path(path);
+        let unfinished = interrupt::unfinished(&part);
         let file = File::create(&part).map_err(|e| write_error(path, 0, e))?;
         Ok(PartFile {
+            _unfinished: unfinished,
             file: Some(file),
             path: path.into(),
             part,

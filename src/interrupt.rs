@@ -1,0 +1,99 @@
+//! SIGTERM and SIGINT: what is half written is removed, one rank of a host says so, the process ends.
+//!
+//! Launchers, batch systems and `mlpstorage` send SIGTERM and kill seconds later, and a rank may be inside of an MPI call
+//! or a read that takes longer. So nobody is asked to stop: a thread removes what was announced here and ends the process.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+#[derive(Default)]
+struct Pending {
+    next: u64,
+    paths: HashMap<u64, PathBuf>,
+}
+
+static PENDING: Mutex<Option<Pending>> = Mutex::new(None);
+
+/// The word by which one rank of a host takes the task of speaking.
+static SPOKEN: OnceLock<&'static AtomicU64> = OnceLock::new();
+
+fn pending() -> MutexGuard<'static, Option<Pending>> {
+    PENDING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A file or folder that a signal removes, until this is dropped.
+#[derive(Debug)]
+pub struct Unfinished(u64);
+
+/// Announces a file or folder that is about to be made. Waits for ever once a signal has come.
+pub fn unfinished(path: &Path) -> Unfinished {
+    let mut pending = pending();
+    let pending = pending.get_or_insert_default();
+    pending.next += 1;
+    pending.paths.insert(pending.next, path.to_owned());
+    Unfinished(pending.next)
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(pending) = pending().as_mut() {
+            pending.paths.remove(&self.0);
+        }
+    }
+}
+
+/// One word of the memory that the ranks of a host share, 0 until one of them speaks.
+pub fn speak_once(word: &'static AtomicU64) {
+    let _ = SPOKEN.set(word);
+}
+
+/// Starts the thread that waits for signals. `speaks`: whether this process tells of a signal that comes before
+/// [`speak_once`].
+///
+/// Errors: the handlers cannot be installed.
+pub fn listen(speaks: bool) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let wait = move || {
+        if let Some(signal) = signals.forever().next() {
+            end(signal, speaks);
+        }
+    };
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(wait)
+        .map(drop)
+}
+
+fn end(signal: i32, speaks: bool) -> ! {
+    // Never released: nothing new is begun, and nothing is renamed to its final name, while this goes on.
+    let held = pending();
+    if let Some(pending) = held.as_ref() {
+        for path in pending.paths.values() {
+            // One of them fits; the process ends whatever comes of it.
+            let _ = std::fs::remove_file(path);
+            let _ = std::fs::remove_dir_all(path);
+        }
+    }
+    let status = 128 + signal;
+    let speaks = SPOKEN
+        .get()
+        .map_or(speaks, |word| word.swap(1, Ordering::SeqCst) == 0);
+    if speaks {
+        let name = if signal == SIGTERM {
+            "SIGTERM"
+        } else {
+            "SIGINT"
+        };
+        eprintln!(
+            "dlio-rs: stopped by {name}: half-written files are removed, no results are written; the job ends with status {status}"
+        );
+    }
+    // SAFETY: ends the process at once; MPI may be what hangs, and nothing of the process is needed any more.
+    unsafe { libc::_exit(status) }
+}
