@@ -7,6 +7,7 @@ mod info;
 mod inspect;
 mod install_shim;
 mod job;
+mod package;
 mod plan;
 mod report;
 
@@ -108,6 +109,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
         Verb::Inspect(args) => inspect::print(&args),
         Verb::Report(args) => report::print(&args),
         Verb::Compare(args) => compare::print(&args),
+        Verb::Package(args) => package::print(&args),
         Verb::Configs(args) => configs::print(&args),
         Verb::InstallShim(args) => install_shim::install(&args),
     };

@@ -10,6 +10,7 @@ pub mod groups;
 pub mod hash;
 pub mod json;
 pub mod leaf;
+pub mod package;
 pub mod render;
 pub mod sheet;
 pub mod stats;
