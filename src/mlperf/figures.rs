@@ -381,8 +381,9 @@ fn checkpoints(leaf: &Leaf, absent: &mut Vec<Absence>) -> Checkpoints {
         .and_then(Value::as_str)
         .is_some_and(|mode| mode == "subset");
     let number = |key: &str| leaf.number(key).map(|n| n as u64).filter(|n| *n > 0);
-    let instance = number("model.parallelism.tensor").unwrap_or(1)
-        * number("model.parallelism.pipeline").unwrap_or(1);
+    let instance = number("model.parallelism.tensor")
+        .unwrap_or(1)
+        .saturating_mul(number("model.parallelism.pipeline").unwrap_or(1));
     let dp_instances = number("model.parallelism.data").or_else(|| {
         let ranks = leaf.accelerators()?;
         (!subset && ranks % instance == 0).then_some(ranks / instance)

@@ -399,7 +399,9 @@ fn checkpoint_result(runs: &[RunFigures], reasons: &mut Vec<String>) -> Checkpoi
     }
     let mut direction = |word: &str, of: fn(&figures::Checkpoints) -> Option<&Direction>| {
         let of_word: Vec<&Direction> = own.iter().filter_map(|c| of(c)).collect();
-        let operations = of_word.iter().map(|d| d.operations).sum();
+        let operations = of_word
+            .iter()
+            .fold(0usize, |n, d| n.saturating_add(d.operations));
         if operations != CHECKPOINT_OPERATIONS {
             reasons.push(format!(
                 "a published figure needs {CHECKPOINT_OPERATIONS} {word}; there are {operations}"
@@ -438,5 +440,89 @@ fn checkpoint_result(runs: &[RunFigures], reasons: &mut Vec<String>) -> Checkpoi
         size_gib: own.iter().find_map(|c| c.size_gib),
         write,
         read,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::render::{self, Style};
+    use super::super::sheet;
+    use super::*;
+
+    /// Whatever the files hold, there is a figure or a reason.
+    #[test]
+    fn strange_files_never_stop_the_report() {
+        let values = [
+            "null",
+            "NaN",
+            "-Infinity",
+            "[]",
+            "{}",
+            "\"x\"",
+            "-1",
+            "1e300",
+            "[1, \"x\", NaN]",
+            "[[1]]",
+            "true",
+            "18446744073709551615",
+            "\"\\ud800\"",
+            "[",
+            "",
+        ];
+        let tree = tempfile::tempdir().unwrap();
+        let mut made = 0;
+        for (i, value) in values.iter().enumerate() {
+            for (j, workflow) in ["train: true", "checkpoint: true", "x: y"]
+                .iter()
+                .enumerate()
+            {
+                let leaf = tree.path().join(format!("{i}_{j}"));
+                fs::create_dir_all(leaf.join("dlio_config")).unwrap();
+                let config = format!(
+                    "workload: {{workflow: {{{workflow}}}, model: {{name: llama_8b, parallelism: {{tensor: {value}, pipeline: {value}}}}}, \
+                     checkpoint: {{num_checkpoints_write: {value}, num_checkpoints_read: {value}}}}}"
+                );
+                fs::write(leaf.join("dlio_config/config.yaml"), config).unwrap();
+                let metrics: Vec<String> = [
+                    "train_au_percentage",
+                    "train_au_mean_percentage",
+                    "train_io_mean_MB_per_second",
+                    "save_checkpoint_io_mean_GB_per_second",
+                    "load_checkpoint_duration_mean_seconds",
+                    "checkpoint_size_GB",
+                ]
+                .iter()
+                .map(|key| format!("\"{key}\": {value}"))
+                .collect();
+                let metrics = format!("{{{}}}", metrics.join(", "));
+                let summary = format!(
+                    "{{\"start\": {value}, \"num_accelerators\": {value}, \"num_hosts\": {value}, \"epochs\": {value}, \
+                      \"metric\": {}}}",
+                    if i % 2 == 0 { &metrics } else { value }
+                );
+                fs::write(leaf.join("summary.json"), summary).unwrap();
+                let entry = format!(
+                    "{{\"save_ckpt1\": {value}, \"load_ckpt1\": {{\"duration\": {value}}}}}"
+                );
+                fs::write(
+                    leaf.join("0_per_epoch_stats.json"),
+                    format!("{{\"1\": {entry}, \"2\": {value}}}"),
+                )
+                .unwrap();
+                made += 1;
+            }
+        }
+        let found = read(&[tree.path()]);
+        let runs: usize = found.groups.iter().map(|g| g.runs.len()).sum();
+        assert_eq!(
+            runs + found.without_figures.len() + found.unreadable.len(),
+            made
+        );
+        assert!(runs > 0 && !found.unreadable.is_empty());
+        assert!(render::all(&found, Style::Text).contains("CLOSED not claimable"));
+        let table = sheet::table(&found);
+        assert!(table.rows.iter().all(|r| r.len() == table.columns.len()));
     }
 }

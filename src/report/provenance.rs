@@ -153,7 +153,11 @@ pub fn run_provenance(p: &Provenance) -> Value {
             "dlio.version": UNKNOWN,
             "dlio.source": "declared",
             "dlio.commit": UNKNOWN,
-            "storage_library": tag(p.storage_library.version != UNKNOWN, "package-metadata"),
+            "storage_library": match p.storage_library.version.as_str() {
+                "none" => "n/a",
+                UNKNOWN | "" => UNKNOWN,
+                _ => "package-metadata",
+            },
             "core_config": tag(p.core_config.is_object(), "runtime"),
             "stamped_at": "runtime",
         },

@@ -172,7 +172,12 @@ fn of_summary(leaf: &Leaf) -> Option<Node> {
         memory_gib: leaf.memory_gib().map(|m| m / hosts.max(1) as f64),
         cpu_model: cpu("model name"),
         cpu_count: counts
-            .map(|c| c.iter().filter_map(Value::as_u64).sum::<u64>() / hosts.max(1))
+            .map(|c| {
+                c.iter()
+                    .filter_map(Value::as_u64)
+                    .fold(0, u64::saturating_add)
+                    / hosts.max(1)
+            })
             .filter(|n| *n > 0),
         ..Node::default()
     })

@@ -321,6 +321,14 @@ fn copy(from: &Path, to: &Path) -> Result<(), PackageError> {
         if kind.is_dir() {
             copy(&source, &target)?;
         } else {
+            // A pipe would never end.
+            if !fs::metadata(&source)
+                .map_err(io_error("look at", &source))?
+                .is_file()
+            {
+                let what = io::Error::other("it is neither a file nor a folder");
+                return Err(io_error("copy", &source)(what));
+            }
             fs::copy(&source, &target).map_err(io_error("copy", &source))?;
         }
     }

@@ -91,7 +91,7 @@ fn record(run: &Placed<'_>) -> Value {
         "parameters": leaf.parameters(),
         "system_info": {
             "total_memory_bytes": leaf.memory_gib().map(|g| (g * 1073741824.0).round() as u64),
-            "total_cores": counts.map(|c| c.iter().filter_map(Value::as_u64).sum::<u64>()),
+            "total_cores": counts.map(|c| c.iter().filter_map(Value::as_u64).fold(0, u64::saturating_add)),
         },
         "metrics": metrics,
     });
