@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs what dlio-rs needs to build and run; with --test, what its tests need as well.
+# Installs what dlio-rs needs to build and run; with --test, what its tests need as well; with --slurm, what
+# scripts/test-slurm.sh needs.
 #
-#   scripts/setup.sh [--test]
+#   scripts/setup.sh [--test | --slurm]
 #
 # Debian and Ubuntu: the missing packages by apt-get (sudo where not root). Elsewhere: names the packages and ends with
 # status 2 when a tool is missing. Does nothing when everything is there.
@@ -44,6 +45,14 @@ have:pgrep procps
 have:openssl openssl
 have:node nodejs
 have:npm npm"
+SLURM_NEEDS="have:mpicc.mpich libmpich-dev
+have:mpirun.mpich mpich
+have:pgrep procps
+have:unshare util-linux
+have:munged munge
+have:slurmctld slurmctld
+have:slurmd slurmd
+have:sbatch slurm-client"
 
 # Prints the packages whose check fails.
 missing() {
@@ -80,7 +89,8 @@ This is no Debian or Ubuntu, so nothing was installed. The packages are called
   openSUSE, SLES:       zypper install gcc make pkg-config openmpi4-devel clang-devel hdf5-devel curl python3
   Arch:                 pacman -S base-devel openmpi clang hdf5 curl python
 On a cluster, load its compiler and MPI modules instead; MPICC names the compiler wrapper to build with.
-The tests need MPICH (as mpicc.mpich and mpirun.mpich, beside Open MPI) and fio as well.
+The tests need MPICH (as mpicc.mpich and mpirun.mpich, beside Open MPI) and fio as well; scripts/test-slurm.sh needs
+munge and Slurm's slurmctld, slurmd and sbatch.
 TEXT
     exit 2
 }
@@ -112,15 +122,21 @@ python_venv() {
     cat "${wanted[@]}" >"$PYTHON_VENV/installed.txt"
 }
 
-with_tests=false
+needs=$BUILD_NEEDS with_tests=false
 case ${1:-} in
 '') ;;
---test) with_tests=true ;;
-*) die 2 "usage: scripts/setup.sh [--test]" ;;
+--test)
+    with_tests=true
+    needs+=$'\n'$TEST_NEEDS
+    ;;
+--slurm)
+    needs+=$'\n'$SLURM_NEEDS
+    # Debian keeps the daemons where only root's PATH leads.
+    PATH=$PATH:/usr/sbin:/sbin
+    ;;
+*) die 2 "usage: scripts/setup.sh [--test | --slurm]" ;;
 esac
 
-needs=$BUILD_NEEDS
-if $with_tests; then needs+=$'\n'$TEST_NEEDS; fi
 step "checking the tools"
 mapfile -t packages < <(missing "$needs")
 if [ "${#packages[@]}" -gt 0 ]; then

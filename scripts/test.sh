@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test: `cargo test` against Open MPI, then a second build against MPICH and two jobs under its launcher.
+# Runs every test: `cargo test` against Open MPI, then a second build against MPICH and two jobs under its launcher, then
+# the batch scripts under a Slurm of its own.
 #
 #   scripts/test.sh [CARGO TEST ARGUMENTS]     e.g. scripts/test.sh --release, scripts/test.sh -- plan
 set -euo pipefail
@@ -40,4 +41,7 @@ if [ "$status" = 0 ] || [ "$status" = 124 ] || ! grep -q MPICH "$scratch/refused
     cat "$scratch/refused" >&2
     die 1 "expected an error that names MPICH, got exit status $status"
 fi
+step "the batch scripts under Slurm"
+cargo build --locked </dev/null
+DLIO_RS=$TARGET/debug/dlio-rs DLIO_RS_MPICH=$mpich_bin scripts/test-slurm.sh
 step "all tests passed"

@@ -67,9 +67,12 @@ pub enum Verb {
 /// Which file.
 #[derive(Debug, Clone, Args)]
 pub struct InspectArgs {
-    /// A file of any dataset
+    /// A file of any dataset, or its s3:// or az:// address
     #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    pub file: String,
+    /// How to reach an object store, such as storage.storage_options.endpoint_url=...
+    #[arg(value_name = "KEY=VALUE")]
+    pub words: Vec<String>,
     /// Its format, where its extension does not say it
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<String>,
@@ -90,6 +93,18 @@ pub struct WorkloadArgs {
     /// Unknown keys are warnings instead of errors (as in DLIO, which ignores them)
     #[arg(long)]
     pub allow_unknown_keys: bool,
+}
+
+impl WorkloadArgs {
+    /// The defaults, the environment and these words, for verbs that need no workload but the way to a storage system.
+    pub fn of_words(words: &[String]) -> Self {
+        let source = std::iter::once("workload=default".to_string());
+        WorkloadArgs {
+            words: source.chain(words.iter().cloned()).collect(),
+            config_dir: None,
+            allow_unknown_keys: false,
+        }
+    }
 }
 
 /// How to run.

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::args::InspectArgs;
-use super::{Exit, Stop};
-use crate::config::{Decode, FormatKind, Workload};
+use super::args::{InspectArgs, WorkloadArgs};
+use super::{Exit, Stop, load};
+use crate::config::{Address, Decode, FormatKind};
 use crate::format::{self, Access, Checker, Expect, Format, FormatError, FormatOptions, Opened};
 use crate::run::source::StorageSource;
 use crate::storage::{self, Buffer, Extent, Request, Sink, Storage, StorageError};
@@ -16,21 +16,24 @@ const TRANSFER: usize = 1 << 20;
 ///
 /// Errors: the file cannot be read (status 1), or its format is not known (status 2).
 pub(super) fn print(args: &InspectArgs) -> Result<(), Stop> {
-    let path = &args.file;
     let failed = |error: String| Stop {
         exit: Exit::Failed,
-        message: format!("failed to inspect {}: {error}", path.display()),
+        message: format!("failed to inspect {}: {error}", args.file),
     };
     let format = format_of(args)?;
     let options = FormatOptions::default();
-    let storage: Arc<dyn Storage> = storage::open(&Workload::default(), &[])
+    let loaded = load(&WorkloadArgs::of_words(&args.words), false).map_err(Stop::usage)?;
+    let address =
+        Address::resolve(&loaded.workload.storage, "FILE", &args.file).map_err(Stop::usage)?;
+    let storage: Arc<dyn Storage> = storage::open_at(&loaded.workload, &address, &[])
         .map_err(|e| failed(e.to_string()))?
         .into();
+    let path = &address.to_path();
     let len = storage
         .len(path)
         .map_err(|e| failed(e.to_string()))?
         .ok_or_else(|| failed("it does not exist".into()))?;
-    println!("file: {}", path.display());
+    println!("file: {}", args.file);
     println!("format: {}", format.kind());
     println!("bytes: {len}");
     let mut source = StorageSource::new(storage.clone(), path);
@@ -89,14 +92,13 @@ fn format_of(args: &InspectArgs) -> Result<&'static dyn Format, Stop> {
     };
     let word = match &args.format {
         Some(word) => word.clone(),
-        None => args
-            .file
+        None => Path::new(&args.file)
             .extension()
             .map(|e| e.to_string_lossy().into_owned())
             .ok_or_else(|| {
                 Stop::usage(format!(
                     "inspect {}: its name has no extension that says its format\n  remedy: add --format, one of {}",
-                    args.file.display(),
+                    args.file,
                     known()
                 ))
             })?,
@@ -111,7 +113,7 @@ fn format_of(args: &InspectArgs) -> Result<&'static dyn Format, Stop> {
     kind.and_then(format::by_kind).ok_or_else(|| {
         Stop::usage(format!(
             "inspect {}: {word} is no format of this build\n  remedy: add --format, one of {}",
-            args.file.display(),
+            args.file,
             known()
         ))
     })

@@ -379,3 +379,26 @@ fn recorded(json: &serde_json::Value) -> serde_yaml::Value {
         ),
     }
 }
+
+#[test]
+fn the_scheme_that_mlpstorage_took_off_a_checkpoint_folder_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = |words: &[&str]| {
+        let mut request = request(dir.path(), "framework: pytorch\n", words);
+        let variable = "MLPSTORAGE_CHECKPOINT_URI_SCHEME".to_string();
+        request.env.insert(variable, "s3".into());
+        load(&request)
+            .unwrap()
+            .workload
+            .checkpoint
+            .checkpoint_folder
+    };
+    assert_eq!(
+        folder(&["checkpoint.checkpoint_folder=bucket/ck/llama3-8b"]),
+        "s3://bucket/ck/llama3-8b"
+    );
+    assert_eq!(
+        folder(&["checkpoint.checkpoint_folder=az://a/c/ck"]),
+        "az://a/c/ck"
+    );
+}

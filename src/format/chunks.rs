@@ -65,6 +65,7 @@ impl<'a, 'b> Chunks<'a, 'b> {
     }
 
     /// `len` zero bytes.
+    #[cfg(feature = "hdf5")]
     pub(crate) fn zeros(&mut self, len: u64) -> std::io::Result<()> {
         const ZEROS: [u8; 4096] = [0; 4096];
         let mut left = len;

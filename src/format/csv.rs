@@ -243,7 +243,10 @@ impl Format for Csv {
             rows,
             vec![format!(
                 "{rows} rows of {columns} numbers{}",
-                checker.packing()
+                checker
+                    .packing()
+                    .name()
+                    .map_or_else(String::new, |name| format!(", {name}"))
             )],
         ))
     }

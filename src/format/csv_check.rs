@@ -180,6 +180,29 @@ enum Unpack {
     Zip(Vec<u8>),
 }
 
+/// The containers that pandas unpacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packing {
+    Plain,
+    Gzip,
+    Bz2,
+    Xz,
+    Zip,
+}
+
+impl Packing {
+    /// For people; nothing for plain text.
+    pub(super) fn name(self) -> Option<&'static str> {
+        match self {
+            Packing::Plain => None,
+            Packing::Gzip => Some("gzip"),
+            Packing::Bz2 => Some("bz2"),
+            Packing::Xz => Some("xz"),
+            Packing::Zip => Some("zip"),
+        }
+    }
+}
+
 /// Checks a csv file.
 pub(super) struct CsvChecker {
     parses: bool,
@@ -205,25 +228,25 @@ impl CsvChecker {
         }
     }
 
-    /// For people: what packs the rows.
-    pub(super) fn packing(&self) -> &'static str {
+    /// What packs the rows, by the first bytes.
+    pub(super) fn packing(&self) -> Packing {
         match self.head.get(..2) {
-            Some([0x1f, 0x8b]) => ", gzip",
-            Some(b"BZ") => ", bz2",
-            Some([0xfd, b'7']) => ", xz",
-            Some(b"PK") => ", zip",
-            _ => "",
+            Some([0x1f, 0x8b]) => Packing::Gzip,
+            Some(b"BZ") => Packing::Bz2,
+            Some([0xfd, b'7']) => Packing::Xz,
+            Some(b"PK") => Packing::Zip,
+            _ => Packing::Plain,
         }
     }
 
     fn begin_unpacking(&mut self) -> Result<(), FormatError> {
         let table = Table::new(self.parses, unpacked_limit(self.file_len));
         self.unpack = match self.packing() {
-            ", gzip" => Unpack::Gzip(Box::new(flate2::write::MultiGzDecoder::new(table))),
-            ", bz2" => Unpack::Bz2(Box::new(bzip2::write::BzDecoder::new(table))),
-            ", xz" => Unpack::Xz(Box::new(liblzma::write::XzDecoder::new(table))),
-            ", zip" => Unpack::Zip(Vec::new()),
-            _ => {
+            Packing::Gzip => Unpack::Gzip(Box::new(flate2::write::MultiGzDecoder::new(table))),
+            Packing::Bz2 => Unpack::Bz2(Box::new(bzip2::write::BzDecoder::new(table))),
+            Packing::Xz => Unpack::Xz(Box::new(liblzma::write::XzDecoder::new(table))),
+            Packing::Zip => Unpack::Zip(Vec::new()),
+            Packing::Plain => {
                 let is_text = |b: &u8| b.is_ascii_graphic() || b.is_ascii_whitespace();
                 if !self.head.iter().all(is_text) {
                     return Err(FormatError::Magic {

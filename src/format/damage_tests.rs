@@ -114,6 +114,9 @@ fn inputs_that_once_broke_a_decoder_are_errors() {
         let target = folder.file_name().unwrap().to_string_lossy().into_owned();
         let word = target.trim_end_matches("_index");
         let Some(format) = FORMATS.iter().find(|f| f.kind().word() == word) else {
+            let is_left_out = (word == "hdf5" && !cfg!(feature = "hdf5"))
+                || (word == "parquet" && !cfg!(feature = "parquet"));
+            assert!(is_left_out, "{target} names no format");
             continue;
         };
         for path in std::fs::read_dir(&folder)

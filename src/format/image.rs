@@ -1,9 +1,82 @@
-//! What png and jpeg have in common: the raster that a sample is, and decoding whole files.
+//! What png and jpeg have in common: the raster that a sample is, bare files, and decoding whole files.
 
+use std::sync::Arc;
+
+use super::spans::SpanIndex;
 use super::{
-    Checker, Chunks, Expect, FileSpec, FormatError, LengthChecker, Opened, Out, check_len,
+    Checker, Chunks, Expect, FileSpec, Format, FormatError, FormatOptions, Index, LengthChecker,
+    Opened, Out, Source, check_len, no_compression,
 };
-use crate::config::{FormatKind, ImageEncoding};
+use crate::config::{Decode, FormatKind, ImageEncoding};
+
+/// A format of one image per file, as far as it differs from others of them.
+pub(super) trait Picture: Sync {
+    const KIND: FormatKind;
+    /// No side may be longer.
+    const MAX_SIDE: u64;
+
+    /// Bytes of the file.
+    fn file_len(raster: &Raster) -> u64;
+    fn write(
+        spec: &FileSpec,
+        raster: &Raster,
+        chunk: &mut [u8],
+        out: Out,
+    ) -> Result<(), FormatError>;
+    /// What the header says, for people.
+    fn describe(source: &mut dyn Source) -> Result<String, FormatError>;
+    /// Checks containers and checksums.
+    fn verifier() -> Box<dyn Checker>;
+    /// Decodes a file over what the raster held.
+    fn decode(file: &[u8], raster: &mut Vec<u8>) -> Result<(), FormatError>;
+
+    fn raster(spec: &FileSpec) -> Result<Raster, FormatError> {
+        Raster::of(Self::KIND, spec.sample_dims, Self::MAX_SIDE)
+    }
+}
+
+impl<P: Picture> Format for P {
+    fn kind(&self) -> FormatKind {
+        P::KIND
+    }
+    fn supports(&self, spec: &FileSpec) -> Result<(), FormatError> {
+        no_compression(P::KIND, spec)?;
+        if !is_raw(spec) {
+            P::raster(spec)?;
+        }
+        Ok(())
+    }
+    fn encoded_len(&self, spec: &FileSpec) -> Option<u64> {
+        if is_raw(spec) {
+            return Some(raw_len(spec));
+        }
+        Some(P::file_len(&P::raster(spec).ok()?))
+    }
+    fn min_len(&self, spec: &FileSpec) -> u64 {
+        // Images of other writers are compressed.
+        if is_raw(spec) { raw_len(spec) } else { 1 }
+    }
+    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
+        if is_raw(spec) {
+            return encode_raw(spec, chunk, out);
+        }
+        P::write(spec, &P::raster(spec)?, chunk, out)
+    }
+    fn index(
+        &self,
+        source: &mut dyn Source,
+        _: &FormatOptions,
+    ) -> Result<Arc<dyn Index>, FormatError> {
+        Ok(SpanIndex::whole(1, vec![P::describe(source)?]))
+    }
+    fn checker(&self, decode: Decode, options: &FormatOptions) -> Box<dyn Checker> {
+        match (decode, options.image_encoding) {
+            (Decode::None, _) | (_, ImageEncoding::Raw) => Box::new(LengthChecker::default()),
+            (Decode::Verify, _) => P::verifier(),
+            (Decode::Full, _) => Box::new(ImageChecker::new(P::decode)),
+        }
+    }
+}
 
 /// Bytes of the largest raster that is decoded: 1 GiB.
 pub(super) const MAX_RASTER: u64 = 1 << 30;
@@ -53,24 +126,24 @@ impl Raster {
 }
 
 /// Whether files hold bare bytes instead of an image.
-pub(super) fn is_raw(spec: &FileSpec) -> bool {
+fn is_raw(spec: &FileSpec) -> bool {
     spec.options.image_encoding == ImageEncoding::Raw
 }
 
 /// Bytes of a bare file: one per pixel, one image per file, whatever the element type and the samples.
-pub(super) fn raw_len(spec: &FileSpec) -> u64 {
+fn raw_len(spec: &FileSpec) -> u64 {
     spec.sample_elements()
 }
 
 /// Streams a bare file.
-pub(super) fn encode_raw(spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
+fn encode_raw(spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
     let mut chunks = Chunks::new(chunk, out);
     chunks.fill(&spec.fill, 0, raw_len(spec))?;
     Ok(chunks.end()?)
 }
 
 /// Collects a file and decodes it.
-pub(super) struct ImageChecker {
+struct ImageChecker {
     bytes: Vec<u8>,
     raster: Vec<u8>,
     file_len: u64,
@@ -80,9 +153,7 @@ pub(super) struct ImageChecker {
 
 impl ImageChecker {
     /// With a decoder that is given the file and a raster to write over.
-    pub(super) fn new(
-        decode: fn(file: &[u8], raster: &mut Vec<u8>) -> Result<(), FormatError>,
-    ) -> Self {
+    fn new(decode: fn(file: &[u8], raster: &mut Vec<u8>) -> Result<(), FormatError>) -> Self {
         ImageChecker {
             bytes: Vec::new(),
             raster: Vec::new(),

@@ -17,16 +17,10 @@
 //!
 //! Source: ITU-T T.81 (annexes B, C, F); DLIO `data_generator/jpeg_generator.py` for what the image is.
 
-use std::sync::Arc;
-
-use super::image::{ImageChecker, Raster, encode_raw, is_raw, raw_len};
+use super::image::{Picture, Raster};
 use super::jpeg_check::{MarkerChecker, decode_full, describe};
-use super::spans::SpanIndex;
-use super::{
-    Checker, Chunks, FileSpec, Format, FormatError, FormatOptions, Index, LengthChecker, Out,
-    Source,
-};
-use crate::config::{Decode, FormatKind, ImageEncoding};
+use super::{Checker, Chunks, FileSpec, FormatError, Out, Source};
+use crate::config::FormatKind;
 
 /// The jpeg format.
 pub struct Jpeg;
@@ -35,8 +29,6 @@ pub struct Jpeg;
 const BLOCK: u64 = 64;
 /// Bytes of a piece of the scan that is made at once.
 const PIECE: usize = 1 << 16;
-/// No side may be longer.
-const MAX_SIDE: u64 = 65_535;
 /// The largest DC value that is let stand; a decoder's range is 1,023.
 const MAX_DC: i32 = 1_000;
 /// Sizes of the codes of 1, 2, ... 7 bits.
@@ -117,40 +109,22 @@ fn bend(bytes: &mut [u8], running: &mut [i32], first_block: u64) {
     }
 }
 
-fn raster_of(spec: &FileSpec) -> Result<Raster, FormatError> {
-    Raster::of(FormatKind::Jpeg, spec.sample_dims, MAX_SIDE)
-}
+impl Picture for Jpeg {
+    const KIND: FormatKind = FormatKind::Jpeg;
+    const MAX_SIDE: u64 = 65_535;
 
-impl Format for Jpeg {
-    fn kind(&self) -> FormatKind {
-        FormatKind::Jpeg
+    fn file_len(raster: &Raster) -> u64 {
+        start(raster).len() as u64 + blocks(raster) * BLOCK + 2
     }
-    fn supports(&self, spec: &FileSpec) -> Result<(), FormatError> {
-        super::no_compression(self.kind(), spec)?;
-        if !is_raw(spec) {
-            raster_of(spec)?;
-        }
-        Ok(())
-    }
-    fn encoded_len(&self, spec: &FileSpec) -> Option<u64> {
-        if is_raw(spec) {
-            return Some(raw_len(spec));
-        }
-        let raster = raster_of(spec).ok()?;
-        Some(start(&raster).len() as u64 + blocks(&raster) * BLOCK + 2)
-    }
-    fn min_len(&self, spec: &FileSpec) -> u64 {
-        // Images of other writers are compressed.
-        if is_raw(spec) { raw_len(spec) } else { 1 }
-    }
-    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
-        if is_raw(spec) {
-            return encode_raw(spec, chunk, out);
-        }
-        let raster = raster_of(spec)?;
+    fn write(
+        spec: &FileSpec,
+        raster: &Raster,
+        chunk: &mut [u8],
+        out: Out,
+    ) -> Result<(), FormatError> {
         let mut chunks = Chunks::new(chunk, out);
-        chunks.bytes(&start(&raster))?;
-        let total = blocks(&raster) * BLOCK;
+        chunks.bytes(&start(raster))?;
+        let total = blocks(raster) * BLOCK;
         let mut piece = vec![0; PIECE.min(total as usize)];
         let mut running = vec![0; raster.channels as usize];
         let mut done = 0;
@@ -165,25 +139,21 @@ impl Format for Jpeg {
         chunks.bytes(&[0xff, 0xd9])?;
         Ok(chunks.end()?)
     }
-    fn index(
-        &self,
-        source: &mut dyn Source,
-        _: &FormatOptions,
-    ) -> Result<Arc<dyn Index>, FormatError> {
-        Ok(SpanIndex::whole(1, vec![describe(source)?]))
+    fn describe(source: &mut dyn Source) -> Result<String, FormatError> {
+        describe(source)
     }
-    fn checker(&self, decode: Decode, options: &FormatOptions) -> Box<dyn Checker> {
-        match (decode, options.image_encoding) {
-            (Decode::None, _) | (_, ImageEncoding::Raw) => Box::new(LengthChecker::default()),
-            (Decode::Verify, _) => Box::new(MarkerChecker::default()),
-            (Decode::Full, _) => Box::new(ImageChecker::new(decode_full)),
-        }
+    fn verifier() -> Box<dyn Checker> {
+        Box::new(MarkerChecker::default())
+    }
+    fn decode(file: &[u8], raster: &mut Vec<u8>) -> Result<(), FormatError> {
+        decode_full(file, raster)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::test_support::{encoded, spec};
+    use super::super::{Format, FormatOptions};
     use super::*;
 
     #[test]

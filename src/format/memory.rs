@@ -9,11 +9,21 @@ use crate::storage::Extent;
 /// Samples that are read at most; damaged metadata may announce any number.
 const MAX_SAMPLES: u64 = 64;
 
-/// A file and its companions.
-struct InMemory<'a> {
+/// A file and its companions, in the order of [`Format::companions`](super::Format::companions).
+pub(crate) struct InMemory<'a> {
     file: &'a [u8],
-    companions: [&'a [u8]; 2],
+    companions: [Option<&'a [u8]>; 2],
     on_disk: Option<tempfile::NamedTempFile>,
+}
+
+impl<'a> InMemory<'a> {
+    pub(crate) fn new(file: &'a [u8], companions: [Option<&'a [u8]>; 2]) -> Self {
+        InMemory {
+            file,
+            companions,
+            on_disk: None,
+        }
+    }
 }
 
 impl Source for InMemory<'_> {
@@ -36,9 +46,16 @@ impl Source for InMemory<'_> {
         companion: &Companion,
         limit: u64,
     ) -> Result<Option<Vec<u8>>, FormatError> {
-        let bytes = self.companions[usize::from(companion.suffix() == ".sz.idx")];
-        let fits = !bytes.is_empty() && bytes.len() as u64 <= limit;
-        Ok(fits.then(|| bytes.to_vec()))
+        let second = companion.suffix() == ".sz.idx";
+        let Some(bytes) = self.companions[usize::from(second)] else {
+            return Ok(None);
+        };
+        if bytes.len() as u64 > limit {
+            return Err(FormatError::content(
+                "its index is longer than its samples need",
+            ));
+        }
+        Ok(Some(bytes.to_vec()))
     }
     fn local_path(&mut self) -> Result<&Path, FormatError> {
         let file = tempfile::NamedTempFile::new()?;
@@ -60,11 +77,8 @@ pub fn check(
     let options = FormatOptions::default();
     let format = by_kind(kind)
         .ok_or_else(|| FormatError::content(format!("{kind} is no format of this build")))?;
-    let mut source = InMemory {
-        file,
-        companions,
-        on_disk: None,
-    };
+    let companions = companions.map(|bytes| (!bytes.is_empty()).then_some(bytes));
+    let mut source = InMemory::new(file, companions);
     let index = format.index(&mut source, &options);
     let samples = index.as_ref().map_or(1, |index| index.samples());
     let count = samples.min(MAX_SAMPLES);

@@ -4,15 +4,9 @@
 //! Source: the PNG specification (third edition), RFC 1950 and 1951; DLIO `data_generator/png_generator.py` for what the
 //! image is.
 
-use std::sync::Arc;
-
-use super::image::{ImageChecker, MAX_RASTER, Raster, encode_raw, is_raw, raw_len};
-use super::spans::SpanIndex;
-use super::{
-    Checker, Chunks, FileSpec, Format, FormatError, FormatOptions, Index, LengthChecker, Opened,
-    Out, Source, check_len,
-};
-use crate::config::{Decode, FormatKind, ImageEncoding};
+use super::image::{MAX_RASTER, Picture, Raster};
+use super::{Checker, Chunks, FileSpec, FormatError, Opened, Out, Source, check_len};
+use crate::config::FormatKind;
 
 /// The png format.
 pub struct Png;
@@ -26,8 +20,6 @@ const START: u64 = 8 + FRAME + 13;
 const BLOCK: u64 = 65_535;
 /// zlib: 32 KiB window, fastest.
 const ZLIB: [u8; 2] = [0x78, 0x01];
-/// No side may be longer.
-const MAX_SIDE: u64 = (1 << 31) - 1;
 
 fn chunk_of(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
     let mut out = (data.len() as u32).to_be_bytes().to_vec();
@@ -142,67 +134,43 @@ fn encode(spec: &FileSpec, raster: &Raster, chunk: &mut [u8], out: Out) -> Resul
     Ok(chunks.end()?)
 }
 
-fn raster_of(spec: &FileSpec) -> Result<Raster, FormatError> {
-    Raster::of(FormatKind::Png, spec.sample_dims, MAX_SIDE)
-}
+impl Picture for Png {
+    const KIND: FormatKind = FormatKind::Png;
+    const MAX_SIDE: u64 = (1 << 31) - 1;
 
-impl Format for Png {
-    fn kind(&self) -> FormatKind {
-        FormatKind::Png
+    fn file_len(raster: &Raster) -> u64 {
+        file_len(raster)
     }
-    fn supports(&self, spec: &FileSpec) -> Result<(), FormatError> {
-        super::no_compression(self.kind(), spec)?;
-        if !is_raw(spec) {
-            raster_of(spec)?;
-        }
-        Ok(())
+    fn write(
+        spec: &FileSpec,
+        raster: &Raster,
+        chunk: &mut [u8],
+        out: Out,
+    ) -> Result<(), FormatError> {
+        encode(spec, raster, chunk, out)
     }
-    fn encoded_len(&self, spec: &FileSpec) -> Option<u64> {
-        if is_raw(spec) {
-            return Some(raw_len(spec));
-        }
-        Some(file_len(&raster_of(spec).ok()?))
-    }
-    fn min_len(&self, spec: &FileSpec) -> u64 {
-        // Images of other writers are compressed.
-        if is_raw(spec) { raw_len(spec) } else { 1 }
-    }
-    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
-        if is_raw(spec) {
-            return encode_raw(spec, chunk, out);
-        }
-        encode(spec, &raster_of(spec)?, chunk, out)
-    }
-    fn index(
-        &self,
-        source: &mut dyn Source,
-        _: &FormatOptions,
-    ) -> Result<Arc<dyn Index>, FormatError> {
+    fn describe(source: &mut dyn Source) -> Result<String, FormatError> {
         let mut start = [0; START as usize - 4];
         source.read_at(0, &mut start)?;
         let header = Header::parse(&start)?;
-        Ok(SpanIndex::whole(
-            1,
-            vec![format!(
-                "image of {} x {} pixels, {} bits, colour type {}{}",
-                header.width,
-                header.height,
-                header.depth,
-                header.colour,
-                if header.interlaced {
-                    ", interlaced"
-                } else {
-                    ""
-                }
-            )],
+        Ok(format!(
+            "image of {} x {} pixels, {} bits, colour type {}{}",
+            header.width,
+            header.height,
+            header.depth,
+            header.colour,
+            if header.interlaced {
+                ", interlaced"
+            } else {
+                ""
+            }
         ))
     }
-    fn checker(&self, decode: Decode, options: &FormatOptions) -> Box<dyn Checker> {
-        match (decode, options.image_encoding) {
-            (Decode::None, _) | (_, ImageEncoding::Raw) => Box::new(LengthChecker::default()),
-            (Decode::Verify, _) => Box::new(ChunkChecker::default()),
-            (Decode::Full, _) => Box::new(ImageChecker::new(decode_full)),
-        }
+    fn verifier() -> Box<dyn Checker> {
+        Box::new(ChunkChecker::default())
+    }
+    fn decode(file: &[u8], raster: &mut Vec<u8>) -> Result<(), FormatError> {
+        decode_full(file, raster)
     }
 }
 
@@ -229,7 +197,7 @@ impl Header {
         let side =
             |at: usize| u32::from_be_bytes(start[at..at + 4].try_into().expect("four bytes"));
         let (width, height) = (side(16), side(20));
-        if width == 0 || height == 0 || u64::from(width.max(height)) > MAX_SIDE {
+        if width == 0 || height == 0 || u64::from(width.max(height)) > Png::MAX_SIDE {
             return Err(FormatError::content(format!(
                 "it announces an image of {width} x {height} pixels"
             )));
@@ -411,6 +379,7 @@ impl Checker for ChunkChecker {
 #[cfg(test)]
 mod tests {
     use super::super::test_support::{encoded, spec};
+    use super::super::{Format, FormatOptions};
     use super::*;
 
     #[test]

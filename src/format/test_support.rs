@@ -1,9 +1,9 @@
 //! Encoding and reading files in memory, for the tests of the formats.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::content::ContentChecker;
+use super::memory::InMemory;
 use super::*;
 use crate::plan::fill::FillSource;
 
@@ -30,11 +30,10 @@ pub(crate) fn encoded(format: &dyn Format, spec: &FileSpec) -> Vec<u8> {
     file
 }
 
-/// A file and its companions in memory, and on disk where a library wants a path.
+/// A file and its companions.
 pub(crate) struct Memory {
     pub(crate) file: Vec<u8>,
     pub(crate) companions: Vec<Option<Vec<u8>>>,
-    on_disk: Option<tempfile::NamedTempFile>,
 }
 
 impl Memory {
@@ -42,7 +41,6 @@ impl Memory {
         Memory {
             file,
             companions: Vec::new(),
-            on_disk: None,
         }
     }
 
@@ -62,6 +60,11 @@ impl Memory {
         this
     }
 
+    pub(crate) fn source(&self) -> InMemory<'_> {
+        let companion = |which: usize| self.companions.get(which)?.as_deref();
+        InMemory::new(&self.file, [companion(0), companion(1)])
+    }
+
     /// Reads `count` samples from `sample` as a loader does; `spec` has the contents compared.
     pub(crate) fn read(
         &mut self,
@@ -74,7 +77,7 @@ impl Memory {
         let mut extents = vec![Extent::Whole];
         let mut index = None;
         if format.needs_index(&expect, options) {
-            let found = format.index(self, options)?;
+            let found = format.index(&mut self.source(), options)?;
             if found.samples() != expect.samples {
                 return Err(FormatError::content(format!(
                     "{} samples, not {}",
@@ -133,42 +136,5 @@ pub(crate) fn some(samples: u64, sample: u64, count: u64) -> Expect {
         sample,
         count,
         min_len: 0,
-    }
-}
-
-impl Source for Memory {
-    fn file_len(&mut self) -> Result<u64, FormatError> {
-        Ok(self.file.len() as u64)
-    }
-    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), FormatError> {
-        let end = offset.saturating_add(buf.len() as u64);
-        let got = self.file.get(offset as usize..end as usize);
-        buf.copy_from_slice(got.ok_or(FormatError::Truncated {
-            expected: end,
-            got: self.file.len() as u64,
-        })?);
-        Ok(())
-    }
-    fn companion(
-        &mut self,
-        companion: &Companion,
-        limit: u64,
-    ) -> Result<Option<Vec<u8>>, FormatError> {
-        let which = [".idx", ".off.idx"]
-            .iter()
-            .position(|s| *s == companion.suffix())
-            .map_or(1, |_| 0);
-        let bytes = self.companions.get(which).cloned().flatten();
-        if bytes.as_ref().is_some_and(|b| b.len() as u64 > limit) {
-            return Err(FormatError::content(
-                "its index is longer than its samples need",
-            ));
-        }
-        Ok(bytes)
-    }
-    fn local_path(&mut self) -> Result<&Path, FormatError> {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        std::io::Write::write_all(&mut file, &self.file).unwrap();
-        Ok(self.on_disk.insert(file).path())
     }
 }

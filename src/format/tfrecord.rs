@@ -236,7 +236,7 @@ impl Format for Tfrecord {
     }
     fn companion_len(&self, _: usize, spec: &FileSpec) -> u64 {
         let len = Frame::new(spec.sample_len()).record_len();
-        let digits = |n: u64| n.to_string().len() as u64;
+        let digits = |n: u64| u64::from(n.checked_ilog10().unwrap_or(0)) + 1;
         (0..spec.samples)
             .map(|k| digits(k * len) + digits(len) + 2)
             .sum()

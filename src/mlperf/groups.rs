@@ -500,7 +500,7 @@ mod tests {
                 let summary = format!(
                     "{{\"start\": {value}, \"num_accelerators\": {value}, \"num_hosts\": {value}, \"epochs\": {value}, \
                       \"metric\": {}}}",
-                    if i % 2 == 0 { &metrics } else { value }
+                    if i % 2 == 0 { metrics.as_str() } else { value }
                 );
                 fs::write(leaf.join("summary.json"), summary).unwrap();
                 let entry = format!(

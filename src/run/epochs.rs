@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -486,13 +487,41 @@ fn drop_caches(
     }
 }
 
-/// Empties the page cache of this node.
+/// DLIO's variable: seconds that emptying the page cache may take.
+const DROP_TIMEOUT: &str = "DLIO_DROP_CACHES_TIMEOUT";
+
+/// Empties the page cache of this node; within the seconds of `DLIO_DROP_CACHES_TIMEOUT` where that is set.
 pub(super) fn drop_system_cache() -> Result<(), RankError> {
-    // SAFETY: sync takes no argument and only writes back.
-    unsafe { libc::sync() };
-    std::fs::write("/proc/sys/vm/drop_caches", "3").map_err(|e| {
+    let limit = match std::env::var(DROP_TIMEOUT) {
+        Ok(text) if !text.trim().is_empty() => {
+            let seconds: u64 = text.trim().parse().map_err(|_| {
+                RankError::Dataset(format!(
+                    "read environment variable {DROP_TIMEOUT}: {text:?} is no whole number of seconds\n  remedy: set it to one, such as 300, or unset it"
+                ))
+            })?;
+            Some(Duration::from_secs(seconds.max(1)))
+        }
+        _ => None,
+    };
+    let (tell, told) = std::sync::mpsc::channel();
+    // Writing back terabytes takes minutes and cannot be interrupted.
+    std::thread::spawn(move || {
+        // SAFETY: sync takes no argument and only writes back.
+        unsafe { libc::sync() };
+        let _ = tell.send(std::fs::write("/proc/sys/vm/drop_caches", "3"));
+    });
+    let written = match limit {
+        None => told.recv().map_err(std::io::Error::other),
+        Some(limit) => told.recv_timeout(limit).map_err(|_| {
+            std::io::Error::other(format!(
+                "not done after the {} s of {DROP_TIMEOUT}",
+                limit.as_secs()
+            ))
+        }),
+    };
+    written.and_then(|outcome| outcome).map_err(|e| {
         RankError::Dataset(format!(
-            "drop the page cache through /proc/sys/vm/drop_caches: {e}\n  remedy: run as root, or set reader.drop_cache=fadvise"
+            "drop the page cache through /proc/sys/vm/drop_caches: {e}\n  remedy: run as root, raise {DROP_TIMEOUT}, or set reader.drop_cache=fadvise"
         ))
     })
 }

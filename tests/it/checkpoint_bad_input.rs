@@ -1,8 +1,6 @@
 //! Checkpoints that cannot be planned, saved or loaded: each cause is named, and nothing half-written is ever loaded.
 
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::Path;
-use std::time::{Duration, Instant};
 
 use crate::bad_input::Mount;
 use crate::checkpoint::tiny;
@@ -298,14 +296,6 @@ fn a_full_disk_leaves_a_marked_checkpoint_that_is_never_loaded() {
     );
 }
 
-fn wait_for(path: &Path) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !path.exists() {
-        assert!(Instant::now() < deadline, "{} never came", path.display());
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 #[test]
 fn a_rank_killed_in_mid_save_leaves_a_marked_checkpoint() {
     let scratch = Scratch::new();
@@ -320,7 +310,9 @@ fn a_rank_killed_in_mid_save_leaves_a_marked_checkpoint() {
     command.args(tiny(&scratch)).args(slow);
     let child = start(command);
     let ranks = ranks_of(&scratch, 2);
-    wait_for(&scratch.path("ck/global_epoch1_step1/INCOMPLETE"));
+    wait_for(30, || {
+        scratch.path("ck/global_epoch1_step1/INCOMPLETE").exists()
+    });
     signal(ranks[1], "-KILL");
     let out = finish(child, 60);
     assert_ne!(out.status, Some(0), "{}", out.text());

@@ -147,3 +147,12 @@ pub fn json(path: &Path) -> serde_json::Value {
     )
     .unwrap()
 }
+
+/// Waits until something is so; fails the test after `seconds`.
+pub fn wait_for(seconds: u64, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not so after {seconds} s");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,24 +1,27 @@
 //! Checking the chunks of samples as their bytes come. Metadata was checked by libhdf5 when the index was read.
 
-use super::filters::{Undo, undo};
-use super::index::Hdf5Index;
-use crate::format::{Checker, FormatError, LengthChecker, Opened, unpacked_limit};
+use std::sync::Arc;
 
-/// A chunk that is to come.
+use super::filters::undo;
+use super::index::Hdf5Index;
+use crate::format::{Checker, FormatError, Index, LengthChecker, Opened, unpacked_limit};
+
+/// A run of bytes that is to come.
 struct Coming {
     len: u64,
-    skipped: u32,
-    chunk_len: u64,
-    element_bytes: usize,
-    filters: Result<Vec<Undo>, String>,
+    /// The dataset and the filters that were skipped, for a chunk; None for contiguous bytes.
+    chunk: Option<(usize, u32)>,
 }
 
 /// Checks lengths and, where it unpacks, every chunk.
 pub(super) struct ChunkChecker {
     unpacks: bool,
     length: LengthChecker,
+    index: Option<Arc<dyn Index>>,
     coming: Vec<Coming>,
     next: usize,
+    /// Bytes of the next run that have come.
+    seen: u64,
     bytes: Vec<u8>,
     limit: u64,
 }
@@ -28,44 +31,52 @@ impl ChunkChecker {
         ChunkChecker {
             unpacks,
             length: LengthChecker::default(),
+            index: None,
             coming: Vec::new(),
             next: 0,
+            seen: 0,
             bytes: Vec::new(),
             limit: 0,
         }
     }
 
-    fn chunk(&mut self) -> Result<(), FormatError> {
-        let coming = &self.coming[self.next];
-        let filters = coming
+    fn chunk(&mut self, dataset: usize, skipped: u32) -> Result<(), FormatError> {
+        let index = self.index.as_ref().and_then(downcast);
+        let packing = index
+            .and_then(|index| index.packing(dataset))
+            .expect("only chunks of the index are to come");
+        let filters = packing
             .filters
             .as_ref()
             .map_err(|e| FormatError::content(e.clone()))?;
-        if coming.chunk_len > self.limit {
+        if packing.chunk_len > self.limit {
             return Err(FormatError::Content(format!(
                 "a chunk announces {} bytes, which no chunk of a file of this size has",
-                coming.chunk_len
+                packing.chunk_len
             )));
         }
-        let limit = coming.chunk_len as usize + 4;
+        let limit = packing.chunk_len as usize + 4;
         let mut bytes = std::mem::take(&mut self.bytes);
         for (number, &filter) in filters.iter().enumerate().rev() {
-            if coming.skipped >> number & 1 == 0 {
-                bytes = undo(filter, &bytes, coming.element_bytes, limit)?;
+            if skipped >> number & 1 == 0 {
+                bytes = undo(filter, &bytes, packing.element_bytes, limit)?;
             }
         }
-        if bytes.len() as u64 != coming.chunk_len {
+        if bytes.len() as u64 != packing.chunk_len {
             return Err(FormatError::Content(format!(
                 "a chunk unpacks to {} bytes instead of {}",
                 bytes.len(),
-                coming.chunk_len
+                packing.chunk_len
             )));
         }
         bytes.clear();
         self.bytes = bytes;
-        self.next += 1;
         Ok(())
     }
+}
+
+fn downcast(index: &Arc<dyn Index>) -> Option<&Hdf5Index> {
+    index.as_any().downcast_ref()
 }
 
 impl Checker for ChunkChecker {
@@ -75,22 +86,22 @@ impl Checker for ChunkChecker {
         self.bytes.clear();
         self.next = 0;
         self.limit = unpacked_limit(opened.file_len);
-        let index = opened
-            .index
-            .and_then(|index| index.as_any().downcast_ref::<Hdf5Index>());
-        if let (true, Some(index)) = (self.unpacks, index) {
-            let (first, count) = (opened.expect.sample, opened.expect.count);
-            // Contiguous datasets need no unpacking; a file has the one or the other.
-            if index.contiguous(count) == 0 {
-                let wanted = index.chunks(first, count);
-                self.coming.extend(wanted.iter().map(|w| Coming {
-                    len: w.stored.len,
-                    skipped: w.stored.skipped,
-                    chunk_len: w.chunk_len,
-                    element_bytes: w.element_bytes,
-                    filters: w.filters.clone(),
-                }));
+        self.seen = 0;
+        self.index = opened.index.cloned();
+        let index = self.index.as_ref().and_then(downcast);
+        let (true, Some(index)) = (self.unpacks, index) else {
+            return;
+        };
+        let (first, count) = (opened.expect.sample, opened.expect.count);
+        for dataset in 0..index.datasets() {
+            if let Some(len) = index.contiguous(dataset, count) {
+                self.coming.push(Coming { len, chunk: None });
             }
+            let chunks = index.chunks(dataset, first, count);
+            self.coming.extend(chunks.map(|(_, stored)| Coming {
+                len: stored.len,
+                chunk: Some((dataset, stored.skipped)),
+            }));
         }
     }
 
@@ -99,12 +110,19 @@ impl Checker for ChunkChecker {
         while let Some(coming) = self.coming.get(self.next)
             && !chunk.is_empty()
         {
-            let left = coming.len - self.bytes.len() as u64;
+            let left = coming.len - self.seen;
             let n = left.min(chunk.len() as u64) as usize;
-            self.bytes.extend_from_slice(&chunk[..n]);
+            if coming.chunk.is_some() {
+                self.bytes.extend_from_slice(&chunk[..n]);
+            }
+            self.seen += n as u64;
             chunk = &chunk[n..];
             if n as u64 == left {
-                self.chunk()?;
+                if let Some((dataset, skipped)) = coming.chunk {
+                    self.chunk(dataset, skipped)?;
+                }
+                self.next += 1;
+                self.seen = 0;
             }
         }
         Ok(())

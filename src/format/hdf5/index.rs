@@ -49,11 +49,8 @@ pub(super) struct Hdf5Index {
     lines: Vec<String>,
 }
 
-/// A chunk that a read brings.
-pub(super) struct Wanted<'a> {
-    pub(super) dataset: u64,
-    pub(super) cell: u64,
-    pub(super) stored: Stored,
+/// How the chunks of a dataset are unpacked.
+pub(super) struct Packing<'a> {
     pub(super) chunk_len: u64,
     pub(super) element_bytes: usize,
     pub(super) filters: &'a Result<Vec<Undo>, String>,
@@ -160,7 +157,15 @@ impl Hdf5Index {
                 let properties = dataset.dcpl().map_err(&bad)?;
                 let chunk = properties.chunk().unwrap_or_default();
                 let chunk: Vec<u64> = chunk.iter().map(|&c| c as u64).collect();
-                let chunk_len = chunk.iter().product::<u64>() * element_bytes;
+                if chunk.len() != dims.len() || chunk.contains(&0) {
+                    return Err(FormatError::Content(format!(
+                        "{name} has shape {dims:?} and chunks of {chunk:?}"
+                    )));
+                }
+                let chunk_len = chunk
+                    .iter()
+                    .try_fold(element_bytes, |len, &axis| len.checked_mul(axis))
+                    .ok_or_else(too_large)?;
                 let cells = grid(&dims, &chunk);
                 let count = cells
                     .iter()
@@ -217,48 +222,54 @@ impl Hdf5Index {
         Ok(())
     }
 
-    /// The chunks of these samples, in the order in which they are read.
-    pub(super) fn chunks(&self, first: u64, count: u64) -> Vec<Wanted<'_>> {
-        let mut out = Vec::new();
-        for (number, records) in (0..).zip(&self.datasets) {
-            let Place::Chunked {
+    /// Datasets, which are read one after the other.
+    pub(super) fn datasets(&self) -> usize {
+        self.datasets.len()
+    }
+
+    /// Bytes of these samples where the dataset is contiguous.
+    pub(super) fn contiguous(&self, dataset: usize, count: u64) -> Option<u64> {
+        let records = &self.datasets[dataset];
+        matches!(records.place, Place::Contiguous { .. }).then(|| records.part_len * count)
+    }
+
+    /// The stored chunks of these samples of a chunked dataset, with their cells, in the order in which they are read.
+    pub(super) fn chunks(
+        &self,
+        dataset: usize,
+        first: u64,
+        count: u64,
+    ) -> impl Iterator<Item = (u64, Stored)> + '_ {
+        let (cells, table): (_, &[Stored]) = match &self.datasets[dataset].place {
+            Place::Chunked {
                 along,
                 per_row,
                 table,
-                chunk_len,
-                filters,
-            } = &records.place
-            else {
-                continue;
-            };
-            if count == 0 {
-                continue;
+                ..
+            } if count > 0 => {
+                let rows = first / along..(first + count - 1) / along + 1;
+                (rows.start * per_row..rows.end * per_row, table)
             }
-            let rows = first / along..=(first + count - 1) / along;
-            for cell in rows.start() * per_row..(rows.end() + 1) * per_row {
-                let stored = table[cell as usize];
-                if stored.address.is_some() {
-                    out.push(Wanted {
-                        dataset: number,
-                        cell,
-                        stored,
-                        chunk_len: *chunk_len,
-                        element_bytes: records.element_bytes,
-                        filters,
-                    });
-                }
-            }
-        }
-        out
+            _ => (0..0, &[]),
+        };
+        cells
+            .map(|cell| (cell, table[cell as usize]))
+            .filter(|(_, stored)| stored.address.is_some())
     }
 
-    /// Bytes of these samples in contiguous datasets, of which a run comes before the chunks of the next dataset.
-    pub(super) fn contiguous(&self, count: u64) -> u64 {
-        let of = |r: &Records| match r.place {
-            Place::Contiguous { .. } => r.part_len * count,
-            Place::Chunked { .. } => 0,
-        };
-        self.datasets.iter().map(of).sum()
+    /// None where the dataset is contiguous.
+    pub(super) fn packing(&self, dataset: usize) -> Option<Packing<'_>> {
+        let records = &self.datasets[dataset];
+        match &records.place {
+            Place::Contiguous { .. } => None,
+            Place::Chunked {
+                chunk_len, filters, ..
+            } => Some(Packing {
+                chunk_len: *chunk_len,
+                element_bytes: records.element_bytes,
+                filters,
+            }),
+        }
     }
 
     /// What the extents of these samples hold in a file made here.
@@ -281,12 +292,14 @@ impl Hdf5Index {
             return Ok(chunks.end()?);
         };
         let mut bytes = Vec::new();
-        for wanted in self.chunks(first, count) {
-            layout.chunk_bytes(chunk, wanted.dataset, wanted.cell, &spec.fill, &mut bytes);
-            if layout.compression == crate::config::Compression::None {
-                chunks.bytes(&bytes)?;
-            } else {
-                chunks.bytes(&packed(layout, &bytes)?.0)?;
+        for dataset in 0..self.datasets() {
+            for (cell, _) in self.chunks(dataset, first, count) {
+                layout.chunk_bytes(chunk, dataset as u64, cell, &spec.fill, &mut bytes);
+                if layout.compression == crate::config::Compression::None {
+                    chunks.bytes(&bytes)?;
+                } else {
+                    chunks.bytes(&packed(layout, &bytes)?.0)?;
+                }
             }
         }
         Ok(chunks.end()?)
@@ -299,7 +312,7 @@ impl Index for Hdf5Index {
     }
 
     fn extents(&self, first: u64, count: u64, _: Access, out: &mut Vec<Extent>) {
-        for (number, records) in (0..).zip(&self.datasets) {
+        for (number, records) in self.datasets.iter().enumerate() {
             if let Place::Contiguous { first: at } = records.place {
                 out.push(Extent::Range {
                     offset: at + first * records.part_len,
@@ -309,20 +322,17 @@ impl Index for Hdf5Index {
             }
             // Chunks that follow each other in the file are one read.
             let mut open: Option<(u64, u64)> = None;
-            let mine = self.chunks(first, count);
-            for wanted in mine.iter().filter(|w| w.dataset == number) {
-                let Some(at) = wanted.stored.address else {
+            for (_, stored) in self.chunks(number, first, count) {
+                let Some(at) = stored.address else {
                     continue;
                 };
                 open = match open {
-                    Some((offset, len)) if offset + len == at => {
-                        Some((offset, len + wanted.stored.len))
-                    }
+                    Some((offset, len)) if offset + len == at => Some((offset, len + stored.len)),
                     before => {
                         if let Some((offset, len)) = before {
                             out.push(Extent::Range { offset, len });
                         }
-                        Some((at, wanted.stored.len))
+                        Some((at, stored.len))
                     }
                 };
             }

@@ -1,0 +1,188 @@
+//! Every key of DLIO's workload YAML as a typed field: one struct per section.
+//!
+//! Field names are DLIO's. Defaults are DLIO's built-in ones.
+
+mod dataset;
+mod model;
+mod output;
+mod reader;
+mod storage;
+mod train;
+mod words;
+
+pub use dataset::*;
+pub use model::*;
+pub use output::*;
+pub use reader::*;
+pub use storage::*;
+pub use train::*;
+pub use words::*;
+
+use serde::{Deserialize, Serialize};
+
+use super::address::Address;
+
+/// A whole workload: the root of every key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Workload {
+    /// `model`
+    pub model: Model,
+    /// `framework`
+    pub framework: Framework,
+    /// `workflow`
+    pub workflow: Workflow,
+    /// `dataset`
+    pub dataset: Dataset,
+    /// `reader`
+    #[serde(alias = "data_reader")]
+    pub reader: Reader,
+    /// `train`
+    pub train: Train,
+    /// `evaluation`
+    pub evaluation: Evaluation,
+    /// `checkpoint`
+    pub checkpoint: Checkpoint,
+    /// `output`
+    pub output: Output,
+    /// `profiling`
+    pub profiling: Profiling,
+    /// `metric`
+    pub metric: Metric,
+    /// `storage`
+    pub storage: StorageSection,
+}
+
+impl Workload {
+    /// The storage type that reads and writes go through: a URI in `dataset.data_folder` decides, and `reader.odirect`
+    /// turns local files into direct ones.
+    pub fn storage_type_effective(&self) -> StorageType {
+        match self.storage.storage_type {
+            kind @ (StorageType::LocalFs | StorageType::S3) => {
+                match Address::resolve(
+                    &self.storage,
+                    "dataset.data_folder",
+                    &self.dataset.data_folder,
+                ) {
+                    Ok(Address::S3 { .. }) => StorageType::S3,
+                    Ok(Address::Azure { .. }) => StorageType::Azure,
+                    Ok(Address::Direct(_)) => StorageType::DirectFs,
+                    Ok(Address::File(_)) if self.reader.odirect => StorageType::DirectFs,
+                    Ok(Address::File(_)) | Err(_) => kind,
+                }
+            }
+            kind => kind,
+        }
+    }
+
+    /// The folder of checkpoints, which is not below `storage_root`.
+    ///
+    /// Source: DLIO `checkpointing/base_checkpointing.py`.
+    pub fn checkpoint_root(&self) -> std::path::PathBuf {
+        let folder = &self.checkpoint.checkpoint_folder;
+        let is_object = matches!(
+            self.storage.storage_type,
+            StorageType::S3 | StorageType::Azure
+        );
+        let is_local = ["file://", "direct://"]
+            .iter()
+            .any(|s| folder.starts_with(s));
+        if (is_object || folder.contains("://")) && !is_local {
+            // Refused by `validate` before anything is opened.
+            return Address::resolve(&self.storage, "checkpoint.checkpoint_folder", folder)
+                .map_or_else(|_| folder.into(), |address| address.to_path());
+        }
+        plain_path(std::path::Path::new(without_scheme(folder)))
+    }
+
+    /// The folder of the dataset: a URI as it is, else `storage_root` joined with `data_folder`.
+    ///
+    /// Source: DLIO `storage/file_storage.py`, `storage/obj_store_lib.py`.
+    pub fn data_root(&self) -> std::path::PathBuf {
+        Address::resolve(
+            &self.storage,
+            "dataset.data_folder",
+            &self.dataset.data_folder,
+        )
+        // Refused by `validate` before anything is opened.
+        .map_or_else(|_| self.dataset.data_folder.clone().into(), |a| a.to_path())
+    }
+
+    /// True for a job that saves or loads checkpoints without training.
+    pub fn is_checkpoint_only(&self) -> bool {
+        self.workflow.checkpoint && !self.workflow.train
+    }
+}
+
+fn without_scheme(folder: &str) -> &str {
+    folder
+        .strip_prefix("file://")
+        .or_else(|| folder.strip_prefix("direct://"))
+        .unwrap_or(folder)
+}
+
+/// `./` in front changes nothing but the look of every message.
+fn plain_path(path: &std::path::Path) -> std::path::PathBuf {
+    let plain: std::path::PathBuf = path
+        .components()
+        .filter(|c| !matches!(c, std::path::Component::CurDir))
+        .collect();
+    if plain.as_os_str().is_empty() {
+        ".".into()
+    } else {
+        plain
+    }
+}
+
+impl Default for Workload {
+    fn default() -> Self {
+        Workload {
+            model: Model::default(),
+            framework: Framework::TensorFlow,
+            workflow: Workflow::default(),
+            dataset: Dataset::default(),
+            reader: Reader::default(),
+            train: Train::default(),
+            evaluation: Evaluation::default(),
+            checkpoint: Checkpoint::default(),
+            output: Output::default(),
+            profiling: Profiling::default(),
+            metric: Metric::default(),
+            storage: StorageSection::default(),
+        }
+    }
+}
+
+/// `workflow`: which phases run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Workflow {
+    /// Generate the dataset before anything else. Default false.
+    pub generate_data: bool,
+    /// Train. Default true.
+    pub train: bool,
+    /// Evaluate between epochs. Default false.
+    pub evaluation: bool,
+    /// Checkpoint. Default false.
+    pub checkpoint: bool,
+    /// Profile. Default false.
+    pub profiling: bool,
+    /// Key to print, for `dlio_benchmark_query`.
+    pub query: Option<String>,
+    /// Ignored by DLIO.
+    pub debug: Option<bool>,
+}
+
+impl Default for Workflow {
+    fn default() -> Self {
+        Workflow {
+            generate_data: false,
+            train: true,
+            evaluation: false,
+            checkpoint: false,
+            profiling: false,
+            query: None,
+            debug: None,
+        }
+    }
+}

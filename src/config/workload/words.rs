@@ -1,0 +1,288 @@
+//! Values that are one word of a few.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! word_enum {
+    ($(#[$m:meta])* $name:ident { $($(#[$vm:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$m])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vm])* #[serde(rename = $word)] $variant),+ }
+        impl $name {
+            /// The word used in the YAML.
+            pub fn word(self) -> &'static str { match self { $($name::$variant => $word),+ } }
+        }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(self.word()) }
+        }
+    };
+}
+
+word_enum! {
+    /// The emulated training framework.
+    Framework {
+        /// TensorFlow.
+        TensorFlow = "tensorflow",
+        /// PyTorch.
+        PyTorch = "pytorch",
+    }
+}
+word_enum! {
+    /// The file format of the dataset.
+    FormatKind {
+        /// TFRecord.
+        TfRecord = "tfrecord",
+        /// HDF5.
+        Hdf5 = "hdf5",
+        /// Comma-separated text.
+        Csv = "csv",
+        /// numpy zip.
+        Npz = "npz",
+        /// numpy array.
+        Npy = "npy",
+        /// HDF5 variant that DLIO names but cannot generate or read.
+        Hdf5Opt = "hdf5_opt",
+        /// JPEG images.
+        Jpeg = "jpeg",
+        /// PNG images.
+        Png = "png",
+        /// Samples back to back with offset and size indices.
+        IndexedBinary = "indexed_binary",
+        /// The same read through a memory map.
+        MmapIndexedBinary = "mmap_indexed_binary",
+        /// Files that hold only their index.
+        Synthetic = "synthetic",
+        /// Parquet.
+        Parquet = "parquet",
+    }
+}
+word_enum! {
+    /// Shape of the loader: how many samples or batches are in flight and in which order.
+    DataLoaderKind {
+        /// TensorFlow generators.
+        TensorFlow = "tensorflow",
+        /// PyTorch worker per batch.
+        PyTorch = "pytorch",
+        /// DALI external source.
+        Dali = "dali",
+        /// DALI's own readers.
+        NativeDali = "native_dali",
+        /// No I/O.
+        Synthetic = "synthetic",
+        /// A Python class; not runnable here.
+        Custom = "custom",
+        /// None.
+        None = "none",
+        /// dlio-rs: samples in parallel, `io_depth` deep.
+        Native = "native",
+    }
+}
+word_enum! {
+    /// Shuffle mode.
+    Shuffle {
+        /// No shuffle.
+        Off = "off",
+        /// Seeded shuffle.
+        Seed = "seed",
+        /// In DLIO the same as `seed` for the Python loaders.
+        Random = "random",
+    }
+}
+word_enum! {
+    /// Which access order a run follows.
+    OrderKind {
+        /// Exactly DLIO's (the MLCommons fork).
+        Dlio = "dlio",
+        /// A true shuffle by a keyed bijection, in constant memory.
+        Permutation = "permutation",
+    }
+}
+word_enum! {
+    /// How far a reader checks what it read.
+    Decode {
+        /// Bytes are read and counted.
+        None = "none",
+        /// Container structure and checksums.
+        Verify = "verify",
+        /// As the Python library would.
+        Full = "full",
+    }
+}
+word_enum! {
+    /// How the page cache is emptied between epochs.
+    DropCache {
+        /// `posix_fadvise(DONTNEED)` on the files that this rank reads.
+        Fadvise = "fadvise",
+        /// Leave the cache alone.
+        None = "none",
+        /// Write to `/proc/sys/vm/drop_caches`, once per node.
+        System = "system",
+    }
+}
+word_enum! {
+    /// The storage system.
+    StorageType {
+        /// Local or mounted file system, buffered.
+        LocalFs = "local_fs",
+        /// The same; DLIO names it but has no backend.
+        ParallelFs = "parallel_fs",
+        /// Local or mounted file system, O_DIRECT.
+        DirectFs = "direct_fs",
+        /// Memory-mapped reads.
+        Mmap = "mmap",
+        /// Answers at once; calibrates the harness.
+        Null = "null",
+        /// Latency, jitter and bandwidth from `storage_options`.
+        Model = "model",
+        /// S3.
+        S3 = "s3",
+        /// AIStore.
+        AiStore = "aistore",
+        /// Azure Blob.
+        Azure = "azure",
+    }
+}
+word_enum! {
+    /// Which DLIO generation's metric formulas are used.
+    MetricFormula {
+        /// The MLCommons fork's (v3).
+        V3 = "v3",
+        /// The upstream's, as published with v2.0 results.
+        V2 = "v2",
+    }
+}
+word_enum! {
+    /// The law of per-file dimensions when a stdev is given.
+    SizeLaw {
+        /// Upstream's: seed 10 for every rank count.
+        Upstream = "upstream",
+        /// The fork's: seed 10 + rank, so sizes depend on the rank count.
+        Fork = "fork",
+    }
+}
+word_enum! {
+    /// DLIO's `compression`.
+    Compression {
+        /// None.
+        None = "none",
+        /// gzip.
+        Gzip = "gzip",
+        /// LZF.
+        Lzf = "lzf",
+        /// bzip2.
+        Bz2 = "bz2",
+        /// zip.
+        Zip = "zip",
+        /// xz.
+        Xz = "xz",
+    }
+}
+word_enum! {
+    /// Compression of parquet pages.
+    ParquetCompression {
+        /// None, as DLIO writes.
+        None = "none",
+        /// Snappy.
+        Snappy = "snappy",
+        /// gzip.
+        Gzip = "gzip",
+        /// Zstandard.
+        Zstd = "zstd",
+        /// LZ4 (raw blocks).
+        Lz4 = "lz4",
+    }
+}
+word_enum! {
+    /// What jpeg and png files hold.
+    ImageEncoding {
+        /// Images that decoders open, as upstream DLIO writes.
+        Image = "image",
+        /// The bare sample bytes under an image's name, as the MLCommons fork writes.
+        Raw = "raw",
+    }
+}
+word_enum! {
+    /// Which reads are compared with what was generated.
+    VerifyContent {
+        /// None.
+        Off = "off",
+        /// About one read in 64.
+        Sampled = "sampled",
+        /// Every read.
+        Full = "full",
+    }
+}
+word_enum! {
+    /// Which ranks take part in a checkpoint job.
+    CheckpointMode {
+        /// All ranks of the job are the whole model.
+        Default = "default",
+        /// The job runs the first ranks of a larger one.
+        Subset = "subset",
+    }
+}
+word_enum! {
+    /// How checkpoint files are compressed.
+    CheckpointCompression {
+        /// As they are.
+        None = "none",
+        /// One zstd frame per file.
+        Zstd = "zstd",
+    }
+}
+word_enum! {
+    /// DLIO's `checkpoint.type`.
+    CheckpointType {
+        /// Rank zero.
+        RankZero = "rank_zero",
+        /// All ranks.
+        AllRanks = "all_ranks",
+    }
+}
+word_enum! {
+    /// DLIO's `reader.read_type`.
+    ReadType {
+        /// Open, read and close for every sample.
+        OnDemand = "on_demand",
+        /// Files kept open or cached.
+        Memory = "memory",
+    }
+}
+word_enum! {
+    /// DLIO's `reader.file_access`.
+    FileAccess {
+        /// One file per process.
+        Multi = "multi",
+        /// Shared.
+        Shared = "shared",
+        /// Collective.
+        Collective = "collective",
+        /// MPI-IO.
+        Mpio = "mpio",
+        /// POSIX.
+        Posix = "posix",
+    }
+}
+word_enum! {
+    /// DLIO's `profiling.profiler`.
+    Profiler {
+        /// None.
+        None = "none",
+        /// iostat.
+        Iostat = "iostat",
+        /// Darshan.
+        Darshan = "darshan",
+        /// TensorBoard.
+        Tensorboard = "tensorboard",
+    }
+}
+word_enum! {
+    /// DLIO's `reader.data_loader_sampler`.
+    Sampler {
+        /// Thread by thread.
+        Iterative = "iterative",
+        /// By index.
+        Index = "index",
+        /// None.
+        None = "none",
+    }
+}
