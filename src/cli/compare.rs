@@ -6,9 +6,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Exit, Stop};
+use crate::mlperf::compare::tolerance::Tolerance;
 use crate::mlperf::leaf::Leaf;
-use crate::mlperf::tolerance::Tolerance;
-use crate::mlperf::{NOT_CLOSED, compare, compare_text, tree};
+use crate::mlperf::{NOT_CLOSED, compare, tree};
 use crate::report::python;
 
 const TOLERANCES: &str = "\
@@ -25,6 +25,9 @@ Keys of the file of tolerances (YAML), with their defaults:
   direction: both             worse: only what is worse in RUN_B counts
   only_significant: false     true: a difference whose test has p >= alpha does not count
   alpha: 0.05
+
+Significance: Welch's t-test over epochs or checkpoints, Mann-Whitney over steps. Steps follow one another and are
+not independent, so that small p-values of step times mean less than they say.
 
 Exit status: 0 within tolerance, 1 beyond it, 2 a run or the file of tolerances cannot be read.";
 
@@ -62,7 +65,7 @@ pub(super) fn print(args: &CompareArgs) -> Result<(), Stop> {
         });
         println!("{}", python::to_string(&value));
     } else {
-        print!("{}", compare_text::text(&comparison));
+        print!("{}", compare::text::text(&comparison));
     }
     if comparison.within {
         Ok(())

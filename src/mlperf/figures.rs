@@ -84,6 +84,10 @@ pub struct Checkpoints {
 pub struct RunFigures {
     /// Its folder.
     pub path: String,
+    /// True where dlio-rs made it.
+    pub is_ours: bool,
+    /// `OPEN` for runs of dlio-rs and those in an OPEN tree. CLOSED is never said.
+    pub division: Option<&'static str>,
     /// Organisation of a submission tree.
     pub organisation: Option<String>,
     /// System of a submission tree.
@@ -189,7 +193,8 @@ pub fn of(leaf: &Leaf) -> Result<RunFigures, Unreadable> {
             reason: "there are no parameters: neither metadata nor dlio_config/config.yaml".into(),
         });
     }
-    let (organisation, system) = place(&leaf.path);
+    let place = place(&leaf.path);
+    let is_ours = leaf.report.value().is_some();
     let time = leaf.timestamp().or_else(|| leaf.start());
     let object = leaf
         .parameter("storage.storage_type")
@@ -201,8 +206,10 @@ pub fn of(leaf: &Leaf) -> Result<RunFigures, Unreadable> {
         .any(|folder| folder.starts_with("s3://") || folder.starts_with("az://"));
     Ok(RunFigures {
         path: leaf.path.display().to_string(),
-        organisation,
-        system,
+        is_ours,
+        division: (is_ours || place.is_open).then_some("OPEN"),
+        organisation: place.organisation,
+        system: place.system,
         kind,
         model: leaf.model(),
         accelerator: leaf.accelerator(),
@@ -222,8 +229,16 @@ pub fn of(leaf: &Leaf) -> Result<RunFigures, Unreadable> {
     })
 }
 
-/// Organisation and system of a folder `.../<org>/results/<system>/{training,checkpointing}/...`.
-pub fn place(path: &Path) -> (Option<String>, Option<String>) {
+/// What the path of a run in a submission tree says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Place {
+    is_open: bool,
+    organisation: Option<String>,
+    system: Option<String>,
+}
+
+/// Of a folder `<division>/<org>/results/<system>/{training,checkpointing}/...`.
+fn place(path: &Path) -> Place {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let names: Vec<String> = path
         .components()
@@ -233,8 +248,12 @@ pub fn place(path: &Path) -> (Option<String>, Option<String>) {
         names[i] == "results" && ["training", "checkpointing"].contains(&names[i + 2].as_str())
     });
     match found {
-        Some(i) => (Some(names[i - 1].clone()), Some(names[i + 1].clone())),
-        None => (None, None),
+        Some(i) => Place {
+            is_open: i > 1 && names[i - 2].eq_ignore_ascii_case("open"),
+            organisation: Some(names[i - 1].clone()),
+            system: Some(names[i + 1].clone()),
+        },
+        None => Place::default(),
     }
 }
 

@@ -4,7 +4,6 @@
 //! CLOSED results need unmodified DLIO: nothing here ever claims that category.
 
 pub mod compare;
-pub mod compare_text;
 pub mod figures;
 pub mod groups;
 pub mod hash;
@@ -15,7 +14,6 @@ pub mod render;
 pub mod sheet;
 pub mod stats;
 pub mod table;
-pub mod tolerance;
 pub mod tree;
 
 use serde::{Deserialize, Serialize};

@@ -132,7 +132,7 @@ fn begin<'a>(columns: &'a [String], run: &RunFigures, kind: Kind) -> Row<'a> {
         "Checkpointing"
     };
     row.set("Organization", run.organisation.as_deref().unwrap_or(""));
-    row.set("Division", "OPEN");
+    row.set("Division", run.division.unwrap_or(""));
     row.set("Benchmark Type", prefix.to_lowercase());
     row.set("Model", run.model.as_deref().unwrap_or(""));
     row.set("Name", run.system.as_deref().unwrap_or(""));

@@ -32,11 +32,18 @@ impl Build {
                 .map(str::to_owned)
                 .collect()
         };
-        let libraries = list(env!("DLIO_RS_LIBRARIES"))
+        #[allow(unused_mut)]
+        let mut libraries: BTreeMap<String, String> = list(env!("DLIO_RS_LIBRARIES"))
             .iter()
             .filter_map(|pair| pair.split_once('='))
             .map(|(name, version)| (name.to_owned(), version.to_owned()))
             .collect();
+        #[cfg(feature = "hdf5")]
+        {
+            // The C library is the system's: its version shows when it is loaded.
+            let (major, minor, micro) = hdf5_metno::library_version();
+            libraries.insert("libhdf5".into(), format!("{major}.{minor}.{micro}"));
+        }
         Build {
             tool: "dlio-rs".into(),
             features: list(env!("DLIO_RS_FEATURES")),

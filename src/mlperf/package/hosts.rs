@@ -182,3 +182,49 @@ fn of_summary(leaf: &Leaf) -> Option<Node> {
         ..Node::default()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::super::json::Document;
+    use super::*;
+
+    #[test]
+    fn hosts_that_are_alike_are_one_node() {
+        let host = |name: &str, cores: u64, memory: u64| {
+            json!({
+                "name": name, "cpu_count": 2 * cores,
+                "memory": {"value": memory, "unit": "B"},
+                "machine": {
+                    "model": "unknown", "cpu_model": "X", "cpu_sockets": 1, "cpu_cores": cores,
+                    "nics": [{"name": "eth0", "speed_mbit_per_second": 100_000, "model": "unknown"}],
+                    "sysctl": {"vm.swappiness": "60"},
+                },
+            })
+        };
+        let report = json!({
+            "provenance": {"mpi_library": "M 1", "mpi_environment": {"UCX_TLS": "rc"}},
+            "hosts": [host("b", 8, 64 << 30), host("a", 8, (64 << 30) + 4096), host("c", 4, 64 << 30)],
+        });
+        let leaf = Leaf {
+            report: Document::Read {
+                value: report,
+                not_numbers: 0,
+            },
+            ..Leaf::default()
+        };
+        // The same host in two runs is one.
+        let facts = Facts::of(&[&leaf, &leaf]);
+        let counts: Vec<_> = facts
+            .nodes
+            .iter()
+            .map(|n| (n.quantity, n.cpu_cores))
+            .collect();
+        assert_eq!(counts, [(2, Some(8)), (1, Some(4))]);
+        assert_eq!(facts.nodes[0].ports[0].speed_gbit, Some(100.0));
+        assert_eq!(facts.nodes[0].model, None);
+        assert_eq!(facts.mpi_library.as_deref(), Some("M 1"));
+        assert_eq!(facts.mpi_environment["UCX_TLS"], "rc");
+    }
+}

@@ -33,6 +33,7 @@ pub fn files(placed: &[Placed<'_>], edition: Edition) -> Vec<(PathBuf, String)> 
                 let found = runs.iter().filter_map(|r| {
                     let mut figures = figures::of(r.leaf).ok()?;
                     figures.path = r.place.display().to_string();
+                    figures.division = Some("OPEN");
                     Some(figures)
                 });
                 let table = sheet::table(&Figures {

@@ -143,7 +143,7 @@ fn v2(request: &Request<'_>, facts: &Facts) -> String {
             lines!(
                 out,
                 "      {}:  # {FILL_IN}: its role, such as management or data",
-                port.name
+                quoted(&port.name)
             );
             lines!(out, "        model: {}", word(&port.model));
             let speed = port.speed_gbit.map(|s| format!("{s}Gbps"));
@@ -296,7 +296,7 @@ fn v3(request: &Request<'_>, facts: &Facts) -> String {
 
 fn port(out: &mut String, p: &Port) {
     let model = p.model.as_deref().unwrap_or("unknown model");
-    lines!(out, "        # {}: {model}", p.name);
+    lines!(out, "        # {}: {model}", p.name.escape_default());
     lines!(out, "        - unit_count: 1");
     let kind = if p.name.starts_with("ib") {
         "infiniband"

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::NOT_CLOSED;
-use super::compare::{Comparison, Item, Parameter, Verdict};
-use super::render::ABSENT;
-use super::table::Table;
+use super::super::NOT_CLOSED;
+use super::super::render::ABSENT;
+use super::super::table::Table;
+use super::{Comparison, Item, Parameter, Verdict};
 
 /// The tables and the verdict.
 pub fn text(c: &Comparison) -> String {
