@@ -387,6 +387,8 @@ impl Job<'_> {
             rank_files: files,
             warnings: &events.warnings.clone(),
             hydra: hydra.as_ref(),
+            // mlpstorage, which calls by that name, writes its own.
+            with_provenance: !self.as_dlio,
         };
         write_all(output.path(), &input)?;
         events.emit(Event::RunMeasured {

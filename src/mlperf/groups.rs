@@ -48,7 +48,7 @@ pub struct TrainingResult {
     pub au_percent: Option<Sample>,
     /// Of the runs' samples per second.
     pub samples_per_second: Option<Sample>,
-    /// `train_mean_of_<metric>`: mean over runs of the mean of a list.
+    /// `train_mean_of_<name>`: mean over runs of the mean of the list `train_<name>`.
     pub means: BTreeMap<String, Option<f64>>,
     /// Runs whose AU met the expectation.
     pub au_met: usize,
@@ -346,7 +346,8 @@ fn training_result(
             },
             reasons,
         );
-        means.insert(format!("train_mean_of_{name}"), mean.map(|s| s.mean));
+        let figure = name.trim_start_matches("train_");
+        means.insert(format!("train_mean_of_{figure}"), mean.map(|s| s.mean));
     }
     let met = |r: &&&RunFigures| {
         r.training

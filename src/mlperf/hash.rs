@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::json::at;
 use super::leaf::{Kind, Leaf};
+use crate::report::provenance::UNKNOWN;
 use crate::report::python;
 
 /// Name of the algorithm, as outputs give it.
@@ -103,7 +104,7 @@ pub struct CoreConfig {
     pub algorithm: String,
     /// Name of the allow-list.
     pub allowlist: String,
-    /// 16 hex digits.
+    /// 16 hex digits, or the word `unknown` where no parameter entered it.
     pub hash: String,
     /// Dotted names of the parameters that entered it, sorted.
     pub keys: Vec<String>,
@@ -122,7 +123,11 @@ impl CoreConfig {
             .map(|(key, value)| format!("{}:{value}", text(key)))
             .collect();
         let digest = Sha256::digest(format!("{{{}}}", members.join(",")));
-        let digits: String = digest[..8].iter().map(|b| format!("{b:02x}")).collect();
+        let digits = if entered.is_empty() {
+            UNKNOWN.into()
+        } else {
+            digest[..8].iter().map(|b| format!("{b:02x}")).collect()
+        };
         CoreConfig {
             algorithm: ALGORITHM.into(),
             allowlist: list.name().into(),
@@ -177,11 +182,12 @@ pub fn flatten(tree: &Value) -> BTreeMap<String, Value> {
     out
 }
 
-/// The JSON text of a normalised value: keys sorted, no spaces, ASCII. Texts that read as truth values or numbers
-/// become such (overrides in mlpstorage's files are text), and whole floats become integers.
+/// The JSON text of a normalised value, as Python's `json.dumps` writes it in ASCII without spaces. Texts that read as truth
+/// values or numbers become such (overrides in mlpstorage's files are text), and whole floats become integers; what lies
+/// in maps within lists stays as it is.
 pub fn canonical(value: &Value) -> String {
     match value {
-        Value::String(word) => scalar(word),
+        Value::String(word) => scalar(word.trim()),
         Value::Number(number) if number.is_f64() => {
             number.as_f64().map_or_else(|| "null".into(), float)
         }
@@ -189,11 +195,26 @@ pub fn canonical(value: &Value) -> String {
             let items: Vec<String> = list.iter().map(canonical).collect();
             format!("[{}]", items.join(","))
         }
+        other => plain(other),
+    }
+}
+
+/// The JSON text of a value as it is, with sorted keys.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(word) => text(word),
+        Value::Number(number) if number.is_f64() => {
+            number.as_f64().map_or_else(|| "null".into(), python::float)
+        }
+        Value::Array(list) => {
+            let items: Vec<String> = list.iter().map(plain).collect();
+            format!("[{}]", items.join(","))
+        }
         Value::Object(map) => {
             let sorted: BTreeMap<&String, &Value> = map.iter().collect();
             let members: Vec<String> = sorted
                 .iter()
-                .map(|(key, value)| format!("{}:{}", text(key), canonical(value)))
+                .map(|(key, value)| format!("{}:{}", text(key), plain(value)))
                 .collect();
             format!("{{{}}}", members.join(","))
         }
@@ -205,20 +226,31 @@ fn scalar(word: &str) -> String {
     if word.eq_ignore_ascii_case("true") || word.eq_ignore_ascii_case("false") {
         return word.to_ascii_lowercase();
     }
-    let trimmed = word.trim();
-    let digits = trimmed.strip_prefix(['+', '-']).unwrap_or(trimmed);
+    // Python allows one underscore between two digits.
+    let bytes = word.as_bytes();
+    let is_digit = |i: usize| bytes.get(i).is_some_and(u8::is_ascii_digit);
+    let grouped = word
+        .bytes()
+        .enumerate()
+        .all(|(i, b)| b != b'_' || (i > 0 && is_digit(i - 1) && is_digit(i + 1)));
+    if !grouped {
+        return text(word);
+    }
+    let number = word.replace('_', "");
+    let digits = number.strip_prefix(['+', '-']).unwrap_or(&number);
     if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
-        let plain = digits.trim_start_matches('0');
-        return match (trimmed.starts_with('-'), plain) {
+        let significant = digits.trim_start_matches('0');
+        return match (number.starts_with('-'), significant) {
             (_, "") => "0".into(),
-            (true, plain) => format!("-{plain}"),
-            (false, plain) => plain.to_owned(),
+            (true, significant) => format!("-{significant}"),
+            (false, significant) => significant.to_owned(),
         };
     }
-    let numeric = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    match trimmed.parse::<f64>() {
-        Ok(number) if numeric && number.is_finite() => float(number),
-        _ => text(word),
+    match number.parse::<f64>() {
+        Ok(f) if f.is_nan() => "NaN".into(),
+        Ok(f) if f.is_infinite() => if f > 0.0 { "Infinity" } else { "-Infinity" }.into(),
+        Ok(f) => float(f),
+        Err(_) => text(word),
     }
 }
 
@@ -335,7 +367,8 @@ mod tests {
 
     #[test]
     fn values_are_normalised() {
-        // Right column: what the algorithm's text says, in Python's JSON.
+        // Right column: json.dumps(canon(value), sort_keys=True, separators=(",", ":")) in Python, where canon tries bool,
+        // int(text) and float(text) in turn.
         for (value, expected) in [
             (json!("True"), "true"),
             (json!("FALSE"), "false"),
@@ -347,13 +380,23 @@ mod tests {
             (json!(5.0), "5"),
             (json!(-0.0), "0"),
             (json!(1e20), "100000000000000000000"),
-            (json!("nan"), "\"nan\""),
+            (json!("nan"), "NaN"),
+            (json!("-inf"), "-Infinity"),
+            (json!("1_000"), "1000"),
+            (json!("1__0"), "\"1__0\""),
+            (json!(" 7 "), "7"),
+            (json!(" seed "), "\"seed\""),
+            (json!(".5"), "0.5"),
             (json!("seed"), "\"seed\""),
             (json!("é\""), "\"\\u00e9\\\"\""),
             (json!(["1", 2.0, true, null]), "[1,2,true,null]"),
-            (json!({"b": "1", "a": []}), "{\"a\":[],\"b\":1}"),
+            (json!([{"b": "1", "a": 2.0}]), "[{\"a\":2.0,\"b\":\"1\"}]"),
         ] {
             assert_eq!(canonical(&value), expected, "{value}");
         }
+        assert_eq!(
+            CoreConfig::of(&json!({}), AllowList::Training).hash,
+            "unknown"
+        );
     }
 }

@@ -32,10 +32,10 @@ const PUBLISHED: [&str; 29] = [
     "Checkpointing - DP Instances",
     "Checkpointing - Code",
     "Checkpointing - Logs",
-    "Checkpointing - Write B/W",
-    "Checkpointing - Write Duration",
-    "Checkpointing - Read B/W",
-    "Checkpointing - Read Duration",
+    "Checkpointing - Write B/W (GiB/s)",
+    "Checkpointing - Write Duration (secs)",
+    "Checkpointing - Read B/W (GiB/s)",
+    "Checkpointing - Read Duration (secs)",
 ];
 
 const OWN: [&str; 25] = [
@@ -208,9 +208,12 @@ fn result(g: &Group, columns: &[String]) -> Vec<String> {
         for (word, count, d) in [("Write", "Writes", &c.write), ("Read", "Reads", &c.read)] {
             row.own(count, d.as_ref().map_or(0, |d| d.operations));
             let Some(d) = d else { continue };
-            row.figure(&format!("Checkpointing - {word} B/W"), d.gib_per_second);
             row.figure(
-                &format!("Checkpointing - {word} Duration"),
+                &format!("Checkpointing - {word} B/W (GiB/s)"),
+                d.gib_per_second,
+            );
+            row.figure(
+                &format!("Checkpointing - {word} Duration (secs)"),
                 d.duration_seconds,
             );
             slowest(
@@ -272,9 +275,12 @@ fn single(run: &RunFigures, role: Role, kind: Kind, columns: &[String]) -> Vec<S
         for (word, count, d) in [("Write", "Writes", &c.save), ("Read", "Reads", &c.load)] {
             row.own(count, d.as_ref().map_or(0, |d| d.operations));
             let Some(d) = d else { continue };
-            row.figure(&format!("Checkpointing - {word} B/W"), d.gib_per_second);
             row.figure(
-                &format!("Checkpointing - {word} Duration"),
+                &format!("Checkpointing - {word} B/W (GiB/s)"),
+                d.gib_per_second,
+            );
+            row.figure(
+                &format!("Checkpointing - {word} Duration (secs)"),
                 d.duration_seconds,
             );
             slowest(

@@ -126,6 +126,8 @@ pub struct ReportInput<'a> {
     pub warnings: &'a [String],
     /// Hydra's folder; None: not written.
     pub hydra: Option<&'a hydra::HydraFacts<'a>>,
+    /// Whether `provenance.json` is written.
+    pub with_provenance: bool,
 }
 
 /// Writes every file but `dlio.log` into `out`; rank 0 only. `summary.json` is written last. A run
@@ -143,10 +145,11 @@ pub fn write_all(out: &Path, input: &ReportInput<'_>) -> Result<(), ReportError>
         input.warnings,
     );
     write_file(&out.join("report.json"), &python::to_string(&report))?;
-    write_file(
-        &out.join("provenance.json"),
-        &python::to_string(&provenance::run_provenance(input.provenance)),
-    )?;
+    if input.with_provenance {
+        let stamp = provenance::run_provenance(input.provenance);
+        let text = python::to_string(&stamp) + "\n";
+        write_file(&out.join("provenance.json"), &text)?;
+    }
     write_file(
         &out.join("histograms.hgrm"),
         &input.summary.histograms.to_hgrm(),

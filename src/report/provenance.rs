@@ -121,22 +121,32 @@ pub fn machine_json(m: &Machine) -> Value {
     })
 }
 
-/// Content of `provenance.json`, in the shape of MLPerf Storage's `mlps-run-provenance/1`. It says that dlio-rs ran, and
-/// that DLIO did not.
+/// Content of `provenance.json`, in the shape of MLPerf Storage's `mlps-run-provenance/1`, which allows no other keys. It
+/// says that dlio-rs ran, and that DLIO did not.
 pub fn run_provenance(p: &Provenance) -> Value {
-    let core = if !p.core_config.is_object() {
-        let nothing = UNKNOWN;
-        json!({"algorithm": nothing, "allowlist": nothing, "hash": nothing, "keys": nothing})
-    } else {
+    let is_hashed = p.core_config.is_object();
+    let core = if is_hashed {
         p.core_config.clone()
+    } else {
+        json!({"algorithm": "core-config-v1", "allowlist": UNKNOWN, "hash": UNKNOWN, "keys": []})
     };
-    let tag = |known: bool, tag: &'static str| if known { tag } else { UNKNOWN };
+    let (library, library_tag) = match (&*p.storage_library.name, &*p.storage_library.version) {
+        ("none" | "", _) => (json!({"name": "none"}), "n/a"),
+        (_, version) => (
+            json!(p.storage_library),
+            if version == UNKNOWN {
+                UNKNOWN
+            } else {
+                "package-metadata"
+            },
+        ),
+    };
     json!({
         "schema": "mlps-run-provenance/1",
         "rules_edition": UNKNOWN,
         "layout_version": 3,
         "tool": {
-            "name": p.build.tool,
+            "name": "dlio-rs",
             "version": p.version,
             "git_sha": p.git_commit,
             "code_image": UNKNOWN,
@@ -146,27 +156,17 @@ pub fn run_provenance(p: &Provenance) -> Value {
             "source": "re-implementation: dlio-rs; DLIO did not run",
             "commit": UNKNOWN,
         },
-        "storage_library": p.storage_library,
+        "storage_library": library,
         "core_config": core,
         "stamped_at": chrono::Utc::now().format("%Y-%m-%dT%H:%M:%SZ").to_string(),
         "stamped_by": format!("dlio-rs {}", p.version),
         "provenance": {
             "rules_edition": UNKNOWN,
             "layout_version": "tool-constant",
-            "tool.name": "tool-constant",
-            "tool.version": "tool-constant",
-            "tool.git_sha": tag(p.git_commit != UNKNOWN, "tool-constant"),
-            "tool.code_image": UNKNOWN,
-            "dlio.version": UNKNOWN,
-            "dlio.source": "declared",
-            "dlio.commit": UNKNOWN,
-            "storage_library": match p.storage_library.version.as_str() {
-                "none" => "n/a",
-                UNKNOWN | "" => UNKNOWN,
-                _ => "package-metadata",
-            },
-            "core_config": tag(p.core_config.is_object(), "runtime"),
-            "stamped_at": "runtime",
+            "tool": "runtime",
+            "dlio": "declared",
+            "storage_library": library_tag,
+            "core_config": if is_hashed { "runtime" } else { UNKNOWN },
         },
     })
 }
@@ -189,6 +189,30 @@ mod tests {
         let p = run_provenance(&Provenance::default());
         assert!(no_null(&p), "{p}");
         assert_eq!(p["core_config"]["hash"], "unknown");
+        assert_eq!(p["storage_library"], json!({"name": "none"}));
+        // The schema's keys, and no others.
+        let keys = |v: &Value| v.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let stamps = [
+            "rules_edition",
+            "layout_version",
+            "tool",
+            "dlio",
+            "storage_library",
+            "core_config",
+        ];
+        assert_eq!(keys(&p["provenance"]), stamps);
+        let all = [
+            &["schema"],
+            &stamps[..],
+            &["stamped_at", "stamped_by", "provenance"],
+        ]
+        .concat();
+        assert_eq!(keys(&p), all);
+        assert_eq!(
+            keys(&p["tool"]),
+            ["name", "version", "git_sha", "code_image"]
+        );
+        assert_eq!(keys(&p["dlio"]), ["version", "source", "commit"]);
         assert!(no_null(&machine_json(&Machine {
             nics: vec![Nic::default()],
             ..Machine::default()

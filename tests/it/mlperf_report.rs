@@ -179,7 +179,7 @@ fn six_trainings_are_a_warm_up_and_a_mean_of_five() {
     assert_eq!(bandwidth["mean"], 3.0);
     assert_eq!(bandwidth["stdev_population"], 2f64.sqrt());
     assert_eq!(
-        group["training"]["means"]["train_mean_of_train_au_percentage"],
+        group["training"]["means"]["train_mean_of_au_percentage"],
         98.0
     );
     assert_eq!(group["runs"][0]["role"], "warm_up");
@@ -494,7 +494,7 @@ fn a_package_is_the_tree_of_an_open_submission() {
     let rows = json(&runs.join("results.json"));
     assert_eq!(rows[0]["Training - Read B/W (GiB/s)"], 3.0);
     let rows = json(&org.join("results/Sys/checkpointing/llama3-8b/results.json"));
-    assert_eq!(rows[0]["Checkpointing - Write B/W"], 10.5);
+    assert_eq!(rows[0]["Checkpointing - Write B/W (GiB/s)"], 10.5);
     let yaml = fs::read_to_string(org.join("systems/Sys.yaml")).unwrap();
     let (value, _) = dlio_rs::config::yaml::parse(&yaml).unwrap();
     assert_eq!(
