@@ -12,6 +12,7 @@ use crate::cluster::{Cluster, host};
 use crate::config::{self, Loaded, StorageType, Workload};
 use crate::format;
 use crate::interrupt;
+use crate::metrics::au::Window;
 use crate::metrics::host::HostFacts;
 use crate::metrics::reduce::{JobSummary, ReduceInput, ServedByStorage, reduce};
 use crate::mlperf::hash::CoreConfig;
@@ -184,7 +185,14 @@ impl Job<'_> {
         let job = JobContext::new(cluster, w, options);
         interrupt::speak_once(job.spoken);
         let made = if cluster.rank() == 0 && self.leaves_folder() {
-            OutputDir::create(&self.folder)
+            // As hydra, so that a run that fails leaves its log there.
+            let existing = if self.as_dlio {
+                OutputDir::make_target(&self.folder)
+            } else {
+                Ok(())
+            };
+            existing
+                .and_then(|()| OutputDir::create(&self.folder))
                 .map(Some)
                 .map_err(|e| RankError::from(report::ReportError::from(e)))
         } else {
@@ -247,6 +255,7 @@ impl Job<'_> {
             .cloned()
             .chain(warnings)
             .chain(plan::order::warnings(w))
+            .chain(Window::warning(w, cluster.size()))
         {
             events.emit(Event::Warning(warning));
         }

@@ -85,12 +85,7 @@ fn collect_keys(schema: &serde_json::Value, path: &str, out: &mut Vec<String>) {
     }
 }
 
-fn find_unknown(
-    tree: &Value,
-    schema: &serde_json::Value,
-    path: &str,
-    out: &mut Vec<String>,
-) {
+fn find_unknown(tree: &Value, schema: &serde_json::Value, path: &str, out: &mut Vec<String>) {
     let (Some(map), Some(known)) = (tree.as_mapping(), schema.as_object()) else {
         return;
     };

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 
-static BUILTIN: include_dir::Dir =
-    include_dir::include_dir!("$CARGO_MANIFEST_DIR/configs");
+static BUILTIN: include_dir::Dir = include_dir::include_dir!("$CARGO_MANIFEST_DIR/configs");
 
 /// Where the YAML is.
 #[derive(Debug, Clone, PartialEq, Eq)]

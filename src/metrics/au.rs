@@ -44,6 +44,18 @@ impl Window {
         Window::new(steps, m.exclude_start_steps, m.exclude_end_steps)
     }
 
+    /// What the user should know of a training window that holds no step.
+    pub fn warning(w: &Workload, ranks: usize) -> Option<String> {
+        let window = Window::train(w, ranks);
+        let m = &w.output.metric;
+        (w.workflow.train && window.first >= window.end).then(|| {
+            format!(
+                "an epoch has no more steps than are left out of the metrics (output.metric.exclude_start_steps={}, exclude_end_steps={}): AU and throughput will be 0; use more files, a smaller reader.batch_size, or leave no steps out",
+                m.exclude_start_steps, m.exclude_end_steps
+            )
+        })
+    }
+
     /// The part of a list of `len` steps that counts.
     pub fn range(&self, len: usize) -> Range<usize> {
         let clamp = |x: u64| usize::try_from(x).unwrap_or(usize::MAX).min(len);

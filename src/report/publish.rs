@@ -109,6 +109,13 @@ impl OutputDir {
         })
     }
 
+    /// Makes the final folder itself, for runs whose log grows in it.
+    ///
+    /// Errors: the place is not writable.
+    pub fn make_target(target: &Path) -> Result<(), PublishError> {
+        fs::create_dir_all(target).map_err(io_error("create output folder", target))
+    }
+
     /// Where to write.
     pub fn path(&self) -> &Path {
         &self.partial

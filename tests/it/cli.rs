@@ -73,10 +73,15 @@ fn every_config_runs_on_null_storage() {
                 "--output",
             ])
             .arg(scratch.path("out"));
-        if path
-            .file_name()
-            .is_some_and(|n| n.to_string_lossy().starts_with("llama3_"))
-        {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let only_generates = name.ends_with("_datagen");
+        if only_generates {
+            command.args([
+                "dataset.num_files_train=2",
+                "dataset.num_samples_per_file=8",
+            ]);
+        }
+        if name.starts_with("llama3_") {
             // Two ranks of many, and no hundreds of gigabytes to make.
             command.args([
                 "checkpoint.mode=subset",
@@ -87,8 +92,38 @@ fn every_config_runs_on_null_storage() {
             ]);
         }
         run(command).ok();
+        if only_generates {
+            assert!(
+                scratch.path("out/dlio_config/config.yaml").is_file(),
+                "{name}"
+            );
+            continue;
+        }
         let summary = json(&scratch.path("out/summary.json"));
-        assert_eq!(summary["num_accelerators"], 2, "{}", path.display());
+        assert_eq!(summary["num_accelerators"], 2, "{name}");
+    }
+}
+
+#[test]
+fn an_epoch_without_a_measured_step_is_warned_of() {
+    let scratch = Scratch::new();
+    let words = |steps: u64| {
+        let mut words = small(&scratch, 2 * steps);
+        words.push("storage.storage_type=null".into());
+        words.push(format!(
+            "output.folder={}",
+            scratch.text(&format!("out{steps}"))
+        ));
+        words
+    };
+    for (steps, is_empty) in [(1, true), (2, false)] {
+        let mut command = solo();
+        command.args(words(steps));
+        let said = run(command)
+            .ok()
+            .stderr
+            .contains("AU and throughput will be 0");
+        assert_eq!(said, is_empty, "{steps} steps");
     }
 }
 
