@@ -154,10 +154,16 @@ pub fn of(leaf: &Leaf) -> Result<RunFigures, Unreadable> {
         cause,
     };
     let kind = kind(leaf);
-    let has_figures = matches!(
-        kind,
-        Kind::TrainingRun | Kind::Checkpointing | Kind::Unknown
-    );
+    // mlpstorage runs benchmarks, too, that have nothing to do with DLIO.
+    let is_other = leaf
+        .metadata()
+        .and_then(|m| at(m, "benchmark_type")?.as_str())
+        .is_some_and(|word| !["training", "checkpointing"].contains(&word));
+    let has_figures = match kind {
+        Kind::TrainingRun | Kind::Checkpointing => true,
+        Kind::Unknown => !is_other,
+        Kind::TrainingDatagen | Kind::TrainingDatasize => false,
+    };
     if has_figures {
         match &leaf.summary {
             Document::Absent => {

@@ -69,7 +69,7 @@ pub fn all(figures: &Figures, style: Style) -> String {
             let kind = match run.kind {
                 Kind::TrainingDatagen => "generation",
                 Kind::TrainingDatasize => "sizing",
-                _ => "unknown",
+                _ => "another benchmark",
             };
             table.rows.push(vec![
                 run.path.clone(),

@@ -253,6 +253,67 @@ fn nan_and_broken_files_are_named() {
     verb(&["report", &scratch.text("t"), "--json", "-", "--csv", "-"]).fails(2, &["one form only"]);
 }
 
+/// The shape of mlpstorage's own folders: overrides are text, and the hash is that of the template.
+#[test]
+fn mlpstorages_metadata_decides_the_hash() {
+    let scratch = Scratch::new();
+    let leaf = scratch.path("m/20260706_143333");
+    fs::create_dir_all(&leaf).unwrap();
+    let metadata = json!({
+        "benchmark_type": "training", "model": "unet3d", "command": "run", "run_datetime": "20260706_143333",
+        "num_processes": 30, "accelerator": "b200",
+        "parameters": {
+            "model": {"name": "unet3d", "type": "cnn", "model_size": 499153191},
+            "framework": "pytorch",
+            "workflow": {"generate_data": false, "train": true, "checkpoint": false},
+            "dataset": {
+                "data_folder": "/mnt/data/unet3d", "format": "npz", "num_files_train": "105000",
+                "num_samples_per_file": 1, "record_length_bytes": 146600628,
+                "record_length_bytes_stdev": 68341808, "record_length_bytes_resize": 2097152,
+                "num_subfolders_train": "10", "skip_listing": "False",
+            },
+            "reader": {
+                "data_loader": "pytorch", "batch_size": 7, "read_threads": "18",
+                "multiprocessing_context": "fork", "file_shuffle": "seed", "sample_shuffle": "seed",
+                "odirect": "False",
+            },
+            "train": {"epochs": 5, "computation_time": 0.162},
+            "checkpoint": {
+                "checkpoint_folder": "checkpoints/unet3d", "checkpoint_after_epoch": 5,
+                "epochs_between_checkpoints": 2,
+            },
+            "metric": {"au": 0.9},
+        },
+    });
+    let put = |name: &str, text: String| fs::write(leaf.join(name), text).unwrap();
+    put(
+        "training_20260706_143333_metadata.json",
+        metadata.to_string(),
+    );
+    put(
+        "summary.json",
+        training("20260706_143333", "171008.48710327482").summary,
+    );
+    let other = scratch.path("m/kv");
+    fs::create_dir_all(&other).unwrap();
+    let kv = json!({"benchmark_type": "kv_cache", "model": "llama3.1-8b", "command": "run"});
+    fs::write(
+        other.join("kv_cache_20260807_155647_metadata.json"),
+        kv.to_string(),
+    )
+    .unwrap();
+    let value = figures(&[&scratch.text("m")], &scratch);
+    let run = &value["groups"][0]["runs"][0];
+    assert_eq!(run["core_config"]["hash"], "0d3ad0dec188becd");
+    assert_eq!(
+        run["training"]["io_gib_per_second"],
+        171008.48710327482 / 1024.0
+    );
+    assert_eq!(run["accelerator"], "b200");
+    assert_eq!(run["division"], Value::Null);
+    assert_eq!(value["without_figures"].as_array().unwrap().len(), 1);
+}
+
 #[test]
 fn runs_of_other_work_are_not_mixed_in_silence() {
     let scratch = Scratch::new();

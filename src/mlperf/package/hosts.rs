@@ -83,6 +83,12 @@ impl Facts {
         let mut facts = Facts::default();
         let mut by_name: BTreeMap<String, Node> = BTreeMap::new();
         for leaf in leaves {
+            let told = leaf.metadata().and_then(|m| at(m, "system_info.hosts"));
+            for host in told.and_then(Value::as_array).into_iter().flatten() {
+                if let Some(name) = text(host, "hostname") {
+                    by_name.insert(name, of_metadata(host));
+                }
+            }
             facts.is_multi_host |= leaf.hosts().is_some_and(|n| n > 1);
             facts.is_object |= super::super::figures::of(leaf).is_ok_and(|f| f.access == "object");
             if let Some(report) = leaf.report.value() {
@@ -157,6 +163,27 @@ fn of_report(host: &Value) -> Node {
     }
 }
 
+/// What mlpstorage records of a host.
+fn of_metadata(host: &Value) -> Node {
+    let number = |key: &str| at(host, key).and_then(Value::as_u64);
+    let version = text(host, "system.kernel_version");
+    Node {
+        quantity: 1,
+        memory_gib: at(host, "memory.total")
+            .and_then(Value::as_f64)
+            .map(|b| b / 1073741824.0),
+        cpu_model: text(host, "cpu.model"),
+        cpu_cores: number("cpu.num_cores"),
+        cpu_count: number("cpu.num_logical_cores"),
+        architecture: text(host, "cpu.architecture"),
+        os_name: text(host, "system.os_release.NAME"),
+        os_version: text(host, "system.os_release.VERSION"),
+        // `/proc/version`: "Linux version 5.14.0-427 (...)".
+        kernel: version.and_then(|v| Some(v.split_whitespace().nth(2)?.to_owned())),
+        ..Node::default()
+    }
+}
+
 /// What DLIO records: rank 0's CPU, and the memory of all hosts.
 fn of_summary(leaf: &Leaf) -> Option<Node> {
     let hosts = leaf.hosts()?;
@@ -189,6 +216,38 @@ mod tests {
 
     use super::super::super::json::Document;
     use super::*;
+
+    #[test]
+    fn mlpstorage_tells_its_hosts_too() {
+        let host = |name: &str, bytes: u64| {
+            json!({
+                "hostname": name, "memory": {"total": bytes},
+                "cpu": {"num_cores": 32, "num_logical_cores": 64, "model": "AMD EPYC 9354P", "architecture": "x86_64"},
+                "system": {
+                    "kernel_version": "Linux version 5.14.0-427.13.1.el9_4.x86_64 (mock@build) #1 SMP",
+                    "os_release": {"NAME": "Rocky Linux", "VERSION": "9.4 (Blue Onyx)"},
+                },
+            })
+        };
+        let metadata =
+            json!({"system_info": {"hosts": [host("h1", 201956405248), host("h2", 201960521728)]}});
+        let leaf = Leaf {
+            metadata: vec![(
+                "training_x_metadata.json".into(),
+                Document::Read {
+                    value: metadata,
+                    not_numbers: 0,
+                },
+            )],
+            ..Leaf::default()
+        };
+        let facts = Facts::of(&[&leaf]);
+        assert_eq!(facts.nodes.len(), 1);
+        let node = &facts.nodes[0];
+        assert_eq!((node.quantity, node.cpu_cores), (2, Some(32)));
+        assert_eq!(node.kernel.as_deref(), Some("5.14.0-427.13.1.el9_4.x86_64"));
+        assert_eq!(node.os_name.as_deref(), Some("Rocky Linux"));
+    }
 
     #[test]
     fn hosts_that_are_alike_are_one_node() {

@@ -35,6 +35,11 @@ pub fn place(
     for leaf in &tree.leaves {
         let path = leaf.path.display();
         let kind = figures::kind(leaf);
+        if kind == Kind::Unknown && figures::of(leaf).is_ok() {
+            let why = "it is a benchmark that has nothing to do with DLIO";
+            left_out.push((leaf.path.clone(), why.into()));
+            continue;
+        }
         let Some(model) = leaf.model().filter(|m| super::is_name(m)) else {
             violations.push(format!(
                 "{path}: nothing tells its model: neither dlio_config/config.yaml nor a metadata file has a name that can be a folder's"
