@@ -20,8 +20,56 @@ fn main() {
         "cargo:rustc-env=DLIO_RS_PROFILE={}",
         std::env::var("PROFILE").unwrap_or_default()
     );
+    println!("cargo:rustc-env=DLIO_RS_LIBRARIES={}", libraries());
+    println!("cargo:rustc-env=DLIO_RS_FEATURES={}", features());
+    println!("cargo:rerun-if-changed=Cargo.lock");
     println!("cargo:rerun-if-changed=.git/HEAD");
     println!("cargo:rerun-if-changed=.git/index");
     println!("cargo:rerun-if-changed=src");
     println!("cargo:rerun-if-changed=configs");
+}
+
+/// Libraries whose version can change a result, with the feature that builds them; "": always built.
+const LIBRARIES: [(&str, &str); 13] = [
+    ("aws-sdk-s3", "S3"),
+    ("aws-config", "S3"),
+    ("azure_storage_blob", "AZURE"),
+    ("azure_core", "AZURE"),
+    ("azure_identity", "AZURE"),
+    ("tokio", "OBJECT"),
+    ("rustls", "OBJECT"),
+    ("hdf5-metno", "HDF5"),
+    ("arrow-ipc", "PARQUET"),
+    ("mpi", ""),
+    ("rayon", ""),
+    ("zip", ""),
+    ("zstd", ""),
+];
+
+fn has(feature: &str) -> bool {
+    feature.is_empty() || std::env::var_os(format!("CARGO_FEATURE_{feature}")).is_some()
+}
+
+/// `name=version` of those that are built, by the lock file.
+fn libraries() -> String {
+    let lock = std::fs::read_to_string("Cargo.lock").unwrap_or_default();
+    let version = |name: &str| {
+        let from = lock
+            .split(&format!("name = \"{name}\"\nversion = \""))
+            .nth(1)?;
+        from.split('"').next()
+    };
+    let built = LIBRARIES.iter().filter(|(_, feature)| has(feature));
+    built
+        .map(|(name, _)| format!("{name}={}", version(name).unwrap_or("unknown")))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn features() -> String {
+    let all = ["azure", "hdf5", "parquet", "s3"];
+    all.into_iter()
+        .filter(|f| has(&f.to_uppercase()))
+        .collect::<Vec<_>>()
+        .join(",")
 }

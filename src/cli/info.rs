@@ -4,6 +4,7 @@ use super::Stop;
 use crate::cluster::{Cluster, host};
 use crate::format;
 use crate::metrics::host::HostFacts;
+use crate::report::provenance::Build;
 
 /// Prints the facts of the job, one line per rank. A collective.
 pub(super) fn print(cluster: &dyn Cluster) -> Result<(), Stop> {
@@ -27,6 +28,14 @@ pub(super) fn print(cluster: &dyn Cluster) -> Result<(), Stop> {
             env!("DLIO_RS_PROFILE")
         );
         println!("MPI library: {}", cluster.library());
+        let build = Build::here();
+        let libraries: Vec<String> = build
+            .libraries
+            .iter()
+            .map(|(name, version)| format!("{name} {version}"))
+            .collect();
+        println!("features: {}", build.features.join(", "));
+        println!("libraries: {}", libraries.join(", "));
         println!("formats: {}", formats.join(", "));
         println!("storage: local_fs, direct_fs, mmap, null, model");
         println!(

@@ -15,11 +15,13 @@ use crate::interrupt;
 use crate::metrics::au::Window;
 use crate::metrics::host::HostFacts;
 use crate::metrics::reduce::{JobSummary, ReduceInput, ServedByStorage, reduce};
+use crate::mlperf::hash::CoreConfig;
 use crate::plan;
 use crate::report::console::{Console, JsonLines, final_report};
 use crate::report::dlio_log::{DlioLog, Level};
 use crate::report::hydra::HydraFacts;
 use crate::report::json::Provenance;
+use crate::report::provenance::{self, Build};
 use crate::report::{self, Event, OutputDir, ReportInput, gather_rank_files, write_all};
 use crate::run::{
     Events, JobContext, JobError, Measured, RankError, RunOptions, agree, checkpoint_phase,
@@ -399,6 +401,8 @@ impl Job<'_> {
             rank_files: files,
             warnings: &events.warnings.clone(),
             hydra: hydra.as_ref(),
+            // mlpstorage, which calls by that name, writes its own.
+            with_provenance: !self.as_dlio,
         };
         write_all(output.path(), &input)?;
         events.emit(Event::RunMeasured {
@@ -448,6 +452,8 @@ impl Job<'_> {
         let cluster = self.cluster;
         let bound = host::affinity_count();
         let cpus = host::node_cpus();
+        let build = Build::here();
+        let storage = self.loaded.workload.storage_type_effective();
         Provenance {
             version: env!("CARGO_PKG_VERSION").into(),
             git_commit: env!("DLIO_RS_COMMIT").into(),
@@ -474,6 +480,14 @@ impl Job<'_> {
                 .collect(),
             config: serde_json::to_value(&self.loaded.workload).unwrap_or_default(),
             rules: self.rules.clone(),
+            mpi_environment: provenance::mpi_environment(),
+            storage_library: build.storage_library(storage),
+            build,
+            core_config: serde_json::to_value(&self.loaded.tree)
+                .ok()
+                .and_then(|tree| CoreConfig::of_workload(&tree))
+                .and_then(|core| serde_json::to_value(core).ok())
+                .unwrap_or_else(|| provenance::UNKNOWN.into()),
         }
     }
 

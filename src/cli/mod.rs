@@ -3,12 +3,15 @@
 mod args;
 mod check;
 mod commands;
+mod compare;
 mod configs;
 mod info;
 mod inspect;
 mod install_shim;
 mod job;
+mod package;
 mod plan;
+mod report;
 mod rules;
 mod size;
 
@@ -108,6 +111,9 @@ pub fn main(args: Vec<OsString>) -> u8 {
         }),
         Verb::Info => in_job(speaks_first, info::print),
         Verb::Inspect(args) => inspect::print(&args),
+        Verb::Report(args) => report::print(&args),
+        Verb::Compare(args) => compare::print(&args),
+        Verb::Package(args) => package::print(&args),
         Verb::Configs(args) => configs::print(&args),
         Verb::InstallShim(args) => install_shim::install(&args),
         Verb::Size(args) => alone(&args.workload.clone(), as_dlio, |loaded| {

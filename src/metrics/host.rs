@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::machine::Machine;
+
 /// What DLIO writes about a host.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostFacts {
@@ -17,6 +19,9 @@ pub struct HostFacts {
     pub cpuinfo: Vec<(String, String)>,
     /// `/proc/meminfo`.
     pub meminfo: Vec<(String, String)>,
+    /// What DLIO does not ask for.
+    #[serde(default)]
+    pub machine: Machine,
 }
 
 impl HostFacts {
@@ -40,6 +45,7 @@ impl HostFacts {
             memory_bytes,
             cpuinfo,
             meminfo,
+            machine: Machine::read(),
         }
     }
 

@@ -6,6 +6,7 @@ pub mod au;
 pub mod checkpoint;
 pub mod histogram;
 pub mod host;
+pub mod machine;
 pub mod record;
 pub mod reduce;
 pub mod throughput;

@@ -3,11 +3,20 @@
 //! A *leaf* is the folder of one run. Leaves of dlio-rs, of DLIO and of `mlpstorage` are read alike, by their DLIO files.
 //! CLOSED results need unmodified DLIO: nothing here ever claims that category.
 
+pub mod compare;
+pub mod figures;
+pub mod groups;
+pub mod hash;
 pub mod json;
 pub mod leaf;
+pub mod package;
 pub mod ratio;
+pub mod render;
 pub mod rules;
+pub mod sheet;
 pub mod size;
+pub mod stats;
+pub mod table;
 pub mod tree;
 pub mod verdict;
 

@@ -2,6 +2,8 @@
 //!
 //! The formulas behind the identifiers are in `docs/metrics.md`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -12,6 +14,8 @@ use crate::metrics::record::Counters;
 use crate::metrics::reduce::{JobSummary, PhaseSummary};
 use crate::storage::Telemetry;
 use crate::storage::telemetry::EndpointTelemetry;
+
+use super::provenance::{Build, Library, machine_json};
 
 /// Version of the layout of `report.json`; a change of meaning raises it.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -52,6 +56,14 @@ pub struct Provenance {
     /// Findings of `--rules`; null without it. Stands beside the provenance in the report.
     #[serde(skip)]
     pub rules: Value,
+    /// What the binary was built of.
+    pub build: Build,
+    /// Settings of the MPI library in the environment of rank 0.
+    pub mpi_environment: BTreeMap<String, String>,
+    /// What moves the dataset's bytes.
+    pub storage_library: Library,
+    /// The comparability hash of the workload: algorithm, allowlist, hash, keys; or the word `unknown`.
+    pub core_config: Value,
 }
 
 pub(super) fn metric(value: impl Serialize, unit: &str, formula: &str) -> Value {
@@ -210,6 +222,7 @@ pub fn report_json(
             "ranks": h.ranks,
             "cpu_count": h.facts.cpu_count,
             "memory": metric(h.facts.memory_bytes, "B", "proc_meminfo"),
+            "machine": machine_json(&h.facts.machine),
             "spreads": h.spreads,
         })).collect::<Vec<_>>(),
         "ranks": s.rank_table.iter().map(|r| json!({

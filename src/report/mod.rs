@@ -15,6 +15,7 @@ pub mod dlio_log;
 pub mod event;
 pub mod hydra;
 pub mod json;
+pub mod provenance;
 pub mod publish;
 pub mod python;
 pub mod yaml;
@@ -125,6 +126,8 @@ pub struct ReportInput<'a> {
     pub warnings: &'a [String],
     /// Hydra's folder; None: not written.
     pub hydra: Option<&'a hydra::HydraFacts<'a>>,
+    /// Whether `provenance.json` is written.
+    pub with_provenance: bool,
 }
 
 /// Writes every file but `dlio.log` into `out`; rank 0 only. `summary.json` is written last. A run
@@ -142,6 +145,11 @@ pub fn write_all(out: &Path, input: &ReportInput<'_>) -> Result<(), ReportError>
         input.warnings,
     );
     write_file(&out.join("report.json"), &python::to_string(&report))?;
+    if input.with_provenance {
+        let stamp = provenance::run_provenance(input.provenance);
+        let text = python::to_string(&stamp) + "\n";
+        write_file(&out.join("provenance.json"), &text)?;
+    }
     write_file(
         &out.join("histograms.hgrm"),
         &input.summary.histograms.to_hgrm(),

@@ -54,14 +54,14 @@ impl Formatter for Python<'_> {
     fn write_f64<W: ?Sized + Write>(&mut self, w: &mut W, value: f64) -> io::Result<()> {
         w.write_all(float(value).as_bytes())
     }
-    // Python escapes everything outside ASCII, as UTF-16 units.
+    // Python escapes everything outside ASCII's printable characters, as UTF-16 units.
     fn write_string_fragment<W: ?Sized + Write>(
         &mut self,
         w: &mut W,
         text: &str,
     ) -> io::Result<()> {
         for c in text.chars() {
-            if c.is_ascii() {
+            if c.is_ascii() && c != '\x7f' {
                 w.write_all(&[c as u8])?;
             } else {
                 for unit in c.encode_utf16(&mut [0; 2]) {

@@ -1,0 +1,97 @@
+//! `dlio-rs compare`: two runs side by side.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Exit, Stop};
+use crate::mlperf::compare::tolerance::Tolerance;
+use crate::mlperf::leaf::Leaf;
+use crate::mlperf::{NOT_CLOSED, compare, tree};
+use crate::report::python;
+
+const TOLERANCES: &str = "\
+Keys of the file of tolerances (YAML), with their defaults:
+  au_points: 1.0              mean AU, percentage points
+  throughput_percent: 5.0     samples/s and bandwidths, percent of RUN_A's (MLPerf: replicable within 5 %)
+  percentile_percent: 25.0    percentiles of stages, medians of step times, percent of RUN_A's
+  percentile_floor_ms: 0.1    smaller differences of those do not count
+  bytes_percent: 0.0          bytes read, bytes of checkpoints
+  samples_percent: 0.0
+  order_digest: equal         equal, or ignore: a difference is told
+  layout: equal               ranks and hosts
+  comparability_hash: ignore
+  direction: both             worse: only what is worse in RUN_B counts
+  only_significant: false     true: a difference whose test has p >= alpha does not count
+  alpha: 0.05
+
+Significance: Welch's t-test over epochs or checkpoints, Mann-Whitney over steps. Steps follow one another and are
+not independent, so that small p-values of step times mean less than they say.
+
+Exit status: 0 within tolerance, 1 beyond it, 2 a run or the file of tolerances cannot be read.";
+
+/// Which runs.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = TOLERANCES)]
+pub struct CompareArgs {
+    /// Folder of a run of dlio-rs, DLIO or mlpstorage
+    #[arg(value_name = "RUN_A")]
+    pub a: PathBuf,
+    /// Another
+    #[arg(value_name = "RUN_B")]
+    pub b: PathBuf,
+    /// How far they may lie apart
+    #[arg(long, value_name = "FILE")]
+    pub tolerance: Option<PathBuf>,
+    /// Print JSON instead of tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Compares and prints.
+pub(super) fn print(args: &CompareArgs) -> Result<(), Stop> {
+    let tolerance = match &args.tolerance {
+        Some(file) => Tolerance::read(file).map_err(Stop::usage)?,
+        None => Tolerance::default(),
+    };
+    let (a, b) = (run(&args.a)?, run(&args.b)?);
+    let comparison = compare::compare(&a, &b, &tolerance).map_err(Stop::usage)?;
+    if args.json {
+        let value = json!({
+            "schema": "dlio-rs-comparison/1",
+            "statement": NOT_CLOSED,
+            "comparison": comparison,
+        });
+        println!("{}", python::to_string(&value));
+    } else {
+        print!("{}", compare::text::text(&comparison));
+    }
+    if comparison.within {
+        Ok(())
+    } else {
+        Err(Stop {
+            exit: Exit::Failed,
+            message: String::new(),
+        })
+    }
+}
+
+/// The one run at or below a folder.
+fn run(path: &Path) -> Result<Leaf, Stop> {
+    let place = path.display();
+    let tree = tree::leaves(path)
+        .map_err(|e| Stop::usage(format!("read {place}: {e}; give the folder of a run")))?;
+    let n = tree.leaves.len();
+    let mut leaves = tree.leaves.into_iter();
+    match (leaves.next(), n) {
+        (Some(leaf), 1) => Ok(leaf),
+        (None, _) => Err(Stop::usage(format!(
+            "read {place}: no run lies in or below it; a run's folder holds summary.json, dlio.log or dlio_config"
+        ))),
+        (Some(first), n) => Err(Stop::usage(format!(
+            "read {place}: {n} runs lie below it; give one of them, such as {}",
+            first.path.display()
+        ))),
+    }
+}

@@ -1,0 +1,272 @@
+//! How one figure of two runs is judged.
+
+use serde_json::Value;
+
+use super::super::leaf::Leaf;
+use super::super::stats::Significance;
+use super::tolerance::{Demand, Direction, Tolerance};
+use super::{Item, Verdict};
+
+/// The comparison under way.
+pub(super) struct Job<'a> {
+    pub(super) a: &'a Leaf,
+    pub(super) b: &'a Leaf,
+    pub(super) tolerance: &'a Tolerance,
+    pub(super) items: Vec<Item>,
+}
+
+/// How a figure is judged.
+pub(super) struct Rule {
+    pub(super) tolerance: f64,
+    /// In points of the figure itself instead of percent of the first run's.
+    pub(super) points: bool,
+    /// Differences below this, in the figure's unit, do not count.
+    pub(super) floor: f64,
+    /// None: neither way is worse.
+    pub(super) more_is_better: Option<bool>,
+}
+
+impl Job<'_> {
+    pub(super) fn push_skip(
+        &mut self,
+        figure: &str,
+        unit: &'static str,
+        a: Value,
+        b: Value,
+        why: String,
+    ) {
+        self.items.push(Item {
+            figure: figure.into(),
+            unit,
+            a,
+            b,
+            difference: None,
+            difference_unit: "",
+            tolerance: None,
+            verdict: Verdict::Skip,
+            note: Some(why),
+            significance: None,
+        });
+    }
+
+    pub(super) fn lacking(a: bool, b: bool, what: &str) -> String {
+        let who = match (a, b) {
+            (true, true) => "neither run has",
+            (true, false) => "the first run lacks",
+            _ => "the second run lacks",
+        };
+        format!("{who} {what}")
+    }
+
+    pub(super) fn number(
+        &mut self,
+        figure: &str,
+        unit: &'static str,
+        (a, b): (Option<f64>, Option<f64>),
+        source: &str,
+        rule: &Rule,
+        significance: Option<Result<Significance, String>>,
+    ) {
+        let (Some(x), Some(y)) = (a, b) else {
+            let why = Self::lacking(a.is_none(), b.is_none(), source);
+            return self.push_skip(figure, unit, Value::from(a), Value::from(b), why);
+        };
+        let change = if rule.points {
+            y - x
+        } else if x == y {
+            0.0
+        } else {
+            100.0 * (y - x) / x.abs()
+        };
+        let worse = rule.more_is_better.is_none_or(|more| (y < x) == more);
+        let mut note = None;
+        let mut beyond = change.abs() > rule.tolerance;
+        if beyond && (y - x).abs() <= rule.floor {
+            beyond = false;
+            note = Some("below the floor".into());
+        }
+        if beyond && self.tolerance.direction == Direction::Worse && !worse {
+            beyond = false;
+            note = Some("better".into());
+        }
+        let p = significance.as_ref().and_then(|s| s.as_ref().ok());
+        if beyond
+            && self.tolerance.only_significant
+            && p.is_some_and(|s| s.p_value >= self.tolerance.alpha)
+        {
+            beyond = false;
+            note = Some(format!("not significant at {}", self.tolerance.alpha));
+        }
+        self.items.push(Item {
+            figure: figure.into(),
+            unit,
+            a: x.into(),
+            b: y.into(),
+            // From 0 to something is no percentage.
+            difference: change.is_finite().then_some(change),
+            difference_unit: if rule.points {
+                "percentage points"
+            } else {
+                "%"
+            },
+            tolerance: Some(rule.tolerance),
+            verdict: if beyond {
+                Verdict::Beyond
+            } else {
+                Verdict::Within
+            },
+            note,
+            significance,
+        });
+    }
+
+    pub(super) fn equal(
+        &mut self,
+        figure: &str,
+        (a, b): (Value, Value),
+        source: &str,
+        demand: Demand,
+    ) {
+        if a.is_null() || b.is_null() {
+            let why = Self::lacking(a.is_null(), b.is_null(), source);
+            return self.push_skip(figure, "", a, b, why);
+        }
+        let verdict = match (a == b, demand) {
+            (true, _) => Verdict::Within,
+            (false, Demand::Equal) => Verdict::Beyond,
+            (false, Demand::Ignore) => Verdict::Told,
+        };
+        self.items.push(Item {
+            figure: figure.into(),
+            unit: "",
+            a,
+            b,
+            difference: None,
+            difference_unit: "",
+            tolerance: None,
+            verdict,
+            note: Some(
+                if verdict == Verdict::Within {
+                    "equal"
+                } else {
+                    "different"
+                }
+                .into(),
+            ),
+            significance: None,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(tolerance: &Tolerance, a: f64, b: f64, rule: &Rule, p: Option<f64>) -> Item {
+        let leaf = Leaf::default();
+        let mut job = Job {
+            a: &leaf,
+            b: &leaf,
+            tolerance,
+            items: Vec::new(),
+        };
+        let test = p.map(|p_value| {
+            Ok(Significance {
+                test: "welch_t",
+                n: [5, 5],
+                statistic: 0.0,
+                p_value,
+            })
+        });
+        job.number("x", "s", (Some(a), Some(b)), "", rule, test);
+        job.items.remove(0)
+    }
+
+    #[test]
+    fn five_percent_is_within_and_more_is_not() {
+        let t = Tolerance::default();
+        let rule = |more_is_better, floor| Rule {
+            tolerance: 5.0,
+            points: false,
+            floor,
+            more_is_better,
+        };
+        let verdict = |t: &Tolerance, a, b, r: &Rule, p| judged(t, a, b, r, p).verdict;
+        let plain = rule(Some(true), 0.0);
+        assert_eq!(verdict(&t, 100.0, 95.0, &plain, None), Verdict::Within);
+        assert_eq!(verdict(&t, 100.0, 94.9, &plain, None), Verdict::Beyond);
+        assert_eq!(verdict(&t, 100.0, 105.1, &plain, None), Verdict::Beyond);
+        assert_eq!(verdict(&t, 0.0, 0.0, &plain, None), Verdict::Within);
+        // From nothing to something is beyond every percentage, and none.
+        let from_zero = judged(&t, 0.0, 1.0, &plain, None);
+        assert_eq!(
+            (from_zero.verdict, from_zero.difference),
+            (Verdict::Beyond, None)
+        );
+        let floor = rule(Some(false), 0.1);
+        assert_eq!(verdict(&t, 0.1, 0.2, &floor, None), Verdict::Within);
+        assert_eq!(verdict(&t, 0.1, 0.3, &floor, None), Verdict::Beyond);
+        let worse = Tolerance {
+            direction: Direction::Worse,
+            ..t.clone()
+        };
+        assert_eq!(verdict(&worse, 100.0, 120.0, &plain, None), Verdict::Within);
+        assert_eq!(verdict(&worse, 100.0, 80.0, &plain, None), Verdict::Beyond);
+        let slower = rule(Some(false), 0.0);
+        assert_eq!(
+            verdict(&worse, 100.0, 120.0, &slower, None),
+            Verdict::Beyond
+        );
+        // Bytes have no better: any difference counts.
+        assert_eq!(
+            verdict(&worse, 100.0, 120.0, &rule(None, 0.0), None),
+            Verdict::Beyond
+        );
+        let sure = Tolerance {
+            only_significant: true,
+            ..t
+        };
+        assert_eq!(
+            verdict(&sure, 100.0, 80.0, &plain, Some(0.2)),
+            Verdict::Within
+        );
+        assert_eq!(
+            verdict(&sure, 100.0, 80.0, &plain, Some(0.01)),
+            Verdict::Beyond
+        );
+        assert_eq!(verdict(&sure, 100.0, 80.0, &plain, None), Verdict::Beyond);
+    }
+
+    #[test]
+    fn what_a_run_lacks_is_skipped_by_name() {
+        let (leaf, tolerance) = (Leaf::default(), Tolerance::default());
+        let mut job = Job {
+            a: &leaf,
+            b: &leaf,
+            tolerance: &tolerance,
+            items: Vec::new(),
+        };
+        let rule = Rule {
+            tolerance: 0.0,
+            points: true,
+            floor: 0.0,
+            more_is_better: None,
+        };
+        job.number("x", "s", (None, Some(1.0)), "the file", &rule, None);
+        job.equal(
+            "y",
+            (Value::from(1), Value::Null),
+            "that file",
+            Demand::Equal,
+        );
+        let notes: Vec<_> = job.items.iter().map(|i| i.note.clone().unwrap()).collect();
+        assert_eq!(
+            notes,
+            [
+                "the first run lacks the file",
+                "the second run lacks that file"
+            ]
+        );
+        assert!(job.items.iter().all(|i| i.verdict == Verdict::Skip));
+    }
+}

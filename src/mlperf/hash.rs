@@ -1,0 +1,402 @@
+//! The comparability hash of MLPerf Storage: runs whose hashes are equal did the same work.
+//!
+//! `core-config-v1`: the first 16 hex digits of SHA-256 over the canonical JSON of those parameters that decide
+//! what is measured. What merely says where the data lies, or how many files there are, is left out.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::json::at;
+use super::leaf::{Kind, Leaf};
+use crate::report::provenance::UNKNOWN;
+use crate::report::python;
+
+/// Name of the algorithm, as outputs give it.
+pub const ALGORITHM: &str = "core-config-v1";
+
+/// Which parameters enter the hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AllowList {
+    /// Of training and of the generation for it.
+    #[serde(rename = "training@1")]
+    Training,
+    /// Of checkpoints alone.
+    #[serde(rename = "checkpointing@1")]
+    Checkpointing,
+}
+
+const TRAINING: [&str; 19] = [
+    "framework",
+    "metric.au",
+    "dataset.format",
+    "dataset.num_samples_per_file",
+    "dataset.record_length_bytes",
+    "dataset.record_length_bytes_stdev",
+    "dataset.record_length_bytes_resize",
+    "dataset.record_length",
+    "dataset.record_length_stdev",
+    "dataset.record_length_resize",
+    "reader.data_loader",
+    "reader.batch_size",
+    "reader.file_shuffle",
+    "reader.sample_shuffle",
+    "reader.shuffle_size",
+    "train.epochs",
+    "train.computation_time",
+    "train.computation_time_stdev",
+    "train.total_training_steps",
+];
+
+impl AllowList {
+    /// Its name and version.
+    pub fn name(self) -> &'static str {
+        match self {
+            AllowList::Training => "training@1",
+            AllowList::Checkpointing => "checkpointing@1",
+        }
+    }
+
+    /// The list that a workload's `workflow` asks for; None where it names no phase.
+    pub fn of_workflow(parameters: &Value) -> Option<Self> {
+        let on = |key: &str| {
+            at(parameters, key).is_some_and(|v| match v {
+                Value::Bool(b) => *b,
+                Value::String(text) => text.eq_ignore_ascii_case("true"),
+                _ => false,
+            })
+        };
+        if on("workflow.train") || on("workflow.generate_data") {
+            Some(AllowList::Training)
+        } else if on("workflow.checkpoint") {
+            Some(AllowList::Checkpointing)
+        } else {
+            None
+        }
+    }
+
+    fn holds(self, key: &str) -> bool {
+        let whole = ["model.", "workflow.", "checkpoint."]
+            .iter()
+            .any(|section| key.starts_with(section));
+        match self {
+            AllowList::Training => {
+                (whole && key != "checkpoint.checkpoint_folder") || TRAINING.contains(&key)
+            }
+            AllowList::Checkpointing => {
+                let left_out = [
+                    "checkpoint.checkpoint_folder",
+                    "checkpoint.num_checkpoints_write",
+                    "checkpoint.num_checkpoints_read",
+                ];
+                (whole && !left_out.contains(&key)) || key == "framework"
+            }
+        }
+    }
+}
+
+/// The hash and what it is of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CoreConfig {
+    /// [`ALGORITHM`]
+    pub algorithm: String,
+    /// Name of the allow-list.
+    pub allowlist: String,
+    /// 16 hex digits, or the word `unknown` where no parameter entered it.
+    pub hash: String,
+    /// Dotted names of the parameters that entered it, sorted.
+    pub keys: Vec<String>,
+}
+
+impl CoreConfig {
+    /// Of a whole workload: the content of `workload` in DLIO's `config.yaml`, or mlpstorage's `parameters`.
+    pub fn of(parameters: &Value, list: AllowList) -> Self {
+        let entered: BTreeMap<String, String> = flatten(parameters)
+            .into_iter()
+            .filter(|(key, _)| list.holds(key))
+            .map(|(key, value)| (key, canonical(&value)))
+            .collect();
+        let members: Vec<String> = entered
+            .iter()
+            .map(|(key, value)| format!("{}:{value}", text(key)))
+            .collect();
+        let digest = Sha256::digest(format!("{{{}}}", members.join(",")));
+        let digits = if entered.is_empty() {
+            UNKNOWN.into()
+        } else {
+            digest[..8].iter().map(|b| format!("{b:02x}")).collect()
+        };
+        CoreConfig {
+            algorithm: ALGORITHM.into(),
+            allowlist: list.name().into(),
+            hash: digits,
+            keys: entered.into_keys().collect(),
+        }
+    }
+
+    /// Of a composed workload; None where its workflow names no phase.
+    pub fn of_workload(parameters: &Value) -> Option<Self> {
+        Some(Self::of(parameters, AllowList::of_workflow(parameters)?))
+    }
+
+    /// Of a run: mlpstorage's parameters where they were kept, else those of DLIO's `config.yaml`. None where
+    /// there are none, or where nothing says what the run did.
+    pub fn of_leaf(leaf: &Leaf) -> Option<Self> {
+        let kept = leaf.metadata().and_then(|m| at(m, "parameters"));
+        let parameters = kept.or_else(|| leaf.parameters())?;
+        let list = match leaf.kind() {
+            Kind::TrainingRun | Kind::TrainingDatagen | Kind::TrainingDatasize => {
+                AllowList::Training
+            }
+            Kind::Checkpointing => AllowList::Checkpointing,
+            Kind::Unknown => return None,
+        };
+        Some(Self::of(parameters, list))
+    }
+}
+
+/// Every value of a tree under its dotted key; lists are values. Empty maps leave nothing.
+pub fn flatten(tree: &Value) -> BTreeMap<String, Value> {
+    fn walk(prefix: &str, value: &Value, out: &mut BTreeMap<String, Value>) {
+        match value {
+            Value::Object(map) => {
+                for (key, value) in map {
+                    let key = match prefix {
+                        "" => key.clone(),
+                        _ => format!("{prefix}.{key}"),
+                    };
+                    walk(&key, value, out);
+                }
+            }
+            other => {
+                out.insert(prefix.to_owned(), other.clone());
+            }
+        }
+    }
+    let mut out = BTreeMap::new();
+    if tree.is_object() {
+        walk("", tree, &mut out);
+    }
+    out
+}
+
+/// The JSON text of a normalised value, as Python's `json.dumps` writes it in ASCII without spaces. Texts that read as truth
+/// values or numbers become such (overrides in mlpstorage's files are text), and whole floats become integers; what lies
+/// in maps within lists stays as it is.
+pub fn canonical(value: &Value) -> String {
+    match value {
+        Value::String(word) => scalar(word.trim()),
+        Value::Number(number) if number.is_f64() => {
+            number.as_f64().map_or_else(|| "null".into(), float)
+        }
+        Value::Array(list) => {
+            let items: Vec<String> = list.iter().map(canonical).collect();
+            format!("[{}]", items.join(","))
+        }
+        other => plain(other),
+    }
+}
+
+/// The JSON text of a value as it is, with sorted keys.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(word) => text(word),
+        Value::Number(number) if number.is_f64() => {
+            number.as_f64().map_or_else(|| "null".into(), python::float)
+        }
+        Value::Array(list) => {
+            let items: Vec<String> = list.iter().map(plain).collect();
+            format!("[{}]", items.join(","))
+        }
+        Value::Object(map) => {
+            let sorted: BTreeMap<&String, &Value> = map.iter().collect();
+            let members: Vec<String> = sorted
+                .iter()
+                .map(|(key, value)| format!("{}:{}", text(key), plain(value)))
+                .collect();
+            format!("{{{}}}", members.join(","))
+        }
+        other => other.to_string(),
+    }
+}
+
+fn scalar(word: &str) -> String {
+    if word.eq_ignore_ascii_case("true") || word.eq_ignore_ascii_case("false") {
+        return word.to_ascii_lowercase();
+    }
+    // Python allows one underscore between two digits.
+    let bytes = word.as_bytes();
+    let is_digit = |i: usize| bytes.get(i).is_some_and(u8::is_ascii_digit);
+    let grouped = word
+        .bytes()
+        .enumerate()
+        .all(|(i, b)| b != b'_' || (i > 0 && is_digit(i - 1) && is_digit(i + 1)));
+    if !grouped {
+        return text(word);
+    }
+    let number = word.replace('_', "");
+    let digits = number.strip_prefix(['+', '-']).unwrap_or(&number);
+    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+        let significant = digits.trim_start_matches('0');
+        return match (number.starts_with('-'), significant) {
+            (_, "") => "0".into(),
+            (true, significant) => format!("-{significant}"),
+            (false, significant) => significant.to_owned(),
+        };
+    }
+    match number.parse::<f64>() {
+        Ok(f) if f.is_nan() => "NaN".into(),
+        Ok(f) if f.is_infinite() => if f > 0.0 { "Infinity" } else { "-Infinity" }.into(),
+        Ok(f) => float(f),
+        Err(_) => text(word),
+    }
+}
+
+fn float(number: f64) -> String {
+    if number == 0.0 {
+        "0".into()
+    } else if number.fract() == 0.0 {
+        format!("{number:.0}")
+    } else {
+        python::float(number)
+    }
+}
+
+/// A JSON string in ASCII, as Python escapes it.
+fn text(word: &str) -> String {
+    python::to_string(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn workload(yaml: &str) -> Value {
+        serde_json::to_value(crate::config::yaml::parse(yaml).unwrap().0).unwrap()
+    }
+
+    fn hash(yaml: &str) -> String {
+        CoreConfig::of_workload(&workload(yaml)).unwrap().hash
+    }
+
+    /// The workloads of the rounds' benchmark matrix; the hashes are those of the published class lists.
+    #[test]
+    fn published_hashes_of_training() {
+        let unet3d = |time: &str, checkpoint: &str| {
+            hash(&format!(
+                "{{model: {{name: unet3d, type: cnn, model_size: 499153191}}, framework: pytorch,
+                workflow: {{generate_data: False, train: True, checkpoint: {checkpoint}}},
+                dataset: {{data_folder: anywhere, format: npz, num_files_train: 3, num_samples_per_file: 1,
+                    record_length_bytes: 146600628, record_length_bytes_stdev: 68341808, record_length_bytes_resize: 2097152}},
+                reader: {{data_loader: pytorch, batch_size: 7, read_threads: 32, file_shuffle: seed, sample_shuffle: seed}},
+                train: {{epochs: 5, computation_time: {time}}},
+                checkpoint: {{checkpoint_folder: x, checkpoint_after_epoch: 5, epochs_between_checkpoints: 2}},
+                metric: {{au: 0.90}}}}"
+            ))
+        };
+        assert_eq!(unet3d("0.162", "False"), "0d3ad0dec188becd");
+        assert_eq!(unet3d("0.162", "True"), "f636f5a57473fca2");
+        assert_eq!(unet3d("0.636", "True"), "691cea309c4f2f52");
+        assert_eq!(unet3d("0.323", "True"), "0f3dd7a4bf6433a3");
+        let cosmoflow = |time: &str| {
+            hash(&format!(
+                "{{model: {{name: cosmoflow}}, framework: tensorflow, workflow: {{generate_data: False, train: True}},
+                dataset: {{data_folder: x, format: tfrecord, num_files_train: 524288, num_samples_per_file: 1,
+                    record_length_bytes: 2828486, record_length_bytes_stdev: 71311}},
+                reader: {{data_loader: tensorflow, batch_size: 1, read_threads: 4, file_shuffle: seed, sample_shuffle: seed, shuffle_size: 2}},
+                train: {{epochs: 5, computation_time: {time}}}, metric: {{au: 0.70}}}}"
+            ))
+        };
+        assert_eq!(cosmoflow("0.00551"), "b49b896e947a408b");
+        assert_eq!(cosmoflow("0.00350"), "4b7b36339a2a5b0d");
+    }
+
+    #[test]
+    fn the_built_in_workloads_have_the_published_hashes() {
+        for (name, expected) in [
+            ("unet3d_a100", "691cea309c4f2f52"),
+            ("unet3d_h100", "0f3dd7a4bf6433a3"),
+            ("unet3d_b200", "0d3ad0dec188becd"),
+            ("retinanet_b200", "20c73f53486caba0"),
+            ("retinanet_mi355", "66c43604eb650987"),
+            ("cosmoflow_a100", "b49b896e947a408b"),
+            ("cosmoflow_h100", "4b7b36339a2a5b0d"),
+            ("resnet50_a100", "4a03838105aa5808"),
+            ("resnet50_h100", "03a7be3df904e1e7"),
+        ] {
+            assert_eq!(
+                hash(crate::config::builtin(name).unwrap()),
+                expected,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn published_hashes_of_checkpointing() {
+        for (name, expected) in [
+            ("llama3_8b", "68df04b7240e3fb0"),
+            ("llama3_70b", "3c53fe70d64f91d4"),
+            ("llama3_405b", "7adcfa87a5c4c8e6"),
+            ("llama3_1t", "45fd627ad9dc5f4c"),
+        ] {
+            let yaml = crate::config::builtin(name).unwrap();
+            assert_eq!(hash(yaml), expected, "{name}");
+            // Neither the place nor the number of checkpoints counts.
+            let mut moved = workload(yaml);
+            moved["checkpoint"]["checkpoint_folder"] = json!("/elsewhere");
+            moved["checkpoint"]["num_checkpoints_read"] = json!(0);
+            assert_eq!(CoreConfig::of_workload(&moved).unwrap().hash, expected);
+        }
+        for (name, expected) in [
+            ("llama3_70b", ("8", "c48a92d225d70ce8")),
+            ("llama3_405b", ("2", "7e9f853cebd52aa6")),
+            ("llama3_1t", ("2", "0918b2db633242db")),
+        ] {
+            let mut subset = workload(crate::config::builtin(name).unwrap());
+            subset["checkpoint"]["mode"] = json!("subset");
+            // As text, as overrides are.
+            subset["model"]["parallelism"]["data"] = json!(expected.0);
+            assert_eq!(CoreConfig::of_workload(&subset).unwrap().hash, expected.1);
+        }
+    }
+
+    #[test]
+    fn values_are_normalised() {
+        // Right column: json.dumps(canon(value), sort_keys=True, separators=(",", ":")) in Python, where canon tries bool,
+        // int(text) and float(text) in turn.
+        for (value, expected) in [
+            (json!("True"), "true"),
+            (json!("FALSE"), "false"),
+            (json!("10"), "10"),
+            (json!("-007"), "-7"),
+            (json!("1e3"), "1000"),
+            (json!("0.5"), "0.5"),
+            (json!("0.00001"), "1e-05"),
+            (json!(5.0), "5"),
+            (json!(-0.0), "0"),
+            (json!(1e20), "100000000000000000000"),
+            (json!("nan"), "NaN"),
+            (json!("-inf"), "-Infinity"),
+            (json!("1_000"), "1000"),
+            (json!("1__0"), "\"1__0\""),
+            (json!(" 7 "), "7"),
+            (json!(" seed "), "\"seed\""),
+            (json!(".5"), "0.5"),
+            (json!("seed"), "\"seed\""),
+            (json!("é\"\u{7f}"), "\"\\u00e9\\\"\\u007f\""),
+            (json!(["1", 2.0, true, null]), "[1,2,true,null]"),
+            (json!([{"b": "1", "a": 2.0}]), "[{\"a\":2.0,\"b\":\"1\"}]"),
+        ] {
+            assert_eq!(canonical(&value), expected, "{value}");
+        }
+        assert_eq!(
+            CoreConfig::of(&json!({}), AllowList::Training).hash,
+            "unknown"
+        );
+    }
+}

@@ -1,0 +1,236 @@
+//! Which binary made a result, on what, and of which work: `report.json` and `provenance.json` tell it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::json::Provenance;
+use crate::config::StorageType;
+use crate::metrics::machine::{Machine, Nic};
+
+/// What stands where something is not known: a word, never null.
+pub const UNKNOWN: &str = "unknown";
+
+/// What this binary was built of.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Build {
+    /// `dlio-rs`
+    pub tool: String,
+    /// Optional parts.
+    pub features: Vec<String>,
+    /// Versions of the libraries that can change a result.
+    pub libraries: BTreeMap<String, String>,
+}
+
+impl Build {
+    /// Of this binary.
+    pub fn here() -> Self {
+        let list = |text: &str| -> Vec<String> {
+            text.split(',')
+                .filter(|s| !s.is_empty())
+                .map(str::to_owned)
+                .collect()
+        };
+        #[allow(unused_mut)]
+        let mut libraries: BTreeMap<String, String> = list(env!("DLIO_RS_LIBRARIES"))
+            .iter()
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, version)| (name.to_owned(), version.to_owned()))
+            .collect();
+        #[cfg(feature = "hdf5")]
+        {
+            // The C library is the system's: its version shows when it is loaded.
+            let (major, minor, micro) = hdf5_metno::library_version();
+            libraries.insert("libhdf5".into(), format!("{major}.{minor}.{micro}"));
+        }
+        Build {
+            tool: "dlio-rs".into(),
+            features: list(env!("DLIO_RS_FEATURES")),
+            libraries,
+        }
+    }
+
+    /// Name and version of the library that moves a storage system's bytes; `none` for files.
+    pub fn storage_library(&self, kind: StorageType) -> Library {
+        let name = match kind {
+            StorageType::S3 => "aws-sdk-s3",
+            StorageType::Azure => "azure_storage_blob",
+            _ => "none",
+        };
+        Library {
+            name: name.into(),
+            version: match (name, self.libraries.get(name)) {
+                ("none", _) => "none".into(),
+                (_, Some(version)) => version.clone(),
+                (_, None) => UNKNOWN.into(),
+            },
+        }
+    }
+}
+
+/// A library.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Library {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// Settings of the MPI library in this process's environment: what a user set, not what the launcher passes on.
+pub fn mpi_environment() -> BTreeMap<String, String> {
+    let of_launcher = [
+        "OMPI_MCA_orte_",
+        "OMPI_MCA_prte_",
+        "OMPI_MCA_ess",
+        "OMPI_MCA_pmix",
+        "OMPI_MCA_initial_wdir",
+        "OMPI_MCA_shmem_RUNTIME",
+        "OMPI_MCA_mpi_oversubscribe",
+    ];
+    let of_user = ["OMPI_MCA_", "UCX_", "FI_", "MPICH_", "MPIR_", "I_MPI_"];
+    std::env::vars_os()
+        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+        .filter(|(k, _)| of_user.iter().any(|p| k.starts_with(p)))
+        .filter(|(k, _)| !of_launcher.iter().any(|p| k.starts_with(p)))
+        .collect()
+}
+
+fn known(value: &Option<impl Serialize>) -> Value {
+    value.as_ref().map_or_else(|| UNKNOWN.into(), |v| json!(v))
+}
+
+fn nic(n: &Nic) -> Value {
+    json!({"name": n.name, "speed_mbit_per_second": known(&n.speed_mbit), "model": known(&n.model)})
+}
+
+/// A host's facts; what is not known is the word `unknown`.
+pub fn machine_json(m: &Machine) -> Value {
+    json!({
+        "model": known(&m.model),
+        "cpu_model": known(&m.cpu_model),
+        "cpu_sockets": known(&m.cpu_sockets),
+        "cpu_cores": known(&m.cpu_cores),
+        "architecture": known(&m.architecture),
+        "os_name": known(&m.os_name),
+        "os_version": known(&m.os_version),
+        "kernel": known(&m.kernel),
+        "nics": m.nics.iter().map(nic).collect::<Vec<_>>(),
+        "sysctl": m.sysctl,
+    })
+}
+
+/// Content of `provenance.json`, in the shape of MLPerf Storage's `mlps-run-provenance/1`, which allows no other keys. It
+/// says that dlio-rs ran, and that DLIO did not.
+pub fn run_provenance(p: &Provenance) -> Value {
+    let is_hashed = p.core_config.is_object();
+    let core = if is_hashed {
+        p.core_config.clone()
+    } else {
+        json!({"algorithm": "core-config-v1", "allowlist": UNKNOWN, "hash": UNKNOWN, "keys": []})
+    };
+    let (library, library_tag) = match (&*p.storage_library.name, &*p.storage_library.version) {
+        ("none" | "", _) => (json!({"name": "none"}), "n/a"),
+        (_, version) => (
+            json!(p.storage_library),
+            if version == UNKNOWN {
+                UNKNOWN
+            } else {
+                "package-metadata"
+            },
+        ),
+    };
+    json!({
+        "schema": "mlps-run-provenance/1",
+        "rules_edition": UNKNOWN,
+        "layout_version": 3,
+        "tool": {
+            "name": "dlio-rs",
+            "version": p.version,
+            "git_sha": p.git_commit,
+            "code_image": UNKNOWN,
+        },
+        "dlio": {
+            "version": UNKNOWN,
+            "source": "re-implementation: dlio-rs; DLIO did not run",
+            "commit": UNKNOWN,
+        },
+        "storage_library": library,
+        "core_config": core,
+        "stamped_at": chrono::Utc::now().format("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        "stamped_by": format!("dlio-rs {}", p.version),
+        "provenance": {
+            "rules_edition": UNKNOWN,
+            "layout_version": "tool-constant",
+            "tool": "runtime",
+            "dlio": "declared",
+            "storage_library": library_tag,
+            "core_config": if is_hashed { "runtime" } else { UNKNOWN },
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn no_null(v: &Value) -> bool {
+        match v {
+            Value::Null => false,
+            Value::Array(list) => list.iter().all(no_null),
+            Value::Object(map) => map.values().all(no_null),
+            _ => true,
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_is_a_word() {
+        let p = run_provenance(&Provenance::default());
+        assert!(no_null(&p), "{p}");
+        assert_eq!(p["core_config"]["hash"], "unknown");
+        assert_eq!(p["storage_library"], json!({"name": "none"}));
+        // The schema's keys, and no others.
+        let keys = |v: &Value| v.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let stamps = [
+            "rules_edition",
+            "layout_version",
+            "tool",
+            "dlio",
+            "storage_library",
+            "core_config",
+        ];
+        assert_eq!(keys(&p["provenance"]), stamps);
+        let all = [
+            &["schema"],
+            &stamps[..],
+            &["stamped_at", "stamped_by", "provenance"],
+        ]
+        .concat();
+        assert_eq!(keys(&p), all);
+        assert_eq!(
+            keys(&p["tool"]),
+            ["name", "version", "git_sha", "code_image"]
+        );
+        assert_eq!(keys(&p["dlio"]), ["version", "source", "commit"]);
+        assert!(no_null(&machine_json(&Machine {
+            nics: vec![Nic::default()],
+            ..Machine::default()
+        })));
+    }
+
+    #[test]
+    fn the_binary_knows_its_libraries() {
+        let build = Build::here();
+        // The lock file is the truth.
+        let lock = include_str!("../../Cargo.lock");
+        let entry = format!("name = \"mpi\"\nversion = \"{}\"", build.libraries["mpi"]);
+        assert!(lock.contains(&entry), "{build:?}");
+        assert_eq!(build.features.contains(&"s3".into()), cfg!(feature = "s3"));
+        assert_eq!(
+            build.libraries.contains_key("aws-sdk-s3"),
+            cfg!(feature = "s3")
+        );
+        assert_eq!(build.storage_library(StorageType::LocalFs).name, "none");
+    }
+}
