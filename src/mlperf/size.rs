@@ -144,8 +144,16 @@ impl Need {
         accelerators: u64,
         memory_bytes: Ratio,
     ) -> Result<Self, SizeError> {
+        // DLIO's default; of the batch size the harness knows none.
+        let default = |key| match key {
+            "dataset.num_samples_per_file" => Ok(1),
+            key => Err(SizeError::NotANumber {
+                key,
+                found: "not set".into(),
+            }),
+        };
         let positive = |key: &'static str| match at(parameters, key) {
-            None => Ok(1),
+            None => default(key),
             Some(value) => Ratio::of(value)
                 .filter(|n| n.is_whole() && !n.is_zero())
                 .and_then(|n| u64::try_from(n.floor()).ok())

@@ -218,14 +218,28 @@ fn what_is_no_number_is_named() {
             RecordLength::of(&p),
             Err(SizeError::NotANumber { .. })
         ));
-        let p = json!({"dataset": {"record_length_bytes": 1, "num_samples_per_file": bad}});
+        let p = json!({
+            "dataset": {"record_length_bytes": 1, "num_samples_per_file": bad},
+            "reader": {"batch_size": 1},
+        });
+        assert!(Need::of(&p, 1, Ratio::whole(1)).is_err(), "{p}");
+        let p = json!({"dataset": {"record_length_bytes": 1}, "reader": {"batch_size": bad}});
         assert!(Need::of(&p, 1, Ratio::whole(1)).is_err(), "{p}");
     }
     assert!(RecordLength::of(&json!({})).is_err());
+    // As in a template that only generates.
+    let p = json!({"dataset": {"record_length_bytes": 1}});
+    assert!(matches!(
+        Need::of(&p, 1, Ratio::whole(1)),
+        Err(SizeError::NotANumber {
+            key: "reader.batch_size",
+            ..
+        })
+    ));
     let p = json!({"dataset": {"record_length_bytes": 1e-300}});
     assert!(RecordLength::of(&p).is_err());
     let need = Need::of(
-        &json!({"dataset": {"record_length_bytes": 1e-20}}),
+        &json!({"dataset": {"record_length_bytes": 1e-20}, "reader": {"batch_size": 1}}),
         1,
         Ratio::whole(u128::MAX),
     );

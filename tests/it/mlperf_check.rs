@@ -152,6 +152,12 @@ fn size_of_a_checkpoint_is_that_of_the_plan() {
     assert_eq!(c["caches_must_be_emptied"], false);
 }
 
+fn scratch_yaml(text: &str) -> Scratch {
+    let scratch = Scratch::new();
+    fs::write(scratch.path("a.yaml"), text).unwrap();
+    scratch
+}
+
 #[test]
 fn usage_of_size_and_check() {
     let words = |more: &[&'static str]| {
@@ -167,6 +173,18 @@ fn usage_of_size_and_check() {
     dlio(&words(&bad)).fails(2, &["--accelerators"]);
     let huge = ["--accelerators", "8", "--host-memory-gib", "1e30"];
     dlio(&words(&huge)).fails(2, &["too large"]);
+    // What only generates says nothing of batches.
+    let yaml = scratch_yaml("dataset: {format: npz, record_length_bytes: 1000}\n");
+    let path = yaml.text("a.yaml");
+    let file = [
+        "size",
+        &path,
+        "--accelerators",
+        "8",
+        "--host-memory-gib",
+        "1",
+    ];
+    dlio(&file).fails(2, &["reader.batch_size is not set", "remedy"]);
     dlio(&["check", "none.yaml"]).fails(2, &["cannot read none.yaml", "remedy"]);
     let scratch = Scratch::new();
     let folder = scratch.text("");

@@ -155,7 +155,7 @@ fn steps(facts: &Facts) -> Option<Finding> {
     let parameters = facts.effective();
     let files = whole(&parameters, "dataset.num_files_train")?;
     let samples = whole(&parameters, "dataset.num_samples_per_file").unwrap_or(1);
-    let batch = whole(&parameters, "reader.batch_size").unwrap_or(1);
+    let batch = whole(&parameters, "reader.batch_size")?;
     let all = files.checked_mul(samples)?;
     let step = accelerators.checked_mul(batch).filter(|n| *n > 0)?;
     let wanted = u128::from(STEPS_PER_EPOCH).checked_mul(step)?;

@@ -210,11 +210,13 @@ impl Facts {
         let mut value = typed
             .and_then(|w| serde_json::to_value(w).ok())
             .unwrap_or_else(|| self.raw.clone());
-        // A default of the record length is none of the harness'.
-        if self.parameter("dataset.record_length_bytes").is_none()
-            && let Some(dataset) = value.get_mut("dataset").and_then(Value::as_object_mut)
-        {
-            dataset.remove("record_length_bytes");
+        // Of these the harness knows no default.
+        for (section, key) in [("dataset", "record_length_bytes"), ("reader", "batch_size")] {
+            if self.parameter(&format!("{section}.{key}")).is_none()
+                && let Some(map) = value.get_mut(section).and_then(Value::as_object_mut)
+            {
+                map.remove(key);
+            }
         }
         value
     }

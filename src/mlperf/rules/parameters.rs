@@ -169,12 +169,14 @@ fn model(facts: &Facts) -> Finding {
                 Edition::V3 => says(Standing::Invalid),
             });
     }
-    let what = facts.accelerator.as_deref().unwrap_or("");
+    let what = [Some(model), facts.accelerator.as_deref()];
+    let what: Vec<&str> = what.into_iter().flatten().collect();
     Finding::info(
         rule,
         name,
         format!(
-            "{model} {what}: {} takes submissions of {} on {}; this is a what-if",
+            "{}: {} takes submissions of {} on {}; this is a what-if",
+            what.join(" "),
             facts.edition,
             of.join(", "),
             tables::submittable_accelerators(facts.edition).join(", ")
