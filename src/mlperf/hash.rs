@@ -77,6 +77,15 @@ impl AllowList {
         }
     }
 
+    /// The parameters that enter the hash, with their canonical values.
+    pub fn entries(self, parameters: &Value) -> BTreeMap<String, String> {
+        flatten(parameters)
+            .into_iter()
+            .filter(|(key, _)| self.holds(key))
+            .map(|(key, value)| (key, canonical(&value)))
+            .collect()
+    }
+
     fn holds(self, key: &str) -> bool {
         let whole = ["model.", "workflow.", "checkpoint."]
             .iter()
@@ -113,11 +122,7 @@ pub struct CoreConfig {
 impl CoreConfig {
     /// Of a whole workload: the content of `workload` in DLIO's `config.yaml`, or mlpstorage's `parameters`.
     pub fn of(parameters: &Value, list: AllowList) -> Self {
-        let entered: BTreeMap<String, String> = flatten(parameters)
-            .into_iter()
-            .filter(|(key, _)| list.holds(key))
-            .map(|(key, value)| (key, canonical(&value)))
-            .collect();
+        let entered = list.entries(parameters);
         let members: Vec<String> = entered
             .iter()
             .map(|(key, value)| format!("{}:{value}", text(key)))
@@ -144,17 +149,21 @@ impl CoreConfig {
     /// Of a run: mlpstorage's parameters where they were kept, else those of DLIO's `config.yaml`. None where
     /// there are none, or where nothing says what the run did.
     pub fn of_leaf(leaf: &Leaf) -> Option<Self> {
-        let kept = leaf.metadata().and_then(|m| at(m, "parameters"));
-        let parameters = kept.or_else(|| leaf.parameters())?;
-        let list = match leaf.kind() {
-            Kind::TrainingRun | Kind::TrainingDatagen | Kind::TrainingDatasize => {
-                AllowList::Training
-            }
-            Kind::Checkpointing => AllowList::Checkpointing,
-            Kind::Unknown => return None,
-        };
+        let (parameters, list) = of_leaf(leaf)?;
         Some(Self::of(parameters, list))
     }
+}
+
+/// What the hash of a run is made of.
+pub fn of_leaf(leaf: &Leaf) -> Option<(&Value, AllowList)> {
+    let kept = leaf.metadata().and_then(|m| at(m, "parameters"));
+    let parameters = kept.or_else(|| leaf.parameters())?;
+    let list = match leaf.kind() {
+        Kind::TrainingRun | Kind::TrainingDatagen | Kind::TrainingDatasize => AllowList::Training,
+        Kind::Checkpointing => AllowList::Checkpointing,
+        Kind::Unknown => return None,
+    };
+    Some((parameters, list))
 }
 
 /// Every value of a tree under its dotted key; lists are values. Empty maps leave nothing.

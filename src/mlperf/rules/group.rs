@@ -1,6 +1,6 @@
 //! Runs that belong together: six of training, one or two of checkpointing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use chrono::NaiveDateTime;
@@ -9,8 +9,8 @@ use super::checkpointing::written_and_read;
 use super::facts::Facts;
 use super::pair::{ten_and_ten, write_then_read};
 use super::tables::TRAINING_RUNS;
-use super::template::comparable;
 use crate::mlperf::Edition;
+use crate::mlperf::hash;
 use crate::mlperf::leaf::{Kind, Leaf};
 use crate::mlperf::verdict::{Assessment, Finding, Original, Standing, Verdict};
 
@@ -424,28 +424,37 @@ fn gaps(runs: &[(&Leaf, &Facts)], edition: Edition) -> Vec<Finding> {
 /// All runs of a group measure the same thing.
 fn equal(runs: &[(&Leaf, &Facts)]) -> Finding {
     let (rule, name) = ("group", "sameConfiguration");
-    let Some(((first, facts), others)) = runs.split_first() else {
+    let Some(((first, _), others)) = runs.split_first() else {
         return Finding::skip(rule, name, "missing: runs");
     };
     if others.is_empty() {
         return Finding::skip(rule, name, "missing: a second run");
     }
-    let wanted = comparable(facts);
-    for (leaf, facts) in others {
-        let has = comparable(facts);
+    // What the comparability hash is made of: equal hashes are equal entries.
+    let entries = |leaf: &Leaf| {
+        hash::of_leaf(leaf)
+            .map_or_else(BTreeMap::new, |(parameters, list)| list.entries(parameters))
+    };
+    let wanted = entries(first);
+    for (leaf, _) in others {
+        let has = entries(leaf);
         if has != wanted {
-            let differing: Vec<_> = wanted
-                .iter()
-                .chain(&has)
-                .filter(|pair| !(wanted.contains(pair) && has.contains(pair)))
-                .map(|(key, value)| format!("{key}={value}"))
+            let keys: BTreeSet<&String> = wanted.keys().chain(has.keys()).collect();
+            let text = |of: &BTreeMap<String, String>, key: &String| {
+                of.get(key).cloned().unwrap_or_else(|| "not set".into())
+            };
+            let differing: Vec<_> = keys
+                .into_iter()
+                .map(|key| (key, text(&has, key), text(&wanted, key)))
+                .filter(|(_, has, wanted)| has != wanted)
+                .map(|(key, has, wanted)| format!("{key} is {has}, not {wanted}"))
                 .take(6)
                 .collect();
             return Finding::fail(
                 rule,
                 name,
                 format!(
-                    "{} differs from {}: {}",
+                    "{} differs from {} in what the comparability hash holds: {}",
                     leaf.name(),
                     first.name(),
                     differing.join(", ")

@@ -1,10 +1,13 @@
 //! Whether two runs measure the same thing: a run and its template, the runs of a group.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
 
 use super::facts::{Facts, load};
 use super::parameters::one_line;
 use crate::config::{Source, Workload, builtin};
+use crate::mlperf::hash::flatten;
 use crate::mlperf::leaf::Kind;
 use crate::mlperf::verdict::{Finding, Standing};
 
@@ -61,48 +64,18 @@ pub fn differences(
     b: &Workload,
     is_core: fn(&str) -> bool,
 ) -> Vec<(String, String, String)> {
-    let flat = |w: &Workload| {
-        let mut out = Vec::new();
-        flatten(
-            &serde_json::to_value(w).unwrap_or_default(),
-            String::new(),
-            &mut out,
-        );
-        out
-    };
+    let flat = |w: &Workload| flatten(&serde_json::to_value(w).unwrap_or_default());
     let (a, b) = (flat(a), flat(b));
-    let mut keys: Vec<&String> = a.iter().chain(&b).map(|(key, _)| key).collect();
-    keys.sort();
-    keys.dedup();
+    let keys: BTreeSet<&String> = a.keys().chain(b.keys()).filter(|k| is_core(k)).collect();
+    let text = |of: &BTreeMap<String, Value>, key: &String| {
+        of.get(key)
+            .filter(|value| !value.is_null())
+            .map_or_else(|| "not set".into(), Value::to_string)
+    };
     keys.into_iter()
-        .filter(|key| is_core(key))
-        .filter_map(|key| {
-            let of = |list: &[(String, Value)]| {
-                list.iter()
-                    .find(|(k, _)| k == key)
-                    .map_or_else(|| "not set".into(), |(_, v)| v.to_string())
-            };
-            let (a, b) = (of(&a), of(&b));
-            (a != b).then(|| (key.clone(), a, b))
-        })
+        .map(|key| (key.clone(), text(&a, key), text(&b, key)))
+        .filter(|(_, a, b)| a != b)
         .collect()
-}
-
-fn flatten(value: &Value, key: String, out: &mut Vec<(String, Value)>) {
-    match value {
-        Value::Object(map) => {
-            for (name, value) in map {
-                let key = if key.is_empty() {
-                    name.clone()
-                } else {
-                    format!("{key}.{name}")
-                };
-                flatten(value, key, out);
-            }
-        }
-        Value::Null => {}
-        other => out.push((key, other.clone())),
-    }
 }
 
 /// Keys of the workload that decide what is measured are those of the built-in template of its name. Overrides are
@@ -170,30 +143,4 @@ pub fn check(facts: &Facts) -> Finding {
         "use the template's values: workload={template} without an edited file"
     ))
     .standing(Standing::Invalid)
-}
-
-/// Parameters that must be equal in all runs of a group, flattened; a computed hash can take this function's place.
-pub fn comparable(facts: &Facts) -> Vec<(String, String)> {
-    const FREE: [&str; 6] = [
-        "dataset.data_folder",
-        "dataset.num_files_train",
-        "dataset.num_files_generated",
-        "checkpoint.checkpoint_folder",
-        "checkpoint.num_checkpoints_write",
-        "checkpoint.num_checkpoints_read",
-    ];
-    let mut out = Vec::new();
-    flatten(&facts.raw, String::new(), &mut out);
-    let mut out: Vec<_> = out
-        .into_iter()
-        .filter(|(key, _)| {
-            !FREE.contains(&key.as_str())
-                && !key.starts_with("output.")
-                && !key.starts_with("storage.")
-                && !key.starts_with("workflow.")
-        })
-        .map(|(key, value)| (key, value.to_string()))
-        .collect();
-    out.sort();
-    out
 }
