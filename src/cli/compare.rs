@@ -14,7 +14,8 @@ use crate::report::python;
 const TOLERANCES: &str = "\
 Keys of the file of tolerances (YAML), with their defaults:
   au_points: 1.0              mean AU, percentage points
-  throughput_percent: 5.0     samples/s and bandwidths, percent of RUN_A's (MLPerf: replicable within 5 %)
+  throughput_percent: 5.0     samples/s, bandwidths, durations of checkpoints, percent of RUN_A's
+                              (MLPerf: replicable within 5 %)
   percentile_percent: 25.0    percentiles of stages, medians of step times, percent of RUN_A's
   percentile_floor_ms: 0.1    smaller differences of those do not count
   bytes_percent: 0.0          bytes read, bytes of checkpoints
