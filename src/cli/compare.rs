@@ -27,8 +27,8 @@ Keys of the file of tolerances (YAML), with their defaults:
   only_significant: false     true: a difference whose test has p >= alpha does not count
   alpha: 0.05
 
-Significance: Welch's t-test over epochs or checkpoints, Mann-Whitney over steps. Steps follow one another and are
-not independent, so that small p-values of step times mean less than they say.
+Significance: Welch's t-test over epochs or checkpoints, Mann-Whitney over steps. Steps are not
+independent of each other, so that small p-values of step times mean less than they say.
 
 Exit status: 0 within tolerance, 1 beyond it, 2 a run or the file of tolerances cannot be read.";
 
