@@ -1,12 +1,15 @@
 //! What the user typed. Parsing touches no file and no rank.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use super::check::CheckArgs;
 use super::configs::ConfigsArgs;
 use super::install_shim::InstallShimArgs;
+use super::size::SizeArgs;
+use crate::mlperf::Edition;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,11 +23,13 @@ Examples:
   dlio-rs plan workload=unet3d_h100 --ranks 8 --order    every read of every rank, as JSON lines
   mpirun -np 8 dlio-rs info                              what this binary and these hosts are
   dlio-rs inspect data/unet3d/train/img_000_of_168.npz   what a file holds, and whether it is sound
+  dlio-rs size workload=unet3d_h100 --accelerators 8 --hosts 1 --host-memory-gib 512   the dataset MLPerf's rules demand
+  dlio-rs check results/                                 which of MLPerf's rules runs keep
 
 Words of the form KEY=VALUE override the YAML: k=v, +k=v, ++k=v, ~k, with or without `workload.` in front;
 values as in hydra: true, null, 1e-3, [a,b], {k: v}, 'quoted'.
 
-Exit status: 0 done, 1 the run failed, 2 usage or configuration, 3 AU below the threshold with --require-au.
+Exit status: 0 done, 1 the run failed or a rule is violated, 2 usage or configuration, 3 AU below the threshold with --require-au.
 dlio-rs results are for tuning, research, regression and OPEN work: a CLOSED MLPerf Storage submission must come
 from unmodified mlpstorage and DLIO code.";
 
@@ -62,6 +67,10 @@ pub enum Verb {
     Configs(ConfigsArgs),
     /// Put a `dlio_benchmark` that is this binary into a folder, for mlpstorage and for scripts made for DLIO
     InstallShim(InstallShimArgs),
+    /// Print the dataset or checkpoints that the rules of MLPerf Storage demand, and the commands that make them
+    Size(SizeArgs),
+    /// Check a workload, a run or a tree of results against the rules of MLPerf Storage
+    Check(CheckArgs),
 }
 
 /// Which file.
@@ -137,6 +146,9 @@ pub struct RunArgs {
     /// Compute the run in virtual time, without waiting (storage_type model or null)
     #[arg(long)]
     pub virtual_time: bool,
+    /// Check the rules of MLPerf Storage before any I/O; a violation stops the run (mlperf-v2, mlperf-v3)
+    #[arg(long, value_name = "EDITION")]
+    pub rules: Option<Edition>,
 }
 
 /// What to validate.
@@ -167,31 +179,27 @@ pub struct PlanArgs {
     pub eval: bool,
 }
 
-const VERBS: [&str; 12] = [
-    "run",
-    "generate",
-    "validate",
-    "plan",
-    "info",
-    "inspect",
-    "configs",
-    "install-shim",
-    "report",
-    "compare",
-    "package",
-    "help",
-];
+/// True for a word that names a verb.
+fn is_verb(word: &OsStr) -> bool {
+    word == "help"
+        || Cli::command()
+            .get_subcommands()
+            .any(|verb| word == verb.get_name())
+}
 
-/// Options that take their value as the next word.
-const VALUED: [&str; 7] = [
-    "--format",
-    "--config-dir",
-    "--output",
-    "--max-epochs",
-    "--max-steps",
-    "--stall-timeout",
-    "--ranks",
-];
+/// True for an option that takes its value as the next word.
+fn takes_value(word: &str) -> bool {
+    let Some(name) = word.strip_prefix("--") else {
+        return false;
+    };
+    Cli::command().get_subcommands().any(|verb| {
+        verb.get_arguments().any(|option| {
+            option.get_long() == Some(name)
+                && option.get_action().takes_values()
+                && !option.is_require_equals_set()
+        })
+    })
+}
 
 /// The command line with `run` put in where no verb was given. `as_dlio`: called by the name `dlio_benchmark`,
 /// whose hydra flags are accepted too.
@@ -214,10 +222,10 @@ pub fn normalise(args: Vec<OsString>, as_dlio: bool) -> Vec<OsString> {
         if std::mem::take(&mut skip) {
             return false;
         }
-        skip = VALUED.contains(&&*text);
+        skip = takes_value(&text);
         !text.starts_with('-')
     });
-    let has_verb = !as_dlio && first_word.is_some_and(|word| VERBS.iter().any(|verb| word == verb));
+    let has_verb = !as_dlio && first_word.is_some_and(|word| is_verb(word));
     let asks_help = rest
         .iter()
         .any(|word| word == "--help" || word == "-h" || word == "--version" || word == "-V");

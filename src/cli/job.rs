@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::RunArgs;
-use super::{Exit, Stop, default_output, load_everywhere, told_by_rank_0};
+use super::{Exit, Stop, default_output, load_everywhere, rules, told_by_rank_0};
 use crate::cluster::{Cluster, host};
 use crate::config::{self, Loaded, StorageType, Workload};
 use crate::format;
@@ -51,7 +51,10 @@ pub(super) fn run(
     let warnings = check(cluster, &loaded.workload, args).map_err(usage)?;
     let folder = output_folder(args, &loaded);
     let level = Level::from_env(std::env::var("DLIO_LOG_LEVEL").ok().as_deref()).map_err(usage)?;
+    let rules = rules::enforce(cluster, &loaded, &loaded.workload, args, &folder, as_dlio)
+        .map_err(usage)?;
     let job = Job {
+        rules,
         cluster,
         args,
         loaded: &loaded,
@@ -168,6 +171,8 @@ struct Job<'a> {
     as_dlio: bool,
     level: Level,
     typed: &'a [String],
+    /// Findings of `--rules`, on rank 0.
+    rules: serde_json::Value,
     /// Decided once: its default holds the time. Only rank 0's counts.
     folder: PathBuf,
     /// Set when the standard error output has the failure already, as a line of DLIO's log.
@@ -474,6 +479,7 @@ impl Job<'_> {
                 .map(|word| config::redact_word(word))
                 .collect(),
             config: serde_json::to_value(&self.loaded.workload).unwrap_or_default(),
+            rules: self.rules.clone(),
             mpi_environment: provenance::mpi_environment(),
             storage_library: build.storage_library(storage),
             build,

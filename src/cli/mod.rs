@@ -1,6 +1,8 @@
 //! Verbs, DLIO's command-line words, and what the shell gets to see.
 
 mod args;
+mod check;
+mod commands;
 mod compare;
 mod configs;
 mod info;
@@ -10,6 +12,8 @@ mod job;
 mod package;
 mod plan;
 mod report;
+mod rules;
+mod size;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -112,6 +116,16 @@ pub fn main(args: Vec<OsString>) -> u8 {
         Verb::Package(args) => package::print(&args),
         Verb::Configs(args) => configs::print(&args),
         Verb::InstallShim(args) => install_shim::install(&args),
+        Verb::Size(args) => alone(&args.workload.clone(), as_dlio, |loaded| {
+            size::print(loaded, &args)
+        }),
+        Verb::Check(args) => match check::folder(&args) {
+            Ok(Some(folder)) => check::after(folder, &args),
+            Ok(None) => alone(&args.workload.clone(), as_dlio, |loaded| {
+                check::before(loaded, &args)
+            }),
+            Err(stop) => Err(stop),
+        },
     };
     match outcome {
         Ok(()) => Exit::Done as u8,

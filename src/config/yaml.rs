@@ -20,10 +20,19 @@ pub struct YamlError {
     pub what: String,
 }
 
+/// Deeper than any configuration: what nests without end would need the whole stack.
+const MAX_DEPTH: usize = 100;
+
+/// More values than any configuration has: aliases of aliases would need the whole memory.
+const MAX_VALUES: u64 = 4_000_000;
+
 struct Reader<'a> {
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
-    anchors: HashMap<usize, Value>,
+    /// With the number of values in each.
+    anchors: HashMap<usize, (Value, u64)>,
     places: Places,
+    depth: usize,
+    values: u64,
 }
 
 /// The first document of `text`, and where its keys are. An empty text is an empty mapping.
@@ -32,6 +41,8 @@ pub fn parse(text: &str) -> Result<(Value, Places), YamlError> {
         parser: Parser::new_from_str(text),
         anchors: HashMap::new(),
         places: Places::new(),
+        depth: 0,
+        values: 0,
     };
     loop {
         let (event, span) = reader.next()?;
@@ -81,6 +92,23 @@ impl<'a> Reader<'a> {
     }
 
     fn value(&mut self, event: Event<'a>, span: Span, path: &str) -> Result<Value, YamlError> {
+        let before = self.values;
+        self.values += match &event {
+            Event::Alias(id) => self.anchors.get(id).map_or(1, |(_, values)| *values),
+            _ => 1,
+        };
+        self.depth += 1;
+        if self.depth > MAX_DEPTH || self.values > MAX_VALUES {
+            return Err(YamlError {
+                line: span.start.line(),
+                column: span.start.col() + 1,
+                what: if self.depth > MAX_DEPTH {
+                    format!("values are nested deeper than {MAX_DEPTH}")
+                } else {
+                    format!("there are more than {MAX_VALUES} values")
+                },
+            });
+        }
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let is_text = tag.is_some_and(|t| t.suffix == "str");
@@ -106,7 +134,10 @@ impl<'a> Reader<'a> {
                 (Value::Sequence(items), anchor)
             }
             Event::MappingStart(anchor, _) => (self.mapping(path)?, anchor),
-            Event::Alias(id) => (self.anchors.get(&id).cloned().unwrap_or(Value::Null), 0),
+            Event::Alias(id) => {
+                let known = self.anchors.get(&id);
+                (known.map_or(Value::Null, |(value, _)| value.clone()), 0)
+            }
             _ => {
                 return Err(YamlError {
                     line: span.start.line(),
@@ -115,8 +146,10 @@ impl<'a> Reader<'a> {
                 });
             }
         };
+        self.depth -= 1;
         if anchor > 0 {
-            self.anchors.insert(anchor, value.clone());
+            let values = self.values - before;
+            self.anchors.insert(anchor, (value.clone(), values));
         }
         Ok(value)
     }

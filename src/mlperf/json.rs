@@ -5,6 +5,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
+/// A file larger than this is none of a leaf's.
+const MAX_BYTES: u64 = 256 << 20;
+
 /// A file of a leaf.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Document {
@@ -51,6 +54,17 @@ impl Document {
     }
 
     fn read(path: &Path, parse: impl FnOnce(&str) -> Result<(Value, usize), String>) -> Self {
+        // A pipe of that name would never end, and a device never say so.
+        match fs::metadata(path) {
+            Ok(meta) if !meta.is_file() => return Document::Broken("it is no regular file".into()),
+            Ok(meta) if meta.len() > MAX_BYTES => {
+                return Document::Broken(format!(
+                    "it has {} bytes; no tool writes more than {MAX_BYTES}",
+                    meta.len()
+                ));
+            }
+            _ => {}
+        }
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Document::Absent,
@@ -107,6 +121,27 @@ pub fn at<'v>(value: &'v Value, dotted: &str) -> Option<&'v Value> {
         .split('.')
         .try_fold(value, |value, key| value.get(key))
         .filter(|v| !v.is_null())
+}
+
+/// The digits of a number, or of text that should be one; None for anything else.
+pub fn number_text(value: &Value) -> Option<String> {
+    match value {
+        Value::Number(n) => Some(n.to_string()),
+        Value::String(text) => Some(text.trim().to_owned()),
+        _ => None,
+    }
+}
+
+/// What Python's `if` makes of a value: text is true whatever it says.
+pub fn is_truthy(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(b) => *b,
+        Value::Number(n) => n.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(map) => !map.is_empty(),
+    }
 }
 
 #[cfg(test)]

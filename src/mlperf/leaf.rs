@@ -36,6 +36,8 @@ pub struct Leaf {
     pub files: BTreeSet<String>,
     /// Names in `dlio_config/`, or None where that folder is absent.
     pub config_files: Option<BTreeSet<String>>,
+    /// That folder.
+    pub config_folder: Option<PathBuf>,
     /// `summary.json`.
     pub summary: Document,
     /// `dlio_config/config.yaml`.
@@ -77,6 +79,7 @@ impl Leaf {
             overrides: in_config("overrides.yaml"),
             hydra: in_config("hydra.yaml"),
             report: Document::json(&path.join("report.json")),
+            config_folder: folder,
             metadata,
             files,
         }

@@ -10,11 +10,15 @@ pub mod hash;
 pub mod json;
 pub mod leaf;
 pub mod package;
+pub mod ratio;
 pub mod render;
+pub mod rules;
 pub mod sheet;
+pub mod size;
 pub mod stats;
 pub mod table;
 pub mod tree;
+pub mod verdict;
 
 use serde::{Deserialize, Serialize};
 

@@ -53,6 +53,9 @@ pub struct Provenance {
     pub command_line: Vec<String>,
     /// Effective configuration, secrets removed.
     pub config: Value,
+    /// Findings of `--rules`; null without it. Stands beside the provenance in the report.
+    #[serde(skip)]
+    pub rules: Value,
     /// What the binary was built of.
     pub build: Build,
     /// Settings of the MPI library in the environment of rank 0.
@@ -176,6 +179,7 @@ pub fn report_json(
             "record_size": metric(s.record_size_bytes, "B", "record_size"),
         },
         "warnings": warnings,
+        "rules": provenance.rules,
         "train": s.train.as_ref().map(|p| phase(p, s, train_formula)),
         "eval": s.eval.as_ref().map(|p| phase(p, s, eval_formula)),
         "checkpoint": s.checkpoint.as_ref().map(|c| super::checkpoint::report_value(c, &s.rank_table)),
@@ -274,6 +278,13 @@ mod tests {
         // Two steps of (20 wait, 100 compute) in the window of each epoch.
         assert_eq!(v["au_storage"]["value"], 100.0 * 400.0 / 480.0);
         assert_eq!(v["stages"][0]["max"], 20_000_000);
+        assert!(v["rules"].is_null());
+        let checked = Provenance {
+            rules: json!([{"rule": "R3"}]),
+            ..Provenance::default()
+        };
+        let v = report_json(&workload(), &job, &checked, &[]);
+        assert_eq!(v["rules"][0]["rule"], "R3");
         assert_eq!(v["epochs"][0]["served_by_storage"], "UNKNOWN");
     }
 }

@@ -12,6 +12,7 @@ mod foreign;
 mod formats;
 mod generate;
 mod inspect;
+mod mlperf_check;
 mod mlperf_dropin;
 mod mlperf_report;
 mod object;

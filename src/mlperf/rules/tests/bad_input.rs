@@ -1,0 +1,229 @@
+//! Nothing that lies in a folder ends the program: every file is somebody else's.
+
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{Made, assess_folder, failures, one};
+use crate::mlperf::Edition::{V2, V3};
+use crate::mlperf::rules::folder;
+use crate::mlperf::verdict::Verdict;
+
+const FILES: [&str; 5] = [
+    "summary.json",
+    "training_run_metadata.json",
+    "dlio_config/config.yaml",
+    "dlio_config/overrides.yaml",
+    "dlio_config/hydra.yaml",
+];
+
+fn damaged(file: &str, text: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {
+    let (dir, folder) = one(&Made::unet3d());
+    fs::write(folder.join(file), text).unwrap();
+    (dir, folder)
+}
+
+/// Whatever a file holds, it is named or harmless.
+#[test]
+fn broken_files_are_named() {
+    for file in FILES {
+        for text in [
+            &b"{\"a\": 1"[..],
+            b"\xff\xfe\x00",
+            b"{\"a\": [1,",
+            b"a: [1\nb: }",
+        ] {
+            let (_dir, folder) = damaged(file, text);
+            for edition in [V2, V3] {
+                let a = assess_folder(&folder, edition);
+                let named = a.findings.iter().any(|f| {
+                    f.verdict == Verdict::Fail && f.what.contains(file) && f.remedy.is_some()
+                });
+                assert!(named, "{file} {text:?}: {:#?}", a.findings);
+            }
+        }
+    }
+}
+
+#[test]
+fn empty_files_and_other_documents() {
+    for file in FILES {
+        for text in [
+            "", "null", "[]", "{}", "7", "\"text\"", "[[[[]]]]", "[1, 2]",
+        ] {
+            let (_dir, folder) = damaged(file, text.as_bytes());
+            for edition in [V2, V3] {
+                let a = assess_folder(&folder, edition);
+                // hydra.yaml needs only to be there.
+                if file != "dlio_config/hydra.yaml" && file != "dlio_config/overrides.yaml" {
+                    assert!(!a.findings.is_empty(), "{file} {text}");
+                }
+            }
+        }
+    }
+}
+
+/// Nesting and aliases that would need the stack or the memory of a larger machine.
+#[test]
+fn nesting_without_end_is_refused() {
+    let deep = "[".repeat(200_000);
+    let mut aliases = String::from("a0: &a0 [1,1,1,1,1,1,1,1,1,1]\n");
+    for i in 1..12 {
+        let item = format!("*a{}", i - 1);
+        aliases += &format!("a{i}: &a{i} [{}]\n", vec![item; 10].join(","));
+    }
+    for file in FILES {
+        for text in [&deep, &aliases, &"{\"a\":".repeat(100_000)] {
+            let (_dir, folder) = damaged(file, text.as_bytes());
+            let a = assess_folder(&folder, V2);
+            assert!(
+                a.findings
+                    .iter()
+                    .any(|f| f.verdict == Verdict::Fail && f.what.contains(file)),
+                "{file}: {:#?}",
+                a.findings
+            );
+        }
+    }
+}
+
+/// Every key of every document takes every type.
+#[test]
+fn wrong_types_are_findings() {
+    let wrong = [
+        json!(null),
+        json!(-1),
+        json!(1e308),
+        json!(u64::MAX),
+        json!("x"),
+        json!([]),
+        json!({"x": []}),
+        json!(true),
+        json!([null, "x", -5]),
+    ];
+    let good = Made::unet3d();
+    let mut keys = Vec::new();
+    paths(&good.summary, String::new(), &mut keys);
+    for key in &keys {
+        for value in &wrong {
+            let mut made = Made::unet3d();
+            *made.summary.pointer_mut(key).unwrap() = value.clone();
+            look(&made);
+        }
+    }
+    for mut made in [Made::unet3d(), Made::llama3_8b(10, 10)] {
+        let mut keys = Vec::new();
+        paths(&made.workload, String::new(), &mut keys);
+        for key in &keys {
+            let before = made.workload.clone();
+            for value in &wrong {
+                *made.workload.pointer_mut(key).unwrap() = value.clone();
+                look(&made);
+                made.workload = before.clone();
+            }
+        }
+    }
+    let mut keys = Vec::new();
+    paths(&good.metadata, String::new(), &mut keys);
+    for key in &keys {
+        for value in &wrong {
+            let mut made = Made::unet3d();
+            *made.metadata.pointer_mut(key).unwrap() = value.clone();
+            look(&made);
+        }
+    }
+}
+
+fn paths(value: &Value, at: String, out: &mut Vec<String>) {
+    if let Value::Object(map) = value {
+        for (key, value) in map {
+            let path = format!("{at}/{key}");
+            out.push(path.clone());
+            paths(value, path, out);
+        }
+    }
+}
+
+fn look(made: &Made) {
+    let dir = tempfile::tempdir().unwrap();
+    made.write(&dir.path().join("run/20260131_120000"));
+    for edition in [V2, V3] {
+        let checked = folder(dir.path(), edition).unwrap();
+        assert!(checked.assessments.iter().any(|a| a.kind == "run"));
+        serde_json::to_string(&checked).unwrap();
+    }
+}
+
+#[test]
+fn folders_of_somebody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("photos/2026")).unwrap();
+    fs::write(dir.path().join("photos/2026/a.jpg"), "x").unwrap();
+    let checked = folder(dir.path(), V3).unwrap();
+    assert_eq!(checked.violations, 1);
+    assert!(
+        checked.assessments[0].findings[0]
+            .what
+            .contains("no run at or below")
+    );
+    assert!(folder(&dir.path().join("none"), V3).is_err());
+}
+
+#[cfg(unix)]
+#[test]
+fn links_in_circles_and_pipes() {
+    use std::os::unix::fs::symlink;
+    let (dir, leaf) = one(&Made::unet3d());
+    symlink(dir.path(), dir.path().join("circle")).unwrap();
+    symlink(leaf.join("loop"), leaf.join("loop")).unwrap();
+    fs::remove_file(leaf.join("summary.json")).unwrap();
+    nix::unistd::mkfifo(&leaf.join("summary.json"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let checked = folder(dir.path(), V2).unwrap();
+    let runs: Vec<_> = checked
+        .assessments
+        .iter()
+        .filter(|a| a.kind == "run")
+        .collect();
+    assert_eq!(runs.len(), 1);
+    assert!(failures(runs[0]).contains(&"summary"));
+}
+
+fn check_all(path: &Path) {
+    for edition in [V2, V3] {
+        let checked = folder(path, edition).unwrap();
+        assert!(!checked.assessments.is_empty());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Bytes of a good leaf's files, changed, cut and doubled.
+    #[test]
+    fn damaged_leaves_never_end_the_program(
+        file in 0..FILES.len(),
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in proptest::option::of(any::<prop::sample::Index>()),
+        checkpoint in any::<bool>(),
+    ) {
+        let made = if checkpoint { Made::llama3_8b(10, 10) } else { Made::unet3d() };
+        let (dir, folder) = one(&made);
+        let path = match FILES[file] {
+            "training_run_metadata.json" if checkpoint => folder.join("checkpointing_run_metadata.json"),
+            name => folder.join(name),
+        };
+        let mut bytes = fs::read(&path).unwrap();
+        for (at, byte) in edits {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        fs::write(&path, bytes).unwrap();
+        check_all(&folder);
+        check_all(dir.path());
+    }
+}

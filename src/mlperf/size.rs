@@ -1,0 +1,329 @@
+//! How large a dataset the rules demand. Exact arithmetic: a `ceil` decides, so no rounding may precede it.
+//!
+//! Source: the size calculation of `mlpstorage`: a dataset of five times the memory of all hosts, and 500 steps per epoch.
+
+use serde_json::Value;
+
+use super::json::at;
+pub use super::ratio::Ratio;
+use super::rules::tables::Llm;
+
+/// Steps that an epoch has at least.
+pub const STEPS_PER_EPOCH: u64 = 500;
+
+/// How many times the memory of all hosts a dataset holds at least.
+pub const MEMORY_MULTIPLIER: u64 = 5;
+
+/// More files than this and subfolders are advised, one per this many files.
+pub const FILES_PER_SUBFOLDER: u128 = 10_000;
+
+const GIB: u128 = 1 << 30;
+
+/// Why no size can be computed. Messages fit after a place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SizeError {
+    /// A key is absent, or is no positive number.
+    #[error("{key} is {found}; the formula needs a number above 0\n  remedy: set {key}")]
+    NotANumber {
+        /// Dotted.
+        key: &'static str,
+        /// What is there.
+        found: String,
+    },
+    /// Beyond every disk.
+    #[error(
+        "the numbers are too large: {what} overflows\n  remedy: check accelerators, memory and dataset.record_length_bytes"
+    )]
+    TooLarge {
+        /// Which term.
+        what: &'static str,
+    },
+}
+
+/// Bytes of one sample, as the harness counts them and as DLIO does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordLength {
+    /// mlpstorage's: what the formula takes.
+    pub harness: Ratio,
+    /// DLIO's: what throughput is computed from.
+    pub dlio: Ratio,
+    /// True where it is the sum over `dataset.parquet.columns`.
+    pub from_columns: bool,
+}
+
+impl RecordLength {
+    /// Of a workload's parameters.
+    ///
+    /// `dataset.record_length_bytes`, else for parquet the sum over its columns of size times element bytes. There
+    /// the harness counts 8 for float64 and int64, 1 for uint8 and bool and 4 for everything else, and DLIO the true bytes.
+    ///
+    /// Errors: neither is given, or it is no positive number.
+    pub fn of(parameters: &Value) -> Result<Self, SizeError> {
+        let key = "dataset.record_length_bytes";
+        let columns = at(parameters, "dataset.format")
+            .filter(|format| format.as_str() == Some("parquet"))
+            .and_then(|_| at(parameters, "dataset.parquet.columns")?.as_array())
+            .filter(|columns| !columns.is_empty());
+        let sum = |bytes: fn(&str) -> u128| -> Option<Ratio> {
+            let mut all = 0u128;
+            for column in columns? {
+                let dtype = column
+                    .get("dtype")
+                    .and_then(Value::as_str)
+                    .unwrap_or("float32");
+                let size = match column.get("size") {
+                    None => 1,
+                    Some(size) => u128::from(size.as_u64()?),
+                };
+                all = all.checked_add(size.checked_mul(bytes(dtype))?)?;
+            }
+            Some(Ratio::whole(all))
+        };
+        let said = at(parameters, key);
+        let given = said.and_then(Ratio::of).filter(|n| !n.is_zero());
+        let by_dlio = sum(dlio_element_bytes);
+        match (given, said, sum(harness_element_bytes), by_dlio) {
+            (Some(harness), _, _, dlio) => Ok(RecordLength {
+                harness,
+                dlio: dlio.unwrap_or(harness),
+                from_columns: false,
+            }),
+            (None, None, Some(harness), Some(dlio)) if !harness.is_zero() => Ok(RecordLength {
+                harness,
+                dlio,
+                from_columns: true,
+            }),
+            (None, said, ..) => Err(SizeError::NotANumber {
+                key,
+                found: said.map_or_else(|| "not set".into(), Value::to_string),
+            }),
+        }
+    }
+}
+
+/// Source: mlpstorage's table of element sizes.
+fn harness_element_bytes(dtype: &str) -> u128 {
+    match dtype {
+        "float64" | "int64" => 8,
+        "uint8" | "bool" => 1,
+        _ => 4,
+    }
+}
+
+/// Source: DLIO's table of element sizes.
+fn dlio_element_bytes(dtype: &str) -> u128 {
+    match dtype {
+        "float64" | "int64" | "uint64" => 8,
+        "float16" | "int16" | "uint16" => 2,
+        "uint8" | "int8" | "bool" => 1,
+        _ => 4,
+    }
+}
+
+/// What the formula takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// Memory of all hosts, bytes.
+    pub memory_bytes: Ratio,
+    /// Ranks = simulated accelerators.
+    pub accelerators: u64,
+    /// Samples of a file.
+    pub samples_per_file: u64,
+    /// Samples of a batch.
+    pub batch_size: u64,
+    /// Bytes of a sample.
+    pub record: RecordLength,
+}
+
+impl Need {
+    /// From a workload's parameters. Memory: bytes of all hosts together.
+    ///
+    /// Errors: a number that is missing or 0.
+    pub fn of(
+        parameters: &Value,
+        accelerators: u64,
+        memory_bytes: Ratio,
+    ) -> Result<Self, SizeError> {
+        let positive = |key: &'static str| match at(parameters, key) {
+            None => Ok(1),
+            Some(value) => Ratio::of(value)
+                .filter(|n| n.is_whole() && !n.is_zero())
+                .and_then(|n| u64::try_from(n.floor()).ok())
+                .ok_or_else(|| SizeError::NotANumber {
+                    key,
+                    found: value.to_string(),
+                }),
+        };
+        Ok(Need {
+            memory_bytes,
+            accelerators,
+            samples_per_file: positive("dataset.num_samples_per_file")?,
+            batch_size: positive("reader.batch_size")?,
+            record: RecordLength::of(parameters)?,
+        })
+    }
+}
+
+/// GiB per host times hosts, in bytes.
+pub fn memory_of_hosts(gib_per_host: Ratio, hosts: u64) -> Option<Ratio> {
+    gib_per_host
+        .times(Ratio::whole(GIB))?
+        .times(Ratio::whole(u128::from(hosts)))
+}
+
+/// Which of the two terms decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Term {
+    /// Five times the memory.
+    Memory,
+    /// 500 steps.
+    Steps,
+}
+
+/// The least dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DatasetSize {
+    /// What it was computed from.
+    pub need: Need,
+    /// 5 x memory / bytes of a file.
+    pub by_memory: Ratio,
+    /// 500 x accelerators x batch size / samples of a file.
+    pub by_steps: Ratio,
+}
+
+impl DatasetSize {
+    /// Errors: a term beyond 2^128.
+    pub fn new(need: Need) -> Result<Self, SizeError> {
+        let samples = Ratio::whole(u128::from(need.samples_per_file));
+        let file = samples.times(need.record.harness);
+        let by_memory = need
+            .memory_bytes
+            .times(Ratio::whole(u128::from(MEMORY_MULTIPLIER)))
+            .and_then(|bytes| bytes.over(file?));
+        let by_steps = Ratio::whole(u128::from(STEPS_PER_EPOCH))
+            .times(Ratio::whole(u128::from(need.accelerators)))
+            .and_then(|n| n.times(Ratio::whole(u128::from(need.batch_size))))
+            .and_then(|n| n.over(samples));
+        Ok(DatasetSize {
+            need,
+            by_memory: by_memory.ok_or(SizeError::TooLarge {
+                what: "5 x memory / file bytes",
+            })?,
+            by_steps: by_steps.ok_or(SizeError::TooLarge {
+                what: "500 x accelerators x batch size",
+            })?,
+        })
+    }
+
+    /// Files, by `ceil`: since release 3.0.43, and right for every edition.
+    pub fn files(&self) -> u128 {
+        self.by_memory.ceil().max(self.by_steps.ceil())
+    }
+
+    /// Files, by `floor`: v2.0 to release 3.0.42.
+    pub fn files_floor(&self) -> u128 {
+        self.by_memory.floor().max(self.by_steps.floor())
+    }
+
+    /// The larger term; a draw is decided by the steps, as in the harness.
+    pub fn decided_by(&self) -> Term {
+        if self.by_memory.ceil() > self.by_steps.ceil() {
+            Term::Memory
+        } else {
+            Term::Steps
+        }
+    }
+
+    /// Nominal bytes of `files` files, rounded down.
+    pub fn bytes(&self, files: u128) -> Option<u128> {
+        let samples = files.checked_mul(u128::from(self.need.samples_per_file))?;
+        Some(
+            Ratio::whole(samples)
+                .times(self.need.record.harness)?
+                .floor(),
+        )
+    }
+
+    /// Steps of an epoch that `files` files give each accelerator.
+    pub fn steps(&self, files: u128) -> Option<u128> {
+        let samples = files.checked_mul(u128::from(self.need.samples_per_file))?;
+        let step = u128::from(self.need.accelerators) * u128::from(self.need.batch_size);
+        samples.checked_div(step)
+    }
+
+    /// The first term, with its numbers.
+    pub fn by_memory_text(&self) -> String {
+        format!(
+            "5 x {} B memory / ({} samples x {} B) = {} -> {}",
+            self.need.memory_bytes,
+            self.need.samples_per_file,
+            self.need.record.harness,
+            Rounded(self.by_memory),
+            self.by_memory.ceil()
+        )
+    }
+
+    /// The second term, with its numbers.
+    pub fn by_steps_text(&self) -> String {
+        format!(
+            "500 steps x {} accelerators x {} batch / {} samples = {} -> {}",
+            self.need.accelerators,
+            self.need.batch_size,
+            self.need.samples_per_file,
+            Rounded(self.by_steps),
+            self.by_steps.ceil()
+        )
+    }
+}
+
+/// Six decimals where it is no whole number.
+struct Rounded(Ratio);
+
+impl std::fmt::Display for Rounded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_whole() {
+            write!(f, "{}", self.0)
+        } else {
+            write!(f, "{:.6}", self.0.to_f64())
+        }
+    }
+}
+
+/// `dataset.num_subfolders_train` that is advised; 0: none.
+pub fn subfolders(files: u128) -> u128 {
+    if files > FILES_PER_SUBFOLDER {
+        files / FILES_PER_SUBFOLDER
+    } else {
+        0
+    }
+}
+
+/// GB that the harness counts for every rank's part of one checkpoint, by its table of model sizes.
+///
+/// ZeRO 1: a share of the optimizer, and for the ranks of the first replica one of the model; ZeRO 3: a share of both.
+/// A share's denominator is the number of ranks, and in a subset that of the full job.
+pub fn harness_checkpoint_gb(llm: &Llm, ranks: u64) -> Vec<f64> {
+    let of = ranks.max(llm.closed_ranks) as f64;
+    let (model, optimizer) = (llm.model_gb as f64, llm.optimizer_gb as f64);
+    (0..ranks)
+        .map(|rank| match llm.zero_stage {
+            3 => (model + optimizer) / of,
+            _ if rank < llm.ranks_per_replica => {
+                optimizer / of + model / llm.ranks_per_replica as f64
+            }
+            _ => optimizer / of,
+        })
+        .collect()
+}
+
+/// Ranks of every host: whole shares, and one more for the first hosts.
+pub fn ranks_of_hosts(ranks: u64, hosts: u64) -> Vec<u64> {
+    (0..hosts)
+        .map(|host| ranks / hosts + u64::from(host < ranks % hosts))
+        .collect()
+}
+
+#[cfg(test)]
+#[path = "size_tests.rs"]
+mod tests;
