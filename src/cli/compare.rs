@@ -14,7 +14,8 @@ use crate::report::python;
 const TOLERANCES: &str = "\
 Keys of the file of tolerances (YAML), with their defaults:
   au_points: 1.0              mean AU, percentage points
-  throughput_percent: 5.0     samples/s and bandwidths, percent of RUN_A's (MLPerf: replicable within 5 %)
+  throughput_percent: 5.0     samples/s, bandwidths, durations of checkpoints, percent of RUN_A's
+                              (MLPerf: replicable within 5 %)
   percentile_percent: 25.0    percentiles of stages, medians of step times, percent of RUN_A's
   percentile_floor_ms: 0.1    smaller differences of those do not count
   bytes_percent: 0.0          bytes read, bytes of checkpoints
@@ -26,8 +27,8 @@ Keys of the file of tolerances (YAML), with their defaults:
   only_significant: false     true: a difference whose test has p >= alpha does not count
   alpha: 0.05
 
-Significance: Welch's t-test over epochs or checkpoints, Mann-Whitney over steps. Steps follow one another and are
-not independent, so that small p-values of step times mean less than they say.
+Significance: Welch's t-test over epochs or checkpoints, Mann-Whitney over steps. Steps are not
+independent of each other, so that small p-values of step times mean less than they say.
 
 Exit status: 0 within tolerance, 1 beyond it, 2 a run or the file of tolerances cannot be read.";
 
