@@ -37,7 +37,7 @@ pub(super) fn print(args: &PackageArgs) -> Result<(), Stop> {
         out: &args.out,
         edition: args.edition,
     };
-    let made = package::package(&request, &package::complete::violations).map_err(|e| Stop {
+    let made = package::package(&request, &package::violations).map_err(|e| Stop {
         exit: match e {
             PackageError::Name { .. } => Exit::Usage,
             _ => Exit::Failed,

@@ -149,21 +149,17 @@ impl CoreConfig {
     /// Of a run: mlpstorage's parameters where they were kept, else those of DLIO's `config.yaml`. None where
     /// there are none, or where nothing says what the run did.
     pub fn of_leaf(leaf: &Leaf) -> Option<Self> {
-        let (parameters, list) = of_leaf(leaf)?;
+        let kept = leaf.metadata().and_then(|m| at(m, "parameters"));
+        let parameters = kept.or_else(|| leaf.parameters())?;
+        let list = match leaf.kind() {
+            Kind::TrainingRun | Kind::TrainingDatagen | Kind::TrainingDatasize => {
+                AllowList::Training
+            }
+            Kind::Checkpointing => AllowList::Checkpointing,
+            Kind::Unknown => return None,
+        };
         Some(Self::of(parameters, list))
     }
-}
-
-/// What the hash of a run is made of.
-pub fn of_leaf(leaf: &Leaf) -> Option<(&Value, AllowList)> {
-    let kept = leaf.metadata().and_then(|m| at(m, "parameters"));
-    let parameters = kept.or_else(|| leaf.parameters())?;
-    let list = match leaf.kind() {
-        Kind::TrainingRun | Kind::TrainingDatagen | Kind::TrainingDatasize => AllowList::Training,
-        Kind::Checkpointing => AllowList::Checkpointing,
-        Kind::Unknown => return None,
-    };
-    Some((parameters, list))
 }
 
 /// Every value of a tree under its dotted key; lists are values. Empty maps leave nothing.

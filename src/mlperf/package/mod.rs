@@ -3,7 +3,6 @@
 //! Nothing is moved, changed or deleted where the runs lie. The tree appears under its name when it is complete.
 //! It is never a CLOSED one.
 
-pub mod complete;
 pub mod hosts;
 pub mod layout;
 mod markdown;
@@ -14,9 +13,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Edition;
 use super::leaf::Leaf;
-use super::tree::{self, Tree};
+use super::tree;
+use super::verdict::{Category, Verdict};
+use super::{Edition, rules};
+use crate::interrupt::{self, Unfinished};
 use layout::Placed;
 
 /// What stands in files where only a person knows the value.
@@ -122,12 +123,42 @@ pub struct Packaged {
     pub to_do: Vec<String>,
 }
 
-/// Makes the tree. `violations` looks at all runs and says what breaks the rules; if anything does, nothing is written.
+/// What `check` finds in the runs of a folder: every violated rule, and workloads of which the edition takes no
+/// submissions. Rules about the tree itself are left out: the tree is still to be made.
+///
+/// Errors: the folder cannot be listed.
+pub fn violations(results: &Path, edition: Edition) -> io::Result<Vec<String>> {
+    let checked = rules::folder(results, edition)?;
+    let mut out = Vec::new();
+    for assessment in checked.assessments.iter().filter(|a| a.kind != "tree") {
+        let subject = &assessment.subject;
+        if assessment.category == Category::WhatIf {
+            out.push(format!(
+                "{subject}: {edition} takes no submissions of this workload ({})",
+                assessment.facts
+            ));
+        }
+        let failed = assessment.findings.iter();
+        for finding in failed.filter(|f| f.verdict == Verdict::Fail) {
+            let remedy = finding.remedy.iter().map(|r| format!("; remedy: {r}"));
+            out.push(format!(
+                "{subject}: {} {}: {}{}",
+                finding.rule,
+                finding.name,
+                finding.what,
+                remedy.collect::<String>()
+            ));
+        }
+    }
+    Ok(out)
+}
+
+/// Makes the tree, unless `violations` holds anything: then nothing is written.
 ///
 /// Errors: see [`PackageError`]; what had been written is removed.
 pub fn package(
     request: &Request<'_>,
-    violations: &dyn Fn(&Tree) -> Vec<String>,
+    violations: &dyn Fn(&Path, Edition) -> io::Result<Vec<String>>,
 ) -> Result<Packaged, PackageError> {
     for (option, name) in [
         ("--org", request.organisation),
@@ -161,7 +192,8 @@ pub fn package(
         return Err(PackageError::Inside { path: out, results });
     }
     let (placed, left_out, mut found) = layout::place(&runs, request.edition);
-    found.extend(violations(&runs));
+    let broken = violations(request.results, request.edition);
+    found.extend(broken.map_err(io_error("check", request.results))?);
     if !found.is_empty() {
         return Err(PackageError::Violations {
             path: request.results.to_owned(),
@@ -214,6 +246,7 @@ fn is_name(name: &str) -> bool {
 struct Partial {
     path: PathBuf,
     is_published: bool,
+    _unfinished: Unfinished,
 }
 
 impl Partial {
@@ -224,10 +257,12 @@ impl Partial {
             .file_name()
             .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         let path = parent.join(format!(".{name}.partial-{}", std::process::id()));
+        let unfinished = interrupt::unfinished(&path);
         fs::create_dir(&path).map_err(io_error("create folder", &path))?;
         Ok(Partial {
             path,
             is_published: false,
+            _unfinished: unfinished,
         })
     }
 

@@ -10,7 +10,7 @@ use super::facts::Facts;
 use super::pair::{ten_and_ten, write_then_read};
 use super::tables::TRAINING_RUNS;
 use crate::mlperf::Edition;
-use crate::mlperf::hash;
+use crate::mlperf::hash::AllowList;
 use crate::mlperf::leaf::{Kind, Leaf};
 use crate::mlperf::verdict::{Assessment, Finding, Original, Standing, Verdict};
 
@@ -430,10 +430,10 @@ fn equal(runs: &[(&Leaf, &Facts)]) -> Finding {
     if others.is_empty() {
         return Finding::skip(rule, name, "missing: a second run");
     }
-    // What the comparability hash is made of: equal hashes are equal entries.
+    // What the comparability hash is made of, of what ran: equal hashes are equal entries.
     let entries = |leaf: &Leaf| {
-        hash::of_leaf(leaf)
-            .map_or_else(BTreeMap::new, |(parameters, list)| list.entries(parameters))
+        let of = |parameters| Some(AllowList::of_workflow(parameters)?.entries(parameters));
+        leaf.parameters().and_then(of).unwrap_or_default()
     };
     let wanted = entries(first);
     for (leaf, _) in others {

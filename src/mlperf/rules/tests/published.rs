@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{Made, failures};
 use crate::mlperf::Edition::V3;
+use crate::mlperf::package::{Request, package, violations};
 use crate::mlperf::rules::folder;
 use crate::mlperf::verdict::{Assessment, Category, Standing, Verdict};
 
@@ -94,10 +95,9 @@ fn warned(assessments: &[Assessment]) -> Vec<&'static str> {
     rules
 }
 
-#[test]
-fn a_training_row_has_no_violation() {
-    let dir = tempfile::tempdir().unwrap();
-    let phases = dir.path().join("training/unet3d");
+/// Six runs, their datasize and their datagen.
+fn training_row(root: &Path) {
+    let phases = root.join("training/unet3d");
     for (name, start, end) in [
         ("070551", "07:05:58.287931", "07:21:28.951817"),
         ("072134", "07:21:41.287931", "07:37:15.951817"),
@@ -144,7 +144,12 @@ fn a_training_row_has_no_violation() {
         fs::remove_file(leaf.join(file)).unwrap();
     }
     separated(&leaf, "/mnt/fs/mlperf");
+}
 
+#[test]
+fn a_training_row_has_no_violation() {
+    let dir = tempfile::tempdir().unwrap();
+    training_row(dir.path());
     let checked = folder(dir.path(), V3).unwrap();
     assert_eq!(checked.assessments.len(), 6 + 2 + 1);
     for a in &checked.assessments {
@@ -195,4 +200,31 @@ fn the_same_file_system_is_a_violation() {
     assert_eq!(failures(&super::assess_folder(&leaf, V3)), ["3.4.2"]);
     fs::write(leaf.join("fs_separation.json"), "{}").unwrap();
     assert_eq!(failures(&super::assess_folder(&leaf, V3)), ["3.4.2"]);
+}
+
+#[test]
+fn a_training_row_is_packaged_and_a_spoiled_one_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let results = dir.path().join("results");
+    training_row(&results);
+    let packaged = |out: &str| {
+        let request = Request {
+            results: &results,
+            organisation: "Org",
+            system: "Sys",
+            out: &dir.path().join(out),
+            edition: V3,
+        };
+        package(&request, &violations)
+    };
+    let made = packaged("tree").unwrap();
+    assert_eq!(made.copied.len(), 8);
+    assert!(made.folder.ends_with("open/Org"));
+    fs::remove_file(results.join("training/unet3d/run/20260708_075306/summary.json")).unwrap();
+    let refused = packaged("again").unwrap_err().to_string();
+    assert!(
+        refused.contains("20260708_075306") && refused.contains("2.1.19"),
+        "{refused}"
+    );
+    assert!(!dir.path().join("again").exists());
 }
