@@ -7,11 +7,10 @@ use serde::Serialize;
 
 use super::figures::{self, Direction, RunFigures, Unreadable};
 use super::leaf::{Kind, Leaf};
+use super::rules::tables::TRAINING_RUNS;
 use super::stats::Sample;
 use super::tree;
 
-/// Trainings of a published figure: one to warm up, and five.
-pub const TRAINING_RUNS: usize = 6;
 /// Writes, and reads, of a published figure.
 pub const CHECKPOINT_OPERATIONS: usize = 10;
 
