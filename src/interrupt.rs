@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -22,6 +22,8 @@ static PENDING: Mutex<Option<Pending>> = Mutex::new(None);
 
 /// The word by which one rank of a host takes the task of speaking.
 static SPOKEN: OnceLock<&'static AtomicU64> = OnceLock::new();
+
+static IS_TOLD: AtomicBool = AtomicBool::new(false);
 
 fn pending() -> MutexGuard<'static, Option<Pending>> {
     PENDING.lock().unwrap_or_else(PoisonError::into_inner)
@@ -51,6 +53,12 @@ impl Drop for Unfinished {
 /// One word of the memory that the ranks of a host share, 0 until one of them speaks.
 pub fn speak_once(word: &'static AtomicU64) {
     let _ = SPOKEN.set(word);
+}
+
+/// Nothing is left to say: a launcher that sees one rank end with an error may send SIGTERM to the others, whose outcome is
+/// told already.
+pub fn finished() {
+    IS_TOLD.store(true, Ordering::SeqCst);
 }
 
 /// Starts the thread that waits for signals. `speaks`: whether this process tells of a signal that comes before
@@ -84,7 +92,7 @@ fn end(signal: i32, speaks: bool) -> ! {
     let speaks = SPOKEN
         .get()
         .map_or(speaks, |word| word.swap(1, Ordering::SeqCst) == 0);
-    if speaks {
+    if speaks && !IS_TOLD.load(Ordering::SeqCst) {
         let name = if signal == SIGTERM {
             "SIGTERM"
         } else {

@@ -172,6 +172,7 @@ fn in_job(
         message: e.to_string(),
     })?;
     let mut outcome = verb(&*cluster);
+    interrupt::finished();
     if let Err(stop) = &mut outcome {
         // Told before any rank ends: a launcher that sees one end with an error ends the others at once.
         if cluster.rank() == 0 && !stop.message.is_empty() {
