@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -19,6 +19,9 @@ struct Pending {
 }
 
 static PENDING: Mutex<Option<Pending>> = Mutex::new(None);
+
+/// Read while a file gets its final name, written for good by a signal.
+static GATE: RwLock<()> = RwLock::new(());
 
 /// The word by which one rank of a host takes the task of speaking.
 static SPOKEN: OnceLock<&'static AtomicU64> = OnceLock::new();
@@ -35,6 +38,7 @@ pub struct Unfinished(u64);
 
 /// Announces a file or folder that is about to be made. Waits for ever once a signal has come.
 pub fn unfinished(path: &Path) -> Unfinished {
+    let _gate = GATE.read();
     let mut pending = pending();
     let pending = pending.get_or_insert_default();
     pending.next += 1;
@@ -47,6 +51,27 @@ impl Drop for Unfinished {
         if let Some(pending) = pending().as_mut() {
             pending.paths.remove(&self.0);
         }
+    }
+}
+
+/// Gives something unfinished its final name: a signal comes before or after it. Waits for ever once a signal has come.
+pub fn finish<T>(rename: impl FnOnce() -> T) -> T {
+    let _gate = GATE.read();
+    rename()
+}
+
+/// Removes what is announced, for an end that is no signal's. What another thread holds right now stays.
+pub fn remove_unfinished() {
+    if let Ok(pending) = PENDING.try_lock() {
+        remove(pending.as_ref());
+    }
+}
+
+fn remove(pending: Option<&Pending>) {
+    for path in pending.into_iter().flat_map(|p| p.paths.values()) {
+        // One of them fits; the process ends whatever comes of it.
+        let _ = std::fs::remove_file(path);
+        let _ = std::fs::remove_dir_all(path);
     }
 }
 
@@ -79,15 +104,10 @@ pub fn listen(speaks: bool) -> io::Result<()> {
 }
 
 fn end(signal: i32, speaks: bool) -> ! {
-    // Never released: nothing new is begun, and nothing is renamed to its final name, while this goes on.
+    // Never released: nothing new is begun, and nothing gets its final name, from here on.
+    let _gate = GATE.write();
     let held = pending();
-    if let Some(pending) = held.as_ref() {
-        for path in pending.paths.values() {
-            // One of them fits; the process ends whatever comes of it.
-            let _ = std::fs::remove_file(path);
-            let _ = std::fs::remove_dir_all(path);
-        }
-    }
+    remove(held.as_ref());
     let status = 128 + signal;
     let speaks = SPOKEN
         .get()

@@ -29,7 +29,9 @@ Examples:
 Words of the form KEY=VALUE override the YAML: k=v, +k=v, ++k=v, ~k, with or without `workload.` in front;
 values as in hydra: true, null, 1e-3, [a,b], {k: v}, 'quoted'.
 
-Exit status: 0 done, 1 the run failed or a rule is violated, 2 usage or configuration, 3 AU below the threshold with --require-au.
+Exit status: 0 done; 1 the run failed, check found a violation, or compare a difference; 2 usage, configuration, or a
+violation under --rules; 3 AU below the threshold with --require-au; 143 and 130 after SIGTERM and SIGINT. A launcher may put
+its own in place of these.
 dlio-rs results are for tuning, research, regression and OPEN work: a CLOSED MLPerf Storage submission must come
 from unmodified mlpstorage and DLIO code.";
 
@@ -72,6 +74,9 @@ pub enum Verb {
     /// Check a workload, a run or a tree of results against the rules of MLPerf Storage
     Check(CheckArgs),
 }
+
+/// More than any machine has.
+const MAX_RANKS: u64 = 1 << 24;
 
 /// Which file.
 #[derive(Debug, Clone, Args)]
@@ -158,7 +163,7 @@ pub struct ValidateArgs {
     #[command(flatten)]
     pub workload: WorkloadArgs,
     /// Ranks to validate for [default: the fewest that the workload's layout allows]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_RANKS))]
     pub ranks: Option<u64>,
 }
 
@@ -169,7 +174,7 @@ pub struct PlanArgs {
     #[command(flatten)]
     pub workload: WorkloadArgs,
     /// Ranks to plan for
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=MAX_RANKS))]
     pub ranks: u64,
     /// Print every sample of every step as a JSON line
     #[arg(long)]

@@ -47,15 +47,13 @@ pub(super) fn install(args: &InstallShimArgs) -> Result<(), Stop> {
 
 fn set_aside(shim: &Path, replace: bool) -> Result<(), Stop> {
     let kept = shim.with_file_name(format!("{NAME}.original"));
-    // A link to an earlier build of ours is nobody's original.
-    let is_ours =
-        fs::read_link(shim).is_ok_and(|to| to.file_name().is_some_and(|n| n == "dlio-rs"));
-    if is_ours {
+    // A link that leads nowhere is nobody's program, such as the one to a build that was deleted.
+    if !shim.exists() {
         return fs::remove_file(shim).map_err(|e| failed("replace", shim, &e));
     }
     if !replace {
         return Err(Stop::usage(format!(
-            "{} exists and is not dlio-rs\n  remedy: choose another folder, or pass --replace to keep it as {}",
+            "{} exists and is not this binary\n  remedy: choose another folder, or pass --replace to keep it as {}",
             shim.display(),
             kept.display()
         )));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::args::RunArgs;
 use super::{Exit, Stop, default_output, load_everywhere, rules, told_by_rank_0};
 use crate::cluster::{Cluster, host};
-use crate::config::{self, Loaded, StorageType, Workload};
+use crate::config::{self, DropCache, Loaded, StorageType, Workload};
 use crate::format;
 use crate::interrupt;
 use crate::metrics::au::Window;
@@ -49,6 +49,13 @@ pub(super) fn run(
     apply_flags(&mut loaded.workload, args, what);
     let usage = |message: String| told_by_rank_0(cluster, Exit::Usage, message);
     let warnings = check(cluster, &loaded.workload, args).map_err(usage)?;
+    stays_inside("output.log_file", &loaded.workload.output.log_file).map_err(usage)?;
+    if let Some(Some(subdir)) = &loaded.hydra.output_subdir {
+        stays_inside("hydra.output_subdir", subdir).map_err(usage)?;
+    }
+    if loaded.workload.reader.drop_cache == DropCache::System {
+        crate::run::drop_timeout().map_err(usage)?;
+    }
     let folder = output_folder(args, &loaded);
     let level = Level::from_env(std::env::var("DLIO_LOG_LEVEL").ok().as_deref()).map_err(usage)?;
     let rules = rules::enforce(cluster, &loaded, &loaded.workload, args, &folder, as_dlio)
@@ -92,6 +99,24 @@ fn apply_flags(w: &mut Workload, args: &RunArgs, what: What) {
         let set = w.train.total_training_steps;
         w.train.total_training_steps = if set > 0 { set.min(cap) } else { cap };
     }
+}
+
+/// Refuses a name that would leave the folder of results.
+fn stays_inside(key: &str, name: &str) -> Result<(), String> {
+    let inside = std::path::Path::new(name)
+        .components()
+        .all(|part| matches!(part, std::path::Component::Normal(_)));
+    if inside && !name.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "{key}={name}: it would lie outside of the folder of results\n  remedy: give a name within it, such as {}",
+        if key == "output.log_file" {
+            "dlio.log"
+        } else {
+            "dlio_config"
+        }
+    ))
 }
 
 /// Everything that can be refused before any I/O.

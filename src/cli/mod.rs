@@ -93,7 +93,12 @@ pub fn main(args: Vec<OsString>) -> u8 {
             };
         }
     };
-    if !matches!(cli.verb, Verb::Run(_) | Verb::Generate(_)) {
+    // Not where sockets may be: a connection that a server closes is an error there and no end.
+    let has_sockets = matches!(
+        cli.verb,
+        Verb::Run(_) | Verb::Generate(_) | Verb::Info | Verb::Inspect(_)
+    );
+    if !has_sockets {
         end_when_nobody_reads();
     }
     let outcome = match cli.verb {
@@ -188,7 +193,10 @@ fn validate(loaded: &Loaded, args: &ValidateArgs) -> Result<(), Stop> {
     let parallelism = &w.model.parallelism;
     // A checkpoint's layout wants whole groups of ranks; any other workload runs on one.
     let fewest = if w.workflow.checkpoint {
-        (parallelism.tensor * parallelism.pipeline).max(1)
+        parallelism
+            .tensor
+            .saturating_mul(parallelism.pipeline)
+            .max(1)
     } else {
         1
     };

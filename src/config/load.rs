@@ -9,6 +9,7 @@ use serde_yaml::{Mapping, Value};
 use super::environment::{restore_checkpoint_scheme, take_environment};
 use super::error::ConfigError;
 use super::keys::{LEAVES, check_keys, coerce, typed};
+use super::object;
 use super::overrides::{self, Change, Override};
 use super::source::{SHADOWING, Source, read_source};
 use super::tree::{as_text, interpolate, lookup, redact, redact_word, set, take};
@@ -205,6 +206,7 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigError> {
     )?;
     coerce(&mut tree, &schema, "", &mut warnings);
     let mut workload = typed(&tree, &origins)?;
+    object::refuse_credentials(&workload)?;
     let folder = &mut workload.dataset.data_folder;
     while folder.len() > 1 && folder.ends_with('/') && !folder.ends_with("://") {
         folder.pop();

@@ -402,3 +402,53 @@ fn the_scheme_that_mlpstorage_took_off_a_checkpoint_folder_comes_back() {
         "az://a/c/ck"
     );
 }
+
+#[test]
+fn credentials_are_starred_wherever_a_word_holds_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let word = "++storage.storage_options={access_key_id: x, secret_access_key: SEKRET}";
+    let loaded = load(&request(dir.path(), "framework: pytorch\n", &[word])).unwrap();
+    assert_eq!(loaded.words, ["++storage.storage_options=***"]);
+    let shown = format!(
+        "{:?} {:?} {}",
+        loaded.tree,
+        loaded.origins,
+        loaded.describe()
+    );
+    assert!(!shown.contains("SEKRET"), "{shown}");
+    let options = &loaded.workload.storage.storage_options;
+    assert!(options.secret_access_key.is_some());
+    // What stands before @ is a password, and a query may be a signature: refused without being shown.
+    for url in ["http://me:SEKRET@h:1", "http://h/?sig=SEKRET"] {
+        let word = format!("storage.storage_options.endpoint_url={url}");
+        let error = load(&request(dir.path(), "framework: pytorch\n", &[&word]))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("endpoint_url") && !error.contains("SEKRET"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn numbers_beyond_every_machine_are_errors() {
+    for (yaml, word, key) in [
+        (
+            "workflow: {train: true}\n",
+            "dataset.num_files_train=9223372036854775807",
+            "dataset.num_files_train",
+        ),
+        (
+            "workflow: {train: true}\n",
+            "reader.batch_size=9223372036854775807",
+            "reader.batch_size",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let words = [word, "dataset.num_samples_per_file=9"];
+        let loaded = load(&request(dir.path(), yaml, &words)).unwrap();
+        let error = validate(&loaded.workload, 8, 8).unwrap_err().to_string();
+        assert!(error.contains(key), "{error}");
+    }
+}

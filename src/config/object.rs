@@ -2,6 +2,25 @@
 
 use super::{Address, ConfigError, StorageType, Workload};
 
+/// An endpoint with a user name or a query is refused before anything shows it: what stands before @ is a password, and a
+/// query may be a signature.
+pub(super) fn refuse_credentials(w: &Workload) -> Result<(), ConfigError> {
+    let o = &w.storage.storage_options;
+    for (name, list) in [
+        ("endpoint_url", &o.endpoint_url),
+        ("blob_endpoint", &o.blob_endpoint),
+    ] {
+        if list.0.iter().any(|url| url.contains(['?', '@'])) {
+            return Err(ConfigError::rule(
+                &format!("storage.storage_options.{name}"),
+                "it holds a user name, a password or a query",
+                "write http://host:port or https://host; keys and signatures have keys of their own beside it, or come by the environment",
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Checks addresses and, where they are used, the options of object stores.
 pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
     Address::resolve(&w.storage, "dataset.data_folder", &w.dataset.data_folder)?;
@@ -71,14 +90,6 @@ pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
     let endpoints = o.endpoint_url.0.iter().map(|url| ("endpoint_url", url));
     let blob = o.blob_endpoint.0.iter().map(|url| ("blob_endpoint", url));
     for (name, url) in endpoints.chain(blob) {
-        // Before any message shows it: a query may be a signature, and what stands before @ a password.
-        if url.contains(['?', '@']) {
-            return Err(ConfigError::rule(
-                &key(name),
-                "it holds a user name, a password or a query",
-                "write http://host:port or https://host; keys and signatures have keys of their own beside it, or come by the environment",
-            ));
-        }
         let bare = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
         if url.contains("://") && !url.starts_with("http://") && !url.starts_with("https://")
             || bare.contains("://")

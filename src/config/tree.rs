@@ -16,13 +16,18 @@ pub(super) const SECRET_KEYS: [&str; 5] = [
     "connection_string",
 ];
 
-/// A word as it may be shown: credentials are starred.
+/// A word as it may be shown: a credential is starred, and so is a map that may hold one.
 pub fn redact_word(word: &str) -> String {
-    match word.split_once('=') {
-        Some((key, _)) if SECRET_KEYS.iter().any(|secret| key.ends_with(secret)) => {
-            format!("{key}=***")
-        }
-        _ => word.to_string(),
+    let Some((key, value)) = word.split_once('=') else {
+        return word.to_string();
+    };
+    let is_secret = SECRET_KEYS
+        .iter()
+        .any(|secret| key.ends_with(secret) || value.contains(secret));
+    if is_secret {
+        format!("{key}=***")
+    } else {
+        word.to_string()
     }
 }
 

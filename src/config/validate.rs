@@ -173,6 +173,37 @@ fn training(w: &Workload, ranks: u64, warnings: &mut Vec<String>) -> Result<(), 
         }
         _ => {}
     }
+    for (key, files) in [
+        ("dataset.num_files_train", d.num_files_train),
+        ("dataset.num_files_eval", d.num_files_eval),
+    ] {
+        // Below 2^62, so that sums and products of a few ranks fit too.
+        let samples = files.checked_mul(d.num_samples_per_file);
+        if samples.is_none_or(|n| n > 1 << 62) {
+            return Err(ConfigError::rule(
+                key,
+                format!(
+                    "{files} files x {} samples are more than any storage system holds",
+                    d.num_samples_per_file
+                ),
+                "lower it, or dataset.num_samples_per_file",
+            ));
+        }
+    }
+    for (key, batch) in [
+        ("reader.batch_size", r.batch_size),
+        ("reader.batch_size_eval", r.batch_size_eval),
+    ] {
+        if batch.checked_mul(ranks).is_none_or(|n| n > 1 << 62) {
+            return Err(ConfigError::rule(
+                key,
+                format!(
+                    "{batch} samples on each of {ranks} rank(s) are more than any dataset holds"
+                ),
+                "lower it",
+            ));
+        }
+    }
     let samples = d.num_files_train * d.num_samples_per_file;
     if samples < ranks * r.batch_size {
         return Err(ConfigError::rule(

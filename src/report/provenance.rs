@@ -94,7 +94,29 @@ pub fn mpi_environment() -> BTreeMap<String, String> {
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
         .filter(|(k, _)| of_user.iter().any(|p| k.starts_with(p)))
         .filter(|(k, _)| !of_launcher.iter().any(|p| k.starts_with(p)))
+        .map(|(k, v)| {
+            let shown = if may_be_secret(&k, &v) {
+                "***".into()
+            } else {
+                v
+            };
+            (k, shown)
+        })
         .collect()
+}
+
+/// Open MPI hands other variables on inside of its own (`mca_base_env_list` holds `NAME=value`).
+fn may_be_secret(name: &str, value: &str) -> bool {
+    const WORDS: [&str; 6] = [
+        "SECRET",
+        "PASSWORD",
+        "TOKEN",
+        "CREDENTIAL",
+        "ACCESS_KEY",
+        "ENV_LIST",
+    ];
+    let text = format!("{name} {value}").to_uppercase();
+    value.contains('=') || WORDS.iter().any(|word| text.contains(word))
 }
 
 fn known(value: &Option<impl Serialize>) -> Value {
@@ -174,6 +196,15 @@ pub fn run_provenance(p: &Provenance) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn variables_within_variables_are_starred() {
+        assert!(may_be_secret("OMPI_MCA_mca_base_env_list", "A;B"));
+        assert!(may_be_secret("OMPI_MCA_x", "AWS_SECRET_ACCESS_KEY=s"));
+        assert!(may_be_secret("UCX_X", "my-token"));
+        assert!(!may_be_secret("OMPI_MCA_btl", "vader,self"));
+        assert!(!may_be_secret("UCX_TLS", "rc,sm"));
+    }
 
     fn no_null(v: &Value) -> bool {
         match v {

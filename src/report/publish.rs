@@ -136,6 +136,12 @@ impl OutputDir {
     ///
     /// Errors: `Exists` when another run published a summary meanwhile; `Io`.
     pub fn publish(mut self) -> Result<PathBuf, PublishError> {
+        interrupt::finish(|| self.move_all())?;
+        self.published = true;
+        Ok(self.target.clone())
+    }
+
+    fn move_all(&self) -> Result<(), PublishError> {
         // rename(2) refuses a folder with entries, and one that lies in its own target.
         if fs::rename(&self.partial, &self.target).is_err() {
             if self.target.join("summary.json").exists() {
@@ -145,8 +151,7 @@ impl OutputDir {
             }
             self.move_entries()?;
         }
-        self.published = true;
-        Ok(self.target.clone())
+        Ok(())
     }
 
     fn move_entries(&self) -> Result<(), PublishError> {

@@ -105,18 +105,32 @@ fn number(n: &Number) -> String {
 }
 
 fn string(text: &str) -> String {
-    if text
-        .chars()
-        .any(|c| c.is_control() || "\u{2028}\u{2029}\u{feff}".contains(c))
-    {
-        // A JSON string is a double-quoted YAML scalar.
-        return serde_json::Value::from(text).to_string();
+    if text.chars().any(is_special) {
+        return double_quoted(text);
     }
     if is_plain(text) && !reads_as_other_type(text) {
         text.into()
     } else {
         format!("'{}'", text.replace('\'', "''"))
     }
+}
+
+/// Characters that YAML takes for line ends, or does not take at all.
+fn is_special(c: char) -> bool {
+    c.is_control() || "\u{2028}\u{2029}\u{feff}".contains(c)
+}
+
+fn double_quoted(text: &str) -> String {
+    // A JSON string is a double-quoted YAML scalar, but for characters that JSON leaves as they are.
+    let json = serde_json::Value::from(text).to_string();
+    let escaped = json.chars().map(|c| {
+        if is_special(c) {
+            format!("\\u{:04x}", u32::from(c))
+        } else {
+            c.to_string()
+        }
+    });
+    escaped.collect()
 }
 
 /// True where YAML's grammar lets the text stand without quotes in a block. Source: YAML 1.1, 9.1.3, and PyYAML's emitter.
@@ -139,7 +153,11 @@ fn reads_as_other_type(text: &str) -> bool {
         "yes", "no", "true", "false", "on", "off", "y", "n", "null", "~",
     ];
     let lower = text.to_ascii_lowercase();
-    let capital = |word: &str| word[..1].to_ascii_uppercase() + &word[1..];
+    let capital = |word: &str| {
+        let mut rest = word.chars();
+        let first = rest.next().map(|c| c.to_ascii_uppercase());
+        first.into_iter().chain(rest).collect::<String>()
+    };
     let is_cased = text == lower || text == capital(&lower) || text == text.to_ascii_uppercase();
     if text == "=" || text == "<<" || (is_cased && WORDS.contains(&lower.as_str())) {
         return true;
@@ -214,5 +232,13 @@ mod tests {
         assert_eq!(to_string(&value), expected);
         assert_eq!(to_string(&Value::Sequence(Vec::new())), "[]\n");
         assert_eq!(to_string(&Value::from("a\nb")), "\"a\\nb\"\n");
+        // yaml.safe_load of PyYAML 6 gives the same text back.
+        assert_eq!(
+            to_string(&Value::from("\u{7f}\u{85}\u{feff}é")),
+            "\"\\u007f\\u0085\\ufeffé\"\n"
+        );
+        for plain in ["ÄrzteData", "éA", "日本A"] {
+            assert_eq!(to_string(&Value::from(plain)), format!("{plain}\n"));
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -490,19 +491,27 @@ fn drop_caches(
 /// DLIO's variable: seconds that emptying the page cache may take.
 const DROP_TIMEOUT: &str = "DLIO_DROP_CACHES_TIMEOUT";
 
-/// Empties the page cache of this node; within the seconds of `DLIO_DROP_CACHES_TIMEOUT` where that is set.
-pub(super) fn drop_system_cache() -> Result<(), RankError> {
-    let limit = match std::env::var(DROP_TIMEOUT) {
-        Ok(text) if !text.trim().is_empty() => {
-            let seconds: u64 = text.trim().parse().map_err(|_| {
-                RankError::Dataset(format!(
-                    "read environment variable {DROP_TIMEOUT}: {text:?} is no whole number of seconds\n  remedy: set it to one, such as 300, or unset it"
-                ))
-            })?;
-            Some(Duration::from_secs(seconds.max(1)))
-        }
-        _ => None,
+/// The seconds of `DLIO_DROP_CACHES_TIMEOUT`, at least 1; None where it is not set.
+///
+/// Errors: it is no whole number.
+pub fn drop_timeout() -> Result<Option<Duration>, String> {
+    let Ok(text) = std::env::var(DROP_TIMEOUT) else {
+        return Ok(None);
     };
+    match text.trim() {
+        "" => Ok(None),
+        seconds => match seconds.parse::<u64>() {
+            Ok(n) => Ok(Some(Duration::from_secs(n.max(1)))),
+            Err(_) => Err(format!(
+                "environment variable {DROP_TIMEOUT}: {text:?} is no whole number of seconds\n  remedy: set it to one, such as 300, or unset it"
+            )),
+        },
+    }
+}
+
+/// Empties the page cache of this node, within [`drop_timeout`].
+pub(super) fn drop_system_cache() -> Result<(), RankError> {
+    let limit = drop_timeout().map_err(RankError::Dataset)?;
     let (tell, told) = std::sync::mpsc::channel();
     // Writing back terabytes takes minutes and cannot be interrupted.
     std::thread::spawn(move || {
@@ -510,20 +519,26 @@ pub(super) fn drop_system_cache() -> Result<(), RankError> {
         unsafe { libc::sync() };
         let _ = tell.send(std::fs::write("/proc/sys/vm/drop_caches", "3"));
     });
-    let written = match limit {
-        None => told.recv().map_err(std::io::Error::other),
-        Some(limit) => told.recv_timeout(limit).map_err(|_| {
-            std::io::Error::other(format!(
-                "not done after the {} s of {DROP_TIMEOUT}",
-                limit.as_secs()
-            ))
-        }),
-    };
-    written.and_then(|outcome| outcome).map_err(|e| {
+    let failed = |what: String, remedy: &str| {
         RankError::Dataset(format!(
-            "drop the page cache through /proc/sys/vm/drop_caches: {e}\n  remedy: run as root, raise {DROP_TIMEOUT}, or set reader.drop_cache=fadvise"
+            "drop the page cache through /proc/sys/vm/drop_caches: {what}\n  remedy: {remedy}, or set reader.drop_cache=fadvise"
         ))
-    })
+    };
+    let written = match limit {
+        None => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        Some(limit) => told.recv_timeout(limit),
+    };
+    match written {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(e)) => Err(failed(e.to_string(), "run as root")),
+        Err(_) => Err(failed(
+            format!(
+                "not done after the {} s of {DROP_TIMEOUT}",
+                limit.unwrap_or_default().as_secs()
+            ),
+            "raise that variable",
+        )),
+    }
 }
 
 /// Bytes that the kernel fetched from devices for this process; None where it does not say.

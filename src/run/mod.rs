@@ -20,7 +20,7 @@ mod context;
 mod epochs;
 
 pub use context::{JobContext, RunOptions, label, shape};
-pub use epochs::Measured;
+pub use epochs::{Measured, drop_timeout};
 pub use failure::{JobError, RankError, agree};
 
 use std::sync::Arc;

@@ -216,13 +216,52 @@ fn the_limit_on_dropping_caches_is_read() {
     ];
     let mut command = launch(&scratch, "unet3d_h100", "run", &words);
     command.env("DLIO_DROP_CACHES_TIMEOUT", "soon");
-    let out = run(command);
-    assert_ne!(out.status, Some(0));
-    assert!(
-        out.stderr.contains("DLIO_DROP_CACHES_TIMEOUT") && out.stderr.contains("soon"),
-        "{}",
-        out.stderr
-    );
+    run(command).fails(2, &["DLIO_DROP_CACHES_TIMEOUT", "soon", "remedy"]);
+    // Before any file.
+    assert!(!scratch.path("data/train").exists());
+}
+
+#[test]
+fn names_do_not_leave_the_folder_of_results() {
+    let scratch = Scratch::new();
+    harness(&scratch);
+    let precious = scratch.path("precious");
+    std::fs::write(&precious, "mine").unwrap();
+    for word in [
+        format!("output.log_file={}", precious.display()),
+        "output.log_file=../precious".into(),
+    ] {
+        let command = launch(&scratch, "unet3d_datagen", "run", &[&word]);
+        run(command).fails(2, &["output.log_file", "outside", "remedy"]);
+    }
+    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "mine");
+}
+
+/// Without a launcher, which has an exit status of its own.
+#[test]
+fn a_signal_has_its_status() {
+    use nix::sys::signal::Signal;
+    for (signal, status) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
+        let scratch = Scratch::new();
+        harness(&scratch);
+        let leaf = scratch.path("leaf");
+        let mut command = Command::new(shim(&scratch));
+        command
+            .arg("workload=unet3d_h100")
+            .arg(format!("++hydra.run.dir={}", leaf.display()))
+            .arg("++workload.storage.storage_type=null")
+            .arg("++workload.train.computation_time=30")
+            .arg(format!("--config-dir={}", scratch.text("harness")));
+        let child = start(command);
+        wait_for(60, || {
+            std::fs::read_to_string(leaf.join("dlio.log"))
+                .is_ok_and(|text| text.contains("Starting block 1"))
+        });
+        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+        nix::sys::signal::kill(pid, signal).unwrap();
+        finish(child, 30).fails(status, &["stopped by", signal.as_str()]);
+        assert_eq!(names(&leaf), set(["dlio.log"]));
+    }
 }
 
 #[test]

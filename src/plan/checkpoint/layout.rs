@@ -159,6 +159,9 @@ impl CheckpointPlan {
             }
         }
         let ranks = ranks as u64;
+        if p.tensor.checked_mul(p.pipeline).is_none() {
+            return Err(PlanError::TooLarge);
+        }
         let data = match (w.checkpoint.mode, u64::try_from(p.data)) {
             (CheckpointMode::Subset, Ok(data)) => data,
             _ => ranks / p.tensor.saturating_mul(p.pipeline),

@@ -258,4 +258,8 @@ fn nonsense_is_refused() {
     let mut w = small(1, 1, 1);
     w.model.transformer.hidden_size = 1 << 39;
     assert_eq!(CheckpointPlan::new(&w, 1), Err(PlanError::TooLarge));
+    let mut w = small(1, 1, 1);
+    w.model.parallelism.tensor = u64::MAX / 2;
+    w.model.parallelism.pipeline = 3;
+    assert_eq!(CheckpointPlan::new(&w, 8), Err(PlanError::TooLarge));
 }
