@@ -28,7 +28,8 @@ pub enum AllowList {
     Checkpointing,
 }
 
-const TRAINING: [&str; 19] = [
+/// Keys of training outside of `model`, `workflow` and `checkpoint`, which enter whole.
+pub const TRAINING: [&str; 19] = [
     "framework",
     "metric.au",
     "dataset.format",

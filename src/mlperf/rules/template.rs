@@ -1,4 +1,4 @@
-//! Whether two runs measure the same thing: a run and its template, the runs of a group.
+//! Whether a run measures what the built-in template of its name does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,29 +6,17 @@ use serde_json::Value;
 
 use super::facts::{Facts, load};
 use super::parameters::one_line;
+use super::tables::{Llm, known_models};
 use crate::config::{Source, Workload, builtin};
-use crate::mlperf::hash::flatten;
+use crate::mlperf::Edition;
+use crate::mlperf::hash::{TRAINING, flatten};
 use crate::mlperf::leaf::Kind;
 use crate::mlperf::verdict::{Finding, Standing};
 
-/// Keys of a training run that must be those of its template.
+/// Keys of a training run that must be those of its template: those of the comparability hash, and what else decides
+/// what is measured.
 fn is_core_of_training(key: &str) -> bool {
-    const KEYS: [&str; 20] = [
-        "framework",
-        "metric.au",
-        "dataset.format",
-        "dataset.num_samples_per_file",
-        "dataset.record_length_bytes",
-        "dataset.record_length_bytes_stdev",
-        "dataset.record_length_bytes_resize",
-        "reader.data_loader",
-        "reader.batch_size",
-        "reader.file_shuffle",
-        "reader.sample_shuffle",
-        "reader.shuffle_size",
-        "train.epochs",
-        "train.computation_time",
-        "train.total_training_steps",
+    const OTHERS: [&str; 5] = [
         "output.metric.exclude_start_steps",
         "output.metric.exclude_end_steps",
         // dlio-rs's own: DLIO has one order, and decodes.
@@ -36,7 +24,7 @@ fn is_core_of_training(key: &str) -> bool {
         "reader.decode",
         "reader.io_depth",
     ];
-    KEYS.contains(&key) || key.starts_with("train.computation_time.")
+    TRAINING.contains(&key) || OTHERS.contains(&key) || key.starts_with("train.computation_time.")
 }
 
 /// The same of a run that generates: what the files are.
@@ -59,7 +47,7 @@ fn is_core_of_checkpointing(key: &str) -> bool {
 }
 
 /// Keys in which two workloads differ, with both values.
-pub fn differences(
+fn differences(
     a: &Workload,
     b: &Workload,
     is_core: fn(&str) -> bool,
@@ -97,7 +85,11 @@ pub fn check(facts: &Facts) -> Finding {
                 Some(format!("{model}_{}", facts.accelerator.as_deref()?))
             }),
     };
-    let Some(template) = named.filter(|name| builtin(name).is_some()) else {
+    // Only MLPerf's models: quickstart and bert have templates of other benchmarks.
+    let is_known = facts.model.as_deref().is_some_and(|model| {
+        Llm::named(model).is_some() || known_models(Edition::V3).contains(&model)
+    });
+    let Some(template) = named.filter(|name| is_known && builtin(name).is_some()) else {
         return Finding::skip(
             rule,
             name,
@@ -143,4 +135,46 @@ pub fn check(facts: &Facts) -> Finding {
         "use the template's values: workload={template} without an edited file"
     ))
     .standing(Standing::Invalid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, LoadRequest};
+    use crate::mlperf::rules::facts::Inputs;
+    use crate::mlperf::verdict::Verdict;
+
+    #[test]
+    fn only_models_of_mlperf_have_templates_of_it() {
+        for (name, verdict) in [
+            ("quickstart", Verdict::Skip),
+            ("bert_v100", Verdict::Skip),
+            ("unet3d_h100", Verdict::Pass),
+            ("llama3_8b", Verdict::Pass),
+        ] {
+            let request = LoadRequest {
+                source: Source::Named {
+                    name: name.into(),
+                    config_dir: None,
+                },
+                words: Vec::new(),
+                allow_unknown: false,
+                env: Default::default(),
+                dotenv: None,
+                cwd: ".".into(),
+            };
+            let loaded = config::load(&request).unwrap();
+            let facts = Facts::before(&loaded, &loaded.workload, &Inputs::default(), Edition::V3);
+            let found = check(&facts);
+            assert_eq!(found.verdict, verdict, "{name}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_hash_is_of_is_core() {
+        for key in TRAINING.into_iter().chain(["reader.order"]) {
+            assert!(is_core_of_training(key), "{key}");
+        }
+        assert!(!is_core_of_training("reader.read_threads"));
+    }
 }
