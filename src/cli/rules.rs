@@ -108,7 +108,10 @@ mod tests {
 
     #[test]
     fn the_report_says_what_its_findings_are_not() {
-        let told = told_of(Edition::V2, &[Finding::pass("R3", "numFilesTrain", "5 files")]);
+        let told = told_of(
+            Edition::V2,
+            &[Finding::pass("R3", "numFilesTrain", "5 files")],
+        );
         assert_eq!(told["not_closed"], NOT_CLOSED);
         assert_eq!(told["edition"], "v2.0");
         assert_eq!(told["findings"][0]["rule"], "R3");

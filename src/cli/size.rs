@@ -257,8 +257,12 @@ fn checkpoint(loaded: &Loaded, args: &SizeArgs) -> Result<(String, Value), Stop>
     let ranks = args.accelerators as usize;
     let subset = subset_workload(w, llm, args);
     let w = subset.as_ref().unwrap_or(w);
-    crate::config::validate(w, ranks, ranks).map_err(Stop::usage)?;
-    let plan = CheckpointPlan::new(w, ranks).map_err(Stop::usage)?;
+    let refused = |why: &dyn std::fmt::Display| match llm {
+        Some(llm) => Stop::usage(format!("{}: {why}", processes_text(args, llm, w))),
+        None => Stop::usage(why),
+    };
+    crate::config::validate(w, ranks, ranks).map_err(|e| refused(&e))?;
+    let plan = CheckpointPlan::new(w, ranks).map_err(|e| refused(&e))?;
     let totals = plan.totals();
     let of_hosts = bytes_of_hosts(
         &totals.rank_bytes,
@@ -285,16 +289,7 @@ fn checkpoint(loaded: &Loaded, args: &SizeArgs) -> Result<(String, Value), Stop>
         format!("{}, rules of {}", loaded.name, args.edition),
     );
     if let Some(llm) = llm {
-        line(
-            "processes",
-            format!(
-                "{}; CLOSED has {}, OPEN a multiple of {}: {}",
-                args.accelerators,
-                llm.closed_ranks,
-                llm.ranks_per_replica,
-                what_ranks_are(args, llm, w)
-            ),
-        );
+        line("processes", processes_text(args, llm, w));
     }
     line(
         "one checkpoint",
@@ -366,10 +361,10 @@ fn checkpoint(loaded: &Loaded, args: &SizeArgs) -> Result<(String, Value), Stop>
 }
 
 /// What the number of processes is by the rules; `w` as it is computed.
-fn what_ranks_are(args: &SizeArgs, llm: &Llm, w: &Workload) -> String {
+fn processes_text(args: &SizeArgs, llm: &Llm, w: &Workload) -> String {
     let (edition, n) = (args.edition, args.accelerators);
     let is_subset = w.checkpoint.mode == CheckpointMode::Subset;
-    match (standing_of_ranks(edition, llm, n), edition) {
+    let what = match (standing_of_ranks(edition, llm, n), edition) {
         (_, Edition::V3) if is_subset && !is_subset_allowed(edition, llm, n) => {
             format!("a subset of {n} is INVALID in {edition} (4.3.5)")
         }
@@ -379,7 +374,11 @@ fn what_ranks_are(args: &SizeArgs, llm: &Llm, w: &Workload) -> String {
         (Standing::Closed, _) => format!("the number of CLOSED in {edition}"),
         (Standing::Open, _) => format!("{n} is OPEN in {edition}"),
         (Standing::Invalid, _) => format!("{n} is INVALID in {edition} (4.6.1)"),
-    }
+    };
+    format!(
+        "{n}; CLOSED has {}, OPEN a multiple of {}: {what}",
+        llm.closed_ranks, llm.ranks_per_replica
+    )
 }
 
 /// The workload with what makes eight processes a subset of the job, where v2.0 counts them as one and it is not set yet.
