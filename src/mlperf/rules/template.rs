@@ -1,7 +1,5 @@
 //! Whether a run measures what the built-in template of its name does.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde_json::Value;
 
 use super::facts::{Facts, load};
@@ -9,7 +7,7 @@ use super::parameters::one_line;
 use super::tables::{Llm, known_models};
 use crate::config::{Source, Workload, builtin};
 use crate::mlperf::Edition;
-use crate::mlperf::hash::{TRAINING, flatten};
+use crate::mlperf::hash::{TRAINING, differing};
 use crate::mlperf::leaf::Kind;
 use crate::mlperf::verdict::{Finding, Standing};
 
@@ -44,26 +42,6 @@ fn is_core_of_checkpointing(key: &str) -> bool {
     ];
     KEYS.contains(&key)
         || key.starts_with("model.") && !["model.name", "model.parallelism.data"].contains(&key)
-}
-
-/// Keys in which two workloads differ, with both values.
-fn differences(
-    a: &Workload,
-    b: &Workload,
-    is_core: fn(&str) -> bool,
-) -> Vec<(String, String, String)> {
-    let flat = |w: &Workload| flatten(&serde_json::to_value(w).unwrap_or_default());
-    let (a, b) = (flat(a), flat(b));
-    let keys: BTreeSet<&String> = a.keys().chain(b.keys()).filter(|k| is_core(k)).collect();
-    let text = |of: &BTreeMap<String, Value>, key: &String| {
-        of.get(key)
-            .filter(|value| !value.is_null())
-            .map_or_else(|| "not set".into(), Value::to_string)
-    };
-    keys.into_iter()
-        .map(|key| (key.clone(), text(&a, key), text(&b, key)))
-        .filter(|(_, a, b)| a != b)
-        .collect()
 }
 
 /// Keys of the workload that decide what is measured are those of the built-in template of its name. Overrides are
@@ -108,8 +86,13 @@ pub fn check(facts: &Facts) -> Finding {
         Kind::TrainingDatagen => is_core_of_datagen,
         _ => is_core_of_training,
     };
+    let json = |w: &Workload| serde_json::to_value(w).unwrap_or_default();
+    let text = |value: Value| match value {
+        Value::Null => "not set".to_owned(),
+        value => value.to_string(),
+    };
     // Overrides are judged by name.
-    let changed: Vec<_> = differences(workload, &original, is_core)
+    let changed: Vec<_> = differing(&json(workload), &json(&original), is_core)
         .into_iter()
         .filter(|(key, ..)| {
             !facts.words.keys.iter().any(|word| {
@@ -118,7 +101,7 @@ pub fn check(facts: &Facts) -> Finding {
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
             })
         })
-        .map(|(key, is, was)| format!("{key} is {is} (template: {was})"))
+        .map(|(key, is, was)| format!("{key} is {} (template: {})", text(is), text(was)))
         .collect();
     if changed.is_empty() {
         return Finding::pass(rule, name, format!("as the template {template}"));
