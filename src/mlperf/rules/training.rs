@@ -432,39 +432,33 @@ fn provenance(leaf: &Leaf, facts: &Facts) -> Vec<Finding> {
             .remedy("restore the file, or run again"),
         });
     }
-    out.push(revision(leaf));
-    out
-}
-
-/// Which DLIO ran.
-fn revision(leaf: &Leaf) -> Finding {
-    let (rule, name) = ("EDN-03", "dlioRevisionIsKnown");
-    if leaf.is_ours() {
-        return Finding::warn(
-            rule,
-            name,
+    out.push(if leaf.is_ours() {
+        Finding::warn(
+            "EDN-03",
+            "dlioRevisionIsKnown",
             "dlio-rs made this run (report.json); it is none of the DLIO revisions of the edition's list",
         )
-        .remedy("disclose it: OPEN allows another DLIO whose source is available");
-    }
-    if !leaf.files.contains("provenance.json") {
-        return Finding::skip(
+        .remedy("disclose it: OPEN allows another DLIO whose source is available")
+    } else if leaf.files.contains("provenance.json") {
+        let document = Document::json(&leaf.path.join("provenance.json"));
+        let commit = document
+            .value()
+            .and_then(|v| at(v, "dlio.commit"))
+            .and_then(Value::as_str)
+            .unwrap_or("unknown");
+        if commit == "unknown" {
+            Finding::warn("EDN-03", "dlioRevisionIsKnown", "dlio.commit is unknown")
+                .remedy("disclose the source of the DLIO that ran")
+                .original(Original::Warning)
+        } else {
+            Finding::pass("EDN-03", "dlioRevisionIsKnown", commit)
+        }
+    } else {
+        Finding::skip(
             "PROV-01",
             "provenance",
             "missing: provenance.json, which releases after the round of v3.0 write",
-        );
-    }
-    let document = Document::json(&leaf.path.join("provenance.json"));
-    let commit = document
-        .value()
-        .and_then(|v| at(v, "dlio.commit"))
-        .and_then(Value::as_str)
-        .unwrap_or("unknown");
-    if commit == "unknown" {
-        Finding::warn(rule, name, "dlio.commit is unknown")
-            .remedy("disclose the source of the DLIO that ran")
-            .original(Original::Warning)
-    } else {
-        Finding::pass(rule, name, commit)
-    }
+        )
+    });
+    out
 }
