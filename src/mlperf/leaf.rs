@@ -315,22 +315,6 @@ impl Leaf {
     }
 }
 
-/// mlpstorage's name of a model: `llama_8b` is `llama3-8b`.
-pub fn mlpstorage_model(name: &str) -> String {
-    match name.strip_prefix("llama_") {
-        Some(size) => format!("llama3-{}", size.replace('_', "-")),
-        None => name.to_owned(),
-    }
-}
-
-/// What follows the first `_` of a workload's name, where it is an accelerator: `h100` of `unet3d_h100`.
-pub fn accelerator_of(name: &str) -> Option<String> {
-    let word = name.split_once('_')?.1;
-    ["h100", "a100", "v100", "b200", "mi355"]
-        .contains(&word)
-        .then(|| word.to_owned())
-}
-
 /// `YYYYMMDD_HHMMSS`
 pub fn timestamp(name: &str) -> Option<NaiveDateTime> {
     let shape = name.len() == 15
@@ -346,6 +330,22 @@ pub fn timestamp(name: &str) -> Option<NaiveDateTime> {
 /// A time of DLIO's files: local, without a zone.
 fn clock(text: &str) -> Option<NaiveDateTime> {
     NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok()
+}
+
+/// mlpstorage's name of a model: `llama_8b` is `llama3-8b`.
+pub fn mlpstorage_model(name: &str) -> String {
+    match name.strip_prefix("llama_") {
+        Some(size) => format!("llama3-{}", size.replace('_', "-")),
+        None => name.to_owned(),
+    }
+}
+
+/// What follows the first `_` of a workload's name, where it is an accelerator: `h100` of `unet3d_h100`.
+pub fn accelerator_of(name: &str) -> Option<String> {
+    let word = name.split_once('_')?.1;
+    ["h100", "a100", "v100", "b200", "mi355"]
+        .contains(&word)
+        .then(|| word.to_owned())
 }
 
 fn names(folder: &Path) -> Option<BTreeSet<String>> {
