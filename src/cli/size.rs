@@ -1,7 +1,8 @@
 //! `dlio-rs size`: the dataset or the checkpoints that the rules of MLPerf Storage demand, and how to make them.
 //!
 //! With `--json` one object: `schema` (1), `edition`, `not_closed`, `workload`, `accelerators`, `hosts`,
-//! `host_memory_gib` (text, as typed), `commands` {`generate`?, `run`, `mlpstorage_v2`: list, `mlpstorage_v3`: list}, and either
+//! `host_memory_gib` (text, as typed), `commands` {`generate`?, `run`, `mlpstorage_v2` and `mlpstorage_v3`: a list each, empty where
+//! that mlpstorage cannot run the same; then `mlpstorage_v2_why_not` and `mlpstorage_v3_why_not`: text}, and either
 //!
 //! - `dataset`: `by_memory` and `by_steps` {`value`, `floor`, `ceil`, `formula`}, `decided_by` memory | steps, `num_files_train` (of the
 //!   edition: `ceil`), `num_files_train_floor` (v2.0 to 3.0.42), `total_bytes`, `bytes_per_host`, `record_length_bytes`,
@@ -18,14 +19,16 @@ use serde_json::{Value, json};
 use super::args::WorkloadArgs;
 use super::commands::Commands;
 use super::{Exit, Stop};
-use crate::config::{Loaded, Workload};
-use crate::mlperf::rules::checkpointing::bytes_of_hosts;
+use crate::config::{CheckpointMode, Loaded, Workload};
+use crate::mlperf::rules::checkpointing::{CacheNeed, bytes_of_hosts};
 use crate::mlperf::rules::dataset;
 use crate::mlperf::rules::facts::{Facts, Inputs};
-use crate::mlperf::rules::tables::{Llm, SUBSET_RANKS};
+use crate::mlperf::rules::hosts::{is_subset_allowed, standing_of_ranks};
+use crate::mlperf::rules::tables::Llm;
 use crate::mlperf::size::{
     DatasetSize, Ratio, Term, harness_checkpoint_gb, memory_of_hosts, ranks_of_hosts, subfolders,
 };
+use crate::mlperf::verdict::Standing;
 use crate::mlperf::{Edition, NOT_CLOSED};
 use crate::plan::checkpoint::CheckpointPlan;
 
@@ -74,6 +77,12 @@ pub(super) fn gib(text: &str) -> Result<Gib, String> {
 
 /// Prints the sizes.
 pub(super) fn print(loaded: &Loaded, args: &SizeArgs) -> Result<(), Stop> {
+    if args.hosts > args.accelerators {
+        return Err(Stop::usage(format!(
+            "size: --hosts {} is more than --accelerators {}: a host would have no rank\n  remedy: name at most {} host(s)",
+            args.hosts, args.accelerators, args.accelerators
+        )));
+    }
     let (text, value) = if loaded.workload.is_checkpoint_only() {
         checkpoint(loaded, args)?
     } else {
@@ -246,10 +255,14 @@ fn checkpoint(loaded: &Loaded, args: &SizeArgs) -> Result<(String, Value), Stop>
     let model = Facts::before(loaded, w, &inputs(args), args.edition).model;
     let llm = model.as_deref().and_then(Llm::named);
     let ranks = args.accelerators as usize;
-    let subset = subset_workload(w, llm, args.accelerators);
+    let subset = subset_workload(w, llm, args);
     let w = subset.as_ref().unwrap_or(w);
-    crate::config::validate(w, ranks, ranks).map_err(Stop::usage)?;
-    let plan = CheckpointPlan::new(w, ranks).map_err(Stop::usage)?;
+    let refused = |why: &dyn std::fmt::Display| match llm {
+        Some(llm) => Stop::usage(format!("{}: {why}", processes_text(args, llm, w))),
+        None => Stop::usage(why),
+    };
+    crate::config::validate(w, ranks, ranks).map_err(|e| refused(&e))?;
+    let plan = CheckpointPlan::new(w, ranks).map_err(|e| refused(&e))?;
     let totals = plan.totals();
     let of_hosts = bytes_of_hosts(
         &totals.rank_bytes,
@@ -259,12 +272,12 @@ fn checkpoint(loaded: &Loaded, args: &SizeArgs) -> Result<(String, Value), Stop>
     let writes = w.checkpoint.num_checkpoints_write.max(0) as u128;
     let least = of_hosts.iter().min().copied().unwrap_or(0);
     let most = of_hosts.iter().max().copied().unwrap_or(0);
-    let memory = memory_of_hosts(args.host_memory_gib.value, 3)
+    let memory = memory_of_hosts(args.host_memory_gib.value, 1)
         .ok_or_else(|| Stop::usage("failed to compute the size: --host-memory-gib is too large"))?
         .ceil();
-    let written = u128::from(least) * writes;
+    let need = CacheNeed::new(&of_hosts, writes, memory);
     let harness = llm.map(|llm| harness_checkpoint_gb(llm, args.accelerators));
-    let commands = Commands::checkpoint(loaded, args, llm, subset.is_some());
+    let commands = Commands::checkpoint(loaded, args, llm, subset.as_ref());
 
     let mut t = String::new();
     let mut line = |name: &str, text: String| {
@@ -276,20 +289,7 @@ fn checkpoint(loaded: &Loaded, args: &SizeArgs) -> Result<(String, Value), Stop>
         format!("{}, rules of {}", loaded.name, args.edition),
     );
     if let Some(llm) = llm {
-        line(
-            "processes",
-            format!(
-                "{}; CLOSED has {}, OPEN a multiple of {}{}",
-                args.accelerators,
-                llm.closed_ranks,
-                llm.ranks_per_replica,
-                if subset.is_some() {
-                    "; computed as a subset of the whole job (a category of v2.0)"
-                } else {
-                    ""
-                }
-            ),
-        );
+        line("processes", processes_text(args, llm, w));
     }
     line(
         "one checkpoint",
@@ -332,9 +332,13 @@ fn checkpoint(loaded: &Loaded, args: &SizeArgs) -> Result<(String, Value), Stop>
         "3 x host memory",
         format!(
             "{}; a host writes {}: caches {} be emptied between writing and reading",
-            size(memory),
-            size(written),
-            if written < memory { "must" } else { "need not" }
+            size(need.threefold),
+            size(need.written),
+            if need.must_empty() {
+                "must"
+            } else {
+                "need not"
+            }
         ),
     );
     t += &commands.text();
@@ -347,8 +351,8 @@ fn checkpoint(loaded: &Loaded, args: &SizeArgs) -> Result<(String, Value), Stop>
         "bytes_per_rank_max": rank_max,
         "bytes_per_host": of_hosts,
         "bytes_written": number(u128::from(totals.bytes()) * writes),
-        "host_memory_x3_bytes": number(memory),
-        "caches_must_be_emptied": written < memory,
+        "host_memory_x3_bytes": number(need.threefold),
+        "caches_must_be_emptied": need.must_empty(),
         "harness_gb": harness.as_ref().map(|h| h.iter().sum::<f64>()),
         "harness_gb_rank_0": harness.as_ref().and_then(|h| h.first().copied()),
     });
@@ -356,14 +360,37 @@ fn checkpoint(loaded: &Loaded, args: &SizeArgs) -> Result<(String, Value), Stop>
     Ok((t, value))
 }
 
-/// The workload with what mlpstorage sets for fewer processes than CLOSED, where it is not set yet.
-fn subset_workload(w: &Workload, llm: Option<&Llm>, ranks: u64) -> Option<Workload> {
+/// What the number of processes is by the rules; `w` as it is computed.
+fn processes_text(args: &SizeArgs, llm: &Llm, w: &Workload) -> String {
+    let (edition, n) = (args.edition, args.accelerators);
+    let is_subset = w.checkpoint.mode == CheckpointMode::Subset;
+    let what = match (standing_of_ranks(edition, llm, n), edition) {
+        (_, Edition::V3) if is_subset && !is_subset_allowed(edition, llm, n) => {
+            format!("a subset of {n} is INVALID in {edition} (4.3.5)")
+        }
+        (Standing::Closed, Edition::V2) if is_subset => {
+            format!("computed as a subset of the whole job, a category of {edition}")
+        }
+        (Standing::Closed, _) => format!("the number of CLOSED in {edition}"),
+        (Standing::Open, _) => format!("{n} is OPEN in {edition}"),
+        (Standing::Invalid, _) => format!("{n} is INVALID in {edition} (4.6.1)"),
+    };
+    format!(
+        "{n}; CLOSED has {}, OPEN a multiple of {}: {what}",
+        llm.closed_ranks, llm.ranks_per_replica
+    )
+}
+
+/// The workload with what makes eight processes a subset of the job, where v2.0 counts them as one and it is not set yet.
+fn subset_workload(w: &Workload, llm: Option<&Llm>, args: &SizeArgs) -> Option<Workload> {
     let llm = llm?;
-    let is_part = ranks == SUBSET_RANKS && ranks < llm.closed_ranks;
+    let is_part = args.accelerators < llm.closed_ranks
+        && args.edition == Edition::V2
+        && is_subset_allowed(args.edition, llm, args.accelerators);
     (is_part && w.model.parallelism.data < 0).then(|| {
         let mut w = w.clone();
-        w.checkpoint.mode = crate::config::CheckpointMode::Subset;
-        w.model.parallelism.data = (llm.closed_ranks / llm.ranks_per_replica) as i64;
+        w.checkpoint.mode = CheckpointMode::Subset;
+        w.model.parallelism.data = llm.replicas() as i64;
         w
     })
 }

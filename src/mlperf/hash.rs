@@ -3,7 +3,7 @@
 //! `core-config-v1`: the first 16 hex digits of SHA-256 over the canonical JSON of those parameters that decide
 //! what is measured. What merely says where the data lies, or how many files there are, is left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -28,7 +28,8 @@ pub enum AllowList {
     Checkpointing,
 }
 
-const TRAINING: [&str; 19] = [
+/// Keys of training outside of `model`, `workflow` and `checkpoint`, which enter whole.
+pub const TRAINING: [&str; 19] = [
     "framework",
     "metric.au",
     "dataset.format",
@@ -185,6 +186,26 @@ pub fn flatten(tree: &Value) -> BTreeMap<String, Value> {
         walk("", tree, &mut out);
     }
     out
+}
+
+/// Dotted keys in which two trees differ, with both values; null where one has none. `1` and `1.0`, `true` and `"True"` are the
+/// same. Only keys that `counts` are looked at.
+pub fn differing(
+    a: &Value,
+    b: &Value,
+    counts: impl Fn(&str) -> bool,
+) -> Vec<(String, Value, Value)> {
+    let (mut a, mut b) = (flatten(a), flatten(b));
+    let keys: BTreeSet<String> = a.keys().chain(b.keys()).cloned().collect();
+    keys.into_iter()
+        .filter(|key| counts(key))
+        .map(|key| {
+            let values = [&mut a, &mut b].map(|of| of.remove(&key).unwrap_or_default());
+            let [a, b] = values;
+            (key, a, b)
+        })
+        .filter(|(_, a, b)| canonical(a) != canonical(b))
+        .collect()
 }
 
 /// The JSON text of a normalised value, as Python's `json.dumps` writes it in ASCII without spaces. Texts that read as truth
@@ -368,6 +389,19 @@ mod tests {
             subset["model"]["parallelism"]["data"] = json!(expected.0);
             assert_eq!(CoreConfig::of_workload(&subset).unwrap().hash, expected.1);
         }
+    }
+
+    #[test]
+    fn what_differs_is_named_with_both_values() {
+        let a = json!({"x": {"same": 1, "other": 1, "gone": true}, "left": 1, "none": null});
+        let b = json!({"x": {"same": "1.0", "other": 2}, "left": 2});
+        assert_eq!(
+            differing(&a, &b, |key| key != "left"),
+            [
+                ("x.gone".to_owned(), json!(true), json!(null)),
+                ("x.other".to_owned(), json!(1), json!(2)),
+            ]
+        );
     }
 
     #[test]

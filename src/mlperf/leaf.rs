@@ -198,16 +198,13 @@ impl Leaf {
         })
     }
 
-    /// The accelerator: what follows the first `_` of the workload's name (`unet3d_h100`), else mlpstorage's word.
+    /// The accelerator: that of the workload's name ([`accelerator_of`]), else mlpstorage's word.
     pub fn accelerator(&self) -> Option<String> {
         if self.kind() == Kind::Checkpointing {
             return None;
         }
-        let named = self
-            .workload_name()
-            .and_then(|name| Some(name.split_once('_')?.1.to_owned()));
-        named
-            .filter(|a| a != "datagen")
+        self.workload_name()
+            .and_then(|name| accelerator_of(&name))
             .or_else(|| Some(at(self.metadata()?, "accelerator")?.as_str()?.to_owned()))
     }
 
@@ -217,14 +214,31 @@ impl Leaf {
             Some(name) => name.to_owned(),
             None => at(self.metadata()?, "model")?.as_str()?.to_owned(),
         };
-        Some(match name.strip_prefix("llama_") {
-            Some(size) => format!("llama3-{}", size.replace('_', "-")),
-            None => name,
-        })
+        Some(mlpstorage_model(&name))
     }
 
-    /// What the run did, by its workflow, else by mlpstorage's word.
+    /// What the run did: as declared, else what its metrics speak of.
     pub fn kind(&self) -> Kind {
+        match self.declared_kind() {
+            Kind::Unknown => {
+                let metric = self.summary("metric").and_then(Value::as_object);
+                let has = |prefix: &str| {
+                    metric.is_some_and(|m| m.keys().any(|key| key.starts_with(prefix)))
+                };
+                if has("train_") {
+                    Kind::TrainingRun
+                } else if has("save_checkpoint") || has("load_checkpoint") {
+                    Kind::Checkpointing
+                } else {
+                    Kind::Unknown
+                }
+            }
+            declared => declared,
+        }
+    }
+
+    /// What the run did by its workflow, else by mlpstorage's word.
+    pub fn declared_kind(&self) -> Kind {
         let said = |key: &str| {
             self.metadata()
                 .and_then(|m| at(m, key))
@@ -281,10 +295,23 @@ impl Leaf {
         clock(text.as_str()?)
     }
 
+    /// When the run began: the time of the folder's name, else that of `summary.json`.
+    pub fn began(&self) -> Option<NaiveDateTime> {
+        self.timestamp().or_else(|| self.start())
+    }
+
     /// Seconds from start to end.
     pub fn duration_s(&self) -> Option<f64> {
         let micros = (self.end()? - self.start()?).num_microseconds()?;
         Some(micros as f64 / 1e6)
+    }
+
+    /// True where dlio-rs made the run: its `report.json` says with which version.
+    pub fn is_ours(&self) -> bool {
+        let report = self.report.value();
+        report.is_some_and(|r| {
+            at(r, "schema_version").is_some() && at(r, "provenance.version").is_some()
+        })
     }
 }
 
@@ -303,6 +330,22 @@ pub fn timestamp(name: &str) -> Option<NaiveDateTime> {
 /// A time of DLIO's files: local, without a zone.
 fn clock(text: &str) -> Option<NaiveDateTime> {
     NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok()
+}
+
+/// mlpstorage's name of a model: `llama_8b` is `llama3-8b`.
+pub fn mlpstorage_model(name: &str) -> String {
+    match name.strip_prefix("llama_") {
+        Some(size) => format!("llama3-{}", size.replace('_', "-")),
+        None => name.to_owned(),
+    }
+}
+
+/// What follows the first `_` of a workload's name, where it is an accelerator: `h100` of `unet3d_h100`.
+pub fn accelerator_of(name: &str) -> Option<String> {
+    let word = name.split_once('_')?.1;
+    ["h100", "a100", "v100", "b200", "mi355"]
+        .contains(&word)
+        .then(|| word.to_owned())
 }
 
 fn names(folder: &Path) -> Option<BTreeSet<String>> {

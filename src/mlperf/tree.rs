@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::leaf::Leaf;
 
-/// Deeper than any layout of results: a guard against links in circles.
+/// Deeper than any layout of results: a guard for the stack. Links, which may lead in circles, are not followed.
 const MAX_DEPTH: usize = 12;
 
 /// What lies below a folder of results.
@@ -13,19 +13,21 @@ const MAX_DEPTH: usize = 12;
 pub struct Tree {
     /// Every run, sorted by path.
     pub leaves: Vec<Leaf>,
-    /// What could not be listed, with the cause.
+    /// What could not be listed or is not entered, with the cause.
     pub unreadable: Vec<(PathBuf, String)>,
 }
 
 /// Every run's folder at or below `root`. Hidden folders (unfinished runs, code images) are not entered,
-/// nor is anything below a run.
+/// nor is anything below a run. A link to a folder outside of `root` is named among the unreadable; what it leads to
+/// inside is found there.
 ///
 /// Errors: `root` itself cannot be listed.
 pub fn leaves(root: &Path) -> std::io::Result<Tree> {
     fs::read_dir(root)?;
     let mut found = Vec::new();
     let mut unreadable = Vec::new();
-    walk(root, 0, &mut found, &mut unreadable);
+    let real = fs::canonicalize(root)?;
+    walk(root, &real, 0, &mut found, &mut unreadable);
     found.sort();
     Ok(Tree {
         leaves: found.iter().map(|path| Leaf::read(path)).collect(),
@@ -35,6 +37,7 @@ pub fn leaves(root: &Path) -> std::io::Result<Tree> {
 
 fn walk(
     folder: &Path,
+    root: &Path,
     depth: usize,
     found: &mut Vec<PathBuf>,
     unreadable: &mut Vec<(PathBuf, String)>,
@@ -56,10 +59,19 @@ fn walk(
     };
     for entry in entries.flatten() {
         let hidden = entry.file_name().to_string_lossy().starts_with('.');
-        // A link is not followed: it may lead up.
-        let is_folder = entry.file_type().is_ok_and(|t| t.is_dir());
-        if is_folder && !hidden {
-            walk(&entry.path(), depth + 1, found, unreadable);
+        if hidden {
+            continue;
+        }
+        let path = entry.path();
+        let kind = entry.file_type();
+        if kind.as_ref().is_ok_and(|t| t.is_dir()) {
+            walk(&path, root, depth + 1, found, unreadable);
+        } else if kind.is_ok_and(|t| t.is_symlink())
+            && let Some(target) = fs::canonicalize(&path).ok().filter(|t| t.is_dir())
+            && !target.starts_with(root)
+        {
+            let why = format!("a link to {}, which is not followed", target.display());
+            unreadable.push((path, why));
         }
     }
 }

@@ -53,7 +53,8 @@ pub struct Provenance {
     pub command_line: Vec<String>,
     /// Effective configuration, secrets removed.
     pub config: Value,
-    /// Findings of `--rules`; null without it. Stands beside the provenance in the report.
+    /// What `--rules` found: `not_closed`, `edition`, `findings`; null without it. Stands beside the provenance in the
+    /// report.
     #[serde(skip)]
     pub rules: Value,
     /// What the binary was built of.
@@ -280,11 +281,11 @@ mod tests {
         assert_eq!(v["stages"][0]["max"], 20_000_000);
         assert!(v["rules"].is_null());
         let checked = Provenance {
-            rules: json!([{"rule": "R3"}]),
+            rules: json!({"findings": [{"rule": "R3"}]}),
             ..Provenance::default()
         };
         let v = report_json(&workload(), &job, &checked, &[]);
-        assert_eq!(v["rules"][0]["rule"], "R3");
+        assert_eq!(v["rules"]["findings"][0]["rule"], "R3");
         assert_eq!(v["epochs"][0]["served_by_storage"], "UNKNOWN");
     }
 }

@@ -15,6 +15,7 @@ mod inspect;
 mod mlperf_check;
 mod mlperf_dropin;
 mod mlperf_report;
+mod mlperf_size;
 mod object;
 mod order;
 mod parquet;

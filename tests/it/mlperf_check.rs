@@ -403,7 +403,7 @@ fn damaged_runs_are_findings_and_no_crash() {
     damaged(
         "a configuration that is a list",
         &put("dlio_config/config.yaml", "- 1\n- 2\n"),
-        &["neither workflow.train, workflow.generate_data nor workflow.checkpoint is true"],
+        &["training run", "only the metrics speak of training"],
     );
     damaged(
         "a link to itself",

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::figures;
-use super::hash::{canonical, flatten};
+use super::hash::differing;
 use super::json::at;
 use super::leaf::Leaf;
 use super::stats::Significance;
@@ -168,18 +168,9 @@ fn different(
     b: Option<&Value>,
     counts: impl Fn(&str) -> bool,
 ) -> Vec<Parameter> {
-    let values = |v: Option<&Value>| v.map_or_else(BTreeMap::new, flatten);
-    let (a, b) = (values(a), values(b));
-    let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
-    let of = |map: &BTreeMap<String, Value>, key: &str| map.get(key).cloned().unwrap_or_default();
-    keys.into_iter()
-        .filter(|key| counts(key))
-        .map(|key| Parameter {
-            key: key.clone(),
-            a: of(&a, key),
-            b: of(&b, key),
-        })
-        // `1` and `1.0`, `true` and `"True"` are the same.
-        .filter(|p| canonical(&p.a) != canonical(&p.b))
+    let none = Value::Null;
+    differing(a.unwrap_or(&none), b.unwrap_or(&none), counts)
+        .into_iter()
+        .map(|(key, a, b)| Parameter { key, a, b })
         .collect()
 }

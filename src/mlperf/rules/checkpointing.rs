@@ -82,7 +82,7 @@ fn counts(facts: &Facts) -> Finding {
     }
 }
 
-/// Bytes of one checkpoint on the host that holds the most, by the plan that a run follows.
+/// Every rank's bytes and files of one checkpoint, by the plan that a run follows. Err: why there is none.
 pub(super) fn plan(facts: &Facts) -> Result<CheckpointPlan, String> {
     let workload = facts.typed.as_ref().map_err(Clone::clone)?;
     let ranks = facts.accelerators.ok_or("the number of processes")?;
@@ -106,6 +106,34 @@ pub fn bytes_of_hosts(rank_bytes: &[u64], ranks_of_hosts: &[u64]) -> Vec<u64> {
         .collect()
 }
 
+/// Three times a host's memory against what the host with the least writes; all in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheNeed {
+    /// Of one checkpoint on the host with the least.
+    pub least: u64,
+    /// Of all checkpoints that the run writes, there.
+    pub written: u128,
+    /// Three times the memory of a host.
+    pub threefold: u128,
+}
+
+impl CacheNeed {
+    /// Bytes of one checkpoint per host, checkpoints that the run writes, bytes of a host's memory.
+    pub fn new(bytes_of_hosts: &[u64], writes: u128, memory: u128) -> Self {
+        let least = bytes_of_hosts.iter().min().copied().unwrap_or(0);
+        CacheNeed {
+            least,
+            written: u128::from(least).saturating_mul(writes),
+            threefold: memory.saturating_mul(3),
+        }
+    }
+
+    /// True where memory may hold what was written: caches must be emptied between writing and reading.
+    pub fn must_empty(self) -> bool {
+        self.written < self.threefold
+    }
+}
+
 fn data_size(facts: &Facts) -> Finding {
     let (rule, name) = ("4.3.1", "checkpointDataSizeRatio");
     let (Some(n), Some(hosts), Some(memory)) = (facts.accelerators, facts.hosts, &facts.memory)
@@ -120,30 +148,27 @@ fn data_size(facts: &Facts) -> Finding {
         Ok(plan) => plan,
         Err(why) => return Finding::skip(rule, name, why),
     };
-    let writes = written_and_read(&facts.raw).map_or(0, |(w, r)| w.max(r).max(0) as u128);
+    let writes = written_and_read(&facts.raw).map_or(0, |(written, _)| written.max(0) as u128);
     let hosts = hosts.min(n.max(1));
     let ranks = facts
         .ranks_of_hosts
         .clone()
         .unwrap_or_else(|| ranks_of_hosts(n, hosts));
-    let least = bytes_of_hosts(&plan.totals().rank_bytes, &ranks)
-        .into_iter()
-        .min()
-        .unwrap_or(0);
-    let written = u128::from(least).saturating_mul(writes);
     let per_host = memory
         .bytes
         .over(Ratio::whole(u128::from(hosts)))
         .map_or(0, Ratio::ceil);
+    let of_hosts = bytes_of_hosts(&plan.totals().rank_bytes, &ranks);
+    let need = CacheNeed::new(&of_hosts, writes, per_host);
     let gib = |bytes: u128| bytes as f64 / f64::from(1 << 30);
     let what = format!(
-        "{writes} checkpoints x {:.1} GiB = {:.1} GiB on the host with the least; 3 x {:.1} GiB memory = {:.1} GiB",
-        gib(u128::from(least)),
-        gib(written),
+        "{writes} checkpoints x {:.1} GiB = {:.1} GiB written on the host with the least; 3 x {:.1} GiB memory = {:.1} GiB",
+        gib(u128::from(need.least)),
+        gib(need.written),
         gib(per_host),
-        gib(per_host.saturating_mul(3))
+        gib(need.threefold)
     );
-    if written < per_host.saturating_mul(3) {
+    if need.must_empty() {
         Finding::warn(
             rule,
             name,
@@ -200,6 +225,15 @@ mod tests {
     fn hosts_hold_blocks_of_ranks() {
         assert_eq!(bytes_of_hosts(&[1, 2, 3, 4, 5], &[3, 2]), [6, 9]);
         assert_eq!(bytes_of_hosts(&[1], &[1, 1]), [1, 0]);
+    }
+
+    #[test]
+    fn the_host_with_the_least_decides() {
+        let need = CacheNeed::new(&[40, 30], 10, 100);
+        assert_eq!((need.written, need.threefold), (300, 300));
+        assert!(!need.must_empty());
+        assert!(CacheNeed::new(&[40, 29], 10, 100).must_empty());
+        assert!(CacheNeed::new(&[40, 30], 0, 100).must_empty());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::config::{self, LoadRequest, Loaded, Source, Workload};
 use crate::mlperf::Edition;
 use crate::mlperf::json::{at, is_truthy};
-use crate::mlperf::leaf::{Kind, Leaf};
+use crate::mlperf::leaf::{Kind, Leaf, accelerator_of, mlpstorage_model};
 use crate::mlperf::size::{Ratio, memory_of_hosts};
 
 /// An override word.
@@ -92,6 +92,8 @@ pub struct Facts {
     pub is_before: bool,
     /// What it does.
     pub kind: Kind,
+    /// Nothing but the metrics says so.
+    pub is_kind_guessed: bool,
     /// mlpstorage's name.
     pub model: Option<String>,
     /// mlpstorage's name.
@@ -148,6 +150,7 @@ impl Facts {
             edition,
             is_before: true,
             kind,
+            is_kind_guessed: false,
             model: Some(mlpstorage_model(&workload.model.name)),
             accelerator: accelerator_of(&loaded.name),
             workload_name: Some(loaded.name.clone()),
@@ -178,6 +181,7 @@ impl Facts {
             edition,
             is_before: false,
             kind: leaf.kind(),
+            is_kind_guessed: leaf.declared_kind() == Kind::Unknown,
             model: leaf.model(),
             accelerator: leaf.accelerator(),
             workload_name: leaf.workload_name(),
@@ -247,22 +251,6 @@ impl Facts {
         }
         text
     }
-}
-
-/// mlpstorage's name of a model: `llama_8b` is `llama3-8b`.
-pub fn mlpstorage_model(name: &str) -> String {
-    match name.strip_prefix("llama_") {
-        Some(size) => format!("llama3-{}", size.replace('_', "-")),
-        None => name.to_owned(),
-    }
-}
-
-/// What follows the first `_` of a workload's name, where it is an accelerator.
-fn accelerator_of(name: &str) -> Option<String> {
-    let word = name.split_once('_')?.1;
-    ["h100", "a100", "v100", "b200", "mi355"]
-        .contains(&word)
-        .then(|| word.to_owned())
 }
 
 /// The data's folder and the run's, where this is the host that ran and the data is still there.

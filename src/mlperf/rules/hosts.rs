@@ -53,14 +53,25 @@ fn training(facts: &Facts) -> Vec<Finding> {
         Finding::pass(even.0, even.1, what)
     } else {
         Finding::fail(even.0, even.1, format!("{what}: not equal"))
-            .remedy(format!(
-                "start {} or {} accelerators, the same number on each host",
-                n / hosts * hosts,
-                (n / hosts + 1) * hosts
-            ))
+            .remedy(even_remedy(n, hosts))
             .original(Original::Violation.in_v3(facts.edition))
     });
     out
+}
+
+/// The numbers next to `n` that share evenly among the hosts, where they are numbers of a job.
+fn even_remedy(n: u64, hosts: u64) -> String {
+    let below = (n / hosts * hosts).to_string();
+    let above = (n / hosts + 1).checked_mul(hosts);
+    let numbers: Vec<String> = (n >= hosts)
+        .then_some(below)
+        .into_iter()
+        .chain(above.map(|n| n.to_string()))
+        .collect();
+    format!(
+        "start {} accelerators, the same number on each host",
+        numbers.join(" or ")
+    )
 }
 
 fn checkpointing(facts: &Facts) -> Vec<Finding> {
@@ -83,12 +94,23 @@ fn checkpointing(facts: &Facts) -> Vec<Finding> {
     out
 }
 
+/// What so many processes qualify for.
+pub fn standing_of_ranks(edition: Edition, llm: &Llm, n: u64) -> Standing {
+    let is_subset = n == SUBSET_RANKS && edition == Edition::V2;
+    // Counted in the tool's table as ranks of a replica: 8 for 8B, though its tensors are not split.
+    match n {
+        n if n == llm.closed_ranks || is_subset => Standing::Closed,
+        n if n > 0 && n.is_multiple_of(llm.ranks_per_replica) => Standing::Open,
+        _ => Standing::Invalid,
+    }
+}
+
 fn processes(facts: &Facts, llm: &Llm, n: u64) -> Finding {
     let (rule, name) = ("4.6.1", "checkpointClosedMpiProcesses");
     let closed = llm.closed_ranks;
     let what = format!("{n} process(es) for {}", llm.name);
-    let is_subset = n == SUBSET_RANKS && facts.edition == Edition::V2;
-    if n == closed || is_subset {
+    let standing = standing_of_ranks(facts.edition, llm, n);
+    if standing == Standing::Closed {
         let how = if n == closed {
             "CLOSED"
         } else {
@@ -97,24 +119,17 @@ fn processes(facts: &Facts, llm: &Llm, n: u64) -> Finding {
         return Finding::pass(rule, name, format!("{what}: the number of {how}"))
             .standing(Standing::Closed);
     }
-    // Counted in the tool's table as ranks of a replica: 8 for 8B, though its tensors are not split.
     let step = llm.ranks_per_replica;
-    let is_open = n > 0 && n.is_multiple_of(step);
     let wanted = match facts.edition {
         Edition::V2 => format!("{SUBSET_RANKS} or {closed}"),
         Edition::V3 => closed.to_string(),
-    };
-    let standing = if is_open {
-        Standing::Open
-    } else {
-        Standing::Invalid
     };
     let original = match facts.edition {
         // It starts any number.
         Edition::V2 => Original::Silent,
         Edition::V3 => Original::Says(standing),
     };
-    if is_open {
+    if standing == Standing::Open {
         Finding::info(
             "4.6.4",
             "checkpointOpenScaling",
@@ -134,12 +149,21 @@ fn processes(facts: &Facts, llm: &Llm, n: u64) -> Finding {
     }
 }
 
+/// Whether an edition has subsets of so many processes.
+pub fn is_subset_allowed(edition: Edition, llm: &Llm, n: u64) -> bool {
+    n == SUBSET_RANKS
+        && match edition {
+            Edition::V2 => true,
+            Edition::V3 => llm.name == "llama3-8b",
+        }
+}
+
 fn subset(facts: &Facts, llm: &Llm, n: u64) -> Option<Finding> {
     let (rule, name) = ("4.3.5", "checkpointSubset");
     let mode = facts
         .parameter("checkpoint.mode")
         .and_then(|mode| mode.as_str());
-    let data = llm.closed_ranks / llm.ranks_per_replica;
+    let data = llm.replicas();
     if mode != Some("subset") {
         if n >= llm.closed_ranks {
             return None;
@@ -166,11 +190,7 @@ fn subset(facts: &Facts, llm: &Llm, n: u64) -> Option<Finding> {
         "subset of {n} processes of {}, model.parallelism.data {has} (the tool sets {data})",
         llm.name
     );
-    let is_allowed = match facts.edition {
-        Edition::V2 => n == SUBSET_RANKS,
-        Edition::V3 => n == SUBSET_RANKS && llm.name == "llama3-8b",
-    };
-    Some(if is_allowed {
+    Some(if is_subset_allowed(facts.edition, llm, n) {
         Finding::pass(rule, name, what)
     } else {
         let allowed = match facts.edition {

@@ -108,6 +108,24 @@ fn kind(facts: &Facts) -> Finding {
             (Edition::V2, false) => Original::Crash,
             _ => says(Standing::Invalid),
         }),
+        // The tools take nothing from the metrics.
+        guessed if facts.is_kind_guessed => Finding::fail(
+            "R1",
+            name,
+            format!(
+                "only the metrics speak of {}; neither the workflow nor mlpstorage's metadata says what the run did",
+                match guessed {
+                    Kind::Checkpointing => "checkpoints",
+                    _ => "training",
+                }
+            ),
+        )
+        .remedy("restore dlio_config/config.yaml, or run again")
+        .standing(Standing::Invalid)
+        .original(match facts.edition {
+            Edition::V2 => Original::Crash,
+            Edition::V3 => says(Standing::Invalid),
+        }),
         Kind::Checkpointing => Finding::pass("R1", name, "checkpointing"),
         _ => Finding::pass("R1", name, "training"),
     }

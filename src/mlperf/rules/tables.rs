@@ -53,6 +53,11 @@ impl Llm {
     pub fn named(name: &str) -> Option<&'static Llm> {
         LLMS.iter().find(|llm| llm.name == name)
     }
+
+    /// Data-parallel replicas of a CLOSED run: `model.parallelism.data` of a subset.
+    pub fn replicas(&self) -> u64 {
+        self.closed_ranks / self.ranks_per_replica
+    }
 }
 
 /// A subset run's ranks.
@@ -254,10 +259,7 @@ mod tests {
 
     #[test]
     fn subset_parallelism_follows_from_the_table() {
-        let data = |name| {
-            let llm = Llm::named(name).unwrap();
-            llm.closed_ranks / llm.ranks_per_replica
-        };
+        let data = |name| Llm::named(name).unwrap().replicas();
         assert_eq!(
             ["llama3-70b", "llama3-405b", "llama3-1t"].map(data),
             [8, 2, 2]

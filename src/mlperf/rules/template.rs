@@ -1,34 +1,20 @@
-//! Whether two runs measure the same thing: a run and its template, the runs of a group.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! Whether a run measures what the built-in template of its name does.
 
 use serde_json::Value;
 
 use super::facts::{Facts, load};
 use super::parameters::one_line;
+use super::tables::{Llm, known_models};
 use crate::config::{Source, Workload, builtin};
-use crate::mlperf::hash::flatten;
+use crate::mlperf::Edition;
+use crate::mlperf::hash::{TRAINING, differing};
 use crate::mlperf::leaf::Kind;
 use crate::mlperf::verdict::{Finding, Standing};
 
-/// Keys of a training run that must be those of its template.
+/// Keys of a training run that must be those of its template: those of the comparability hash, and what else decides
+/// what is measured.
 fn is_core_of_training(key: &str) -> bool {
-    const KEYS: [&str; 20] = [
-        "framework",
-        "metric.au",
-        "dataset.format",
-        "dataset.num_samples_per_file",
-        "dataset.record_length_bytes",
-        "dataset.record_length_bytes_stdev",
-        "dataset.record_length_bytes_resize",
-        "reader.data_loader",
-        "reader.batch_size",
-        "reader.file_shuffle",
-        "reader.sample_shuffle",
-        "reader.shuffle_size",
-        "train.epochs",
-        "train.computation_time",
-        "train.total_training_steps",
+    const OTHERS: [&str; 5] = [
         "output.metric.exclude_start_steps",
         "output.metric.exclude_end_steps",
         // dlio-rs's own: DLIO has one order, and decodes.
@@ -36,7 +22,7 @@ fn is_core_of_training(key: &str) -> bool {
         "reader.decode",
         "reader.io_depth",
     ];
-    KEYS.contains(&key) || key.starts_with("train.computation_time.")
+    TRAINING.contains(&key) || OTHERS.contains(&key) || key.starts_with("train.computation_time.")
 }
 
 /// The same of a run that generates: what the files are.
@@ -58,26 +44,6 @@ fn is_core_of_checkpointing(key: &str) -> bool {
         || key.starts_with("model.") && !["model.name", "model.parallelism.data"].contains(&key)
 }
 
-/// Keys in which two workloads differ, with both values.
-pub fn differences(
-    a: &Workload,
-    b: &Workload,
-    is_core: fn(&str) -> bool,
-) -> Vec<(String, String, String)> {
-    let flat = |w: &Workload| flatten(&serde_json::to_value(w).unwrap_or_default());
-    let (a, b) = (flat(a), flat(b));
-    let keys: BTreeSet<&String> = a.keys().chain(b.keys()).filter(|k| is_core(k)).collect();
-    let text = |of: &BTreeMap<String, Value>, key: &String| {
-        of.get(key)
-            .filter(|value| !value.is_null())
-            .map_or_else(|| "not set".into(), Value::to_string)
-    };
-    keys.into_iter()
-        .map(|key| (key.clone(), text(&a, key), text(&b, key)))
-        .filter(|(_, a, b)| a != b)
-        .collect()
-}
-
 /// Keys of the workload that decide what is measured are those of the built-in template of its name. Overrides are
 /// judged by R4 and 4.6.3; what stands in an edited YAML is found here.
 pub fn check(facts: &Facts) -> Finding {
@@ -97,7 +63,11 @@ pub fn check(facts: &Facts) -> Finding {
                 Some(format!("{model}_{}", facts.accelerator.as_deref()?))
             }),
     };
-    let Some(template) = named.filter(|name| builtin(name).is_some()) else {
+    // Only MLPerf's models: quickstart and bert have templates of other benchmarks.
+    let is_known = facts.model.as_deref().is_some_and(|model| {
+        Llm::named(model).is_some() || known_models(Edition::V3).contains(&model)
+    });
+    let Some(template) = named.filter(|name| is_known && builtin(name).is_some()) else {
         return Finding::skip(
             rule,
             name,
@@ -116,8 +86,13 @@ pub fn check(facts: &Facts) -> Finding {
         Kind::TrainingDatagen => is_core_of_datagen,
         _ => is_core_of_training,
     };
+    let json = |w: &Workload| serde_json::to_value(w).unwrap_or_default();
+    let text = |value: Value| match value {
+        Value::Null => "not set".to_owned(),
+        value => value.to_string(),
+    };
     // Overrides are judged by name.
-    let changed: Vec<_> = differences(workload, &original, is_core)
+    let changed: Vec<_> = differing(&json(workload), &json(&original), is_core)
         .into_iter()
         .filter(|(key, ..)| {
             !facts.words.keys.iter().any(|word| {
@@ -126,7 +101,7 @@ pub fn check(facts: &Facts) -> Finding {
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
             })
         })
-        .map(|(key, is, was)| format!("{key} is {is} (template: {was})"))
+        .map(|(key, is, was)| format!("{key} is {} (template: {})", text(is), text(was)))
         .collect();
     if changed.is_empty() {
         return Finding::pass(rule, name, format!("as the template {template}"));
@@ -143,4 +118,46 @@ pub fn check(facts: &Facts) -> Finding {
         "use the template's values: workload={template} without an edited file"
     ))
     .standing(Standing::Invalid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, LoadRequest};
+    use crate::mlperf::rules::facts::Inputs;
+    use crate::mlperf::verdict::Verdict;
+
+    #[test]
+    fn only_models_of_mlperf_have_templates_of_it() {
+        for (name, verdict) in [
+            ("quickstart", Verdict::Skip),
+            ("bert_v100", Verdict::Skip),
+            ("unet3d_h100", Verdict::Pass),
+            ("llama3_8b", Verdict::Pass),
+        ] {
+            let request = LoadRequest {
+                source: Source::Named {
+                    name: name.into(),
+                    config_dir: None,
+                },
+                words: Vec::new(),
+                allow_unknown: false,
+                env: Default::default(),
+                dotenv: None,
+                cwd: ".".into(),
+            };
+            let loaded = config::load(&request).unwrap();
+            let facts = Facts::before(&loaded, &loaded.workload, &Inputs::default(), Edition::V3);
+            let found = check(&facts);
+            assert_eq!(found.verdict, verdict, "{name}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_hash_is_of_is_core() {
+        for key in TRAINING.into_iter().chain(["reader.order"]) {
+            assert!(is_core_of_training(key), "{key}");
+        }
+        assert!(!is_core_of_training("reader.read_threads"));
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Made, assess_folder, failures, one};
 use crate::mlperf::Edition::{V2, V3};
 use crate::mlperf::rules::folder;
-use crate::mlperf::verdict::Verdict;
+use crate::mlperf::verdict::{Checked, Finding, Verdict};
 
 const FILES: [&str; 5] = [
     "summary.json",
@@ -47,19 +47,35 @@ fn broken_files_are_named() {
     }
 }
 
+/// Documents that are whole and say nothing: the findings differ from those of the good leaf, or the file needs only be there.
 #[test]
 fn empty_files_and_other_documents() {
+    let told = |folder: &Path, edition| {
+        let a = assess_folder(folder, edition);
+        let of = |f: &Finding| (f.rule, f.verdict);
+        a.findings.iter().map(of).collect::<Vec<_>>()
+    };
     for file in FILES {
         for text in [
             "", "null", "[]", "{}", "7", "\"text\"", "[[[[]]]]", "[1, 2]",
         ] {
+            let (_good, good) = one(&Made::unet3d());
             let (_dir, folder) = damaged(file, text.as_bytes());
             for edition in [V2, V3] {
-                let a = assess_folder(&folder, edition);
-                // hydra.yaml needs only to be there.
-                if file != "dlio_config/hydra.yaml" && file != "dlio_config/overrides.yaml" {
-                    assert!(!a.findings.is_empty(), "{file} {text}");
-                }
+                let (good, found) = (told(&good, edition), told(&folder, edition));
+                let is_told = match file {
+                    "dlio_config/hydra.yaml" => false,
+                    // No words are no harm.
+                    "dlio_config/overrides.yaml" => text != "[]",
+                    // v2.0 looks into no metadata.
+                    "training_run_metadata.json" => edition == V3 || text.is_empty(),
+                    _ => true,
+                };
+                assert_eq!(
+                    good != found,
+                    is_told,
+                    "{edition} {file} {text:?}: {found:?}"
+                );
             }
         }
     }
@@ -110,6 +126,8 @@ fn wrong_types_are_findings() {
         for value in &wrong {
             let mut made = Made::unet3d();
             *made.summary.pointer_mut(key).unwrap() = value.clone();
+            look(&made);
+            made.summary["num_hosts"] = json!(2);
             look(&made);
         }
     }
@@ -188,6 +206,27 @@ fn links_in_circles_and_pipes() {
         .collect();
     assert_eq!(runs.len(), 1);
     assert!(failures(runs[0]).contains(&"summary"));
+}
+
+/// What is not entered is said, unless it is seen elsewhere.
+#[cfg(unix)]
+#[test]
+fn a_link_out_of_the_folder_is_named() {
+    use std::os::unix::fs::symlink;
+    let (dir, leaf) = one(&Made::unet3d());
+    symlink(&leaf, dir.path().join("latest")).unwrap();
+    symlink("nowhere", dir.path().join("broken")).unwrap();
+    let trees = |checked: &Checked| {
+        let trees = checked.assessments.iter().filter(|a| a.kind == "tree");
+        let what = trees.flat_map(|a| &a.findings).map(|f| f.what.clone());
+        what.collect::<Vec<_>>()
+    };
+    assert_eq!(trees(&folder(dir.path(), V3).unwrap()), [""; 0]);
+    let (_other, outside) = one(&Made::unet3d());
+    symlink(&outside, dir.path().join("more")).unwrap();
+    let said = trees(&folder(dir.path(), V3).unwrap());
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("more: a link"), "{said:?}");
 }
 
 fn check_all(path: &Path) {

@@ -3,6 +3,7 @@
 mod bad_input;
 mod groups;
 mod published;
+mod read;
 mod runs;
 
 use std::fs;
