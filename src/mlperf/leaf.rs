@@ -286,6 +286,14 @@ impl Leaf {
         let micros = (self.end()? - self.start()?).num_microseconds()?;
         Some(micros as f64 / 1e6)
     }
+
+    /// True where dlio-rs made the run: its `report.json` says with which version.
+    pub fn is_ours(&self) -> bool {
+        let report = self.report.value();
+        report.is_some_and(|r| {
+            at(r, "schema_version").is_some() && at(r, "provenance.version").is_some()
+        })
+    }
 }
 
 /// `YYYYMMDD_HHMMSS`

@@ -432,7 +432,14 @@ fn provenance(leaf: &Leaf, facts: &Facts) -> Vec<Finding> {
             .remedy("restore the file, or run again"),
         });
     }
-    out.push(if leaf.files.contains("provenance.json") {
+    out.push(if leaf.is_ours() {
+        Finding::warn(
+            "EDN-03",
+            "dlioRevisionIsKnown",
+            "dlio-rs made this run (report.json); it is none of the DLIO revisions of the edition's list",
+        )
+        .remedy("disclose it: OPEN allows another DLIO whose source is available")
+    } else if leaf.files.contains("provenance.json") {
         let document = Document::json(&leaf.path.join("provenance.json"));
         let commit = document
             .value()
@@ -453,13 +460,5 @@ fn provenance(leaf: &Leaf, facts: &Facts) -> Vec<Finding> {
             "missing: provenance.json, which releases after the round of v3.0 write",
         )
     });
-    if leaf.report.value().is_some() {
-        out.push(Finding::warn(
-            "EDN-03",
-            "dlioRevisionIsKnown",
-            "dlio-rs made this run (report.json); it is none of the DLIO revisions of the edition's list",
-        )
-        .remedy("disclose it: OPEN allows another DLIO whose source is available"));
-    }
     out
 }
