@@ -3,6 +3,7 @@
 //! A figure is taken from `summary.json`; where that has none (the original writes NaN for what it did not do)
 //! from `0_per_epoch_stats.json`. What cannot be had is absent, with the reason.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -11,7 +12,7 @@ use serde_json::Value;
 use super::hash::CoreConfig;
 use super::json::{Document, at};
 use super::leaf::{Kind, Leaf};
-use super::rules::group::home;
+use super::rules::group::{home, work};
 use super::stats::Sample;
 
 /// Why a figure is not there.
@@ -43,7 +44,7 @@ pub struct Training {
     /// The same / 1024: what is published.
     pub io_gib_per_second: Option<f64>,
     /// Mean of every list of the metrics that begins with `train_`; null where a value is missing.
-    pub means_of_lists: std::collections::BTreeMap<String, Option<f64>>,
+    pub means_of_lists: BTreeMap<String, Option<f64>>,
 }
 
 /// Saves or loads of one run.
@@ -88,6 +89,9 @@ pub struct RunFigures {
     /// The folder of its group, without links.
     #[serde(skip)]
     pub home: PathBuf,
+    /// What decides that runs did the same work, of what ran; the hash is that of mlpstorage's metadata where there is one.
+    #[serde(skip)]
+    pub work: BTreeMap<String, String>,
     /// True where dlio-rs made it.
     pub is_ours: bool,
     /// `OPEN` for runs of dlio-rs and those in an OPEN tree. CLOSED is never said.
@@ -219,6 +223,7 @@ pub fn of(leaf: &Leaf) -> Result<RunFigures, Unreadable> {
     Ok(RunFigures {
         path: leaf.path.display().to_string(),
         home: home(&canonical),
+        work: work(leaf),
         is_ours,
         division: (is_ours || place.is_open).then_some("OPEN"),
         organisation: place.organisation,

@@ -272,6 +272,26 @@ fn differences(runs: &[RunFigures]) -> Vec<String> {
     let count = |n: Option<u64>| n.map_or_else(|| "unknown".into(), |n| n.to_string());
     differing("the number of accelerators", &|r| count(r.accelerators));
     differing("the number of hosts", &|r| count(r.hosts));
+    let Some((first, others)) = runs.split_first() else {
+        return out;
+    };
+    for run in others {
+        let keys: BTreeSet<&String> = first.work.keys().chain(run.work.keys()).collect();
+        let differ = |key: &&String| first.work.get(*key) != run.work.get(*key);
+        let keys: Vec<&str> = keys
+            .into_iter()
+            .filter(differ)
+            .map(String::as_str)
+            .collect();
+        if !keys.is_empty() {
+            out.push(format!(
+                "{} differs from {} in {}",
+                run.path,
+                first.path,
+                keys.join(", ")
+            ));
+        }
+    }
     out
 }
 

@@ -397,6 +397,28 @@ fn six_runs_are_a_result_only_where_they_belong_together() {
         assert_eq!(one[0]["complete"], false, "{word}");
         assert!(one[0]["reasons"].to_string().contains(word), "{one:#}");
     }
+    // What ran counts, whatever mlpstorage's metadata says.
+    let scratch = Scratch::new();
+    for i in 0..6 {
+        let stamp = format!("20261101_1{i}0000");
+        let mut leaf = training(&stamp, "1024.0");
+        if i == 3 {
+            leaf.workload = leaf.workload.replace("batch_size: 7", "batch_size: 8");
+        }
+        let folder = scratch.path(&format!("t/{stamp}"));
+        lay(&folder, &leaf);
+        let metadata = json!({"benchmark_type": "training", "command": "run", "parameters": {"reader": {"batch_size": 7}}});
+        fs::write(folder.join("training_metadata.json"), metadata.to_string()).unwrap();
+    }
+    let one = figures(&[&scratch.text("t")], &scratch)["groups"].clone();
+    let reasons = one[0]["reasons"].as_array().unwrap();
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
+    let first = scratch.text("t/20261101_100000");
+    let wanted = format!("differs from {first} in reader.batch_size");
+    assert!(
+        reasons[0].as_str().unwrap().ends_with(&wanted),
+        "{reasons:?}"
+    );
     let two = group(&|i, _| if i < 3 { "half/a" } else { "half/b" });
     let counts: Vec<_> = two
         .as_array()

@@ -446,6 +446,12 @@ fn gaps(runs: &[(&Leaf, &Facts)], edition: Edition) -> Vec<Finding> {
     out
 }
 
+/// What the comparability hash is made of, of what ran: equal hashes are equal entries.
+pub fn work(leaf: &Leaf) -> BTreeMap<String, String> {
+    let of = |parameters| Some(AllowList::of_workflow(parameters)?.entries(parameters));
+    leaf.parameters().and_then(of).unwrap_or_default()
+}
+
 /// All runs of a group measure the same thing.
 fn equal(runs: &[(&Leaf, &Facts)]) -> Finding {
     let (rule, name) = ("group", "sameConfiguration");
@@ -455,14 +461,9 @@ fn equal(runs: &[(&Leaf, &Facts)]) -> Finding {
     if others.is_empty() {
         return Finding::skip(rule, name, "missing: a second run");
     }
-    // What the comparability hash is made of, of what ran: equal hashes are equal entries.
-    let entries = |leaf: &Leaf| {
-        let of = |parameters| Some(AllowList::of_workflow(parameters)?.entries(parameters));
-        leaf.parameters().and_then(of).unwrap_or_default()
-    };
-    let wanted = entries(first);
+    let wanted = work(first);
     for (leaf, _) in others {
-        let has = entries(leaf);
+        let has = work(leaf);
         if has != wanted {
             let keys: BTreeSet<&String> = wanted.keys().chain(has.keys()).collect();
             let text = |of: &BTreeMap<String, String>, key: &String| {
