@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Exit, Stop};
 use crate::mlperf::compare::tolerance::Tolerance;
 use crate::mlperf::leaf::Leaf;
-use crate::mlperf::{NOT_CLOSED, compare, tree};
+use crate::mlperf::{NO_RUNS, NOT_CLOSED, compare, tree};
 use crate::report::python;
 
 const TOLERANCES: &str = "\
@@ -88,7 +88,7 @@ fn run(path: &Path) -> Result<Leaf, Stop> {
     match (leaves.next(), n) {
         (Some(leaf), 1) => Ok(leaf),
         (None, _) => Err(Stop::usage(format!(
-            "read {place}: no run lies in or below it; a run's folder holds summary.json, dlio.log or dlio_config"
+            "read {place}: {NO_RUNS}; give the folder of a run"
         ))),
         (Some(first), n) => Err(Stop::usage(format!(
             "read {place}: {n} runs lie below it; give one of them, such as {}",

@@ -118,7 +118,8 @@ pub fn main(args: Vec<OsString>) -> u8 {
         Verb::Inspect(args) => inspect::print(&args),
         Verb::Report(args) => report::print(&args),
         Verb::Compare(args) => compare::print(&args),
-        Verb::Package(args) => package::print(&args),
+        // A half-written tree is removed when a signal comes.
+        Verb::Package(args) => listen(true).and_then(|()| package::print(&args)),
         Verb::Configs(args) => configs::print(&args),
         Verb::InstallShim(args) => install_shim::install(&args),
         Verb::Size(args) => alone(&args.workload.clone(), as_dlio, |loaded| {
@@ -163,15 +164,20 @@ fn alone(
     verb(&loaded)
 }
 
+/// Waits for signals, which remove what is half written.
+fn listen(speaks: bool) -> Result<(), Stop> {
+    interrupt::listen(speaks).map_err(|e| Stop {
+        exit: Exit::Failed,
+        message: format!("wait for signals: {e}"),
+    })
+}
+
 /// A verb that runs on every rank.
 fn in_job(
     speaks_first: bool,
     verb: impl FnOnce(&dyn Cluster) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
-    interrupt::listen(speaks_first).map_err(|e| Stop {
-        exit: Exit::Failed,
-        message: format!("wait for signals: {e}"),
-    })?;
+    listen(speaks_first)?;
     let cluster = cluster::start(|v| std::env::var(v).ok(), host::name()).map_err(|e| Stop {
         exit: Exit::Failed,
         message: e.to_string(),

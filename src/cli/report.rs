@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{Exit, Stop};
 use crate::mlperf::groups::{self, Figures};
+use crate::mlperf::leaf::Leaf;
 use crate::mlperf::render::{self, Style};
 use crate::mlperf::{NOT_CLOSED, sheet};
 use crate::report::python;
@@ -30,24 +31,23 @@ pub struct ReportArgs {
 
 /// Prints or writes the figures. Runs that cannot be read are named, and make the status 1.
 pub(super) fn print(args: &ReportArgs) -> Result<(), Stop> {
+    let chosen = [
+        (&args.json, "--json"),
+        (&args.csv, "--csv"),
+        (&args.markdown, "--markdown"),
+    ];
+    refuse(&chosen)?;
     let figures = groups::read(&args.places);
     let mut on_screen = false;
     type Form = fn(&Figures) -> String;
-    let outputs: [(&Option<PathBuf>, &str, Form); 3] = [
-        (&args.json, "--json", json_text),
-        (&args.csv, "--csv", |f| sheet::table(f).csv()),
-        (&args.markdown, "--markdown", |f| {
-            render::all(f, Style::Markdown)
-        }),
+    let forms: [Form; 3] = [
+        json_text,
+        |f| sheet::table(f).csv(),
+        |f| render::all(f, Style::Markdown),
     ];
-    for (file, flag, text) in outputs {
+    for ((file, _), text) in chosen.into_iter().zip(forms) {
         let Some(file) = file else { continue };
         if file.as_os_str() == "-" {
-            if on_screen {
-                return Err(Stop::usage(format!(
-                    "{flag} -: standard output takes one form only\n  remedy: give the others a file"
-                )));
-            }
             print!("{}", text(&figures));
             on_screen = true;
         } else {
@@ -69,6 +69,49 @@ pub(super) fn print(args: &ReportArgs) -> Result<(), Stop> {
         exit: Exit::Failed,
         message: named.join("\ndlio-rs: "),
     })
+}
+
+/// Outputs that cannot be: two on standard output, or one in place of a run's file.
+fn refuse(chosen: &[(&Option<PathBuf>, &str)]) -> Result<(), Stop> {
+    let mut on_screen = false;
+    for (file, flag) in chosen {
+        let Some(file) = file else { continue };
+        if file.as_os_str() != "-" {
+            if is_of_a_run(file) {
+                return Err(Stop::usage(format!(
+                    "{flag} {}: it is there and lies in the folder of a run, whose files are not overwritten\n  remedy: name another file",
+                    file.display()
+                )));
+            }
+        } else if std::mem::replace(&mut on_screen, true) {
+            return Err(Stop::usage(format!(
+                "{flag} -: standard output takes one form only\n  remedy: give the others a file"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// True for a file that is there and lies in a run's folder. One called like the report of dlio-rs makes no run of a folder:
+/// it may be what this verb wrote.
+fn is_of_a_run(file: &Path) -> bool {
+    let Ok(file) = file.canonicalize() else {
+        return false;
+    };
+    let Some(folder) = file.parent() else {
+        return false;
+    };
+    let is_run = |folder: &Path| {
+        let leaf = Leaf::read(folder);
+        let telling = ["summary.json", "dlio.log"];
+        telling.iter().any(|name| leaf.files.contains(*name))
+            || leaf.config_files.is_some()
+            || !leaf.metadata.is_empty()
+            || leaf.is_ours()
+    };
+    let is_configuration =
+        |above: &Path| Leaf::read(above).config_folder.as_deref() == Some(folder);
+    is_run(folder) || folder.parent().is_some_and(is_configuration)
 }
 
 /// Writes a text that a user asked for.

@@ -3,7 +3,8 @@
 //! A figure is taken from `summary.json`; where that has none (the original writes NaN for what it did not do)
 //! from `0_per_epoch_stats.json`. What cannot be had is absent, with the reason.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -11,6 +12,7 @@ use serde_json::Value;
 use super::hash::CoreConfig;
 use super::json::{Document, at};
 use super::leaf::{Kind, Leaf};
+use super::rules::group::{home, work};
 use super::stats::Sample;
 
 /// Why a figure is not there.
@@ -42,7 +44,7 @@ pub struct Training {
     /// The same / 1024: what is published.
     pub io_gib_per_second: Option<f64>,
     /// Mean of every list of the metrics that begins with `train_`; null where a value is missing.
-    pub means_of_lists: std::collections::BTreeMap<String, Option<f64>>,
+    pub means_of_lists: BTreeMap<String, Option<f64>>,
 }
 
 /// Saves or loads of one run.
@@ -84,6 +86,12 @@ pub struct Checkpoints {
 pub struct RunFigures {
     /// Its folder.
     pub path: String,
+    /// The folder of its group, without links.
+    #[serde(skip)]
+    pub home: PathBuf,
+    /// What decides that runs did the same work, of what ran; the hash is that of mlpstorage's metadata where there is one.
+    #[serde(skip)]
+    pub work: BTreeMap<String, String>,
     /// True where dlio-rs made it.
     pub is_ours: bool,
     /// `OPEN` for runs of dlio-rs and those in an OPEN tree. CLOSED is never said.
@@ -199,8 +207,10 @@ pub fn of(leaf: &Leaf) -> Result<RunFigures, Unreadable> {
             reason: "there are no parameters: neither metadata nor dlio_config/config.yaml".into(),
         });
     }
-    let place = place(&leaf.path);
-    let is_ours = leaf.report.value().is_some();
+    let canonical = leaf.path.canonicalize();
+    let canonical = canonical.unwrap_or_else(|_| leaf.path.clone());
+    let place = place(&canonical);
+    let is_ours = leaf.is_ours();
     let time = leaf.timestamp().or_else(|| leaf.start());
     let object = leaf
         .parameter("storage.storage_type")
@@ -212,6 +222,8 @@ pub fn of(leaf: &Leaf) -> Result<RunFigures, Unreadable> {
         .any(|folder| folder.starts_with("s3://") || folder.starts_with("az://"));
     Ok(RunFigures {
         path: leaf.path.display().to_string(),
+        home: home(&canonical),
+        work: work(leaf),
         is_ours,
         division: (is_ours || place.is_open).then_some("OPEN"),
         organisation: place.organisation,
@@ -245,7 +257,6 @@ struct Place {
 
 /// Of a folder `<division>/<org>/results/<system>/{training,checkpointing}/...`.
 fn place(path: &Path) -> Place {
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let names: Vec<String> = path
         .components()
         .map(|c| c.as_os_str().to_string_lossy().into_owned())

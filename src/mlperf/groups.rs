@@ -5,14 +5,13 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::NO_RUNS;
 use super::figures::{self, Direction, RunFigures, Unreadable};
 use super::leaf::{Kind, Leaf};
-use super::rules::tables::TRAINING_RUNS;
+use super::rules::group::Key;
+use super::rules::tables::{CHECKPOINTS, TRAINING_RUNS};
 use super::stats::Sample;
 use super::tree;
-
-/// Writes, and reads, of a published figure.
-pub const CHECKPOINT_OPERATIONS: usize = 10;
 
 /// A run's part in its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -22,8 +21,6 @@ pub enum Role {
     WarmUp,
     /// It counts.
     Measured,
-    /// Nothing is computed from it.
-    NotCounted,
 }
 
 /// One run in a group.
@@ -87,7 +84,7 @@ pub struct CheckpointResult {
     pub read: Option<DirectionResult>,
 }
 
-/// Runs of one model on one kind of accelerator.
+/// Runs of one model on one kind of accelerator below one folder.
 #[derive(Debug, Clone, Serialize)]
 pub struct Group {
     /// Organisation of a submission tree.
@@ -100,12 +97,11 @@ pub struct Group {
     pub model: Option<String>,
     /// Emulated accelerator.
     pub accelerator: Option<String>,
-    /// True where the number of runs or operations is what a published figure needs, and none lacks it.
+    /// True where the number of runs or operations is what a published figure needs, none lacks it, and all did the same
+    /// work on as many accelerators and hosts.
     pub complete: bool,
     /// Why it is not.
     pub reasons: Vec<String>,
-    /// What makes the runs hard to compare.
-    pub warnings: Vec<String>,
     /// In order of time.
     pub runs: Vec<GroupRun>,
     /// Of trainings.
@@ -155,8 +151,7 @@ pub fn read(places: &[impl AsRef<Path>]) -> Figures {
         if leaves.is_empty() {
             found.unreadable.push(Unreadable {
                 path: place.display().to_string(),
-                cause: "no run lies in or below it: a run's folder holds summary.json, dlio.log or dlio_config"
-                    .into(),
+                cause: NO_RUNS.into(),
             });
         }
         for leaf in leaves {
@@ -181,40 +176,50 @@ fn sort(leaf: &Leaf, runs: &mut Vec<RunFigures>, found: &mut Figures) {
     }
 }
 
-type Key = (
-    Option<String>,
-    Option<String>,
-    Kind,
-    Option<String>,
-    Option<String>,
-);
-
-/// Groups by organisation, system, kind, model and accelerator.
+/// Groups as the rules have them: see [`Key`].
 pub fn groups(runs: Vec<RunFigures>) -> Vec<Group> {
     let mut by_key: BTreeMap<Key, Vec<RunFigures>> = BTreeMap::new();
     for run in runs {
-        let key = (
-            run.organisation.clone(),
-            run.system.clone(),
-            run.kind,
-            run.model.clone(),
-            run.accelerator.clone(),
-        );
+        let key = Key {
+            folder: run.home.clone(),
+            model: run.model.clone(),
+            accelerator: run.accelerator.clone(),
+            is_training: run.kind == Kind::TrainingRun,
+        };
         by_key.entry(key).or_default().push(run);
     }
-    by_key
+    let mut groups: Vec<Group> = by_key
         .into_iter()
         .map(|(key, mut runs)| {
             runs.sort_by(|a, b| (&a.timestamp, &a.path).cmp(&(&b.timestamp, &b.path)));
             group(key, runs)
         })
-        .collect()
+        .collect();
+    // By folder where all of this is the same.
+    groups.sort_by(|a, b| {
+        let of = |g: &Group| {
+            (
+                g.organisation.clone(),
+                g.system.clone(),
+                g.kind,
+                g.model.clone(),
+            )
+        };
+        (of(a), &a.accelerator).cmp(&(of(b), &b.accelerator))
+    });
+    groups
 }
 
 fn group(key: Key, runs: Vec<RunFigures>) -> Group {
-    let (organisation, system, kind, model, accelerator) = key;
-    let mut reasons = Vec::new();
-    let warnings = warnings(&runs);
+    let kind = if key.is_training {
+        Kind::TrainingRun
+    } else {
+        Kind::Checkpointing
+    };
+    let first = runs.first();
+    let organisation = first.and_then(|r| r.organisation.clone());
+    let system = first.and_then(|r| r.system.clone());
+    let mut reasons = differences(&runs);
     let mut roles = vec![Role::Measured; runs.len()];
     let (mut training, mut checkpointing) = (None, None);
     if kind == Kind::TrainingRun {
@@ -226,11 +231,10 @@ fn group(key: Key, runs: Vec<RunFigures>) -> Group {
         organisation,
         system,
         kind,
-        model,
-        accelerator,
+        model: key.model,
+        accelerator: key.accelerator,
         complete: reasons.is_empty(),
         reasons,
-        warnings,
         runs: roles
             .into_iter()
             .zip(runs)
@@ -241,7 +245,8 @@ fn group(key: Key, runs: Vec<RunFigures>) -> Group {
     }
 }
 
-fn warnings(runs: &[RunFigures]) -> Vec<String> {
+/// In what runs differ whose figures make one.
+fn differences(runs: &[RunFigures]) -> Vec<String> {
     let mut out = Vec::new();
     let mut differing = |what: &str, of: &dyn Fn(&RunFigures) -> String| {
         let mut by_value: BTreeMap<String, Vec<&str>> = BTreeMap::new();
@@ -267,6 +272,26 @@ fn warnings(runs: &[RunFigures]) -> Vec<String> {
     let count = |n: Option<u64>| n.map_or_else(|| "unknown".into(), |n| n.to_string());
     differing("the number of accelerators", &|r| count(r.accelerators));
     differing("the number of hosts", &|r| count(r.hosts));
+    let Some((first, others)) = runs.split_first() else {
+        return out;
+    };
+    for run in others {
+        let keys: BTreeSet<&String> = first.work.keys().chain(run.work.keys()).collect();
+        let differ = |key: &&String| first.work.get(*key) != run.work.get(*key);
+        let keys: Vec<&str> = keys
+            .into_iter()
+            .filter(differ)
+            .map(String::as_str)
+            .collect();
+        if !keys.is_empty() {
+            out.push(format!(
+                "{} differs from {} in {}",
+                run.path,
+                first.path,
+                keys.join(", ")
+            ));
+        }
+    }
     out
 }
 
@@ -402,9 +427,9 @@ fn checkpoint_result(runs: &[RunFigures], reasons: &mut Vec<String>) -> Checkpoi
         let operations = of_word
             .iter()
             .fold(0usize, |n, d| n.saturating_add(d.operations));
-        if operations != CHECKPOINT_OPERATIONS {
+        if i64::try_from(operations) != Ok(CHECKPOINTS) {
             reasons.push(format!(
-                "a published figure needs {CHECKPOINT_OPERATIONS} {word}; there are {operations}"
+                "a published figure needs {CHECKPOINTS} {word}; there are {operations}"
             ));
         }
         if of_word.is_empty() {

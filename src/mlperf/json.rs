@@ -54,30 +54,40 @@ impl Document {
     }
 
     fn read(path: &Path, parse: impl FnOnce(&str) -> Result<(Value, usize), String>) -> Self {
-        // A pipe of that name would never end, and a device never say so.
-        match fs::metadata(path) {
-            Ok(meta) if !meta.is_file() => return Document::Broken("it is no regular file".into()),
-            Ok(meta) if meta.len() > MAX_BYTES => {
-                return Document::Broken(format!(
-                    "it has {} bytes; no tool writes more than {MAX_BYTES}",
-                    meta.len()
-                ));
-            }
-            _ => {}
-        }
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Document::Absent,
-            Err(e) => return Document::Broken(e.to_string()),
-        };
-        let Ok(text) = String::from_utf8(bytes) else {
-            return Document::Broken("it is not UTF-8 text".into());
+        let text = match text(path) {
+            Ok(Some(text)) => text,
+            Ok(None) => return Document::Absent,
+            Err(cause) => return Document::Broken(cause),
         };
         match parse(&text) {
             Ok((value, not_numbers)) => Document::Read { value, not_numbers },
             Err(cause) => Document::Broken(cause),
         }
     }
+}
+
+/// The text of a file; None where there is none.
+///
+/// Errors: it is no regular file, larger than any tool writes, not readable, or no text; the cause.
+pub fn text(path: &Path) -> Result<Option<String>, String> {
+    // A pipe of that name would never end, and a device never say so.
+    match fs::metadata(path) {
+        Ok(meta) if !meta.is_file() => return Err("it is no regular file".into()),
+        Ok(meta) if meta.len() > MAX_BYTES => {
+            return Err(format!(
+                "it has {} bytes; no tool writes more than {MAX_BYTES}",
+                meta.len()
+            ));
+        }
+        _ => {}
+    }
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e.to_string()),
+    };
+    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text")?;
+    Ok(Some(text))
 }
 
 /// The text with `NaN`, `Infinity` and `-Infinity` outside of strings replaced by `null`, and their number.

@@ -25,6 +25,9 @@ use serde::{Deserialize, Serialize};
 /// What every output that speaks of MLPerf says.
 pub const NOT_CLOSED: &str = "CLOSED not claimable: CLOSED demands unmodified DLIO; results of dlio-rs are OPEN or what-if material";
 
+/// What is said of a folder that holds nothing to read.
+pub const NO_RUNS: &str = "no run at or below it: the folder of a run holds summary.json, dlio.log, report.json, *_output.json, *_metadata.json or dlio_config/";
+
 /// A round of MLPerf Storage, whose rules apply.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,

@@ -166,10 +166,8 @@ fn group(g: &Group, style: Style) -> String {
             out += &direction(name, result.as_ref(), style);
         }
     }
-    for (label, list) in [("not publishable", &g.reasons), ("warning", &g.warnings)] {
-        for text in list {
-            out += &item(&format!("{label}: {text}"), style);
-        }
+    for text in &g.reasons {
+        out += &item(&format!("not publishable: {text}"), style);
     }
     for run in &g.runs {
         for absence in &run.run.absent {
@@ -253,7 +251,6 @@ fn runs(g: &Group) -> Table {
         let role = match run.role {
             Role::WarmUp => "warm-up",
             Role::Measured => "measured",
-            Role::NotCounted => "not counted",
         };
         let run = &run.run;
         let mut row = vec![

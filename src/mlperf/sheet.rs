@@ -1,5 +1,8 @@
 //! Figures as comma-separated values: the columns of MLPerf Storage's results, then our own.
 
+use serde_json::Value;
+
+use super::NOT_CLOSED;
 use super::figures::RunFigures;
 use super::groups::{Figures, Group, Role};
 use super::leaf::Kind;
@@ -38,7 +41,7 @@ const PUBLISHED: [&str; 29] = [
     "Checkpointing - Read Duration (secs)",
 ];
 
-const OWN: [&str; 25] = [
+const OWN: [&str; 26] = [
     "Row",
     "Path",
     "Timestamp",
@@ -64,30 +67,67 @@ const OWN: [&str; 25] = [
     "Write B/W by the slowest rank (GiB/s)",
     "Read Duration of the slowest rank (s)",
     "Read B/W by the slowest rank (GiB/s)",
+    "Statement",
 ];
+
+/// Rows of cells: text, whole numbers, numbers, truth values; empty text where there is nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sheet {
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// Cells, as many as columns.
+    pub rows: Vec<Vec<Value>>,
+}
+
+impl Sheet {
+    /// One object per row, in the order of the columns.
+    pub fn records(&self) -> Vec<Value> {
+        let record = |row: &Vec<Value>| {
+            let cells = self.columns.iter().cloned().zip(row.iter().cloned());
+            Value::Object(cells.collect())
+        };
+        self.rows.iter().map(record).collect()
+    }
+
+    /// Comma-separated values.
+    pub fn csv(&self) -> String {
+        let text = |cell: &Value| match cell {
+            Value::String(text) => text.clone(),
+            // Without the ".0" of a whole one.
+            Value::Number(n) if n.is_f64() => n.as_f64().unwrap_or_default().to_string(),
+            other => other.to_string(),
+        };
+        let rows = self.rows.iter();
+        Table {
+            columns: self.columns.clone(),
+            rows: rows.map(|row| row.iter().map(text).collect()).collect(),
+        }
+        .csv()
+    }
+}
 
 /// A row under construction: cells by the names of their columns.
 struct Row<'a> {
     columns: &'a [String],
-    cells: Vec<String>,
+    cells: Vec<Value>,
 }
 
 impl Row<'_> {
-    fn set(&mut self, column: &str, cell: impl ToString) {
+    fn set(&mut self, column: &str, cell: impl Into<Value>) {
         let at = self.columns.iter().position(|c| c == column);
         debug_assert!(at.is_some(), "{column}");
         if let Some(cell_at) = at {
-            self.cells[cell_at] = cell.to_string();
+            self.cells[cell_at] = cell.into();
         }
     }
 
     /// Under our own heading.
-    fn own(&mut self, column: &str, cell: impl ToString) {
+    fn own(&mut self, column: &str, cell: impl Into<Value>) {
         self.set(&own(column), cell);
     }
 
     fn figure(&mut self, column: &str, value: Option<f64>) {
-        self.set(column, float(value));
+        self.set(column, or_empty(value));
     }
 }
 
@@ -95,13 +135,18 @@ fn own(column: &str) -> String {
     format!("dlio-rs - {column}")
 }
 
-/// All digits; empty where there is no figure.
+/// All digits, in a list; empty where there is no figure.
 fn float(value: Option<f64>) -> String {
     value.map_or_else(String::new, |v| v.to_string())
 }
 
+/// A figure, or an empty cell.
+fn or_empty(value: Option<impl Into<Value>>) -> Value {
+    value.map_or_else(|| "".into(), Into::into)
+}
+
 /// One row per group (`Row` is `result`), each followed by its runs (`run`). Absent figures are empty.
-pub fn table(figures: &Figures) -> Table {
+pub fn table(figures: &Figures) -> Sheet {
     let mut columns: Vec<String> = PUBLISHED.iter().map(|&c| c.into()).collect();
     columns.extend(OWN.iter().map(|c| own(c)));
     let names: std::collections::BTreeSet<&String> = figures
@@ -118,13 +163,13 @@ pub fn table(figures: &Figures) -> Table {
             rows.push(single(&run.run, run.role, group.kind, &columns));
         }
     }
-    Table { columns, rows }
+    Sheet { columns, rows }
 }
 
 fn begin<'a>(columns: &'a [String], run: &RunFigures, kind: Kind) -> Row<'a> {
     let mut row = Row {
         columns,
-        cells: vec![String::new(); columns.len()],
+        cells: vec!["".into(); columns.len()],
     };
     let prefix = if kind == Kind::TrainingRun {
         "Training"
@@ -137,8 +182,7 @@ fn begin<'a>(columns: &'a [String], run: &RunFigures, kind: Kind) -> Row<'a> {
     row.set("Model", run.model.as_deref().unwrap_or(""));
     row.set("Name", run.system.as_deref().unwrap_or(""));
     row.set("Access Protocol", run.access);
-    let number = |n: Option<u64>| n.map_or_else(String::new, |n| n.to_string());
-    row.set(&format!("{prefix} - # Client Nodes"), number(run.hosts));
+    row.set(&format!("{prefix} - # Client Nodes"), or_empty(run.hosts));
     if kind == Kind::TrainingRun {
         row.set(
             "Training - Accelerator Type",
@@ -146,18 +190,19 @@ fn begin<'a>(columns: &'a [String], run: &RunFigures, kind: Kind) -> Row<'a> {
         );
         row.set(
             "Training - # Simulated Accelerators",
-            number(run.accelerators),
+            or_empty(run.accelerators),
         );
     }
     let hash = run.core_config.as_ref().map_or("", |c| c.hash.as_str());
     row.own("Comparability Hash", hash);
+    row.own("Statement", NOT_CLOSED);
     row
 }
 
-fn result(g: &Group, columns: &[String]) -> Vec<String> {
+fn result(g: &Group, columns: &[String]) -> Vec<Value> {
     // A group has a run: it is made of them.
     let Some(first) = g.runs.first() else {
-        return vec![String::new(); columns.len()];
+        return vec!["".into(); columns.len()];
     };
     let mut row = begin(columns, &first.run, g.kind);
     row.own("Row", "result");
@@ -199,11 +244,8 @@ fn result(g: &Group, columns: &[String]) -> Vec<String> {
         }
     }
     if let Some(c) = &g.checkpointing {
-        row.set("Checkpointing - Checkpoint Mode", &c.mode);
-        row.set(
-            "Checkpointing - DP Instances",
-            c.dp_instances.map_or_else(String::new, |n| n.to_string()),
-        );
+        row.set("Checkpointing - Checkpoint Mode", c.mode.as_str());
+        row.set("Checkpointing - DP Instances", or_empty(c.dp_instances));
         row.figure(&own("Checkpoint size (GiB)"), c.size_gib);
         for (word, count, d) in [("Write", "Writes", &c.write), ("Read", "Reads", &c.read)] {
             row.own(count, d.as_ref().map_or(0, |d| d.operations));
@@ -238,21 +280,17 @@ fn slowest(row: &mut Row<'_>, word: &str, seconds: Option<f64>, rate: Option<f64
     );
 }
 
-fn single(run: &RunFigures, role: Role, kind: Kind, columns: &[String]) -> Vec<String> {
+fn single(run: &RunFigures, role: Role, kind: Kind, columns: &[String]) -> Vec<Value> {
     let mut row = begin(columns, run, kind);
     row.own("Row", "run");
-    row.own("Path", &run.path);
+    row.own("Path", run.path.as_str());
     row.own("Timestamp", run.timestamp.as_deref().unwrap_or(""));
     let part = match role {
         Role::WarmUp => "warm-up",
         Role::Measured => "measured",
-        Role::NotCounted => "not counted",
     };
     row.own("Part", part);
-    row.own(
-        "Epochs",
-        run.epochs.map_or_else(String::new, |n| n.to_string()),
-    );
+    row.own("Epochs", or_empty(run.epochs));
     if let Some(t) = &run.training {
         row.figure("Training - Read B/W (GiB/s)", t.io_gib_per_second);
         row.figure(&own("Read B/W (MiB/s)"), t.io_mib_per_second);
@@ -270,7 +308,7 @@ fn single(run: &RunFigures, role: Role, kind: Kind, columns: &[String]) -> Vec<S
         );
     }
     if let Some(c) = &run.checkpoints {
-        row.set("Checkpointing - Checkpoint Mode", &c.mode);
+        row.set("Checkpointing - Checkpoint Mode", c.mode.as_str());
         row.figure(&own("Checkpoint size (GiB)"), c.size_gib);
         for (word, count, d) in [("Write", "Writes", &c.save), ("Read", "Reads", &c.load)] {
             row.own(count, d.as_ref().map_or(0, |d| d.operations));

@@ -185,12 +185,13 @@ fn six_trainings_are_a_warm_up_and_a_mean_of_five() {
         98.0
     );
     assert_eq!(group["runs"][0]["role"], "warm_up");
-    assert_eq!(group["warnings"], json!([]));
+    assert_eq!(group["reasons"], json!([]));
     // A spreadsheet program's view, by Python.
     let script = "import csv,sys; r=list(csv.DictReader(open(sys.argv[1]))); g=r[0]; \
                   assert len(r)==7, r; \
                   assert float(g['Training - Read B/W (GiB/s)'])==3.0, g; \
                   assert g['Division']=='OPEN' and g['Training - # Simulated Accelerators']=='8', g; \
+                  assert g['dlio-rs - Complete']=='true' and all('CLOSED not claimable' in x['dlio-rs - Statement'] for x in r), g; \
                   assert [x['dlio-rs - Part'] for x in r[1:]]==['warm-up']+5*['measured']";
     let mut python = Command::new(python());
     python.args(["-c", script, &csv]);
@@ -252,7 +253,29 @@ fn nan_and_broken_files_are_named() {
     );
     verb(&["report", &scratch.text("nowhere")]).fails(1, &["nowhere", "cannot be listed"]);
     verb(&["report"]).fails(2, &["RUN_DIR"]);
-    verb(&["report", &scratch.text("t"), "--json", "-", "--csv", "-"]).fails(2, &["one form only"]);
+    let twice = verb(&["report", &scratch.text("t"), "--json", "-", "--csv", "-"]);
+    assert_eq!(twice.fails(2, &["one form only"]).stdout, "");
+    for file in ["t/nan/summary.json", "t/nan/dlio_config/config.yaml"] {
+        let before = fs::read(scratch.path(file)).unwrap();
+        let out = verb(&[
+            "report",
+            &scratch.text("t/nan"),
+            "--json",
+            &scratch.text(file),
+        ]);
+        out.fails(2, &[file, "not overwritten", "remedy"]);
+        assert_eq!(fs::read(scratch.path(file)).unwrap(), before);
+    }
+    // What the verb wrote itself may be written again, whatever its name.
+    for _ in 0..2 {
+        verb(&[
+            "report",
+            &scratch.text("t/nan"),
+            "--json",
+            &scratch.text("report.json"),
+        ])
+        .ok();
+    }
 }
 
 /// The shape of mlpstorage's own folders: overrides are text, and the hash is that of the template.
@@ -328,6 +351,83 @@ fn runs_of_other_work_are_not_mixed_in_silence() {
     lay(&scratch.path("t/20261101_110000"), &other);
     let said = verb(&["report", &scratch.text("t")]).ok().stdout;
     assert!(said.contains("differ in comparability hash"), "{said}");
+}
+
+/// What `check` calls no group of six is not published as one.
+#[test]
+fn six_runs_are_a_result_only_where_they_belong_together() {
+    let group = |change: &dyn Fn(usize, &mut DlioLeaf) -> &'static str| {
+        let scratch = Scratch::new();
+        for i in 0..6 {
+            let stamp = format!("20261101_1{i}0000");
+            let mut leaf = training(&stamp, "1024.0");
+            let folder = change(i, &mut leaf);
+            lay(&scratch.path(&format!("t/{folder}/{stamp}")), &leaf);
+        }
+        figures(&[&scratch.text("t")], &scratch)["groups"].clone()
+    };
+    let one = group(&|_, _| "all");
+    assert_eq!(one[0]["complete"], true, "{one:#}");
+    type Change = fn(&mut DlioLeaf);
+    let changes: [(Change, &str); 3] = [
+        (
+            |l| l.workload = l.workload.replace("batch_size: 7", "batch_size: 8"),
+            "comparability hash",
+        ),
+        (
+            |l| {
+                l.summary = l
+                    .summary
+                    .replace("\"num_accelerators\": 8", "\"num_accelerators\": 4")
+            },
+            "accelerators",
+        ),
+        (
+            |l| l.summary = l.summary.replace("\"num_hosts\": 2", "\"num_hosts\": 1"),
+            "hosts",
+        ),
+    ];
+    for (change, word) in changes {
+        let one = group(&|i, leaf| {
+            if i == 3 {
+                change(leaf);
+            }
+            "all"
+        });
+        assert_eq!(one[0]["complete"], false, "{word}");
+        assert!(one[0]["reasons"].to_string().contains(word), "{one:#}");
+    }
+    // What ran counts, whatever mlpstorage's metadata says.
+    let scratch = Scratch::new();
+    for i in 0..6 {
+        let stamp = format!("20261101_1{i}0000");
+        let mut leaf = training(&stamp, "1024.0");
+        if i == 3 {
+            leaf.workload = leaf.workload.replace("batch_size: 7", "batch_size: 8");
+        }
+        let folder = scratch.path(&format!("t/{stamp}"));
+        lay(&folder, &leaf);
+        let metadata = json!({"benchmark_type": "training", "command": "run", "parameters": {"reader": {"batch_size": 7}}});
+        fs::write(folder.join("training_metadata.json"), metadata.to_string()).unwrap();
+    }
+    let one = figures(&[&scratch.text("t")], &scratch)["groups"].clone();
+    let reasons = one[0]["reasons"].as_array().unwrap();
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
+    let first = scratch.text("t/20261101_100000");
+    let wanted = format!("differs from {first} in reader.batch_size");
+    assert!(
+        reasons[0].as_str().unwrap().ends_with(&wanted),
+        "{reasons:?}"
+    );
+    let two = group(&|i, _| if i < 3 { "half/a" } else { "half/b" });
+    let counts: Vec<_> = two
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|g| g["runs"].as_array().unwrap().len())
+        .collect();
+    assert_eq!(counts, [3, 3]);
+    assert_eq!(two[0]["complete"], false);
 }
 
 /// Two trainings and one checkpointing by two ranks of our own.

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::json;
+
 /// Whether something must be equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -78,8 +80,9 @@ impl Tolerance {
     /// Reads a YAML file. Err: what is wrong, with file and remedy.
     pub fn read(path: &Path) -> Result<Self, String> {
         let place = path.display();
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| format!("read {place}: {e}; give a YAML file of tolerances"))?;
+        let text = json::text(path)
+            .and_then(|text| text.ok_or_else(|| "there is no such file".into()))
+            .map_err(|why| format!("read {place}: {why}; give a YAML file of tolerances"))?;
         let (value, _) = crate::config::yaml::parse(&text).map_err(|e| {
             format!(
                 "read {place}: line {} column {}: {}",
@@ -116,6 +119,15 @@ impl Tolerance {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let message = Tolerance::read(&pipe).unwrap_err();
+        assert!(message.contains("no regular file"), "{message}");
+    }
 
     #[test]
     fn unknown_and_impossible_keys_are_refused() {

@@ -1,11 +1,12 @@
 //! Where a run lies in a submission's tree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::super::Edition;
 use super::super::figures;
 use super::super::leaf::{Kind, Leaf};
+use super::super::rules::group::Key;
 use super::super::tree::Tree;
 
 /// A run and its place.
@@ -32,6 +33,7 @@ pub fn place(
         violations.push(format!("{}: cannot be listed: {cause}", path.display()));
     }
     let mut taken: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
+    let mut groups: BTreeMap<String, BTreeSet<Key>> = BTreeMap::new();
     for leaf in &tree.leaves {
         let path = leaf.path.display();
         let kind = figures::kind(leaf);
@@ -69,6 +71,8 @@ pub fn place(
                 continue;
             }
         };
+        let key = Key::of(&leaf.path, kind, Some(model.clone()), leaf.accelerator());
+        groups.entry(phase.clone()).or_default().insert(key);
         let place = PathBuf::from(phase).join(time.format("%Y%m%d_%H%M%S").to_string());
         if let Some(other) = taken.insert(place.clone(), leaf.path.clone()) {
             violations.push(format!(
@@ -83,6 +87,18 @@ pub fn place(
             model,
             place,
         });
+    }
+    // In one folder, runs of two groups would be one group.
+    for (phase, keys) in groups.into_iter().filter(|(_, keys)| keys.len() > 1) {
+        let of: Vec<String> = keys
+            .iter()
+            .map(|key| format!("{} in {}", key.name(), key.folder.display()))
+            .collect();
+        violations.push(format!(
+            "{phase} of a system has place for one group of runs, and there are {}: {}; package them apart, as systems of their own",
+            of.len(),
+            of.join(", ")
+        ));
     }
     (placed, left_out, violations)
 }

@@ -14,9 +14,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::leaf::Leaf;
+use super::rules::structure;
 use super::tree;
 use super::verdict::{Category, Verdict};
-use super::{Edition, rules};
+use super::{Edition, NO_RUNS, NOT_CLOSED, rules};
 use crate::interrupt::{self, Unfinished};
 use layout::Placed;
 
@@ -70,9 +71,7 @@ pub enum PackageError {
         results: PathBuf,
     },
     /// There is nothing to package.
-    #[error(
-        "package {path}: no run lies in or below it; a run's folder holds summary.json, dlio.log or dlio_config"
-    )]
+    #[error("package {path}: {NO_RUNS}; give the folder of a run, or one above runs")]
     NoRuns {
         /// Where was looked.
         path: PathBuf,
@@ -123,12 +122,12 @@ pub struct Packaged {
     pub to_do: Vec<String>,
 }
 
-/// What `check` finds in the runs of a folder: every violated rule, and workloads of which the edition takes no
+/// What `check` finds in the runs of a folder and their groups: every violated rule, and workloads of which the edition takes no
 /// submissions. Rules about the tree itself are left out: the tree is still to be made.
 ///
 /// Errors: the folder cannot be listed.
 pub fn violations(results: &Path, edition: Edition) -> io::Result<Vec<String>> {
-    let checked = rules::folder(results, edition)?;
+    let checked = rules::submission(results, edition)?;
     let mut out = Vec::new();
     for assessment in checked.assessments.iter().filter(|a| a.kind != "tree") {
         let subject = &assessment.subject;
@@ -209,7 +208,7 @@ pub fn package(
     let to_do = write(request, &partial.path.join(&below), &placed)?;
     partial.publish(&out)?;
     let folder = out.join(below);
-    let base = folder.join("results").join(request.system);
+    let base = folder.join(base_name(request));
     Ok(Packaged {
         copied: placed
             .iter()
@@ -219,6 +218,11 @@ pub fn package(
         left_out,
         to_do,
     })
+}
+
+/// Where the runs lie, below the organisation's folder.
+fn base_name(request: &Request<'_>) -> PathBuf {
+    Path::new("results").join(request.system)
 }
 
 /// The path with links resolved as far as it exists.
@@ -289,11 +293,11 @@ fn write(
     folder: &Path,
     placed: &[Placed<'_>],
 ) -> Result<Vec<String>, PackageError> {
-    let base = folder.join("results").join(request.system);
+    let base = folder.join(base_name(request));
     for run in placed {
         copy(&run.leaf.path, &base.join(&run.place))?;
     }
-    for (place, text) in results::files(placed, request.edition) {
+    for (place, text) in results::files(placed, request) {
         write_file(&base.join(place), &text)?;
     }
     let leaves: Vec<&Leaf> = placed.iter().map(|p| p.leaf).collect();
@@ -315,12 +319,26 @@ fn write(
         env!("CARGO_PKG_VERSION"),
         env!("DLIO_RS_COMMIT")
     );
+    let lacking: Vec<String> = placed
+        .iter()
+        .filter_map(|run| {
+            let streams = structure::missing_streams(run.leaf, run.kind);
+            let path = base_name(request).join(&run.place);
+            (!streams.is_empty()).then(|| format!("{} ({})", path.display(), streams.join(", ")))
+        })
+        .collect();
+    if !lacking.is_empty() {
+        to_do.push(format!(
+            "add what the launcher printed, which mlpstorage keeps: {}",
+            lacking.join("; ")
+        ));
+    }
     match request.edition {
         Edition::V2 => {
             write_file(
                 &folder.join("code/README.md"),
                 &format!(
-                    "# Code\n\nThe runs were made by dlio-rs, a re-implementation of DLIO, not by DLIO.\n\n{FILL_IN}: put here {source}.\n"
+                    "# Code\n\nThe runs were made by dlio-rs, a re-implementation of DLIO, not by DLIO.\n{NOT_CLOSED}\n\n{FILL_IN}: put here {source}.\n"
                 ),
             )?;
             to_do.push(format!("put into code/ {source}"));

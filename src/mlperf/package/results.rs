@@ -9,12 +9,14 @@ use super::super::Edition;
 use super::super::figures;
 use super::super::groups::{self, Figures};
 use super::super::leaf::{Kind, Leaf};
+use super::super::rules::group::home;
 use super::super::sheet;
+use super::Request;
 use super::layout::Placed;
 use crate::report::python;
 
 /// Files and their places below `results/<system>`: beside the runs of every model.
-pub fn files(placed: &[Placed<'_>], edition: Edition) -> Vec<(PathBuf, String)> {
+pub fn files(placed: &[Placed<'_>], request: &Request<'_>) -> Vec<(PathBuf, String)> {
     let mut by_folder: BTreeMap<PathBuf, Vec<&Placed<'_>>> = BTreeMap::new();
     for run in placed {
         let has_figures = matches!(run.kind, Kind::TrainingRun | Kind::Checkpointing);
@@ -24,7 +26,7 @@ pub fn files(placed: &[Placed<'_>], edition: Edition) -> Vec<(PathBuf, String)> 
     }
     let mut out = Vec::new();
     for (folder, runs) in by_folder {
-        match edition {
+        match request.edition {
             Edition::V2 => {
                 let records: Vec<Value> = runs.iter().map(|r| record(r)).collect();
                 out.push((folder.join("results.json"), python::to_string(&records)));
@@ -32,37 +34,25 @@ pub fn files(placed: &[Placed<'_>], edition: Edition) -> Vec<(PathBuf, String)> 
             Edition::V3 => {
                 let found = runs.iter().filter_map(|r| {
                     let mut figures = figures::of(r.leaf).ok()?;
+                    // What the tree will say, whatever the one said from which the runs come.
                     figures.path = r.place.display().to_string();
+                    figures.home = home(&r.place);
                     figures.division = Some("OPEN");
+                    figures.organisation = Some(request.organisation.into());
+                    figures.system = Some(request.system.into());
                     Some(figures)
                 });
                 let table = sheet::table(&Figures {
                     groups: groups::groups(found.collect()),
                     ..Figures::default()
                 });
-                let rows: Vec<Value> = table
-                    .rows
-                    .iter()
-                    .map(|row| {
-                        let cells = table.columns.iter().zip(row);
-                        let cells = cells.map(|(column, cell)| (column.clone(), typed(cell)));
-                        Value::Object(cells.collect::<Map<_, _>>())
-                    })
-                    .collect();
-                out.push((folder.join("results.json"), python::to_string(&rows)));
+                let rows = python::to_string(&table.records());
+                out.push((folder.join("results.json"), rows));
                 out.push((folder.join("results.csv"), table.csv()));
             }
         }
     }
     out
-}
-
-/// A cell as JSON: a number where it reads as one.
-fn typed(cell: &str) -> Value {
-    match cell.parse::<f64>() {
-        Ok(n) if n.is_finite() => serde_json::from_str(cell).unwrap_or_else(|_| json!(n)),
-        _ => json!(cell),
-    }
 }
 
 /// One run, in the keys of v2.0's report.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::super::Edition;
+use super::super::{Edition, NOT_CLOSED};
 use super::hosts::{Facts, Node, Port};
 use super::{FILL_IN, Request};
 
@@ -11,7 +11,8 @@ use super::{FILL_IN, Request};
 pub fn text(request: &Request<'_>, facts: &Facts) -> String {
     let head = format!(
         "# System under test of an OPEN submission to MLPerf Storage {}. dlio-rs filled in what the runs recorded\n\
-         # about the client hosts; what a machine cannot know is marked, for a person to replace.\n",
+         # about the client hosts; what a machine cannot know is marked, for a person to replace.\n\
+         # {NOT_CLOSED}\n",
         request.edition
     );
     let body = match request.edition {

@@ -14,6 +14,42 @@ use crate::mlperf::hash::AllowList;
 use crate::mlperf::leaf::{Kind, Leaf};
 use crate::mlperf::verdict::{Assessment, Finding, Original, Standing, Verdict};
 
+/// What the runs of a group share.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// The folder above them.
+    pub folder: PathBuf,
+    /// mlpstorage's name of the model.
+    pub model: Option<String>,
+    /// Emulated accelerator; of trainings.
+    pub accelerator: Option<String>,
+    /// Training, or checkpointing.
+    pub is_training: bool,
+}
+
+impl Key {
+    /// Of a run's folder. mlpstorage's layout is `<model>/{datasize,datagen,run}/<time>` and `<model>/<time>`: the folder
+    /// above the phase is the group's; elsewhere it is the folder that holds the run.
+    pub fn of(path: &Path, kind: Kind, model: Option<String>, accelerator: Option<String>) -> Key {
+        let is_training = kind != Kind::Checkpointing;
+        Key {
+            folder: home(path),
+            model,
+            accelerator: accelerator.filter(|_| is_training),
+            is_training,
+        }
+    }
+
+    /// Model and accelerator, for people.
+    pub fn name(&self) -> String {
+        let model = self.model.as_deref().unwrap_or("unknown model");
+        match &self.accelerator {
+            Some(accelerator) => format!("{model} {accelerator}"),
+            None => model.to_owned(),
+        }
+    }
+}
+
 /// Runs of one model (and accelerator) below one folder, by the time of their start.
 pub struct Group<'a> {
     /// The folder that holds them all.
@@ -27,38 +63,27 @@ pub struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    /// Sorts leaves into groups. mlpstorage's layout is `<model>/{datasize,datagen,run}/<time>` and
-    /// `<model>/<time>`: the folder above the phase is the group's; elsewhere it is the folder that holds the leaf.
+    /// Sorts leaves into groups, by [`Key`].
     pub fn of(leaves: &'a [(Leaf, Facts)]) -> Vec<Group<'a>> {
         let mut groups: Groups<'a> = BTreeMap::new();
         for (leaf, facts) in leaves {
-            let is_training = match facts.kind {
-                Kind::Checkpointing => false,
-                Kind::Unknown => continue,
-                _ => true,
-            };
-            let mut name = facts
-                .model
-                .clone()
-                .unwrap_or_else(|| "unknown model".into());
-            // Datagen has no accelerator: it joins its model's only group below.
-            if let Some(accelerator) = facts.accelerator.as_ref().filter(|_| is_training) {
-                name = format!("{name} {accelerator}");
+            if facts.kind == Kind::Unknown {
+                continue;
             }
-            groups
-                .entry((home(&leaf.path), name, is_training))
-                .or_default()
-                .push((leaf, facts));
+            // Datagen has no accelerator: it joins its model's only group below.
+            let (model, accelerator) = (facts.model.clone(), facts.accelerator.clone());
+            let key = Key::of(&leaf.path, facts.kind, model, accelerator);
+            groups.entry(key).or_default().push((leaf, facts));
         }
         join_generators(&mut groups);
         groups
             .into_iter()
-            .map(|((folder, name, is_training), mut runs)| {
+            .map(|(key, mut runs)| {
                 runs.sort_by_key(|(leaf, _)| (began(leaf), leaf.path.clone()));
                 Group {
-                    folder,
-                    name,
-                    is_training,
+                    name: key.name(),
+                    folder: key.folder,
+                    is_training: key.is_training,
                     runs,
                 }
             })
@@ -284,8 +309,8 @@ fn replicable(runs: &[(&Leaf, &Facts)]) -> Option<Finding> {
     })
 }
 
-/// The folder that a leaf's group has.
-fn home(path: &Path) -> PathBuf {
+/// The folder that a run's group has: the one above the phase, else the one above the run.
+pub fn home(path: &Path) -> PathBuf {
     let above = path.parent().unwrap_or(path);
     let is_phase = above.file_name().is_some_and(|name| {
         ["datasize", "datagen", "run"].contains(&name.to_string_lossy().as_ref())
@@ -297,14 +322,14 @@ fn home(path: &Path) -> PathBuf {
     }
 }
 
-type Groups<'a> = BTreeMap<(PathBuf, String, bool), Vec<(&'a Leaf, &'a Facts)>>;
+type Groups<'a> = BTreeMap<Key, Vec<(&'a Leaf, &'a Facts)>>;
 
 /// A group that only generated joins the group of its model that ran, where there is exactly one.
 fn join_generators(groups: &mut Groups<'_>) {
     let only_generated: Vec<_> = groups
         .iter()
-        .filter(|((_, _, is_training), runs)| {
-            *is_training && runs.iter().all(|(_, f)| f.kind != Kind::TrainingRun)
+        .filter(|(key, runs)| {
+            key.is_training && runs.iter().all(|(_, f)| f.kind != Kind::TrainingRun)
         })
         .map(|(key, _)| key.clone())
         .collect();
@@ -313,9 +338,9 @@ fn join_generators(groups: &mut Groups<'_>) {
             .keys()
             .filter(|other| {
                 **other != key
-                    && other.0 == key.0
-                    && other.2
-                    && other.1.split(' ').next() == key.1.split(' ').next()
+                    && other.folder == key.folder
+                    && other.is_training
+                    && other.model == key.model
                     && groups[*other]
                         .iter()
                         .any(|(_, f)| f.kind == Kind::TrainingRun)
@@ -421,6 +446,12 @@ fn gaps(runs: &[(&Leaf, &Facts)], edition: Edition) -> Vec<Finding> {
     out
 }
 
+/// What the comparability hash is made of, of what ran: equal hashes are equal entries.
+pub fn work(leaf: &Leaf) -> BTreeMap<String, String> {
+    let of = |parameters| Some(AllowList::of_workflow(parameters)?.entries(parameters));
+    leaf.parameters().and_then(of).unwrap_or_default()
+}
+
 /// All runs of a group measure the same thing.
 fn equal(runs: &[(&Leaf, &Facts)]) -> Finding {
     let (rule, name) = ("group", "sameConfiguration");
@@ -430,14 +461,9 @@ fn equal(runs: &[(&Leaf, &Facts)]) -> Finding {
     if others.is_empty() {
         return Finding::skip(rule, name, "missing: a second run");
     }
-    // What the comparability hash is made of, of what ran: equal hashes are equal entries.
-    let entries = |leaf: &Leaf| {
-        let of = |parameters| Some(AllowList::of_workflow(parameters)?.entries(parameters));
-        leaf.parameters().and_then(of).unwrap_or_default()
-    };
-    let wanted = entries(first);
+    let wanted = work(first);
     for (leaf, _) in others {
-        let has = entries(leaf);
+        let has = work(leaf);
         if has != wanted {
             let keys: BTreeSet<&String> = wanted.keys().chain(has.keys()).collect();
             let text = |of: &BTreeMap<String, String>, key: &String| {

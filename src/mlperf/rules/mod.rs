@@ -35,10 +35,10 @@ pub mod training;
 use std::path::Path;
 
 use crate::config::{Loaded, Workload};
-use crate::mlperf::Edition;
 use crate::mlperf::leaf::{Kind, Leaf};
 use crate::mlperf::tree;
 use crate::mlperf::verdict::{Assessment, Checked, Finding};
+use crate::mlperf::{Edition, NO_RUNS};
 use facts::{Facts, Inputs};
 
 /// A run that is still to be made.
@@ -86,10 +86,22 @@ pub fn run(leaf: &Leaf, facts: &Facts) -> Assessment {
     )
 }
 
-/// Every run at or below a folder, the groups that they form, and the tree where it is that of a submission.
+/// Every run at or below a folder, the groups that they form, and the tree where it is that of a submission. A run that is
+/// named itself is no group: it may be one of six.
 ///
 /// Errors: the folder cannot be listed.
 pub fn folder(root: &Path, edition: Edition) -> std::io::Result<Checked> {
+    assess(root, edition, !Leaf::is_run(root))
+}
+
+/// The same of all that a submission is to hold: also a run that is named itself is a group.
+///
+/// Errors: the folder cannot be listed.
+pub fn submission(root: &Path, edition: Edition) -> std::io::Result<Checked> {
+    assess(root, edition, true)
+}
+
+fn assess(root: &Path, edition: Edition, with_groups: bool) -> std::io::Result<Checked> {
     let found = tree::leaves(root)?;
     let runs: Vec<(Leaf, Facts)> = found
         .leaves
@@ -99,7 +111,6 @@ pub fn folder(root: &Path, edition: Edition) -> std::io::Result<Checked> {
             (leaf, facts)
         })
         .collect();
-    let is_one_run = Leaf::is_run(root);
     let (mut out, mut groups) = (Vec::new(), Vec::new());
     let mut tree = submission::check(root, edition).unwrap_or_default();
     tree.extend(found.unreadable.into_iter().map(|(path, why)| {
@@ -115,10 +126,7 @@ pub fn folder(root: &Path, edition: Edition) -> std::io::Result<Checked> {
             Finding::fail(
                 "2.1.1",
                 "runsAreThere",
-                format!(
-                    "no run at or below {}: no folder with summary.json, dlio.log, report.json or dlio_config/",
-                    root.display()
-                ),
+                format!("{}: {NO_RUNS}", root.display()),
             )
             .remedy("name the folder of a run, or one above it"),
         );
@@ -134,7 +142,7 @@ pub fn folder(root: &Path, edition: Edition) -> std::io::Result<Checked> {
         ));
     }
     let of_runs: Vec<Assessment> = runs.iter().map(|(leaf, facts)| run(leaf, facts)).collect();
-    if !is_one_run {
+    if with_groups {
         for group in group::Group::of(&runs) {
             let own: Vec<&Assessment> = runs
                 .iter()

@@ -23,14 +23,14 @@ pub fn check(leaf: &Leaf, facts: &Facts) -> Vec<Finding> {
     let mut out = broken(leaf, facts.edition);
     out.extend(metadata(leaf, facts));
     out.push(timestamp(leaf));
-    let Some((files_rule, config_rule, prefix)) = ids(facts.kind) else {
+    let Some((files_rule, config_rule, _)) = ids(facts.kind) else {
         return out;
     };
     let original = match facts.edition {
         Edition::V2 => Original::Silent,
         Edition::V3 => Original::Violation,
     };
-    out.push(files(leaf, facts.kind, files_rule, prefix, original));
+    out.extend(files(leaf, facts.kind, files_rule, original));
     out.push(config_folder(leaf, config_rule, original));
     out
 }
@@ -144,36 +144,65 @@ fn timestamp(leaf: &Leaf) -> Finding {
     }
 }
 
-fn files(leaf: &Leaf, kind: Kind, rule: &'static str, prefix: &str, original: Original) -> Finding {
+/// Logs of the launcher's streams that a run of this kind should have and lacks. mlpstorage writes them, no benchmark does.
+pub fn missing_streams(leaf: &Leaf, kind: Kind) -> Vec<String> {
+    let Some((_, _, prefix)) = ids(kind) else {
+        return Vec::new();
+    };
+    let wanted = ["stdout", "stderr"].map(|stream| format!("{prefix}.{stream}.log"));
+    missing(leaf, wanted)
+}
+
+/// The rules search the names for these words anywhere.
+fn missing(leaf: &Leaf, words: impl IntoIterator<Item = String>) -> Vec<String> {
+    let is_missing = |word: &String| !leaf.files.iter().any(|file| file.contains(word.as_str()));
+    words.into_iter().filter(is_missing).collect()
+}
+
+fn files(leaf: &Leaf, kind: Kind, rule: &'static str, original: Original) -> Vec<Finding> {
     let name = "requiredFiles";
-    let mut wanted = vec![
-        format!("{prefix}.stdout.log"),
-        format!("{prefix}.stderr.log"),
-        "dlio.log".to_owned(),
-    ];
+    let mut wanted = vec!["dlio.log".to_owned()];
     // DLIO writes none of these when it only generates.
     if kind != Kind::TrainingDatagen {
         wanted.extend(["output.json", "per_epoch_stats.json", "summary.json"].map(str::to_owned));
     }
-    // The rules search the names for these words anywhere.
-    let missing: Vec<_> = wanted
-        .iter()
-        .filter(|word| !leaf.files.iter().any(|file| file.contains(word.as_str())))
+    let mut lacking: Vec<String> = missing(leaf, wanted)
+        .into_iter()
         .map(|word| match word.as_str() {
             "output.json" | "per_epoch_stats.json" => format!("<rank>_{word}"),
-            other => other.to_owned(),
+            _ => word,
         })
         .collect();
-    if missing.is_empty() {
-        return Finding::pass(rule, name, format!("{} files", leaf.files.len()));
+    let streams = missing_streams(leaf, kind);
+    let mut out = Vec::new();
+    let what =
+        |lacking: &[String]| format!("{}: {} missing", leaf.path.display(), lacking.join(", "));
+    if streams.is_empty() {
+        // Nothing to say of them.
+    } else if leaf.is_ours() {
+        out.push(
+            Finding::warn(rule, name, what(&streams))
+                .remedy("mlpstorage writes them; of a run by hand keep what the launcher printed, under these names")
+                .original(original),
+        );
+    } else {
+        lacking.splice(0..0, streams);
     }
-    Finding::fail(
-        rule,
-        name,
-        format!("{}: {} missing", leaf.path.display(), missing.join(", ")),
-    )
-    .remedy("start the run through mlpstorage, which keeps its streams as *.stdout.log and *.stderr.log; DLIO's own files come with a finished run")
-    .original(original)
+    if !lacking.is_empty() {
+        out.push(
+            Finding::fail(rule, name, what(&lacking))
+                .remedy("start the run through mlpstorage, which keeps its streams as *.stdout.log and *.stderr.log; DLIO's own files come with a finished run")
+                .original(original),
+        );
+    }
+    if out.is_empty() {
+        out.push(Finding::pass(
+            rule,
+            name,
+            format!("{} files", leaf.files.len()),
+        ));
+    }
+    out
 }
 
 fn config_folder(leaf: &Leaf, rule: &'static str, original: Original) -> Finding {
