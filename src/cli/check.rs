@@ -100,15 +100,11 @@ fn tell(checked: &Checked, json: bool) -> Result<(), Stop> {
     } else {
         text(checked)
     };
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            return Err(Stop {
-                exit: Exit::Failed,
-                message: format!("failed to write the findings: {e}"),
-            });
-        }
-        _ => {}
-    }
+    let written = std::io::stdout().lock().write_all(text.as_bytes());
+    written.map_err(|e| Stop {
+        exit: Exit::Failed,
+        message: format!("failed to write the findings: {e}"),
+    })?;
     if checked.violations > 0 {
         return Err(Stop {
             exit: Exit::Failed,

@@ -29,14 +29,10 @@ pub(super) fn print(loaded: &Loaded, args: &PlanArgs) -> Result<(), Stop> {
     } else {
         totals(loaded, ranks, checkpoint.as_ref())
     };
-    match written {
-        // `| head` is no failure.
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Stop {
-            exit: Exit::Failed,
-            message: format!("failed to write the plan: {e}"),
-        }),
-        _ => Ok(()),
-    }
+    written.map_err(|e| Stop {
+        exit: Exit::Failed,
+        message: format!("failed to write the plan: {e}"),
+    })
 }
 
 fn order(loaded: &Loaded, args: &PlanArgs, ranks: usize) -> std::io::Result<()> {

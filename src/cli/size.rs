@@ -94,13 +94,10 @@ pub(super) fn print(loaded: &Loaded, args: &SizeArgs) -> Result<(), Stop> {
     } else {
         out.write_all(text.as_bytes())
     };
-    match written {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Stop {
-            exit: Exit::Failed,
-            message: format!("failed to write the size: {e}"),
-        }),
-        _ => Ok(()),
-    }
+    written.map_err(|e| Stop {
+        exit: Exit::Failed,
+        message: format!("failed to write the size: {e}"),
+    })
 }
 
 /// What both kinds of workload say.

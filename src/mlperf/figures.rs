@@ -135,33 +135,13 @@ pub struct Unreadable {
     pub cause: String,
 }
 
-/// What the run did: its workflow, else what its metrics speak of.
-pub fn kind(leaf: &Leaf) -> Kind {
-    match leaf.kind() {
-        Kind::Unknown => {
-            let has = |prefix: &str| {
-                let metric = leaf.summary("metric").and_then(Value::as_object);
-                metric.is_some_and(|m| m.keys().any(|key| key.starts_with(prefix)))
-            };
-            if has("train_") {
-                Kind::TrainingRun
-            } else if has("save_checkpoint") || has("load_checkpoint") {
-                Kind::Checkpointing
-            } else {
-                Kind::Unknown
-            }
-        }
-        known => known,
-    }
-}
-
 /// The figures of a run. Err: it has none, though it should.
 pub fn of(leaf: &Leaf) -> Result<RunFigures, Unreadable> {
     let unreadable = |cause: String| Unreadable {
         path: leaf.path.display().to_string(),
         cause,
     };
-    let kind = kind(leaf);
+    let kind = leaf.kind();
     // mlpstorage runs benchmarks, too, that have nothing to do with DLIO.
     let is_other = leaf
         .metadata()
@@ -211,7 +191,7 @@ pub fn of(leaf: &Leaf) -> Result<RunFigures, Unreadable> {
     let canonical = canonical.unwrap_or_else(|_| leaf.path.clone());
     let place = place(&canonical);
     let is_ours = leaf.is_ours();
-    let time = leaf.timestamp().or_else(|| leaf.start());
+    let time = leaf.began();
     let object = leaf
         .parameter("storage.storage_type")
         .and_then(Value::as_str)

@@ -175,18 +175,6 @@ impl Leaf {
         })
     }
 
-    /// Overrides of the workload's keys, in order: (dotted key without `workload.`, text of the value).
-    pub fn override_parameters(&self) -> Vec<(String, String)> {
-        let words = self.override_words();
-        let pairs = words.iter().filter_map(|word| word.split_once('='));
-        pairs
-            .filter_map(|(key, value)| {
-                let key = key.trim_start_matches('+').strip_prefix("workload.")?;
-                Some((key.to_owned(), value.to_owned()))
-            })
-            .collect()
-    }
-
     /// `workload=NAME` of the overrides.
     pub fn workload_name(&self) -> Option<String> {
         self.override_words().iter().find_map(|word| {

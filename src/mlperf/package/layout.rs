@@ -36,7 +36,7 @@ pub fn place(
     let mut groups: BTreeMap<String, BTreeSet<Key>> = BTreeMap::new();
     for leaf in &tree.leaves {
         let path = leaf.path.display();
-        let kind = figures::kind(leaf);
+        let kind = leaf.kind();
         if kind == Kind::Unknown && figures::of(leaf).is_ok() {
             let why = "it is a benchmark that has nothing to do with DLIO";
             left_out.push((leaf.path.clone(), why.into()));
@@ -48,7 +48,7 @@ pub fn place(
             ));
             continue;
         };
-        let Some(time) = leaf.timestamp().or_else(|| leaf.start()) else {
+        let Some(time) = leaf.began() else {
             violations.push(format!(
                 "{path}: nothing tells its time: the folder's name is not YYYYMMDD_HHMMSS and summary.json has no start"
             ));

@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use chrono::NaiveDateTime;
-
 use super::checkpointing::written_and_read;
 use super::facts::Facts;
 use super::pair::{ten_and_ten, write_then_read};
@@ -79,7 +77,7 @@ impl<'a> Group<'a> {
         groups
             .into_iter()
             .map(|(key, mut runs)| {
-                runs.sort_by_key(|(leaf, _)| (began(leaf), leaf.path.clone()));
+                runs.sort_by_key(|(leaf, _)| (leaf.began(), leaf.path.clone()));
                 Group {
                     name: key.name(),
                     folder: key.folder,
@@ -355,11 +353,6 @@ fn join_generators(groups: &mut Groups<'_>) {
     }
 }
 
-/// When a run began: by its folder's name, else by its summary.
-pub(super) fn began(leaf: &Leaf) -> Option<NaiveDateTime> {
-    leaf.timestamp().or_else(|| leaf.start())
-}
-
 fn number(runs: &[(&Leaf, &Facts)], edition: Edition) -> Finding {
     let (rule, name) = ("2.1.17", "runTimestamps");
     let what = format!("{} run(s)", runs.len());
@@ -400,8 +393,9 @@ fn gaps(runs: &[(&Leaf, &Facts)], edition: Edition) -> Vec<Finding> {
     let mut largest = 0.0f64;
     for pair in runs.windows(2) {
         let (a, b) = (pair[0].0, pair[1].0);
-        let between = began(a)
-            .zip(began(b))
+        let between = a
+            .began()
+            .zip(b.began())
             .map(|(a, b)| (b - a).as_seconds_f64());
         let shorter = a.duration_s().zip(b.duration_s()).map(|(a, b)| a.min(b));
         let (Some(gap), Some(shorter)) = (between, shorter) else {

@@ -2,7 +2,6 @@
 
 use chrono::{NaiveDateTime, TimeDelta};
 
-use super::group::began;
 use super::tables::{CHECKPOINTS, WRITE_READ_GAP_S};
 use crate::mlperf::Edition;
 use crate::mlperf::json::at;
@@ -121,7 +120,7 @@ pub fn write_then_read(
         ));
     }
     let slower = first.duration_s().zip(second.duration_s());
-    if let (Some((a, b)), Some(x), Some(y)) = (slower, began(first), began(second)) {
+    if let (Some((a, b)), Some(x), Some(y)) = (slower, first.began(), second.began()) {
         let between = (y - x).as_seconds_f64() - a;
         let rule = ("2.1.24", "checkpointingTimestampGap");
         out.push(if between < a.max(b) {
