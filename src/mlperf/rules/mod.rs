@@ -12,7 +12,7 @@
 //! | [`structure`] | 2.1.x: files of a run |
 //! | [`group`] | 2.1.17, 2.1.18, 3.2.1: runs that belong together |
 //! | [`pair`] | 4.7.1, 2.1.24: checkpoints written by one run and read by another |
-//! | [`submission`] | 2.1.x: the tree |
+//! | [`submission`](mod@submission) | 2.1.x: the tree |
 //!
 //! `R1` to `R6` are the checks of mlpstorage's own run verifier in the order of its documentation, `2.1.x` to `4.x` the rules'
 //! numbers, `EDN` and `PROV` those of later releases; what has no number there has a word.
