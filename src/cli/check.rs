@@ -84,7 +84,7 @@ pub(super) fn before(loaded: &Loaded, args: &CheckArgs) -> Result<(), Stop> {
         gib_per_host: args.host_memory_gib.as_ref().map(|g| g.value),
         ..Inputs::default()
     };
-    let assessment = rules::before(loaded, &loaded.workload, &inputs, args.edition);
+    let assessment = rules::before(loaded, &inputs, args.edition);
     tell(&Checked::new(args.edition, vec![assessment]), args.json)
 }
 

@@ -58,8 +58,7 @@ pub(super) fn run(
     }
     let folder = output_folder(args, &loaded);
     let level = Level::from_env(std::env::var("DLIO_LOG_LEVEL").ok().as_deref()).map_err(usage)?;
-    let rules = rules::enforce(cluster, &loaded, &loaded.workload, args, &folder, as_dlio)
-        .map_err(usage)?;
+    let rules = rules::enforce(cluster, &loaded, args, &folder, as_dlio).map_err(usage)?;
     let job = Job {
         rules,
         cluster,
@@ -163,30 +162,6 @@ fn output_folder(args: &RunArgs, loaded: &Loaded) -> PathBuf {
         .or_else(|| w.output.folder.clone().map(PathBuf::from))
         .or_else(|| loaded.hydra.run_dir.clone().map(PathBuf::from))
         .unwrap_or_else(|| default_output(&w.model.name))
-}
-
-/// The words that [`HydraFacts`] refers to.
-struct HydraWords<'a> {
-    loaded: &'a Loaded,
-    run_dir: String,
-    output_subdir: String,
-    cwd: String,
-    config_dir: Option<String>,
-}
-
-impl HydraWords<'_> {
-    fn facts(&self) -> HydraFacts<'_> {
-        HydraFacts {
-            workload_name: &self.loaded.name,
-            tree: &self.loaded.tree,
-            task_words: &self.loaded.words,
-            hydra_words: &self.loaded.hydra.words,
-            run_dir: &self.run_dir,
-            output_subdir: &self.output_subdir,
-            cwd: &self.cwd,
-            config_dir: self.config_dir.as_deref(),
-        }
-    }
 }
 
 struct Job<'a> {
@@ -416,8 +391,7 @@ impl Job<'_> {
                 "checkpoint loads were answered by the page cache, not by the storage: their throughput is that of memory; use reader.drop_cache=system, checkpoint.between_phases or O_DIRECT".into(),
             ));
         }
-        let hydra = self.hydra_words();
-        let hydra = hydra.as_ref().map(HydraWords::facts);
+        let hydra = self.hydra_facts();
         let run_dir = self.folder.display().to_string();
         let input = ReportInput {
             workload: w,
@@ -445,8 +419,8 @@ impl Job<'_> {
 
     /// What a run without measurements leaves: hydra's folder and the log.
     fn write_unmeasured(&self, output: OutputDir, events: &mut Events) -> Result<(), RankError> {
-        if let Some(hydra) = self.hydra_words() {
-            report::hydra::write(output.path(), &hydra.facts())?;
+        if let Some(hydra) = self.hydra_facts() {
+            report::hydra::write(output.path(), &hydra)?;
         }
         output.publish().map_err(report::ReportError::from)?;
         let folder = self.folder.display().to_string();
@@ -455,7 +429,7 @@ impl Job<'_> {
     }
 
     /// What hydra's folder says; None where hydra was told to write none.
-    fn hydra_words(&self) -> Option<HydraWords<'_>> {
+    fn hydra_facts(&self) -> Option<HydraFacts<'_>> {
         let output_subdir = match &self.loaded.hydra.output_subdir {
             Some(subdir) => subdir.clone()?,
             None if self.as_dlio => ".hydra".into(),
@@ -464,8 +438,11 @@ impl Job<'_> {
         let cwd = std::env::current_dir().unwrap_or_default();
         let config_dir = self.args.workload.config_dir.as_ref();
         let config_dir = config_dir.and_then(|d| std::path::absolute(d).ok());
-        Some(HydraWords {
-            loaded: self.loaded,
+        Some(HydraFacts {
+            workload_name: &self.loaded.name,
+            tree: &self.loaded.tree,
+            task_words: &self.loaded.words,
+            hydra_words: &self.loaded.hydra.words,
             run_dir: self.folder.display().to_string(),
             output_subdir,
             cwd: cwd.display().to_string(),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::args::RunArgs;
 use super::check::text;
 use crate::cluster::Cluster;
-use crate::config::{Loaded, Workload};
+use crate::config::Loaded;
 use crate::metrics::host::HostFacts;
 use crate::mlperf::rules::{self, facts::Inputs, facts::Memory};
 use crate::mlperf::size::Ratio;
@@ -20,7 +20,6 @@ use crate::mlperf::{Edition, NOT_CLOSED};
 pub(super) fn enforce(
     cluster: &dyn Cluster,
     loaded: &Loaded,
-    workload: &Workload,
     args: &RunArgs,
     results: &Path,
     as_dlio: bool,
@@ -33,7 +32,7 @@ pub(super) fn enforce(
     let mut violations = [0];
     let mut message = String::new();
     if cluster.rank() == 0 {
-        let assessment = rules::before(loaded, workload, &inputs, edition);
+        let assessment = rules::before(loaded, &inputs, edition);
         told = told_of(edition, &assessment.findings);
         let checked = Checked::new(edition, vec![assessment]);
         violations[0] = checked.violations as u64;

@@ -127,8 +127,7 @@ fn gib_of(bytes: u128) -> f64 {
 }
 
 fn training(loaded: &Loaded, args: &SizeArgs) -> Result<(String, Value), Stop> {
-    let w = &loaded.workload;
-    let facts = Facts::before(loaded, w, &inputs(args), args.edition);
+    let facts = Facts::before(loaded, &inputs(args), args.edition);
     let too_large = || Stop::usage("failed to compute the size: the numbers are too large");
     if facts.memory.is_none() {
         return Err(too_large());
@@ -249,7 +248,7 @@ fn record_text(size: &DatasetSize) -> String {
 
 fn checkpoint(loaded: &Loaded, args: &SizeArgs) -> Result<(String, Value), Stop> {
     let w = &loaded.workload;
-    let model = Facts::before(loaded, w, &inputs(args), args.edition).model;
+    let model = Facts::before(loaded, &inputs(args), args.edition).model;
     let llm = model.as_deref().and_then(Llm::named);
     let ranks = args.accelerators as usize;
     let subset = subset_workload(w, llm, args);

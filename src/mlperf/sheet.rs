@@ -250,33 +250,28 @@ fn result(g: &Group, columns: &[String]) -> Vec<Value> {
         for (word, count, d) in [("Write", "Writes", &c.write), ("Read", "Reads", &c.read)] {
             row.own(count, d.as_ref().map_or(0, |d| d.operations));
             let Some(d) = d else { continue };
-            row.figure(
-                &format!("Checkpointing - {word} B/W (GiB/s)"),
-                d.gib_per_second,
-            );
-            row.figure(
-                &format!("Checkpointing - {word} Duration (secs)"),
-                d.duration_seconds,
-            );
-            slowest(
-                &mut row,
-                word,
-                d.slowest_rank_seconds,
-                d.slowest_rank_gib_per_second,
-            );
+            let own_time = [d.gib_per_second, d.duration_seconds];
+            let slowest = [d.slowest_rank_gib_per_second, d.slowest_rank_seconds];
+            direction(&mut row, word, own_time, slowest);
         }
     }
     row.cells
 }
 
-fn slowest(row: &mut Row<'_>, word: &str, seconds: Option<f64>, rate: Option<f64>) {
+/// GiB/s and seconds of one direction, and the same by the slowest rank.
+fn direction(row: &mut Row<'_>, word: &str, own_time: [Option<f64>; 2], slowest: [Option<f64>; 2]) {
+    row.figure(&format!("Checkpointing - {word} B/W (GiB/s)"), own_time[0]);
+    row.figure(
+        &format!("Checkpointing - {word} Duration (secs)"),
+        own_time[1],
+    );
     row.figure(
         &own(&format!("{word} Duration of the slowest rank (s)")),
-        seconds,
+        slowest[1],
     );
     row.figure(
         &own(&format!("{word} B/W by the slowest rank (GiB/s)")),
-        rate,
+        slowest[0],
     );
 }
 
@@ -313,20 +308,9 @@ fn single(run: &RunFigures, role: Role, kind: Kind, columns: &[String]) -> Vec<V
         for (word, count, d) in [("Write", "Writes", &c.save), ("Read", "Reads", &c.load)] {
             row.own(count, d.as_ref().map_or(0, |d| d.operations));
             let Some(d) = d else { continue };
-            row.figure(
-                &format!("Checkpointing - {word} B/W (GiB/s)"),
-                d.gib_per_second,
-            );
-            row.figure(
-                &format!("Checkpointing - {word} Duration (secs)"),
-                d.duration_seconds,
-            );
-            slowest(
-                &mut row,
-                word,
-                d.slowest_rank_seconds,
-                d.slowest_rank_gib_per_second,
-            );
+            let own_time = [d.gib_per_second, d.duration_seconds];
+            let slowest = [d.slowest_rank_gib_per_second, d.slowest_rank_seconds];
+            direction(&mut row, word, own_time, slowest);
         }
     }
     row.cells

@@ -3,55 +3,32 @@
 use super::*;
 use serde_json::json;
 
-struct Vector {
-    record: &'static str,
-    samples: u64,
-    batch: u64,
-    gib: &'static str,
-    hosts: u64,
-    accelerators: u64,
-    by_memory: [u128; 2],
-    by_steps: [u128; 2],
-    files: [u128; 2],
-    bytes: u128,
-}
+/// Bytes of a record, samples per file, batch size.
+type Work = (&'static str, u64, u64);
 
-const UNET3D: (&str, u64, u64) = ("146600628", 1, 7);
-const COSMOFLOW: (&str, u64, u64) = ("2828486", 1, 1);
-const RESNET50: (&str, u64, u64) = ("114660.07", 1251, 400);
-const RETINANET_B200: (&str, u64, u64) = ("322957", 1, 24);
-const RETINANET_MI355: (&str, u64, u64) = ("322957", 1, 36);
+/// Work, GiB per host, hosts, accelerators; then by memory, by steps and files, each rounded down and up; bytes.
+struct Vector(
+    Work,
+    &'static str,
+    u64,
+    u64,
+    [u128; 2],
+    [u128; 2],
+    [u128; 2],
+    u128,
+);
 
-#[allow(clippy::too_many_arguments)]
-fn vector(
-    (record, samples, batch): (&'static str, u64, u64),
-    gib: &'static str,
-    hosts: u64,
-    accelerators: u64,
-    by_memory: [u128; 2],
-    by_steps: [u128; 2],
-    files: [u128; 2],
-    bytes: u128,
-) -> Vector {
-    Vector {
-        record,
-        samples,
-        batch,
-        gib,
-        hosts,
-        accelerators,
-        by_memory,
-        by_steps,
-        files,
-        bytes,
-    }
-}
+const UNET3D: Work = ("146600628", 1, 7);
+const COSMOFLOW: Work = ("2828486", 1, 1);
+const RESNET50: Work = ("114660.07", 1251, 400);
+const RETINANET_B200: Work = ("322957", 1, 24);
+const RETINANET_MI355: Work = ("322957", 1, 36);
 
 /// Figures of mlpstorage's own function.
 #[test]
 fn sizes_are_those_of_the_harness() {
     let vectors = [
-        vector(
+        Vector(
             UNET3D,
             "512",
             1,
@@ -61,7 +38,7 @@ fn sizes_are_those_of_the_harness() {
             [28000, 28000],
             4_104_817_584_000,
         ),
-        vector(
+        Vector(
             UNET3D,
             "128",
             1,
@@ -71,7 +48,7 @@ fn sizes_are_those_of_the_harness() {
             [14000, 14000],
             2_052_408_792_000,
         ),
-        vector(
+        Vector(
             UNET3D,
             "256",
             4,
@@ -81,7 +58,7 @@ fn sizes_are_those_of_the_harness() {
             [56000, 56000],
             8_209_635_168_000,
         ),
-        vector(
+        Vector(
             COSMOFLOW,
             "512",
             1,
@@ -91,7 +68,7 @@ fn sizes_are_those_of_the_harness() {
             [971819, 971820],
             2_748_779_264_520,
         ),
-        vector(
+        Vector(
             RESNET50,
             "512",
             1,
@@ -101,7 +78,7 @@ fn sizes_are_those_of_the_harness() {
             [19163, 19164],
             2_748_879_322_431,
         ),
-        vector(
+        Vector(
             RESNET50,
             "64",
             1,
@@ -111,7 +88,7 @@ fn sizes_are_those_of_the_harness() {
             [10231, 10232],
             1_467_675_497_136,
         ),
-        vector(
+        Vector(
             RETINANET_B200,
             "512",
             1,
@@ -121,7 +98,7 @@ fn sizes_are_those_of_the_harness() {
             [8511284, 8511285],
             2_748_779_069_745,
         ),
-        vector(
+        Vector(
             RETINANET_MI355,
             "754",
             4,
@@ -132,26 +109,36 @@ fn sizes_are_those_of_the_harness() {
             16_192_026_965_073,
         ),
     ];
-    for v in vectors {
+    for Vector(
+        (record_text, samples, batch),
+        gib,
+        hosts,
+        accelerators,
+        by_memory,
+        by_steps,
+        files,
+        bytes,
+    ) in vectors
+    {
         // Once as a number of JSON, once as text.
         for record in [
-            serde_json::from_str(v.record).unwrap(),
-            Value::from(v.record),
+            serde_json::from_str(record_text).unwrap(),
+            Value::from(record_text),
         ] {
             let parameters = json!({
-                "dataset": {"num_samples_per_file": v.samples, "record_length_bytes": record},
-                "reader": {"batch_size": v.batch},
+                "dataset": {"num_samples_per_file": samples, "record_length_bytes": record},
+                "reader": {"batch_size": batch},
             });
-            let memory = memory_of_hosts(Ratio::decimal(v.gib).unwrap(), v.hosts).unwrap();
-            let need = Need::of(&parameters, v.accelerators, memory).unwrap();
+            let memory = memory_of_hosts(Ratio::decimal(gib).unwrap(), hosts).unwrap();
+            let need = Need::of(&parameters, accelerators, memory).unwrap();
             let size = DatasetSize::new(need).unwrap();
             let both = |r: Ratio| [r.floor(), r.ceil()];
-            let name = format!("{} {} x {}", v.record, v.gib, v.hosts);
-            assert_eq!(both(size.by_memory), v.by_memory, "{name}");
-            assert_eq!(both(size.by_steps), v.by_steps, "{name}");
-            assert_eq!([size.files_floor(), size.files()], v.files, "{name}");
-            assert_eq!(size.bytes(size.files()), Some(v.bytes), "{name}");
-            let decided = if v.by_memory[1] > v.by_steps[1] {
+            let name = format!("{} {} x {}", record_text, gib, hosts);
+            assert_eq!(both(size.by_memory), by_memory, "{name}");
+            assert_eq!(both(size.by_steps), by_steps, "{name}");
+            assert_eq!([size.files_floor(), size.files()], files, "{name}");
+            assert_eq!(size.bytes(size.files()), Some(bytes), "{name}");
+            let decided = if by_memory[1] > by_steps[1] {
                 Term::Memory
             } else {
                 Term::Steps

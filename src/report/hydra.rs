@@ -20,13 +20,13 @@ pub struct HydraFacts<'a> {
     /// The `hydra.` overrides verbatim.
     pub hydra_words: &'a [String],
     /// `hydra.run.dir` as given.
-    pub run_dir: &'a str,
+    pub run_dir: String,
     /// Name of the folder.
-    pub output_subdir: &'a str,
+    pub output_subdir: String,
     /// Absolute working directory.
-    pub cwd: &'a str,
+    pub cwd: String,
     /// Absolute `--config-dir`, if given.
-    pub config_dir: Option<&'a str>,
+    pub config_dir: Option<String>,
 }
 
 fn map<'k>(entries: impl IntoIterator<Item = (&'k str, Value)>) -> Value {
@@ -88,11 +88,11 @@ fn runtime(facts: &HydraFacts<'_>) -> Value {
         source("hydra.conf", "pkg", "hydra"),
         source("dlio_benchmark.configs", "pkg", "main"),
     ];
-    if let Some(dir) = facts.config_dir {
+    if let Some(dir) = &facts.config_dir {
         sources.push(source(dir, "file", "command-line"));
     }
     sources.push(source("", "structured", "schema"));
-    let output_dir = Path::new(facts.cwd).join(facts.run_dir);
+    let output_dir = Path::new(&facts.cwd).join(&facts.run_dir);
     let choices = map([
         ("workload", text(facts.workload_name)),
         ("hydra/env", text("default")),
@@ -108,7 +108,7 @@ fn runtime(facts: &HydraFacts<'_>) -> Value {
     map([
         ("version", text("1.3.2")),
         ("version_base", text("1.3")),
-        ("cwd", text(facts.cwd)),
+        ("cwd", text(&facts.cwd)),
         ("config_sources", Value::Sequence(sources)),
         ("output_dir", text(&output_dir.to_string_lossy())),
         ("choices", choices),
@@ -125,7 +125,7 @@ fn hydra_node(facts: &HydraFacts<'_>) -> Value {
         ("template", text("")),
     ]);
     map([
-        ("run", map([("dir", text(facts.run_dir))])),
+        ("run", map([("dir", text(&facts.run_dir))])),
         (
             "sweep",
             map([
@@ -162,7 +162,7 @@ fn hydra_node(facts: &HydraFacts<'_>) -> Value {
         ("mode", text("RUN")),
         ("searchpath", Value::Sequence(Vec::new())),
         ("callbacks", map([])),
-        ("output_subdir", text(facts.output_subdir)),
+        ("output_subdir", text(&facts.output_subdir)),
         (
             "overrides",
             map([
@@ -181,7 +181,7 @@ fn hydra_node(facts: &HydraFacts<'_>) -> Value {
 ///
 /// Errors: the folder or a file cannot be written. Source: hydra 1.3 with DLIO's configuration.
 pub fn write(out: &Path, facts: &HydraFacts<'_>) -> Result<(), ReportError> {
-    let dir = out.join(facts.output_subdir);
+    let dir = out.join(&facts.output_subdir);
     fs::create_dir_all(&dir).map_err(|source| ReportError::Write {
         path: dir.clone(),
         source,
@@ -217,10 +217,10 @@ mod tests {
             tree: &tree,
             task_words: &task,
             hydra_words: &["++hydra.run.dir=out1".to_owned()],
-            run_dir: "out1",
-            output_subdir: "dlio_config",
-            cwd: "/home/me",
-            config_dir: Some("/etc/dlio"),
+            run_dir: "out1".into(),
+            output_subdir: "dlio_config".into(),
+            cwd: "/home/me".into(),
+            config_dir: Some("/etc/dlio".into()),
         };
         write(tmp.path(), &facts).unwrap();
         let read = |n: &str| fs::read_to_string(tmp.path().join("dlio_config").join(n)).unwrap();

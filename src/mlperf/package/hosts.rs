@@ -69,6 +69,15 @@ fn text(v: &Value, key: &str) -> Option<String> {
     (word != "unknown" && !word.is_empty()).then(|| word.to_owned())
 }
 
+fn number(v: &Value, key: &str) -> Option<u64> {
+    at(v, key)?.as_u64()
+}
+
+/// Bytes as GiB.
+fn gib(v: &Value, key: &str) -> Option<f64> {
+    Some(at(v, key)?.as_f64()? / 1073741824.0)
+}
+
 fn texts(v: &Value, key: &str) -> BTreeMap<String, String> {
     let map = at(v, key).and_then(Value::as_object);
     map.into_iter()
@@ -131,17 +140,14 @@ fn alike(a: &Node, b: &Node) -> bool {
 
 fn of_report(host: &Value) -> Node {
     let ports = at(host, "machine.nics").and_then(Value::as_array);
-    let number = |key: &str| at(host, key).and_then(Value::as_u64);
     Node {
         quantity: 1,
         model: text(host, "machine.model"),
-        memory_gib: at(host, "memory.value")
-            .and_then(Value::as_f64)
-            .map(|b| b / 1073741824.0),
+        memory_gib: gib(host, "memory.value"),
         cpu_model: text(host, "machine.cpu_model"),
-        cpu_sockets: number("machine.cpu_sockets"),
-        cpu_cores: number("machine.cpu_cores"),
-        cpu_count: number("cpu_count"),
+        cpu_sockets: number(host, "machine.cpu_sockets"),
+        cpu_cores: number(host, "machine.cpu_cores"),
+        cpu_count: number(host, "cpu_count"),
         architecture: text(host, "machine.architecture"),
         os_name: text(host, "machine.os_name"),
         os_version: text(host, "machine.os_version"),
@@ -165,16 +171,13 @@ fn of_report(host: &Value) -> Node {
 
 /// What mlpstorage records of a host.
 fn of_metadata(host: &Value) -> Node {
-    let number = |key: &str| at(host, key).and_then(Value::as_u64);
     let version = text(host, "system.kernel_version");
     Node {
         quantity: 1,
-        memory_gib: at(host, "memory.total")
-            .and_then(Value::as_f64)
-            .map(|b| b / 1073741824.0),
+        memory_gib: gib(host, "memory.total"),
         cpu_model: text(host, "cpu.model"),
-        cpu_cores: number("cpu.num_cores"),
-        cpu_count: number("cpu.num_logical_cores"),
+        cpu_cores: number(host, "cpu.num_cores"),
+        cpu_count: number(host, "cpu.num_logical_cores"),
         architecture: text(host, "cpu.architecture"),
         os_name: text(host, "system.os_release.NAME"),
         os_version: text(host, "system.os_release.VERSION"),

@@ -120,7 +120,8 @@ pub struct Facts {
 
 impl Facts {
     /// Of a run that is still to be made.
-    pub fn before(loaded: &Loaded, workload: &Workload, inputs: &Inputs, edition: Edition) -> Self {
+    pub fn before(loaded: &Loaded, inputs: &Inputs, edition: Edition) -> Self {
+        let workload = &loaded.workload;
         let raw = serde_json::to_value(&loaded.tree).unwrap_or_default();
         let mut words = Words::new(loaded.words.iter().map(String::as_str));
         // The harness would pass each of them with its prefix.

@@ -34,7 +34,7 @@ pub mod training;
 
 use std::path::Path;
 
-use crate::config::{Loaded, Workload};
+use crate::config::Loaded;
 use crate::mlperf::leaf::{Kind, Leaf};
 use crate::mlperf::tree;
 use crate::mlperf::verdict::{Assessment, Checked, Finding};
@@ -42,13 +42,8 @@ use crate::mlperf::{Edition, NO_RUNS};
 use facts::{Facts, Inputs};
 
 /// A run that is still to be made.
-pub fn before(
-    loaded: &Loaded,
-    workload: &Workload,
-    inputs: &Inputs,
-    edition: Edition,
-) -> Assessment {
-    let facts = Facts::before(loaded, workload, inputs, edition);
+pub fn before(loaded: &Loaded, inputs: &Inputs, edition: Edition) -> Assessment {
+    let facts = Facts::before(loaded, inputs, edition);
     let mut findings = parameters::check(&facts);
     findings.extend(dataset::check(&facts));
     findings.extend(hosts::check(&facts));

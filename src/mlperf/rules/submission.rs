@@ -109,11 +109,7 @@ impl Walk {
         let strangers = top.folders.iter().filter(|name| {
             !divisions.contains(name) && !name.starts_with("code") && *name != "code-images"
         });
-        wrong.extend(
-            strangers
-                .chain(&top.files)
-                .map(|name| format!("{} does not belong here", root.join(name).display())),
-        );
+        wrong.extend(each(root, strangers.chain(&top.files), STRANGE));
         self.add(
             "2.1.1",
             "topLevelFolders",
@@ -138,11 +134,9 @@ impl Walk {
         let Some(list) = self.list(folder) else {
             return;
         };
-        let mut wrong: Vec<String> = ["results", "systems"]
-            .into_iter()
-            .filter(|name| !list.folders.contains(*name))
-            .map(|name| format!("{} is missing", folder.join(name).display()))
-            .collect();
+        let missing = ["results", "systems"].into_iter();
+        let missing = missing.filter(|name| !list.folders.contains(*name));
+        let mut wrong = each(folder, missing, MISSING);
         let strangers = list
             .folders
             .iter()
@@ -150,9 +144,7 @@ impl Walk {
                 !["results", "systems"].contains(&name.as_str()) && !name.starts_with("code")
             })
             .chain(list.files.iter().filter(|name| *name != "submission.yaml"));
-        wrong.extend(
-            strangers.map(|name| format!("{} does not belong here", folder.join(name).display())),
-        );
+        wrong.extend(each(folder, strangers, STRANGE));
         self.add(
             "2.1.5",
             "organisationFolders",
@@ -212,12 +204,8 @@ impl Walk {
                     .iter()
                     .any(|s| name == format!("{s}.yaml") || name == format!("{s}.pdf"))
         };
-        wrong.extend(
-            list.folders
-                .iter()
-                .chain(list.files.iter().filter(|name| !known(name)))
-                .map(|name| format!("{} does not belong here", folder.join(name).display())),
-        );
+        let strangers = list.files.iter().filter(|name| !known(name));
+        wrong.extend(each(folder, list.folders.iter().chain(strangers), STRANGE));
         self.add(
             "2.1.7",
             "systemsFiles",
@@ -271,12 +259,7 @@ impl Walk {
                 continue;
             };
             let known = ["training", "checkpointing", "vector_database", "kv_cache"];
-            let wrong = list
-                .folders
-                .iter()
-                .filter(|name| !known.contains(&name.as_str()))
-                .map(|name| format!("{} does not belong here", system.join(name).display()))
-                .collect();
+            let wrong = each(&system, others(&list.folders, &known), STRANGE);
             self.add(
                 "2.1.10",
                 "benchmarkFolders",
@@ -298,12 +281,7 @@ impl Walk {
             return;
         };
         let models = tables::submittable_models(self.edition);
-        let wrong = list
-            .folders
-            .iter()
-            .filter(|name| !models.contains(&name.as_str()))
-            .map(|name| format!("{} is no model of the edition", folder.join(name).display()))
-            .collect();
+        let wrong = each(folder, others(&list.folders, models), NO_MODEL);
         self.add(
             "2.1.11",
             "trainingModels",
@@ -319,17 +297,9 @@ impl Walk {
                 Edition::V2 => &["datagen", "run"],
                 Edition::V3 => &["datasize", "datagen", "run"],
             };
-            let mut wrong: Vec<String> = phases
-                .iter()
-                .filter(|name| !list.folders.contains(**name))
-                .map(|name| format!("{} is missing", model.join(name).display()))
-                .collect();
-            wrong.extend(
-                list.folders
-                    .iter()
-                    .filter(|name| !phases.contains(&name.as_str()))
-                    .map(|name| format!("{} does not belong here", model.join(name).display())),
-            );
+            let missing = phases.iter().filter(|name| !list.folders.contains(**name));
+            let mut wrong = each(&model, missing, MISSING);
+            wrong.extend(each(&model, others(&list.folders, phases), STRANGE));
             self.add(
                 "2.1.12",
                 "trainingPhases",
@@ -352,12 +322,7 @@ impl Walk {
             return;
         };
         let models = tables::LLMS.map(|llm| llm.name);
-        let wrong = list
-            .folders
-            .iter()
-            .filter(|name| !models.contains(&name.as_str()))
-            .map(|name| format!("{} is no model of the edition", folder.join(name).display()))
-            .collect();
+        let wrong = each(folder, others(&list.folders, &models), NO_MODEL);
         self.add(
             "2.1.21",
             "checkpointModels",
@@ -403,4 +368,20 @@ impl Walk {
             "folders of runs are called YYYYMMDD_HHMMSS",
         );
     }
+}
+
+const STRANGE: &str = "does not belong here";
+const MISSING: &str = "is missing";
+const NO_MODEL: &str = "is no model of the edition";
+
+/// Names that are none of the known ones.
+fn others<'n>(names: &'n BTreeSet<String>, known: &[&str]) -> impl Iterator<Item = &'n String> {
+    names.iter().filter(|name| !known.contains(&name.as_str()))
+}
+
+/// A line for each name in a folder.
+fn each<N: AsRef<Path>>(folder: &Path, names: impl Iterator<Item = N>, why: &str) -> Vec<String> {
+    names
+        .map(|name| format!("{} {why}", folder.join(name).display()))
+        .collect()
 }

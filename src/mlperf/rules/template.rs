@@ -147,7 +147,7 @@ mod tests {
                 cwd: ".".into(),
             };
             let loaded = config::load(&request).unwrap();
-            let facts = Facts::before(&loaded, &loaded.workload, &Inputs::default(), Edition::V3);
+            let facts = Facts::before(&loaded, &Inputs::default(), Edition::V3);
             let found = check(&facts);
             assert_eq!(found.verdict, verdict, "{name}: {found:?}");
         }
