@@ -26,6 +26,9 @@ static GATE: RwLock<()> = RwLock::new(());
 /// The word by which one rank of a host takes the task of speaking.
 static SPOKEN: OnceLock<&'static AtomicU64> = OnceLock::new();
 
+/// Tries to remove a folder in which others write.
+const REMOVALS: usize = 1000;
+
 static IS_TOLD: AtomicBool = AtomicBool::new(false);
 
 fn pending() -> MutexGuard<'static, Option<Pending>> {
@@ -71,7 +74,12 @@ fn remove(pending: Option<&Pending>) {
     for path in pending.into_iter().flat_map(|p| p.paths.values()) {
         // One of them fits; the process ends whatever comes of it.
         let _ = std::fs::remove_file(path);
-        let _ = std::fs::remove_dir_all(path);
+        // Threads still write into a folder while it is emptied, until what they write into is gone.
+        for _ in 0..REMOVALS {
+            if std::fs::remove_dir_all(path).is_ok() || !path.exists() {
+                break;
+            }
+        }
     }
 }
 

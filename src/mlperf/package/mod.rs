@@ -272,7 +272,8 @@ impl Partial {
 
     fn publish(mut self, out: &Path) -> Result<(), PackageError> {
         // rename(2) replaces an empty folder and refuses one with entries.
-        fs::rename(&self.path, out).map_err(io_error("rename the finished tree to", out))?;
+        interrupt::finish(|| fs::rename(&self.path, out))
+            .map_err(io_error("rename the finished tree to", out))?;
         self.is_published = true;
         Ok(())
     }
