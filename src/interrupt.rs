@@ -57,10 +57,11 @@ impl Drop for Unfinished {
     }
 }
 
-/// Gives something unfinished its final name: a signal comes before or after it. Waits for ever once a signal has come.
-pub fn finish<T>(rename: impl FnOnce() -> T) -> T {
+/// Does what a signal has to come before or after: giving something its final name, or making folders within what is
+/// announced, which would stand there anew. Waits for ever once a signal has come.
+pub fn uninterrupted<T>(action: impl FnOnce() -> T) -> T {
     let _gate = GATE.read();
-    rename()
+    action()
 }
 
 /// Removes what is announced, for an end that is no signal's. What another thread holds right now stays.

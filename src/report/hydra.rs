@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_yaml::{Mapping, Value};
 
 use super::{ReportError, write_file, yaml};
+use crate::interrupt;
 
 /// What hydra would know of the command line.
 #[derive(Debug, Clone)]
@@ -182,7 +183,7 @@ fn hydra_node(facts: &HydraFacts<'_>) -> Value {
 /// Errors: the folder or a file cannot be written. Source: hydra 1.3 with DLIO's configuration.
 pub fn write(out: &Path, facts: &HydraFacts<'_>) -> Result<(), ReportError> {
     let dir = out.join(&facts.output_subdir);
-    fs::create_dir_all(&dir).map_err(|source| ReportError::Write {
+    interrupt::uninterrupted(|| fs::create_dir_all(&dir)).map_err(|source| ReportError::Write {
         path: dir.clone(),
         source,
     })?;

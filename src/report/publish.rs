@@ -136,7 +136,7 @@ impl OutputDir {
     ///
     /// Errors: `Exists` when another run published a summary meanwhile; `Io`.
     pub fn publish(mut self) -> Result<PathBuf, PublishError> {
-        interrupt::finish(|| self.move_all())?;
+        interrupt::uninterrupted(|| self.move_all())?;
         self.published = true;
         Ok(self.target.clone())
     }

@@ -272,7 +272,7 @@ impl Writer for DirectFile {
     fn finish(mut self: Box<Self>) -> Result<(), StorageError> {
         let (path, written) = (self.path.clone(), self.written);
         self.complete()
-            .and_then(|()| interrupt::finish(|| std::fs::rename(&self.part, &path)))
+            .and_then(|()| interrupt::uninterrupted(|| std::fs::rename(&self.part, &path)))
             .map_err(|e| files::write_error(&path, written, e))?;
         self.file = None;
         Ok(())

@@ -145,7 +145,7 @@ impl Writer for PartFile {
     }
     fn finish(mut self: Box<Self>) -> Result<(), StorageError> {
         drop(self.file.take());
-        interrupt::finish(|| fs::rename(&self.part, &self.path))
+        interrupt::uninterrupted(|| fs::rename(&self.part, &self.path))
             .map_err(|e| write_error(&self.path, self.written, e))
     }
 }

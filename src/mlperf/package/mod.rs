@@ -272,7 +272,7 @@ impl Partial {
 
     fn publish(mut self, out: &Path) -> Result<(), PackageError> {
         // rename(2) replaces an empty folder and refuses one with entries.
-        interrupt::finish(|| fs::rename(&self.path, out))
+        interrupt::uninterrupted(|| fs::rename(&self.path, out))
             .map_err(io_error("rename the finished tree to", out))?;
         self.is_published = true;
         Ok(())
@@ -359,14 +359,15 @@ fn write(
 
 fn write_file(path: &Path, text: &str) -> Result<(), PackageError> {
     if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(io_error("create folder", parent))?;
+        interrupt::uninterrupted(|| fs::create_dir_all(parent))
+            .map_err(io_error("create folder", parent))?;
     }
     fs::write(path, text).map_err(io_error("write", path))
 }
 
 /// Copies a run's folder with all that lies in it. Links become what they point to.
 fn copy(from: &Path, to: &Path) -> Result<(), PackageError> {
-    fs::create_dir_all(to).map_err(io_error("create folder", to))?;
+    interrupt::uninterrupted(|| fs::create_dir_all(to)).map_err(io_error("create folder", to))?;
     for entry in fs::read_dir(from).map_err(io_error("list", from))? {
         let entry = entry.map_err(io_error("list", from))?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
