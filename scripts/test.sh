@@ -15,6 +15,10 @@ export DLIO_RS_PYTHON=$PYTHON_VENV/bin/python
 step "cargo test (MPI: ${MPICC:-mpicc})"
 cargo test --locked "$@" </dev/null
 
+step "order, datasets and DLIO's files equal the recording"
+cargo build --locked </dev/null
+"$DLIO_RS_PYTHON" tests/python/recorded.py "$TARGET/debug/dlio-rs"
+
 step "cargo build against MPICH"
 # mpi-sys does not notice another MPICC, hence the directory of its own.
 # The features have nothing to do with MPI.
