@@ -63,8 +63,6 @@ pub enum Verb {
     Report(super::report::ReportArgs),
     /// Compare two runs: figures, parameters, and whether chance explains the differences
     Compare(super::compare::CompareArgs),
-    /// Lay out an OPEN submission tree of MLPerf Storage from copies of runs
-    Package(super::package::PackageArgs),
     /// List the built-in workloads, or print one's YAML
     Configs(ConfigsArgs),
     /// Put a `dlio_benchmark` that is this binary into a folder, for mlpstorage and for scripts made for DLIO

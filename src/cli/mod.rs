@@ -9,7 +9,6 @@ mod info;
 mod inspect;
 mod install_shim;
 mod job;
-mod package;
 mod plan;
 mod report;
 mod rules;
@@ -118,8 +117,6 @@ pub fn main(args: Vec<OsString>) -> u8 {
         Verb::Inspect(args) => inspect::print(&args),
         Verb::Report(args) => report::print(&args),
         Verb::Compare(args) => compare::print(&args),
-        // A half-written tree is removed when a signal comes.
-        Verb::Package(args) => listen(true).and_then(|()| package::print(&args)),
         Verb::Configs(args) => configs::print(&args),
         Verb::InstallShim(args) => install_shim::install(&args),
         Verb::Size(args) => alone(&args.workload.clone(), as_dlio, |loaded| {

@@ -9,7 +9,6 @@ pub mod groups;
 pub mod hash;
 pub mod json;
 pub mod leaf;
-pub mod package;
 pub mod ratio;
 pub mod render;
 pub mod rules;

@@ -14,7 +14,6 @@ mod generate;
 mod inspect;
 mod mlperf_check;
 mod mlperf_dropin;
-mod mlperf_package;
 mod mlperf_report;
 mod mlperf_size;
 mod object;

@@ -1,11 +1,9 @@
-//! Figures, comparison and packaging of runs: our own under mpirun, and folders in the shape that DLIO leaves.
+//! Figures and comparison of runs: our own under mpirun, and folders in the shape that DLIO leaves.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use dlio_rs::mlperf::Edition;
-use dlio_rs::mlperf::package::{Packaged, Request, package};
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -550,209 +548,8 @@ fn a_tampered_run_is_beyond_tolerance_until_the_file_allows_it() {
     assert!(said.contains("Welch: p = 1.000, n = 3 and 3"), "{said}");
 }
 
-/// Every file below a folder, relative, sorted.
-fn listing(folder: &Path) -> Vec<String> {
-    fn walk(folder: &Path, root: &Path, out: &mut Vec<String>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                walk(&path, root, out);
-            } else {
-                out.push(path.strip_prefix(root).unwrap().display().to_string());
-            }
-        }
-    }
-    let mut out = Vec::new();
-    walk(folder, folder, &mut out);
-    out.sort();
-    out
-}
-
-/// A generation by DLIO, which leaves no figures.
-fn lay_generation(folder: &Path) {
-    lay(folder, &training("20261101_090000", "1.0"));
-    for name in ["summary.json", "0_output.json", "0_per_epoch_stats.json"] {
-        fs::remove_file(folder.join(name)).unwrap();
-    }
-    for stream in ["stdout", "stderr"] {
-        fs::rename(
-            folder.join(format!("training_run.{stream}.log")),
-            folder.join(format!("training_datagen.{stream}.log")),
-        )
-        .unwrap();
-    }
-    let config = folder.join("dlio_config/config.yaml");
-    let text = fs::read_to_string(&config).unwrap();
-    let text = text.replace(
-        "generate_data: false, train: true",
-        "generate_data: true, train: false",
-    );
-    fs::write(config, text).unwrap();
-}
-
-fn packaged(scratch: &Scratch, edition: &str, out: &str) -> Outcome {
-    let (results, out) = (scratch.text("r"), scratch.text(out));
-    verb(&[
-        "package",
-        &results,
-        "--org",
-        "Org",
-        "--system",
-        "Sys",
-        "--out",
-        &out,
-        "--edition",
-        edition,
-    ])
-}
-
-/// The tree of runs whatever the rules say of them: their numbers are not those of a submission.
-fn packaged_unchecked(scratch: &Scratch, edition: Edition, out: &str) -> Packaged {
-    let request = Request {
-        results: &scratch.path("r"),
-        organisation: "Org",
-        system: "Sys",
-        out: &scratch.path(out),
-        edition,
-    };
-    package(&request, &|_, _| Ok(Vec::new())).unwrap()
-}
-
 #[test]
-fn a_package_is_the_tree_of_an_open_submission() {
-    let scratch = Scratch::new();
-    six(&scratch);
-    lay_generation(&scratch.path("r/elsewhere/20261101_090000"));
-    lay(
-        &scratch.path("r/ck/20261102_100000"),
-        &checkpoints("20261102_100000", 10, 10),
-    );
-    let before = listing(&scratch.path("r"));
-    let made = packaged_unchecked(&scratch, Edition::V3, "p");
-    assert!(!made.to_do.is_empty());
-    assert_eq!(made.folder, scratch.path("p/open/Org"));
-    assert_eq!(listing(&scratch.path("r")), before);
-
-    let org = scratch.path("p/open/Org");
-    let mut top: Vec<_> = fs::read_dir(&org)
-        .unwrap()
-        .map(|e| e.unwrap().file_name())
-        .collect();
-    top.sort();
-    assert_eq!(top, ["results", "systems"]);
-    let runs = org.join("results/Sys/training/unet3d/run");
-    let mut folders: Vec<_> = fs::read_dir(&runs)
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .filter(|p| p.is_dir())
-        .collect();
-    folders.sort();
-    assert_eq!(folders.len(), 6);
-    // A run is copied byte by byte.
-    let first = "20261101_100000";
-    let from = scratch.path(&format!(
-        "r/open/Org/results/Sys/training/unet3d/run/{first}"
-    ));
-    assert_eq!(listing(&folders[0]), listing(&from));
-    for name in listing(&from) {
-        assert_eq!(
-            fs::read(from.join(&name)).unwrap(),
-            fs::read(folders[0].join(&name)).unwrap()
-        );
-    }
-    assert!(
-        org.join("results/Sys/training/unet3d/datagen/20261101_090000/dlio.log")
-            .is_file()
-    );
-    let rows = json(&runs.join("results.json"));
-    assert_eq!(rows[0]["Training - Read B/W (GiB/s)"], 3.0);
-    let rows = json(&org.join("results/Sys/checkpointing/llama3-8b/results.json"));
-    assert_eq!(rows[0]["Checkpointing - Write B/W (GiB/s)"], 10.5);
-    let yaml = fs::read_to_string(org.join("systems/Sys.yaml")).unwrap();
-    let (value, _) = dlio_rs::config::yaml::parse(&yaml).unwrap();
-    assert_eq!(
-        value["system_under_test"]["clients"][0]["quantity"].as_u64(),
-        Some(2)
-    );
-    // DLIO tells the memory of all hosts, whatever place of its list it fills.
-    let chassis = &value["system_under_test"]["clients"][0]["chassis"];
-    assert_eq!(chassis["memory_capacity"].as_u64(), Some(512));
-    assert_eq!(chassis["rack_units"].as_str(), Some("FILL-IN"));
-    let text = fs::read_to_string(org.join("systems/Sys.md")).unwrap();
-    assert!(
-        text.contains("| Division | OPEN |") && text.contains("Nameplate"),
-        "{text}"
-    );
-
-    packaged_unchecked(&scratch, Edition::V2, "p2");
-    let org = scratch.path("p2/Open/Org");
-    assert!(org.join("code/README.md").is_file());
-    let records = json(&org.join("results/Sys/training/unet3d/run/results.json"));
-    assert_eq!(records.as_array().unwrap().len(), 6);
-    assert_eq!(records[0]["accelerator"], "h100");
-    assert_eq!(records[0]["system_info"]["total_memory_bytes"], 1u64 << 40);
-    let yaml = fs::read_to_string(org.join("systems/Sys.yaml")).unwrap();
-    let (value, _) = dlio_rs::config::yaml::parse(&yaml).unwrap();
-    assert_eq!(value["Nodes"]["dlio_client"]["quantity"].as_u64(), Some(2));
-    // What stands there is a figure source too.
-    let again = figures(&[&scratch.text("p")], &scratch);
-    assert_eq!(
-        again["groups"][0]["training"]["read_gib_per_second"]["mean"],
-        3.0
-    );
-}
-
-#[test]
-fn packaging_refuses_and_leaves_nothing() {
-    let scratch = Scratch::new();
-    six(&scratch);
-    fs::create_dir(scratch.path("full")).unwrap();
-    fs::write(scratch.path("full/mine"), "x").unwrap();
-    packaged(&scratch, "v3.0", "full").fails(1, &["full", "not empty"]);
-    assert_eq!(listing(&scratch.path("full")), ["mine"]);
-    packaged(&scratch, "v3.0", "r/p").fails(1, &["lies inside"]);
-    packaged(&scratch, "v4.0", "p").fails(2, &["v3.0"]);
-    let (results, out) = (scratch.text("r"), scratch.text("p"));
-    verb(&[
-        "package", &results, "--org", "../x", "--system", "S", "--out", &out,
-    ])
-    .fails(2, &["--org \"../x\" cannot be the name of a folder"]);
-    verb(&[
-        "package",
-        &scratch.text("none"),
-        "--org",
-        "O",
-        "--system",
-        "S",
-        "--out",
-        &out,
-    ])
-    .fails(1, &["none"]);
-    let run = "r/open/Org/results/Sys/training/unet3d/run/20261101_110000";
-    fs::remove_file(scratch.path(&format!("{run}/training_run.stdout.log"))).unwrap();
-    fs::write(scratch.path(&format!("{run}/dlio_config/more.yaml")), "").unwrap();
-    packaged(&scratch, "v3.0", "p").fails(
-        1,
-        &[
-            "2.1.19",
-            "training_run.stdout.log",
-            "2.1.20",
-            "more.yaml",
-            // These runs say nothing of the record's length.
-            "3.1.2",
-        ],
-    );
-    assert!(!scratch.path("p").exists());
-    let hidden = fs::read_dir(scratch.path("")).unwrap();
-    assert!(
-        hidden
-            .flatten()
-            .all(|e| !e.file_name().to_string_lossy().contains("partial"))
-    );
-}
-
-#[test]
-fn our_runs_tell_the_hosts_and_the_work() {
+fn our_runs_record_what_made_them() {
     let scratch = Scratch::new();
     let mut command = mpirun(2);
     command.args(small(&scratch, 8)).args([
@@ -776,27 +573,6 @@ fn our_runs_tell_the_hosts_and_the_work() {
         report["groups"][0]["runs"][0]["core_config"]["hash"],
         provenance["core_config"]["hash"]
     );
-    for stream in ["stdout", "stderr"] {
-        fs::write(
-            scratch.path(&format!("r/run/training_run.{stream}.log")),
-            "",
-        )
-        .unwrap();
-    }
-    // A run this small is refused.
-    packaged(&scratch, "v3.0", "p").fails(1, &["R2", "quickstart is none of"]);
-    packaged_unchecked(&scratch, Edition::V3, "p");
-    let yaml = fs::read_to_string(scratch.path("p/open/Org/systems/Sys.yaml")).unwrap();
-    let (value, _) = dlio_rs::config::yaml::parse(&yaml).unwrap();
-    let client = &value["system_under_test"]["clients"][0];
-    let memory = fs::read_to_string("/proc/meminfo").unwrap();
-    let kib: f64 = memory.split_whitespace().nth(1).unwrap().parse().unwrap();
-    let gib = (kib / 1048576.0).ceil();
-    assert_eq!(client["chassis"]["memory_capacity"].as_f64(), Some(gib));
-    let mut uname = Command::new("uname");
-    uname.arg("-r");
-    let kernel = run(uname).ok().stdout;
-    assert!(yaml.contains(kernel.trim()), "{yaml}");
     let mut info = solo();
     info.arg("info");
     let said = run(info).ok().stdout;

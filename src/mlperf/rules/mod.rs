@@ -12,7 +12,6 @@
 //! | [`structure`] | 2.1.x: files of a run |
 //! | [`group`] | 2.1.17, 2.1.18, 3.2.1: runs that belong together |
 //! | [`pair`] | 4.7.1, 2.1.24: checkpoints written by one run and read by another |
-//! | [`submission`](mod@submission) | 2.1.x: the tree |
 //!
 //! `R1` to `R6` are the checks of mlpstorage's own run verifier in the order of its documentation, `2.1.x` to `4.x` the rules'
 //! numbers, `EDN` and `PROV` those of later releases; what has no number there has a word.
@@ -25,7 +24,6 @@ pub mod hosts;
 pub mod pair;
 pub mod parameters;
 pub mod structure;
-pub mod submission;
 pub mod tables;
 pub mod template;
 #[cfg(test)]
@@ -89,13 +87,6 @@ pub fn folder(root: &Path, edition: Edition) -> std::io::Result<Checked> {
     assess(root, edition, !Leaf::is_run(root))
 }
 
-/// The same of all that a submission is to hold: also a run that is named itself is a group.
-///
-/// Errors: the folder cannot be listed.
-pub fn submission(root: &Path, edition: Edition) -> std::io::Result<Checked> {
-    assess(root, edition, true)
-}
-
 fn assess(root: &Path, edition: Edition, with_groups: bool) -> std::io::Result<Checked> {
     let found = tree::leaves(root)?;
     let runs: Vec<(Leaf, Facts)> = found
@@ -107,7 +98,7 @@ fn assess(root: &Path, edition: Edition, with_groups: bool) -> std::io::Result<C
         })
         .collect();
     let (mut out, mut groups) = (Vec::new(), Vec::new());
-    let mut tree = submission::check(root, edition).unwrap_or_default();
+    let mut tree = Vec::new();
     tree.extend(found.unreadable.into_iter().map(|(path, why)| {
         Finding::fail(
             "2.1.1",

@@ -227,37 +227,3 @@ fn a_single_write_is_a_hole_of_v2() {
     let g = group(dir.path(), V3);
     assert!(g.tool.violations > 0);
 }
-
-#[test]
-fn a_submission_tree_is_looked_through() {
-    let dir = scratch();
-    let organisation = dir.path().join("open/acme");
-    let system = organisation.join("results/sys1");
-    training(&system, 6, 11, |_, _| {});
-    let tree = |edition| {
-        let checked = folder(dir.path(), edition).unwrap();
-        let mut trees = checked.assessments.into_iter().filter(|a| a.kind == "tree");
-        trees.next().unwrap()
-    };
-    let t = tree(V3);
-    let failed_rules: std::collections::BTreeSet<_> = failures(&t).into_iter().collect();
-    // No systems/, no datasize and datagen, no results.json.
-    assert_eq!(
-        failed_rules.into_iter().collect::<Vec<_>>(),
-        ["2.1.12", "2.1.16", "2.1.5"]
-    );
-    let systems = organisation.join("systems");
-    fs::create_dir_all(&systems).unwrap();
-    for phase in ["datasize", "datagen"] {
-        fs::create_dir_all(system.join("training/unet3d").join(phase)).unwrap();
-    }
-    fs::write(system.join("training/unet3d/run/results.json"), "[]").unwrap();
-    let t = tree(V3);
-    assert_eq!(failures(&t), ["2.1.7"]);
-    fs::write(systems.join("sys1.yaml"), "a: 1").unwrap();
-    fs::write(systems.join("sys1.pdf"), "x").unwrap();
-    assert_eq!(failures(&tree(V3)), [""; 0]);
-    fs::write(dir.path().join("stray"), "x").unwrap();
-    fs::create_dir(system.join("training/bert")).unwrap();
-    assert_eq!(failures(&tree(V3)), ["2.1.1", "2.1.11", "2.1.12"]);
-}

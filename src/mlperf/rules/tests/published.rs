@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::{Made, failures};
 use crate::mlperf::Edition::V3;
-use crate::mlperf::package::{Request, package, violations};
 use crate::mlperf::rules::folder;
 use crate::mlperf::verdict::{Assessment, Category, Standing, Verdict};
 
@@ -200,31 +199,4 @@ fn the_same_file_system_is_a_violation() {
     assert_eq!(failures(&super::assess_folder(&leaf, V3)), ["3.4.2"]);
     fs::write(leaf.join("fs_separation.json"), "{}").unwrap();
     assert_eq!(failures(&super::assess_folder(&leaf, V3)), ["3.4.2"]);
-}
-
-#[test]
-fn a_training_row_is_packaged_and_a_spoiled_one_is_not() {
-    let dir = tempfile::tempdir().unwrap();
-    let results = dir.path().join("results");
-    training_row(&results);
-    let packaged = |out: &str| {
-        let request = Request {
-            results: &results,
-            organisation: "Org",
-            system: "Sys",
-            out: &dir.path().join(out),
-            edition: V3,
-        };
-        package(&request, &violations)
-    };
-    let made = packaged("tree").unwrap();
-    assert_eq!(made.copied.len(), 8);
-    assert!(made.folder.ends_with("open/Org"));
-    fs::remove_file(results.join("training/unet3d/run/20260708_075306/summary.json")).unwrap();
-    let refused = packaged("again").unwrap_err().to_string();
-    assert!(
-        refused.contains("20260708_075306") && refused.contains("2.1.19"),
-        "{refused}"
-    );
-    assert!(!dir.path().join("again").exists());
 }
