@@ -22,6 +22,7 @@
 //! | [`config`] | the typed workload, its loading, overrides and validation |
 //! | [`cluster`] | ranks: the only module that names MPI |
 //! | [`interrupt`] | SIGTERM and SIGINT: what is half written is removed |
+//! | [`stage`] | the table of stages of time |
 //! | [`clock`] | monotonic time and exact waiting |
 
 pub mod checkpoint;
@@ -37,4 +38,5 @@ pub mod mlperf;
 pub mod plan;
 pub mod report;
 pub mod run;
+pub mod stage;
 pub mod storage;

@@ -11,6 +11,7 @@
 //! A thread owns one buffer of one transfer and allocates nothing per sample, so memory is
 //! `threads x transfer size`, whatever a sample's length. No format and no storage system is named here.
 
+mod account;
 pub mod activity;
 mod pool;
 mod simulated;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 use crate::format::{Checker, FormatError, Index};
 use crate::plan::Run;
+use crate::stage::{Parts, Stage};
 use crate::storage::{Extent, StorageError};
 
 pub use activity::{Activity, Outstanding, Phase};
@@ -66,25 +68,10 @@ pub struct Place {
     pub index_ns: u64,
 }
 
-/// Stages that a reader thread measures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadStage {
-    /// Opening a file, learning its length and, where the format has an index, its layout.
-    Open,
-    /// From the request to its first byte.
-    FirstByte,
-    /// The read calls of one run.
-    Read,
-    /// Checking what was read.
-    Decode,
-    /// The emulated preprocessing of one sample.
-    Preprocess,
-}
-
 /// Where a reader thread's durations go; one per thread, so recording needs no lock.
 pub trait Recorder: Send {
-    /// One duration of one run.
-    fn record(&mut self, stage: ReadStage, ns: u64);
+    /// `count` durations of this length.
+    fn record(&mut self, stage: Stage, ns: u64, count: u64);
 }
 
 /// How a loader works. See the module's table.
@@ -112,9 +99,23 @@ pub enum Unit {
 pub struct Batch {
     /// Its hash for the order digest.
     pub hash: u64,
+    /// What the readers' time for it went to.
+    pub parts: Parts,
+    /// When the first reader began it, ns of the source's clock.
+    pub begun_ns: u64,
+    /// When it was ready, ns of the source's clock.
+    pub done_ns: u64,
 }
 
-/// Totals of what the threads read. Units: bytes and counts.
+impl Batch {
+    /// What a wait for this batch, from `asked_ns` to `loaded_ns`, went to. The sum is the wait.
+    pub fn parts_of_wait(&self, asked_ns: u64, loaded_ns: u64) -> Parts {
+        let busy = (loaded_ns.min(self.done_ns)).saturating_sub(asked_ns.max(self.begun_ns));
+        self.parts.of_wait(loaded_ns.saturating_sub(asked_ns), busy)
+    }
+}
+
+/// Totals of what the threads read. Units: bytes, counts and nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
     /// Bytes delivered by the storage system.
@@ -125,6 +126,10 @@ pub struct Totals {
     pub retries: u64,
     /// Samples.
     pub samples: u64,
+    /// CPU time (user + system) of the reader threads while they read.
+    pub cpu_ns: u64,
+    /// Time in which reader threads could have run and had no CPU; None where the kernel does not count it.
+    pub delay_ns: Option<u64>,
 }
 
 /// Why a batch could not be had.

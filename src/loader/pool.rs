@@ -1,18 +1,19 @@
 //! The loader of real runs: one rayon pool per rank, whose threads own all that they need.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
+use super::account::{Meter, RunTimes};
 use super::window::Window;
 use super::{
-    Activity, Batch, BatchSource, LoaderError, Place, ReadStage, Recorder, Shape, Totals, Unit,
-    Work,
+    Activity, Batch, BatchSource, LoaderError, Place, Recorder, Shape, Totals, Unit, Work,
 };
 use crate::clock::{now_ns, pause, sharpen_this_thread};
 use crate::format::{Checker, FormatError};
 use crate::plan::Run;
+use crate::stage::{Part, Parts, Stage};
 use crate::storage::{Answer, Buffer, Extent, Request, Sink, Storage};
 
 /// Reader threads and their window.
@@ -39,6 +40,10 @@ struct Shared {
     calls: AtomicU64,
     retries: AtomicU64,
     samples: AtomicU64,
+    cpu_ns: AtomicU64,
+    delay_ns: AtomicU64,
+    /// A thread's run-queue delay could not be read.
+    is_blind: AtomicBool,
 }
 
 /// What one thread owns; the lock is held for a whole epoch by the thread itself.
@@ -49,6 +54,7 @@ struct Thread {
     runs: Vec<Run>,
     checker: Option<Box<dyn Checker>>,
     recorder: Box<dyn Recorder>,
+    meter: Meter,
 }
 
 /// Counts the tasks of an epoch that have not ended.
@@ -100,6 +106,7 @@ impl Loader {
                     runs: Vec::new(),
                     checker: None,
                     recorder,
+                    meter: Meter::default(),
                 })
             })
             .collect();
@@ -111,6 +118,9 @@ impl Loader {
             calls: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             samples: AtomicU64::new(0),
+            cpu_ns: AtomicU64::new(0),
+            delay_ns: AtomicU64::new(0),
+            is_blind: AtomicBool::new(false),
         };
         Ok(Loader {
             pool,
@@ -165,12 +175,15 @@ impl BatchSource for Loader {
             self.pool.spawn(move || {
                 let outcome = {
                     let mut own = shared.threads[thread].lock();
-                    match shape.unit {
+                    own.meter = Meter::start();
+                    let outcome = match shape.unit {
                         Unit::Batch => {
                             own.read_batches(&shared, &window, &*work, shape.threads as u64)
                         }
                         Unit::Run => own.read_runs(&shared, &window, &*work, &cursor),
-                    }
+                    };
+                    own.end_epoch(&shared);
+                    outcome
                 };
                 if let Err(error) = outcome {
                     window.fail(error);
@@ -227,6 +240,9 @@ impl BatchSource for Loader {
             calls: self.shared.calls.load(Relaxed),
             retries: self.shared.retries.load(Relaxed),
             samples: self.shared.samples.load(Relaxed),
+            cpu_ns: self.shared.cpu_ns.load(Relaxed),
+            delay_ns: (!self.shared.is_blind.load(Relaxed))
+                .then(|| self.shared.delay_ns.load(Relaxed)),
         }
     }
 }
@@ -253,14 +269,15 @@ impl Thread {
             runs.clear();
             work.batch(batch, &mut runs);
             window.open(batch, runs.len(), work.step_hash(batch, &runs));
+            let mut parts = Parts::default();
             for run in &runs {
                 if window.is_stopped() {
                     return Ok(());
                 }
-                self.read_run(shared, work, run)?;
+                parts.add(&self.read_run(shared, work, run)?);
             }
             if !runs.is_empty() {
-                window.done(batch, runs.len());
+                window.done(batch, runs.len(), &parts);
             }
             self.runs = runs;
             batch += step;
@@ -311,14 +328,22 @@ impl Thread {
             if window.is_stopped() {
                 return Ok(());
             }
-            self.read_run(shared, work, &run)?;
-            window.done(batch, 1);
+            let parts = self.read_run(shared, work, &run)?;
+            window.done(batch, 1, &parts);
         }
     }
 
-    fn read_run(&mut self, shared: &Shared, work: &dyn Work, run: &Run) -> Result<(), LoaderError> {
-        let located = work.locate(run, &mut self.place);
-        located?;
+    /// Reads one run of samples; returns what the time went to.
+    fn read_run(
+        &mut self,
+        shared: &Shared,
+        work: &dyn Work,
+        run: &Run,
+    ) -> Result<Parts, LoaderError> {
+        let begun = now_ns();
+        work.locate(run, &mut self.place)?;
+        let mut times = RunTimes::default();
+        times.parts[Part::Metadata] = self.place.index_ns;
         let mut seen = Seen::default();
         let mut answers = Answer::default();
         for (i, &extent) in self.place.extents.iter().enumerate() {
@@ -333,6 +358,7 @@ impl Thread {
             };
             let mut sight = Sight {
                 checker: self.checker.as_deref_mut(),
+                recorder: &mut *self.recorder,
                 work,
                 run,
                 place: &self.place,
@@ -341,31 +367,29 @@ impl Thread {
                 thread: self.index,
                 seen: &mut seen,
             };
+            let before = now_ns();
             let answer = shared.storage.read(&request, &mut self.buffer, &mut sight);
             shared.activity.io_ends(self.index);
             let answer = answer?;
+            // All of the call but what the checker took: pauses before retries count as the storage system's.
+            times.parts[Part::Io] += (now_ns() - before).saturating_sub(seen.take_lap());
             if i == 0 {
                 answers.first_byte_ns = answer.first_byte_ns;
             }
             answers.bytes += answer.bytes;
             answers.open_ns += answer.open_ns;
-            answers.read_ns += answer.read_ns;
             answers.calls += answer.calls;
             answers.retries += answer.retries;
             if seen.failure.is_some() {
                 break;
             }
         }
-        self.account(shared, run, answers, seen)?;
-        for _ in 0..run.count {
-            let ns = work.preprocess_ns(self.index);
-            if ns == 0 {
-                break;
-            }
-            pause(std::time::Duration::from_nanos(ns));
-            self.recorder.record(ReadStage::Preprocess, ns);
-        }
-        Ok(())
+        self.account(shared, run, answers, seen, &mut times)?;
+        self.preprocess(work, run, &mut times);
+        let ended = now_ns();
+        let each = (ended - begun) / run.count.max(1);
+        self.recorder.record(Stage::Sample, each, run.count);
+        Ok(self.meter.settle(times, ended))
     }
 
     /// Records what the reads of a run took, and what the checker says of them.
@@ -375,6 +399,7 @@ impl Thread {
         run: &Run,
         answers: Answer,
         mut seen: Seen,
+        times: &mut RunTimes,
     ) -> Result<(), LoaderError> {
         let has_read = !self.place.extents.is_empty();
         if has_read && shared.storage.has_bytes() {
@@ -385,10 +410,9 @@ impl Thread {
                 seen.failure = checker.finish().err();
                 seen.spent_ns += now_ns() - before;
             }
-            self.recorder
-                .record(ReadStage::Open, answers.open_ns + self.place.index_ns);
+            self.recorder.record(Stage::Open, answers.open_ns, 1);
             if self.checker.is_some() {
-                self.recorder.record(ReadStage::Decode, seen.spent_ns);
+                self.recorder.record(Stage::Decode, seen.spent_ns, 1);
             }
         }
         if let Some(source) = seen.failure {
@@ -397,16 +421,45 @@ impl Thread {
                 source,
             });
         }
-        if has_read {
+        if self.place.index_ns > 0 {
             self.recorder
-                .record(ReadStage::FirstByte, answers.first_byte_ns);
-            self.recorder.record(ReadStage::Read, answers.read_ns);
+                .record(Stage::Metadata, self.place.index_ns, 1);
         }
+        if let Some(ns) = answers.first_byte_ns {
+            self.recorder.record(Stage::FirstByte, ns, 1);
+        }
+        times.parts[Part::Decode] = seen.spent_ns;
         shared.bytes.fetch_add(answers.bytes, Relaxed);
         shared.calls.fetch_add(answers.calls, Relaxed);
         shared.retries.fetch_add(answers.retries, Relaxed);
         shared.samples.fetch_add(run.count, Relaxed);
         Ok(())
+    }
+
+    /// The pause after each sample of a run.
+    fn preprocess(&mut self, work: &dyn Work, run: &Run, times: &mut RunTimes) {
+        for _ in 0..run.count {
+            let ns = work.preprocess_ns(self.index);
+            if ns == 0 {
+                break;
+            }
+            let before = now_ns();
+            pause(std::time::Duration::from_nanos(ns));
+            let took = now_ns() - before;
+            times.parts[Part::Preprocess] += took;
+            times.asleep_ns += ns.min(took);
+            self.recorder.record(Stage::Preprocess, took, 1);
+        }
+    }
+
+    /// Adds what this epoch cost the thread to the totals.
+    fn end_epoch(&mut self, shared: &Shared) {
+        let meter = std::mem::take(&mut self.meter);
+        shared.cpu_ns.fetch_add(meter.cpu_ns(), Relaxed);
+        match meter.delay_ns() {
+            Some(ns) => drop(shared.delay_ns.fetch_add(ns, Relaxed)),
+            None => shared.is_blind.store(true, Relaxed),
+        }
     }
 }
 
@@ -414,12 +467,22 @@ impl Thread {
 #[derive(Default)]
 struct Seen {
     spent_ns: u64,
+    /// `spent_ns` when it was last looked at.
+    lap_ns: u64,
     failure: Option<FormatError>,
+}
+
+impl Seen {
+    /// What the checker took since the last look.
+    fn take_lap(&mut self) -> u64 {
+        self.spent_ns - std::mem::replace(&mut self.lap_ns, self.spent_ns)
+    }
 }
 
 /// Shows a thread's checker the bytes as they come.
 struct Sight<'a> {
     checker: Option<&'a mut (dyn Checker + 'static)>,
+    recorder: &'a mut (dyn Recorder + 'static),
     work: &'a dyn Work,
     run: &'a Run,
     place: &'a Place,
@@ -434,7 +497,9 @@ impl Sink for Sight<'_> {
         if let Some(checker) = self.checker.as_deref_mut()
             && self.is_first
         {
+            let before = now_ns();
             self.work.begin(checker, self.run, self.place, file_len);
+            self.seen.spent_ns += now_ns() - before;
         }
     }
     fn chunk(&mut self, bytes: &[u8]) -> bool {
@@ -448,5 +513,8 @@ impl Sink for Sight<'_> {
     }
     fn position(&mut self, offset: u64) {
         self.activity.io_begins(self.thread, self.run.file, offset);
+    }
+    fn called(&mut self, ns: u64) {
+        self.recorder.record(Stage::Read, ns, 1);
     }
 }

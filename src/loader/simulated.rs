@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::{Batch, BatchSource, LoaderError, Shape, Totals, Unit, Work};
 use crate::clock::{Clock, VirtualClock};
 use crate::plan::Run;
+use crate::stage::{Part, Parts};
 use crate::storage::ModelLaw;
 
 /// Reader threads that exist only as times.
@@ -23,8 +24,8 @@ pub struct SimulatedLoader {
     link_free: u64,
     /// When batch j was taken, for the window.
     taken: Vec<u64>,
-    /// Batches computed so far: when each is ready, and its hash.
-    ready: Vec<(u64, u64)>,
+    /// Batches computed so far.
+    ready: Vec<Batch>,
     started: u64,
     next: u64,
     totals: Totals,
@@ -77,7 +78,9 @@ impl SimulatedLoader {
         work.batch(batch, &mut runs);
         let hash = work.step_hash(batch, &runs);
         let gate = self.gate(batch);
-        let mut ready = gate;
+        let mut done_ns = gate;
+        let mut begun_ns = u64::MAX;
+        let mut parts = Parts::default();
         for run in &runs {
             let thread = match self.shape.unit {
                 Unit::Batch => (batch % self.shape.threads as u64) as usize,
@@ -87,14 +90,21 @@ impl SimulatedLoader {
             };
             let planned = work.planned_len(run);
             let from = self.free_at[thread].max(gate);
-            let mut end = self.read(run, planned, from);
-            for _ in 0..run.count {
-                end += work.preprocess_ns(thread);
-            }
+            let read = self.read(run, planned, from);
+            let pause: u64 = (0..run.count).map(|_| work.preprocess_ns(thread)).sum();
+            let end = read + pause;
+            parts[Part::Io] += read - from;
+            parts[Part::Preprocess] += pause;
             self.free_at[thread] = end;
-            ready = ready.max(end);
+            begun_ns = begun_ns.min(from);
+            done_ns = done_ns.max(end);
         }
-        self.ready.push((ready, hash));
+        self.ready.push(Batch {
+            hash,
+            parts,
+            begun_ns: begun_ns.min(done_ns),
+            done_ns,
+        });
     }
 }
 
@@ -120,11 +130,11 @@ impl BatchSource for SimulatedLoader {
         while (self.ready.len() as u64) < last {
             self.compute(&*work, self.ready.len() as u64);
         }
-        let (ready, hash) = self.ready[self.next as usize];
-        self.clock.advance_to(ready);
+        let batch = self.ready[self.next as usize];
+        self.clock.advance_to(batch.done_ns);
         self.taken.push(self.clock.now_ns());
         self.next += 1;
-        Ok(Some(Batch { hash }))
+        Ok(Some(batch))
     }
 
     fn release(&mut self) {}

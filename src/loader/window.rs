@@ -2,12 +2,17 @@
 //!
 //! A batch that is ready costs the train loop two atomic loads; locks are touched only by a side that has to wait.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::{Batch, LoaderError};
+use crate::clock::now_ns;
+use crate::stage::Parts;
 
 /// How long a side sleeps before it looks again by itself: only a bound for lost wake-ups of a dying thread.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -18,6 +23,10 @@ struct Slot {
     /// Batch number + 1 when ready.
     ready: AtomicU64,
     hash: AtomicU64,
+    /// What readers' time for the batch went to so far.
+    parts: [AtomicU64; Parts::LEN],
+    begun: AtomicU64,
+    done: AtomicU64,
 }
 
 pub(super) struct Window {
@@ -69,6 +78,9 @@ impl Window {
                 left: AtomicUsize::new(0),
                 ready: AtomicU64::new(0),
                 hash: AtomicU64::new(0),
+                parts: Default::default(),
+                begun: AtomicU64::new(0),
+                done: AtomicU64::new(0),
             })
             .collect();
         Window {
@@ -117,21 +129,29 @@ impl Window {
     pub(super) fn open(&self, batch: u64, runs: usize, hash: u64) {
         let slot = self.slot(batch);
         slot.hash.store(hash, SeqCst);
+        slot.parts.iter().for_each(|part| part.store(0, Relaxed));
+        slot.begun.store(now_ns(), Relaxed);
         slot.left.store(runs, SeqCst);
         if runs == 0 {
             self.publish(batch);
         }
     }
 
-    /// `runs` runs of the batch are read; the last one makes it ready.
-    pub(super) fn done(&self, batch: u64, runs: usize) {
-        if self.slot(batch).left.fetch_sub(runs, SeqCst) == runs {
+    /// `runs` runs of the batch are read, which took a thread these times; the last one makes it ready.
+    pub(super) fn done(&self, batch: u64, runs: usize, parts: &Parts) {
+        let slot = self.slot(batch);
+        for (sum, ns) in slot.parts.iter().zip(&parts.0) {
+            sum.fetch_add(*ns, Relaxed);
+        }
+        if slot.left.fetch_sub(runs, SeqCst) == runs {
             self.publish(batch);
         }
     }
 
     fn publish(&self, batch: u64) {
-        self.slot(batch).ready.store(batch + 1, SeqCst);
+        let slot = self.slot(batch);
+        slot.done.store(now_ns(), Relaxed);
+        slot.ready.store(batch + 1, SeqCst);
         self.consumer.wake();
     }
 
@@ -166,8 +186,12 @@ impl Window {
             self.consumer
                 .sleep_unless(|| self.is_stopped() || slot.ready.load(SeqCst) == batch + 1);
         }
-        let hash = slot.hash.load(SeqCst);
-        Ok(Batch { hash })
+        Ok(Batch {
+            hash: slot.hash.load(SeqCst),
+            parts: Parts(std::array::from_fn(|i| slot.parts[i].load(Relaxed))),
+            begun_ns: slot.begun.load(Relaxed),
+            done_ns: slot.done.load(Relaxed),
+        })
     }
 
     /// Batch `batch` was taken: the threads may begin one more.

@@ -6,108 +6,14 @@ use std::fmt::Write as _;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use crate::stage::Stage;
+
 /// Shortest duration that a histogram holds, ns. A zero is counted in the lowest bucket.
 pub const LOWEST_NS: u64 = 1;
 /// Longest duration that a histogram holds, ns (one hour). Longer ones are counted there.
 pub const HIGHEST_NS: u64 = 3_600_000_000_000;
 /// Significant decimal digits: a bucket is at most 1 % wide.
 pub const SIGNIFICANT_DIGITS: u8 = 2;
-
-/// What a duration was spent on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// Opening a file or object.
-    Open,
-    /// From a read request to its first byte.
-    FirstByte,
-    /// One read request, whole.
-    Read,
-    /// Checking or decoding one sample.
-    Decode,
-    /// Emulated preprocessing of one sample.
-    Preprocess,
-    /// The train loop's wait for one batch.
-    BatchWait,
-    /// Emulated computation of one step.
-    Compute,
-    /// Waiting for the other ranks after one step.
-    Barrier,
-    /// One write request of generation.
-    Write,
-    /// One write of a checkpoint.
-    CheckpointWrite,
-    /// Making one checkpoint file or folder durable.
-    CheckpointFsync,
-    /// One read of a checkpoint.
-    CheckpointRead,
-}
-
-impl Stage {
-    /// Stages that the report also tells of each rank alone.
-    pub const OF_RANKS: [Stage; 3] = [
-        Stage::CheckpointWrite,
-        Stage::CheckpointFsync,
-        Stage::CheckpointRead,
-    ];
-
-    /// All stages in the order of the report.
-    pub const ALL: [Stage; 12] = [
-        Stage::Open,
-        Stage::FirstByte,
-        Stage::Read,
-        Stage::Decode,
-        Stage::Preprocess,
-        Stage::BatchWait,
-        Stage::Compute,
-        Stage::Barrier,
-        Stage::Write,
-        Stage::CheckpointWrite,
-        Stage::CheckpointFsync,
-        Stage::CheckpointRead,
-    ];
-
-    /// Key in `report.json` and `histograms.hgrm`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Stage::Open => "open",
-            Stage::FirstByte => "first_byte",
-            Stage::Read => "read",
-            Stage::Decode => "decode",
-            Stage::Preprocess => "preprocess",
-            Stage::BatchWait => "batch_wait",
-            Stage::Compute => "compute",
-            Stage::Barrier => "barrier",
-            Stage::Write => "write",
-            Stage::CheckpointWrite => "checkpoint_write",
-            Stage::CheckpointFsync => "checkpoint_fsync",
-            Stage::CheckpointRead => "checkpoint_read",
-        }
-    }
-
-    /// Unit of the recorded values.
-    pub fn unit(self) -> &'static str {
-        "ns"
-    }
-
-    /// One sentence for the report's reader.
-    pub fn doc(self) -> &'static str {
-        match self {
-            Stage::Open => "opening one file or object",
-            Stage::FirstByte => "from a read request to its first byte",
-            Stage::Read => "one read request, from submission to completion",
-            Stage::Decode => "checking or decoding one sample",
-            Stage::Preprocess => "emulated preprocessing of one sample",
-            Stage::BatchWait => "the train loop's wait for one batch",
-            Stage::Compute => "emulated computation of one step",
-            Stage::Barrier => "waiting for the other ranks after one step",
-            Stage::Write => "one write request of dataset generation",
-            Stage::CheckpointWrite => "one write call of a checkpoint",
-            Stage::CheckpointFsync => "making one checkpoint file or folder durable",
-            Stage::CheckpointRead => "one read call of a checkpoint",
-        }
-    }
-}
 
 /// The percentiles of one stage over the whole job. Units: ns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -130,12 +36,18 @@ pub struct StageSummary {
     pub max_ns: u64,
 }
 
-/// One histogram per [`Stage`].
+/// One histogram per [`Stage`], made when the stage's first duration comes and grown as its durations do.
 #[derive(Debug, Clone)]
 pub struct StageHistograms {
-    histograms: Vec<Histogram<u64>>,
-    sums: Vec<u64>,
-    maxima: Vec<u64>,
+    stages: [Option<Box<Durations>>; Stage::ALL.len()],
+}
+
+/// What is kept of one stage.
+#[derive(Debug, Clone)]
+struct Durations {
+    buckets: Histogram<u64>,
+    sum_ns: u64,
+    max_ns: u64,
 }
 
 impl Default for StageHistograms {
@@ -144,67 +56,111 @@ impl Default for StageHistograms {
     }
 }
 
-fn empty_histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(LOWEST_NS, HIGHEST_NS, SIGNIFICANT_DIGITS)
-        .expect("the bounds are constants that satisfy low >= 1, high >= 2 low, digits <= 5")
+impl Durations {
+    /// Without a duration. Buckets are laid out as in a histogram that reaches [`HIGHEST_NS`], so that counts can be added
+    /// by index; those that are not needed yet are not there.
+    fn new() -> Self {
+        let mut buckets = Histogram::new_with_bounds(LOWEST_NS, 2, SIGNIFICANT_DIGITS)
+            .expect("the bounds are constants that satisfy low >= 1, high >= 2 low, digits <= 5");
+        buckets.auto(true);
+        Durations {
+            buckets,
+            sum_ns: 0,
+            max_ns: 0,
+        }
+    }
+
+    fn record(&mut self, ns: u64, count: u64) {
+        self.buckets
+            .record_n(ns.min(HIGHEST_NS), count)
+            .expect("a histogram that grows takes every value");
+        self.sum_ns = self.sum_ns.saturating_add(ns.saturating_mul(count));
+        self.max_ns = self.max_ns.max(ns);
+    }
+
+    fn merge(&mut self, other: &Durations) {
+        self.buckets
+            .add(&other.buckets)
+            .expect("a histogram that grows takes every value");
+        self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
+        self.max_ns = self.max_ns.max(other.max_ns);
+    }
+
+    fn quantile(&self, quantile: f64) -> u64 {
+        self.buckets.value_at_quantile(quantile).min(self.max_ns)
+    }
 }
 
 /// Lowest value of every bucket, in index order; the same for all histograms of the crate.
 fn bucket_values() -> Vec<u64> {
-    empty_histogram()
+    Histogram::<u64>::new_with_bounds(LOWEST_NS, HIGHEST_NS, SIGNIFICANT_DIGITS)
+        .expect("the bounds are constants that satisfy low >= 1, high >= 2 low, digits <= 5")
         .iter_all()
         .map(|step| step.value_iterated_to())
         .collect()
 }
 
 impl StageHistograms {
-    /// Empty histograms. Cost: about 36 KB per stage.
+    /// Without a duration.
     pub fn new() -> Self {
         StageHistograms {
-            histograms: Stage::ALL.iter().map(|_| empty_histogram()).collect(),
-            sums: vec![0; Stage::ALL.len()],
-            maxima: vec![0; Stage::ALL.len()],
+            stages: Default::default(),
         }
     }
 
     /// Counts one duration, in ns. Values above [`HIGHEST_NS`] count in the last bucket; their true
     /// length still enters the mean and the maximum.
     pub fn record(&mut self, stage: Stage, ns: u64) {
-        let i = stage as usize;
-        self.histograms[i].saturating_record(ns);
-        self.sums[i] = self.sums[i].saturating_add(ns);
-        self.maxima[i] = self.maxima[i].max(ns);
+        self.record_n(stage, ns, 1);
+    }
+
+    /// Counts `count` durations of this length.
+    pub fn record_n(&mut self, stage: Stage, ns: u64, count: u64) {
+        self.stages[stage as usize]
+            .get_or_insert_with(|| Box::new(Durations::new()))
+            .record(ns, count);
     }
 
     /// Adds another rank's or thread's counts.
     pub fn merge(&mut self, other: &StageHistograms) {
-        for i in 0..Stage::ALL.len() {
-            self.histograms[i]
-                .add(&other.histograms[i])
-                .expect("both histograms were built with the same bounds");
-            self.sums[i] = self.sums[i].saturating_add(other.sums[i]);
-            self.maxima[i] = self.maxima[i].max(other.maxima[i]);
+        for (mine, theirs) in self.stages.iter_mut().zip(&other.stages) {
+            match (mine, theirs) {
+                (Some(mine), Some(theirs)) => mine.merge(theirs),
+                (mine @ None, Some(theirs)) => *mine = Some(theirs.clone()),
+                (_, None) => {}
+            }
         }
+    }
+
+    /// Bytes that a thread's histogram of one stage needs at most.
+    pub fn bytes_of_stage() -> u64 {
+        (bucket_values().len() * size_of::<u64>() + size_of::<Durations>()) as u64
     }
 
     /// Number of words of [`to_dense`](Self::to_dense).
     pub fn dense_len() -> usize {
-        Stage::ALL.len() * (empty_histogram().distinct_values() + 1)
+        Stage::ALL.len() * (bucket_values().len() + 1)
     }
 
     /// All buckets and the sum of durations, stage by stage. Two dense vectors may be added word by word.
     pub fn to_dense(&self) -> Vec<u64> {
-        let mut out = Vec::with_capacity(Self::dense_len());
-        for (h, sum) in self.histograms.iter().zip(&self.sums) {
-            out.extend(h.iter_all().map(|step| step.count_at_value()));
-            out.push(*sum);
+        let buckets = bucket_values().len();
+        let mut out = vec![0; Stage::ALL.len() * (buckets + 1)];
+        for (stage, words) in self.stages.iter().zip(out.chunks_exact_mut(buckets + 1)) {
+            let Some(stage) = stage else { continue };
+            for (word, step) in words.iter_mut().zip(stage.buckets.iter_all()) {
+                *word = step.count_at_value();
+            }
+            words[buckets] = stage.sum_ns;
         }
         out
     }
 
     /// The longest duration of every stage, ns. To be reduced by maximum.
-    pub fn maxima(&self) -> &[u64] {
-        &self.maxima
+    pub fn maxima(&self) -> Vec<u64> {
+        (self.stages.iter())
+            .map(|stage| stage.as_ref().map_or(0, |s| s.max_ns))
+            .collect()
     }
 
     /// The inverse of [`to_dense`](Self::to_dense) with the reduced [`maxima`](Self::maxima).
@@ -217,63 +173,71 @@ impl StageHistograms {
         }
         let mut out = Self::new();
         for (i, words) in dense.chunks_exact(values.len() + 1).enumerate() {
+            if words[..values.len()].iter().all(|count| *count == 0) {
+                continue;
+            }
+            let mut stage = Durations::new();
             for (value, count) in values.iter().zip(words) {
                 if *count > 0 {
-                    out.histograms[i].saturating_record_n(*value, *count);
+                    stage.record(*value, *count);
                 }
             }
-            out.sums[i] = words[values.len()];
-            out.maxima[i] = maxima[i];
+            stage.sum_ns = words[values.len()];
+            stage.max_ns = maxima[i];
+            out.stages[i] = Some(Box::new(stage));
         }
         Some(out)
     }
 
     /// Durations recorded for a stage.
     pub fn count(&self, stage: Stage) -> u64 {
-        self.histograms[stage as usize].len()
+        self.stages[stage as usize]
+            .as_ref()
+            .map_or(0, |s| s.buckets.len())
     }
 
     /// Value at a quantile (`0..=1`), ns; 0 when the stage is empty. Never above the exact maximum.
     pub fn quantile(&self, stage: Stage, quantile: f64) -> u64 {
-        let i = stage as usize;
-        self.histograms[i]
-            .value_at_quantile(quantile)
-            .min(self.maxima[i])
+        self.stages[stage as usize]
+            .as_ref()
+            .map_or(0, |s| s.quantile(quantile))
     }
 
     /// Percentiles of every stage that has counts.
     pub fn summaries(&self) -> Vec<StageSummary> {
-        Stage::ALL
-            .iter()
-            .filter(|stage| self.count(**stage) > 0)
-            .map(|&stage| StageSummary {
+        self.used()
+            .map(|(stage, s)| StageSummary {
                 stage,
-                count: self.count(stage),
-                mean_ns: self.sums[stage as usize] as f64 / self.count(stage) as f64,
-                p50_ns: self.quantile(stage, 0.50),
-                p90_ns: self.quantile(stage, 0.90),
-                p99_ns: self.quantile(stage, 0.99),
-                p999_ns: self.quantile(stage, 0.999),
-                max_ns: self.maxima[stage as usize],
+                count: s.buckets.len(),
+                mean_ns: s.sum_ns as f64 / s.buckets.len() as f64,
+                p50_ns: s.quantile(0.50),
+                p90_ns: s.quantile(0.90),
+                p99_ns: s.quantile(0.99),
+                p999_ns: s.quantile(0.999),
+                max_ns: s.max_ns,
             })
             .collect()
+    }
+
+    fn used(&self) -> impl Iterator<Item = (Stage, &Durations)> {
+        (Stage::ALL.iter().copied().zip(&self.stages))
+            .filter_map(|(stage, durations)| Some((stage, durations.as_deref()?)))
     }
 
     /// Text of `histograms.hgrm`: HdrHistogram's percentile format for every stage with counts, each
     /// after a line that names it. Values in microseconds.
     pub fn to_hgrm(&self) -> String {
         let mut out = String::new();
-        for &stage in &Stage::ALL {
-            if self.count(stage) > 0 {
-                self.write_stage(stage, &mut out);
-            }
+        for (stage, durations) in self.used() {
+            durations.write(stage, &mut out);
         }
         out
     }
+}
 
-    fn write_stage(&self, stage: Stage, out: &mut String) {
-        let i = stage as usize;
-        let h = &self.histograms[i];
+impl Durations {
+    fn write(&self, stage: Stage, out: &mut String) {
+        let h = &self.buckets;
         let us = |ns: u64| ns as f64 / 1e3;
         // Writing to a String cannot fail.
         let _ = writeln!(
@@ -291,7 +255,7 @@ impl StageHistograms {
         for step in h.iter_quantiles(5) {
             total += step.count_since_last_iteration();
             let q = step.quantile_iterated_to();
-            let value = us(step.value_iterated_to().min(self.maxima[i]));
+            let value = us(step.value_iterated_to().min(self.max_ns));
             if q < 1.0 {
                 let inverse = 1.0 / (1.0 - q);
                 let _ = writeln!(out, "{value:12.3} {q:1.12} {total:10} {inverse:14.2}");
@@ -302,13 +266,13 @@ impl StageHistograms {
         let _ = writeln!(
             out,
             "#[Mean    = {:12.3}, StdDeviation   = {:12.3}]",
-            self.sums[i] as f64 / h.len() as f64 / 1e3,
+            self.sum_ns as f64 / h.len() as f64 / 1e3,
             h.stdev() / 1e3
         );
         let _ = writeln!(
             out,
             "#[Max     = {:12.3}, Total count    = {:12}]",
-            us(self.maxima[i]),
+            us(self.max_ns),
             h.len()
         );
         let _ = writeln!(
@@ -333,11 +297,11 @@ mod tests {
         h.record(Stage::Write, 77);
         let dense = h.to_dense();
         assert_eq!(dense.len(), StageHistograms::dense_len());
-        let back = StageHistograms::from_dense(&dense, h.maxima()).unwrap();
+        let back = StageHistograms::from_dense(&dense, &h.maxima()).unwrap();
         assert_eq!(back.to_dense(), dense);
         assert_eq!(back.summaries(), h.summaries());
         assert_eq!(back.count(Stage::Read), 8);
-        assert!(StageHistograms::from_dense(&dense[1..], h.maxima()).is_none());
+        assert!(StageHistograms::from_dense(&dense[1..], &h.maxima()).is_none());
     }
 
     #[test]
@@ -352,7 +316,7 @@ mod tests {
             .zip(b.to_dense())
             .map(|(x, y)| x + y)
             .collect();
-        let all = StageHistograms::from_dense(&sum, b.maxima()).unwrap();
+        let all = StageHistograms::from_dense(&sum, &b.maxima()).unwrap();
         let s = &all.summaries()[0];
         assert_eq!(
             (s.p50_ns, s.p90_ns, s.p99_ns, s.p999_ns, s.max_ns),

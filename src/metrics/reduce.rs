@@ -9,7 +9,7 @@ use super::au::{
     Breakdown, Window, au_storage, block_au, epoch_au, mean_and_std, weighted_mean, window_sums,
 };
 use super::checkpoint::{self, CheckpointSummary};
-use super::histogram::{Stage, StageHistograms, StageSummary};
+use super::histogram::{StageHistograms, StageSummary};
 use super::host::HostFacts;
 use super::record::{Counters, RankRecord};
 use super::throughput::{
@@ -17,6 +17,7 @@ use super::throughput::{
 };
 use crate::cluster::Cluster;
 use crate::config::{MetricFormula, Workload};
+use crate::stage::Stage;
 use crate::storage::Telemetry;
 
 /// Why a reduction could not be made.
@@ -330,7 +331,7 @@ pub fn reduce(
 
     let mut dense = input.histograms.to_dense();
     cluster.sum_u64(&mut dense);
-    let mut maxima = input.histograms.maxima().to_vec();
+    let mut maxima = input.histograms.maxima();
     cluster.max_u64(&mut maxima);
 
     let checkpoint = w.workflow.checkpoint.then(|| {

@@ -3,8 +3,8 @@ use std::sync::{Arc, Barrier, Mutex, atomic::AtomicU64};
 use super::*;
 use crate::cluster::Solo;
 use crate::metrics::au::tests::block;
-use crate::metrics::histogram::Stage;
 use crate::metrics::record::EpochRecord;
+use crate::stage::Stage;
 
 /// Ranks as threads; collectives meet at a barrier.
 struct Threads {

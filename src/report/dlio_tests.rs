@@ -1,9 +1,10 @@
 use super::*;
 use crate::cluster::Solo;
 use crate::metrics::au::tests::block;
-use crate::metrics::histogram::{Stage, StageHistograms};
+use crate::metrics::histogram::StageHistograms;
 use crate::metrics::record::EpochRecord;
 use crate::metrics::reduce::{ReduceInput, reduce};
+use crate::stage::Stage;
 
 pub(crate) fn workload() -> Workload {
     let mut w = Workload::default();

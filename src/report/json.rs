@@ -12,6 +12,7 @@ use crate::metrics::au::Breakdown;
 use crate::metrics::histogram::StageSummary;
 use crate::metrics::record::Counters;
 use crate::metrics::reduce::{JobSummary, PhaseSummary};
+use crate::stage::UNIT;
 use crate::storage::Telemetry;
 use crate::storage::telemetry::EndpointTelemetry;
 
@@ -107,7 +108,8 @@ pub(super) fn stage(s: &StageSummary) -> Value {
     json!({
         "stage": s.stage.name(),
         "doc": s.stage.doc(),
-        "unit": s.stage.unit(),
+        "unit": UNIT,
+        "blame": s.stage.blame().word(),
         "formula": "hdr_percentile",
         "count": s.count,
         "mean": s.mean_ns,

@@ -115,7 +115,7 @@ impl<'a> Checkpointer<'a> {
             verify: c.verify_content,
             packing,
             container,
-            transfer: (w.reader.transfer_size).map_or(storage.default_transfer(), |n| n as usize),
+            transfer: storage.transfer(w.reader.transfer_size),
             thread_begins: host::use_all_cpus,
         };
         let shift = if c.recovery_rank_shift {

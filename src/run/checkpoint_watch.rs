@@ -8,8 +8,9 @@ use crate::checkpoint::save::{Call, Observer};
 use crate::clock::now_ns;
 use crate::config::Workload;
 use crate::loader::Activity;
-use crate::metrics::histogram::{Stage, StageHistograms};
+use crate::metrics::histogram::StageHistograms;
 use crate::plan::checkpoint::CheckpointPlan;
+use crate::stage::Stage;
 
 /// File numbers of the activity page from here on are checkpoint files, not files of the dataset.
 const FIRST_FILE: u64 = 1 << 48;

@@ -22,8 +22,8 @@ use crate::clock::{Clock, RealClock, VirtualClock, process_cpu_ns, sharpen_this_
 use crate::cluster::{Cluster, host};
 use crate::config::{DropCache, StorageType};
 use crate::format::Format;
-use crate::loader::{BatchSource, Loader, Phase, ReadStage, Recorder, SimulatedLoader, Work};
-use crate::metrics::histogram::{Stage, StageHistograms};
+use crate::loader::{BatchSource, Loader, Phase, Recorder, SimulatedLoader, Work};
+use crate::metrics::histogram::StageHistograms;
 use crate::metrics::host::read_meminfo;
 use crate::metrics::record::{EpochRecord, RankRecord};
 use crate::plan::Split;
@@ -32,6 +32,7 @@ use crate::plan::draw::TimeDraw;
 use crate::plan::order::ShardOrder;
 use crate::plan::steps::Steps;
 use crate::report::Event;
+use crate::stage::Stage;
 use crate::storage::{ModelLaw, Storage};
 
 /// What training left on this rank.
@@ -47,16 +48,9 @@ pub struct Measured {
 struct ThreadHistograms(Arc<Mutex<StageHistograms>>);
 
 impl Recorder for ThreadHistograms {
-    fn record(&mut self, stage: ReadStage, ns: u64) {
-        let stage = match stage {
-            ReadStage::Open => Stage::Open,
-            ReadStage::FirstByte => Stage::FirstByte,
-            ReadStage::Read => Stage::Read,
-            ReadStage::Decode => Stage::Decode,
-            ReadStage::Preprocess => Stage::Preprocess,
-        };
+    fn record(&mut self, stage: Stage, ns: u64, count: u64) {
         // Uncontended: only this thread records.
-        self.0.lock().record(stage, ns);
+        self.0.lock().record_n(stage, ns, count);
     }
 }
 
@@ -408,11 +402,7 @@ fn make_sources(
             eval: does_eval.then(make),
         });
     }
-    let transfer = job
-        .workload
-        .reader
-        .transfer_size
-        .map_or(storage.default_transfer(), |n| n as usize);
+    let transfer = storage.transfer(job.workload.reader.transfer_size);
     let bound = host::affinity_count();
     if bound < job.node_cpus && bound < shape.threads + 1 {
         events.emit(Event::Info(format!(

@@ -6,11 +6,12 @@ use crate::clock::{Clock, thread_cpu_ns};
 use crate::cluster::Cluster;
 use crate::config::TimeSpec;
 use crate::loader::{Activity, BatchSource, Phase};
-use crate::metrics::histogram::{Stage, StageHistograms};
+use crate::metrics::histogram::StageHistograms;
 use crate::metrics::record::{BlockRecord, StepTime};
 use crate::plan::digest::Digest;
 use crate::plan::draw::TimeDraw;
 use crate::report::Event;
+use crate::stage::Stage;
 
 use super::Events;
 use super::failure::RankError;

@@ -13,15 +13,18 @@ const HUGE: usize = 2 << 20;
 pub struct Buffer {
     start: *mut u8,
     layout: Layout,
+    /// Bytes in use: what was asked for.
+    len: usize,
 }
 
 // SAFETY: the buffer owns its memory and has no interior sharing.
 unsafe impl Send for Buffer {}
 
 impl Buffer {
-    /// At least `len` bytes, rounded up to a multiple of [`ALIGNMENT`].
+    /// `len` bytes, at least one. The memory is a multiple of [`ALIGNMENT`] long.
     pub fn new(len: usize) -> Self {
-        let size = len.max(1).next_multiple_of(ALIGNMENT);
+        let len = len.max(1);
+        let size = len.next_multiple_of(ALIGNMENT);
         // O_DIRECT pins every page of a call: with huge pages there are 512 times fewer.
         let align = if size >= HUGE { HUGE } else { ALIGNMENT };
         let layout = Layout::from_size_align(size, align)
@@ -37,22 +40,22 @@ impl Buffer {
         }
         // SAFETY: the block is `size` bytes long; this initialises all of it, and touches every page.
         unsafe { std::ptr::write_bytes(start, 1, size) };
-        Buffer { start, layout }
+        Buffer { start, layout, len }
     }
 }
 
 impl Deref for Buffer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        // SAFETY: `start` points to `layout.size()` initialised bytes that live as long as `self`.
-        unsafe { std::slice::from_raw_parts(self.start, self.layout.size()) }
+        // SAFETY: `start` points to `len` initialised bytes that live as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.start, self.len) }
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above, and `&mut self` makes it the only reference.
-        unsafe { std::slice::from_raw_parts_mut(self.start, self.layout.size()) }
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
     }
 }
 

@@ -98,6 +98,10 @@ impl Storage for Direct {
     fn default_transfer(&self) -> usize {
         8 << 20
     }
+    fn transfer(&self, wanted: Option<u64>) -> usize {
+        let wanted = wanted.map_or(self.default_transfer(), |n| n as usize);
+        wanted.max(1).next_multiple_of(ALIGNMENT)
+    }
     fn read(
         &self,
         request: &Request,
@@ -147,11 +151,7 @@ impl Storage for Direct {
                 });
             }
             let useful = (got - skip).min((to - at) as usize);
-            if answer.calls == 0 {
-                answer.first_byte_ns = after - start;
-            }
-            answer.calls += 1;
-            answer.read_ns += after - before;
+            answer.called(after - before, sink);
             answer.bytes += useful as u64;
             at += useful as u64;
             if !sink.chunk(&buffer[skip..skip + useful]) {

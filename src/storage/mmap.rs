@@ -58,11 +58,7 @@ impl Storage for Mmap {
             let touched: u8 = chunk.iter().step_by(PAGE).fold(0, |sum, byte| sum ^ byte);
             std::hint::black_box(touched);
             let after = now_ns();
-            if answer.calls == 0 {
-                answer.first_byte_ns = after - start;
-            }
-            answer.calls += 1;
-            answer.read_ns += after - before;
+            answer.called(after - before, sink);
             answer.bytes += chunk.len() as u64;
             if !sink.chunk(chunk) {
                 break;

@@ -60,6 +60,8 @@ pub trait Sink {
     fn chunk(&mut self, bytes: &[u8]) -> bool;
     /// An I/O call begins at this offset (for the watchdog).
     fn position(&mut self, offset: u64);
+    /// A read call (of an object store: a GET) ended; it took this long.
+    fn called(&mut self, _ns: u64) {}
 }
 
 /// What happened during a read. Units: bytes and nanoseconds.
@@ -69,14 +71,23 @@ pub struct Answer {
     pub bytes: u64,
     /// Opening the file and learning its length.
     pub open_ns: u64,
-    /// From the request to its first byte.
-    pub first_byte_ns: u64,
+    /// From the request to its first byte, where that can be seen.
+    pub first_byte_ns: Option<u64>,
     /// All read calls together.
     pub read_ns: u64,
     /// Read calls.
     pub calls: u64,
     /// Calls repeated after an error.
     pub retries: u64,
+}
+
+impl Answer {
+    /// Counts one read call of `ns` nanoseconds and shows it to the sink.
+    pub fn called(&mut self, ns: u64, sink: &mut dyn Sink) {
+        self.calls += 1;
+        self.read_ns += ns;
+        sink.called(ns);
+    }
 }
 
 /// A file being written; it appears under its name only when finished.
@@ -106,6 +117,10 @@ pub trait Storage: Send + Sync {
     }
     /// Bytes of one read call when the YAML does not say.
     fn default_transfer(&self) -> usize;
+    /// Bytes of one read call when the YAML says `wanted`: what is done and reported.
+    fn transfer(&self, wanted: Option<u64>) -> usize {
+        wanted.map_or(self.default_transfer(), |n| n as usize)
+    }
     /// Reads an extent into `buffer`, one transfer after another, showing each to `sink`.
     fn read(
         &self,

@@ -108,13 +108,13 @@ impl Storage for Model {
             }
         }
         sleep_until(end);
-        Ok(Answer {
+        let mut answer = Answer {
             bytes: request.planned_len,
-            first_byte_ns: first - start,
-            read_ns: end - start,
-            calls: 1,
+            first_byte_ns: Some(first - start),
             ..Answer::default()
-        })
+        };
+        answer.called(end - start, sink);
+        Ok(answer)
     }
     fn len(&self, _: &Path) -> Result<Option<u64>, StorageError> {
         Ok(None)

@@ -64,11 +64,7 @@ impl Storage for Posix {
                     got: at,
                 });
             }
-            if answer.calls == 0 {
-                answer.first_byte_ns = after - start;
-            }
-            answer.calls += 1;
-            answer.read_ns += after - before;
+            answer.called(after - before, sink);
             answer.bytes += got as u64;
             at += got as u64;
             if !sink.chunk(&buffer[..got]) {

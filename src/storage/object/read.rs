@@ -45,6 +45,8 @@ struct Progress<'a> {
     etag: Option<String>,
     checksum: Option<Running>,
     answer: Answer,
+    /// What the GET that is being received has taken so far; None before its answer has begun.
+    call_ns: Option<u64>,
 }
 
 /// What one answer came to.
@@ -87,6 +89,7 @@ pub(super) fn read(
         etag: None,
         checksum: None,
         answer: Answer::default(),
+        call_ns: None,
     };
     let mut trial = Trial::new("read", &uri);
     let mut flights: VecDeque<Flight> = VecDeque::new();
@@ -114,7 +117,9 @@ pub(super) fn read(
             break;
         };
         let before = progress.at;
-        match progress.receive(&mut flight, buffer, sink) {
+        let received = progress.receive(&mut flight, buffer, sink);
+        progress.end_call(sink);
+        match received {
             Ok(Step::Done) => {
                 flight.aim.endpoint.succeeded();
                 inner.http.put_back(flight.connection);
@@ -143,6 +148,13 @@ impl Progress<'_> {
             Some(end) => self.asked < end || (self.file_len.is_none() && flights.is_empty()),
             // The first answer says where the object ends.
             None => flights.is_empty(),
+        }
+    }
+
+    /// Counts the GET that was received, whole or in part.
+    fn end_call(&mut self, sink: &mut dyn Sink) {
+        if let Some(ns) = self.call_ns.take() {
+            self.answer.called(ns, sink);
         }
     }
 
@@ -209,10 +221,9 @@ impl Progress<'_> {
         endpoint.count_first_byte(answered - flight.sent_ns);
         if self.answer.calls == 0 {
             self.answer.open_ns = flight.sent_ns - self.start_ns;
-            self.answer.first_byte_ns = answered - self.start_ns;
+            self.answer.first_byte_ns = Some(answered - self.start_ns);
         }
-        self.answer.calls += 1;
-        self.answer.read_ns += answered - waiting;
+        self.call_ns = Some(answered - waiting);
         let (from, total) = match head.status {
             200 => (0, flight.connection.body_left()),
             206 => match content_range(head.get("content-range")) {
@@ -352,7 +363,9 @@ impl Progress<'_> {
             let before = now_ns();
             let got = flight.connection.read_body(&mut buffer[..want]);
             let body_ns = now_ns() - before;
-            self.answer.read_ns += body_ns;
+            if let Some(ns) = &mut self.call_ns {
+                *ns += body_ns;
+            }
             let got = match got {
                 Ok(0) => {
                     return Err(Failure::new(

@@ -1,0 +1,137 @@
+//! What a reader thread's time went to: CPU used, CPU waited for, and the parts of each run.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use crate::clock::thread_cpu_ns;
+use crate::stage::Parts;
+
+/// The kernel's count of waiting for a CPU is looked up at most this often: the look costs about a microsecond.
+const LOOK_EVERY_NS: u64 = 1_000_000;
+
+/// The times of one run before waiting for a CPU is taken out of them.
+#[derive(Default)]
+pub(super) struct RunTimes {
+    pub(super) parts: Parts,
+    /// Of preprocessing: what was slept as configured.
+    pub(super) asleep_ns: u64,
+}
+
+/// What the kernel counts for the calling thread, from [`Meter::start`] on.
+#[derive(Default)]
+pub(super) struct Meter {
+    /// `/proc/thread-self/schedstat`; None where there is none.
+    file: Option<File>,
+    start_cpu_ns: u64,
+    first_delay_ns: u64,
+    last_delay_ns: u64,
+    looked_ns: u64,
+    /// Delay that was counted and not yet taken out of a run's times.
+    owed_ns: u64,
+}
+
+impl Meter {
+    /// Begins; called on the thread that is metered.
+    pub(super) fn start() -> Self {
+        let file = File::open("/proc/thread-self/schedstat").ok();
+        let first = file.as_ref().and_then(read_delay);
+        Meter {
+            file: file.filter(|_| first.is_some()),
+            start_cpu_ns: thread_cpu_ns(),
+            first_delay_ns: first.unwrap_or(0),
+            last_delay_ns: first.unwrap_or(0),
+            looked_ns: 0,
+            owed_ns: 0,
+        }
+    }
+
+    /// CPU time since the start; called on the thread that is metered.
+    pub(super) fn cpu_ns(&self) -> u64 {
+        thread_cpu_ns().saturating_sub(self.start_cpu_ns)
+    }
+
+    /// Time since the start in which the thread could have run and had no CPU. Throttling by a cgroup counts too, since a
+    /// throttled thread stays in the run queue. None where the kernel does not say.
+    pub(super) fn delay_ns(&self) -> Option<u64> {
+        let now = read_delay(self.file.as_ref()?)?;
+        Some(now.saturating_sub(self.first_delay_ns))
+    }
+
+    /// The parts of a run that ended at `now_ns`, with what was waited for a CPU since the last look taken out.
+    pub(super) fn settle(&mut self, times: RunTimes, now_ns: u64) -> Parts {
+        let mut parts = times.parts;
+        if now_ns.saturating_sub(self.looked_ns) >= LOOK_EVERY_NS
+            && let Some(delay) = self.file.as_ref().and_then(read_delay)
+        {
+            self.owed_ns += delay.saturating_sub(self.last_delay_ns);
+            self.last_delay_ns = delay;
+            self.looked_ns = now_ns;
+        }
+        if self.owed_ns > 0 {
+            self.owed_ns -= parts.take_delay(self.owed_ns, times.asleep_ns);
+        }
+        parts
+    }
+}
+
+/// The second number of schedstat: nanoseconds spent waiting on a run queue. Source: Linux
+/// `Documentation/scheduler/sched-stats.rst`.
+fn read_delay(file: &File) -> Option<u64> {
+    let mut text = [0; 80];
+    let n = file.read_at(&mut text, 0).ok()?;
+    let text = std::str::from_utf8(&text[..n]).ok()?;
+    text.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::now_ns;
+    use crate::stage::Part;
+
+    // Two busy threads on one CPU: each waits about half of the time, which the kernel counts.
+    #[test]
+    fn waiting_for_a_cpu_leaves_the_other_parts() {
+        assert!(
+            Meter::start().file.is_some(),
+            "this kernel has no schedstat (CONFIG_SCHED_INFO)"
+        );
+        let busy = || {
+            // SAFETY: a CPU set with one CPU of those that this thread may use.
+            unsafe {
+                let mut set: libc::cpu_set_t = std::mem::zeroed();
+                libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set);
+                let first = (0..libc::CPU_SETSIZE as usize).find(|&c| libc::CPU_ISSET(c, &set));
+                let mut one: libc::cpu_set_t = std::mem::zeroed();
+                libc::CPU_SET(first.unwrap(), &mut one);
+                libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &one);
+            }
+            let mut meter = Meter::start();
+            let start = now_ns();
+            while now_ns() < start + 300_000_000 {
+                std::hint::spin_loop();
+            }
+            let end = now_ns();
+            let mut times = RunTimes::default();
+            times.parts[Part::Decode] = end - start;
+            let parts = meter.settle(times, end);
+            assert_eq!(parts.total(), end - start);
+            (parts, meter.cpu_ns(), end - start)
+        };
+        let results = std::thread::scope(|scope| {
+            let threads = [scope.spawn(busy), scope.spawn(busy)];
+            threads.map(|t| t.join().unwrap())
+        });
+        let (waited, wall) = results.iter().fold((0, 0), |(a, b), (parts, _, wall)| {
+            (a + parts[Part::Cpu], b + wall)
+        });
+        assert!(waited * 5 > wall, "{waited} of {wall} ns");
+        for (parts, cpu, wall) in &results {
+            // What is neither waited nor run is small: the two counters agree.
+            assert!(
+                (parts[Part::Cpu] + cpu).abs_diff(*wall) * 5 < *wall,
+                "{parts:?} {cpu} {wall}"
+            );
+        }
+    }
+}
