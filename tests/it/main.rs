@@ -1,6 +1,7 @@
 //! Integration tests: they drive the built binary as a user does, under a real mpirun, and let Python libraries judge
 //! what it wrote. A missing tool is a failure, never a skipped test.
 
+mod architecture;
 mod bad_input;
 mod checkpoint;
 mod checkpoint_bad_input;

@@ -1,0 +1,171 @@
+//! The arrows between modules, read from the source: a module uses only those below it in the table of src/lib.rs, and no
+//! two files use each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::support::repo;
+
+/// A module's path below the crate: `["storage", "object", "read"]`.
+type Module = Vec<String>;
+
+/// Source text of every module. Tests are left out: they may use everything.
+fn modules() -> BTreeMap<Module, String> {
+    fn walk(folder: &Path, root: &Path, into: &mut BTreeMap<Module, String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, root, into);
+                continue;
+            }
+            let relative = path.strip_prefix(root).unwrap().with_extension("");
+            let mut module: Module = relative
+                .iter()
+                .map(|part| part.to_str().unwrap().to_owned())
+                .collect();
+            let last = module.last().unwrap().clone();
+            let is_test = last.ends_with("tests") || module.iter().any(|part| part == "tests");
+            if path.extension().is_none_or(|e| e != "rs") || is_test || last == "main" {
+                continue;
+            }
+            if last == "mod" || last == "lib" {
+                module.pop();
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            into.insert(module, without_tests(&without_comments(&text)));
+        }
+    }
+    let root = repo().join("src");
+    let mut all = BTreeMap::new();
+    walk(&root, &root, &mut all);
+    all
+}
+
+fn without_comments(text: &str) -> String {
+    let lines = text.lines().map(|line| line.split("//").next().unwrap());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Everything before the module of unit tests, which stands last.
+fn without_tests(text: &str) -> String {
+    text.split("#[cfg(test)]\nmod ").next().unwrap().to_owned()
+}
+
+/// `a::{b, c::{d, e}}` as `a::b`, `a::c::d`, `a::c::e`.
+fn expand(tree: &str) -> Vec<String> {
+    let tree = tree.trim();
+    let Some((prefix, rest)) = tree.split_once('{') else {
+        return vec![tree.split(" as ").next().unwrap().trim().to_owned()];
+    };
+    let inner = rest.rsplit_once('}').map_or(rest, |(inner, _)| inner);
+    let (mut depth, mut start, mut parts) = (0, 0, Vec::new());
+    for (at, c) in inner.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(&inner[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&inner[start..]);
+    parts
+        .into_iter()
+        .filter(|part| !part.trim().is_empty())
+        .flat_map(expand)
+        .map(|part| format!("{}{part}", prefix.trim()))
+        .collect()
+}
+
+/// Paths that a source text names: its `use` items, and `crate::...` or `super::...` in the middle of code.
+fn paths(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for item in text.split("use ").skip(1) {
+        if let Some((tree, _)) = item.split_once(';') {
+            found.extend(expand(tree));
+        }
+    }
+    let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    for word in text.split(|c: char| !is_path(c)) {
+        if word.starts_with("crate::") || word.starts_with("super::") {
+            found.push(word.to_owned());
+        }
+    }
+    found
+}
+
+/// The module that a path named in `from` leads to.
+fn resolve(from: &Module, path: &str, all: &BTreeMap<Module, String>) -> Option<Module> {
+    let mut parts: Vec<String> = path.split("::").map(|p| p.trim().to_owned()).collect();
+    let mut at = match parts[0].as_str() {
+        "crate" => Vec::new(),
+        "self" | "super" => from.clone(),
+        _ => return None,
+    };
+    if parts[0] != "super" {
+        parts.remove(0);
+    }
+    while parts.first().is_some_and(|p| p == "super") {
+        at.pop();
+        parts.remove(0);
+    }
+    at.extend(parts);
+    while !all.contains_key(&at) {
+        at.pop()?;
+    }
+    (!at.is_empty() && at != *from).then_some(at)
+}
+
+/// From each module to those that it uses.
+fn arrows() -> BTreeMap<Module, BTreeSet<Module>> {
+    let all = modules();
+    all.iter()
+        .map(|(from, text)| {
+            let to = paths(text)
+                .iter()
+                .filter_map(|path| resolve(from, path, &all))
+                .collect();
+            (from.clone(), to)
+        })
+        .collect()
+}
+
+#[test]
+fn arrows_point_downwards_in_the_table_of_modules() {
+    let map = std::fs::read_to_string(repo().join("src/lib.rs")).unwrap();
+    let order: Vec<&str> = map
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | [`")?.split('`').next())
+        .collect();
+    let declared = map
+        .lines()
+        .filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod "));
+    for module in declared.chain(
+        map.lines()
+            .filter_map(|l| l.strip_prefix("pub(crate) mod ")),
+    ) {
+        let module = module.trim_end_matches(';');
+        assert!(
+            order.contains(&module),
+            "src/lib.rs has no row for {module}"
+        );
+    }
+    let level = |module: &Module| order.iter().position(|name| *name == module[0]);
+    let mut upwards = Vec::new();
+    let mut seen = 0;
+    for (from, targets) in arrows() {
+        for to in targets
+            .iter()
+            .filter(|to| !from.is_empty() && to[0] != from[0])
+        {
+            seen += 1;
+            if level(to) < level(&from) {
+                upwards.push(format!("{} uses {}", from.join("::"), to.join("::")));
+            }
+        }
+    }
+    assert!(seen > 200, "only {seen} arrows were read");
+    assert!(upwards.is_empty(), "{upwards:#?}");
+}
