@@ -21,6 +21,7 @@
 //! | [`plan`] | pure arithmetic: dataset, shards, order, fill |
 //! | [`config`] | the typed workload, its loading, overrides and validation |
 //! | [`cluster`] | ranks: the only module that names MPI |
+//! | [`host`] | what the kernel says of this machine: CPUs, memory, caches, mounts, counters |
 //! | [`interrupt`] | SIGTERM and SIGINT: what is half written is removed |
 //! | [`stage`] | the table of stages of time |
 //! | [`clock`] | monotonic time and exact waiting |
@@ -31,6 +32,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod format;
+pub mod host;
 pub mod interrupt;
 pub mod loader;
 pub mod metrics;

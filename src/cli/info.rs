@@ -1,9 +1,10 @@
 //! `dlio-rs info`: what this binary and these hosts are.
 
 use super::Stop;
-use crate::cluster::{Cluster, host};
+use crate::cluster::Cluster;
 use crate::format;
-use crate::metrics::host::HostFacts;
+use crate::host;
+use crate::host::facts::HostFacts;
 use crate::report::provenance::Build;
 
 /// Prints the facts of the job, one line per rank. A collective.
@@ -15,8 +16,8 @@ pub(super) fn print(cluster: &dyn Cluster) -> Result<(), Stop> {
         cluster.host_names()[cluster.node_of_rank()[cluster.rank()]],
         cluster.local_rank(),
         cluster.local_size(),
-        host::affinity_count(),
-        host::node_cpus(),
+        host::cpus::affinity_count(),
+        host::cpus::node_cpus(),
         facts.memory_gib(),
     );
     if let Some(lines) = cluster.gather(line.as_bytes()) {

@@ -20,8 +20,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
-use crate::cluster::{self, Cluster, host};
+use crate::cluster::{self, Cluster};
 use crate::config::{self, LoadRequest, Loaded, Source};
+use crate::host;
 use crate::interrupt;
 use args::{Cli, ValidateArgs, Verb, WorkloadArgs};
 
@@ -108,10 +109,10 @@ pub fn main(args: Vec<OsString>) -> u8 {
             plan::print(loaded, &args)
         }),
         Verb::Run(args) => in_job(speaks_first, |cluster| {
-            job::run(cluster, &args, job::What::Workflow, as_dlio, &typed)
+            job::start(cluster, &args, job::What::Workflow, as_dlio, &typed)
         }),
         Verb::Generate(args) => in_job(speaks_first, |cluster| {
-            job::run(cluster, &args, job::What::GenerateOnly, as_dlio, &typed)
+            job::start(cluster, &args, job::What::GenerateOnly, as_dlio, &typed)
         }),
         Verb::Info => in_job(speaks_first, info::print),
         Verb::Inspect(args) => inspect::print(&args),

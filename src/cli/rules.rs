@@ -8,7 +8,7 @@ use super::args::RunArgs;
 use super::check::text;
 use crate::cluster::Cluster;
 use crate::config::Loaded;
-use crate::metrics::host::HostFacts;
+use crate::host::facts::HostFacts;
 use crate::mlperf::rules::{self, facts::Inputs, facts::Memory};
 use crate::mlperf::size::Ratio;
 use crate::mlperf::verdict::{Checked, Finding};

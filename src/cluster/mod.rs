@@ -3,7 +3,6 @@
 //! [`Cluster`] is all that the rest of the program knows of MPI. Every collective must be called by
 //! every rank in the same order, from the main thread only (MPI_THREAD_FUNNELED).
 
-pub mod host;
 mod mpi;
 mod solo;
 mod start;

@@ -88,7 +88,7 @@ impl Loader {
             .thread_name(|i| format!("reader-{i}"))
             .start_handler(|_| {
                 sharpen_this_thread();
-                crate::cluster::host::use_all_cpus();
+                crate::host::cpus::use_all_cpus();
             })
             .build()
             .map_err(|e| LoaderError::Threads {

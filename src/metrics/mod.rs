@@ -5,8 +5,6 @@
 pub mod au;
 pub mod checkpoint;
 pub mod histogram;
-pub mod host;
-pub mod machine;
 pub mod record;
 pub mod reduce;
 pub mod throughput;

@@ -10,13 +10,13 @@ use super::au::{
 };
 use super::checkpoint::{self, CheckpointSummary};
 use super::histogram::{StageHistograms, StageSummary};
-use super::host::HostFacts;
 use super::record::{Counters, RankRecord};
 use super::throughput::{
     data_size_per_host_gib, epoch_throughput, eval_throughput, record_size_bytes,
 };
 use crate::cluster::Cluster;
 use crate::config::{MetricFormula, Workload};
+use crate::host::facts::HostFacts;
 use crate::stage::Stage;
 use crate::storage::Telemetry;
 

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::{checkpoint, python};
 use crate::config::{MetricFormula, Workload};
+use crate::host::facts::HostFacts;
 use crate::metrics::au::{Window, block_au};
-use crate::metrics::host::HostFacts;
 use crate::metrics::record::{BlockRecord, RankRecord};
 use crate::metrics::reduce::{JobSummary, PhaseSummary};
 use crate::metrics::throughput::{

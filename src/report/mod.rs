@@ -25,7 +25,7 @@ pub use publish::{OutputDir, PublishError};
 
 use crate::cluster::Cluster;
 use crate::config::Workload;
-use crate::metrics::host::HostFacts;
+use crate::host::facts::HostFacts;
 use crate::metrics::record::RankRecord;
 use crate::metrics::reduce::JobSummary;
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::json::Provenance;
 use crate::config::StorageType;
-use crate::metrics::machine::{Machine, Nic};
+use crate::host::machine::{Machine, Nic};
 
 /// What stands where something is not known: a word, never null.
 pub const UNKNOWN: &str = "unknown";

@@ -3,8 +3,9 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use crate::cluster::{Cluster, host};
+use crate::cluster::Cluster;
 use crate::config::{DataLoaderKind, FormatKind, Workload};
+use crate::host;
 use crate::loader::{Activity, Shape, Unit};
 use crate::plan::order::loader_kind;
 
@@ -41,7 +42,7 @@ const MAX_WRITE_THREADS: usize = 32;
 impl<'a> JobContext<'a> {
     /// Lays out the pages that the ranks of a node share. A collective.
     pub fn new(cluster: &'a dyn Cluster, workload: &'a Workload, options: RunOptions) -> Self {
-        let node_cpus = host::node_cpus();
+        let node_cpus = host::cpus::node_cpus();
         // Both phases' threads have their slots: readers and writers are never at work together.
         let threads = shape(workload)
             .threads

@@ -7,7 +7,6 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 
 use super::failure::RankError;
-use super::generate::split_of;
 use crate::config::{FormatKind, SizeLaw, StorageType, VerifyContent, Workload};
 use crate::format::{self, Companion, Element, FileSpec, Format, FormatOptions};
 use crate::plan::Split;
@@ -508,5 +507,14 @@ impl DatasetFiles {
             storage.remove_folder(folder)?;
         }
         Ok(())
+    }
+}
+
+/// Which split a global file index belongs to, and its index there.
+pub fn split_of(index: u64, train_files: u64) -> (Split, u64) {
+    if index < train_files {
+        (Split::Train, index)
+    } else {
+        (Split::Valid, index - train_files)
     }
 }

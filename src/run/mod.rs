@@ -1,26 +1,27 @@
-//! The phases of a run, in order: generate, train with evaluation and checkpoints, or checkpoints alone; report.
+//! A job: its phases in order ([`phase`]), what they share, and its results.
 //!
 //! Every rank walks through here in step; a rank that fails says so at the next point where all meet, and
 //! all stop. Which format and which storage system are used is not known here.
 
-pub mod checkpoint;
-pub mod checkpoint_only;
+pub mod caches;
 pub mod checkpoint_watch;
+pub mod checkpointer;
 pub mod dataset;
 pub mod failure;
-pub mod generate;
-mod image;
-mod index_cache;
+pub mod job;
+pub mod phase;
 pub mod source;
-pub mod train;
-pub mod watchdog;
+pub mod steps;
+pub mod watch;
 pub mod work;
 
 mod context;
-mod epochs;
+mod image;
+mod index_cache;
+mod results;
+mod sources;
 
 pub use context::{JobContext, RunOptions, label, shape};
-pub use epochs::{Measured, drop_timeout};
 pub use failure::{JobError, RankError, agree};
 
 use std::sync::Arc;
@@ -82,53 +83,4 @@ pub fn pick_format(workload: &Workload) -> Result<Option<&'static dyn Format>, R
             ))
         }),
     }
-}
-
-/// Generates the dataset of a workload. A collective.
-pub fn generate_phase(
-    job: &JobContext,
-    events: &mut Events,
-) -> Result<generate::Generated, JobError> {
-    let cluster = job.cluster;
-    let storage = agree(cluster, open_storage(job))?;
-    let format = agree(cluster, pick_format(job.workload))?;
-    let Some(format) = format else {
-        events.emit(Event::Info(format!(
-            "storage {}: nothing to generate",
-            storage.name()
-        )));
-        return Ok(generate::Generated::default());
-    };
-    let files = Arc::new(dataset::DatasetFiles::to_generate(
-        job.workload,
-        cluster.size(),
-    ));
-    generate::generate(job, events, &*storage, format, &files)
-}
-
-/// Trains and evaluates. A collective; the record is this rank's.
-pub fn train_phase(job: &JobContext, events: &mut Events) -> Result<Measured, JobError> {
-    let storage = agree(job.cluster, open_storage(job))?;
-    let format = agree(job.cluster, pick_format(job.workload))?;
-    let files = agree(
-        job.cluster,
-        dataset::DatasetFiles::to_read(job.workload, job.cluster.size(), &*storage),
-    )?;
-    epochs::train(job, events, storage, format, Arc::new(files))
-}
-
-/// Saves and loads checkpoints without training. A collective; the record is this rank's.
-pub fn checkpoint_phase(job: &JobContext, events: &mut Events) -> Result<Measured, JobError> {
-    checkpoint_only::run(job, events)
-}
-
-/// Deletes the dataset when `dataset.keep_files` is false. A collective.
-pub fn cleanup_phase(job: &JobContext) -> Result<(), JobError> {
-    if job.workload.dataset.keep_files {
-        return Ok(());
-    }
-    let storage = agree(job.cluster, open_storage(job))?;
-    let files = dataset::DatasetFiles::to_generate(job.workload, job.cluster.size());
-    let format = agree(job.cluster, pick_format(job.workload))?;
-    generate::delete_dataset(job, &*storage, format, &files)
 }

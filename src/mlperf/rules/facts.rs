@@ -257,7 +257,7 @@ impl Facts {
 /// The data's folder and the run's, where this is the host that ran and the data is still there.
 fn folders(leaf: &Leaf, facts: &Facts) -> Option<(PathBuf, PathBuf)> {
     let host = leaf.summary("hostname")?.as_str()?;
-    if host != crate::cluster::host::name() {
+    if host != crate::host::name() {
         return None;
     }
     let workload = facts.typed.as_ref().ok()?;

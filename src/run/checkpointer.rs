@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use super::checkpoint_watch::Watched;
 use super::context::{JobContext, label};
-use super::epochs::device_bytes;
 use super::failure::{JobError, RankError, agree};
 use super::{Events, open_storage};
 use crate::checkpoint::content::ContentSource;
@@ -19,8 +18,9 @@ use crate::checkpoint::packing::Packing;
 use crate::checkpoint::save::{self, Buffers, Observer, PATIENCE_NS_PER_BYTE, SaveOptions, Target};
 use crate::checkpoint::{CheckpointError, INCOMPLETE_MARKER};
 use crate::clock::now_ns;
-use crate::cluster::host;
 use crate::config::{Address, CheckpointCompression, CheckpointMode, StorageType};
+use crate::host::cpus::use_all_cpus;
+use crate::host::process::device_bytes;
 use crate::loader::Phase;
 use crate::metrics::checkpoint::{CheckpointKind, CheckpointLog, CheckpointRecord};
 use crate::metrics::histogram::StageHistograms;
@@ -116,7 +116,7 @@ impl<'a> Checkpointer<'a> {
             packing,
             container,
             transfer: storage.transfer(w.reader.transfer_size),
-            thread_begins: host::use_all_cpus,
+            thread_begins: use_all_cpus,
         };
         let shift = if c.recovery_rank_shift {
             cluster.local_size() as u64
@@ -194,13 +194,27 @@ impl<'a> Checkpointer<'a> {
     }
 
     /// Saves a checkpoint. A collective.
-    ///
-    /// Source of what is timed: DLIO `main.py::_checkpoint`.
     pub fn save(&mut self, events: &mut Events, moment: Moment) -> Result<(), JobError> {
-        let (cluster, activity) = (self.job.cluster, self.job.activity);
-        let c = &self.job.workload.checkpoint;
         let folder = self.folder(moment);
-        activity.enter(Phase::Save, moment.epoch, moment.step);
+        self.job
+            .activity
+            .enter(Phase::Save, moment.epoch, moment.step);
+        self.make_folders(moment, &folder)?;
+        let record = self.write(events, moment, &folder)?;
+        let cleared = if self.job.cluster.rank() == 0 {
+            self.storage.remove(&self.marker(moment))
+        } else {
+            Ok(())
+        };
+        agree(self.job.cluster, cleared.map_err(RankError::from))?;
+        self.ended(events, record);
+        self.saved.push_back(moment);
+        self.forget_oldest()
+    }
+
+    /// The checkpoint's folder with its marker, wherever a rank writes into it. A collective.
+    fn make_folders(&self, moment: Moment, folder: &Path) -> Result<(), JobError> {
+        let cluster = self.job.cluster;
         let prepared = if cluster.rank() == 0 {
             self.mark(moment)
         } else {
@@ -211,43 +225,57 @@ impl<'a> Checkpointer<'a> {
         let made = if self.plan.files.is_empty() {
             Ok(())
         } else {
-            self.make_folder(&folder)
+            self.make_folder(folder)
         };
-        agree(cluster, made.map_err(RankError::from))?;
+        agree(cluster, made.map_err(RankError::from))
+    }
+
+    /// The timed part: this rank's files. A collective.
+    ///
+    /// Source of what is timed: DLIO `main.py::_checkpoint`.
+    fn write(
+        &mut self,
+        events: &mut Events,
+        moment: Moment,
+        folder: &Path,
+    ) -> Result<CheckpointRecord, JobError> {
+        let (cluster, activity) = (self.job.cluster, self.job.activity);
         let targets: Vec<Target> = (self.plan.files.iter())
             .map(|file| Target {
-                path: self.path(&folder, file),
+                path: self.path(folder, file),
                 state: file.state,
                 image: self.image(moment, file),
             })
             .collect();
+        let c = &self.job.workload.checkpoint;
         let options = SaveOptions {
             fsync: c.fsync,
             packing: self.packing,
-            thread_begins: host::use_all_cpus,
+            thread_begins: use_all_cpus,
         };
         let storage = &*self.storage;
         let buffers = self.buffers.get_or_insert_with(|| Buffers::new(storage));
         let mut start = (now_ns(), String::new());
         let kind = CheckpointKind::Save;
+        let mut begin = || {
+            cluster.barrier();
+            events.emit(Event::CheckpointStarted {
+                kind,
+                epoch: moment.epoch,
+                number: moment.number,
+                step: moment.taken,
+            });
+            activity.moved();
+            start = (now_ns(), label());
+        };
         let outcome = save::save(
             storage,
-            &folder,
+            folder,
             &targets,
             &options,
             buffers,
             &self.watched,
-            &mut || {
-                cluster.barrier();
-                events.emit(Event::CheckpointStarted {
-                    kind,
-                    epoch: moment.epoch,
-                    number: moment.number,
-                    step: moment.taken,
-                });
-                activity.moved();
-                start = (now_ns(), label());
-            },
+            &mut begin,
         );
         let own_ns = now_ns() - start.0;
         self.wait_for_others(moment);
@@ -259,13 +287,7 @@ impl<'a> Checkpointer<'a> {
         let saved = agree(cluster, outcome.map_err(RankError::from))?;
         activity.busy_until(0);
         activity.moved();
-        let cleared = if cluster.rank() == 0 {
-            storage.remove(&self.marker(moment))
-        } else {
-            Ok(())
-        };
-        agree(cluster, cleared.map_err(RankError::from))?;
-        let record = CheckpointRecord {
+        Ok(CheckpointRecord {
             kind,
             epoch: moment.epoch,
             step: moment.step,
@@ -283,10 +305,7 @@ impl<'a> Checkpointer<'a> {
             model_ns: saved.model_ns,
             optimizer_ns: saved.optimizer_ns,
             device_bytes: None,
-        };
-        self.ended(events, record);
-        self.saved.push_back(moment);
-        self.forget_oldest()
+        })
     }
 
     /// Deletes what `checkpoint.keep` no longer wants; only what this run saved. A collective.
@@ -450,5 +469,5 @@ impl<'a> Checkpointer<'a> {
 }
 
 #[cfg(test)]
-#[path = "checkpoint_tests.rs"]
+#[path = "checkpointer_tests.rs"]
 mod tests;

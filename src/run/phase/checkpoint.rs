@@ -5,93 +5,131 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::Events;
-use super::checkpoint::{Checkpointer, Moment};
-use super::checkpoint_watch::FileNames;
-use super::context::{JobContext, label};
-use super::epochs::{Measured, drop_system_cache};
-use super::failure::{JobError, RankError, agree};
-use super::watchdog::Watchdog;
+use super::Measured;
 use crate::clock::{now_ns, pause, process_cpu_ns};
 use crate::config::DropCache;
 use crate::loader::Phase;
 use crate::metrics::checkpoint::CheckpointKind;
 use crate::metrics::record::RankRecord;
 use crate::report::Event;
+use crate::run::Events;
+use crate::run::caches::drop_system_cache;
+use crate::run::checkpoint_watch::FileNames;
+use crate::run::checkpointer::{Checkpointer, Moment};
+use crate::run::context::{JobContext, label};
+use crate::run::failure::{JobError, RankError, agree};
+use crate::run::watch::Watchdog;
 
 /// All its checkpoints are of this epoch.
 const EPOCH: u64 = 1;
 
 /// Saves, then loads. A collective; the record is this rank's.
 pub fn run(job: &JobContext, events: &mut Events) -> Result<Measured, JobError> {
-    let (cluster, w) = (job.cluster, job.workload);
-    let names = FileNames::new(w, cluster.size());
-    let _watchdog = Watchdog::for_job(
-        job,
-        std::sync::Arc::new(move |file| {
+    let mut phase = Checkpoints::prepare(job, events)?;
+    phase.save_all(events)?;
+    phase.load_all(events)?;
+    Ok(phase.finish())
+}
+
+/// The checkpoints of a job that does nothing else, on this rank.
+struct Checkpoints<'a> {
+    job: &'a JobContext<'a>,
+    checkpointer: Checkpointer<'a>,
+    writes: u64,
+    reads: u64,
+    start: String,
+    cpu_start: u64,
+    _watchdog: Watchdog,
+}
+
+impl<'a> Checkpoints<'a> {
+    fn prepare(job: &'a JobContext, events: &mut Events) -> Result<Self, JobError> {
+        let names = FileNames::new(job.workload, job.cluster.size());
+        let name_of = move |file| {
             (names.as_ref().and_then(|n| n.name(file))).unwrap_or_else(|| format!("file {file}"))
-        }),
-    );
-    let mut checkpointer = Checkpointer::new(job, events)?;
-    let c = &w.checkpoint;
-    let writes = u64::try_from(c.num_checkpoints_write).unwrap_or(0);
-    let reads = u64::try_from(c.num_checkpoints_read).unwrap_or(0);
-    let moment = |step| Moment {
-        epoch: EPOCH,
-        step,
-        number: step,
-        taken: step,
-    };
-    let cpu_start = process_cpu_ns();
-    let start = label();
-    if writes > 0 {
+        };
+        let watchdog = Watchdog::for_job(job, std::sync::Arc::new(name_of));
+        let checkpointer = Checkpointer::new(job, events)?;
+        let c = &job.workload.checkpoint;
+        Ok(Checkpoints {
+            job,
+            checkpointer,
+            writes: u64::try_from(c.num_checkpoints_write).unwrap_or(0),
+            reads: u64::try_from(c.num_checkpoints_read).unwrap_or(0),
+            start: label(),
+            cpu_start: process_cpu_ns(),
+            _watchdog: watchdog,
+        })
+    }
+
+    fn save_all(&mut self, events: &mut Events) -> Result<(), JobError> {
+        if self.writes == 0 {
+            return Ok(());
+        }
         let kind = CheckpointKind::Save;
         events.emit(Event::CheckpointsStarted { kind });
-        for step in 1..=writes {
-            rest(job);
-            checkpointer.save(events, moment(step))?;
+        for step in 1..=self.writes {
+            rest(self.job);
+            self.checkpointer.save(events, moment(step, step))?;
         }
         events.emit(Event::CheckpointsEnded { kind });
+        Ok(())
     }
-    if reads > 0 {
+
+    fn load_all(&mut self, events: &mut Events) -> Result<(), JobError> {
+        if self.reads == 0 {
+            return Ok(());
+        }
+        let (job, c) = (self.job, &self.job.workload.checkpoint);
         // With `keep` the first ones are gone: the newest are loaded.
         let first = match c.keep {
-            Some(keep) if writes > keep => writes - reads + 1,
+            Some(keep) if self.writes > keep => self.writes - self.reads + 1,
             _ => 1,
         };
-        let moments: Vec<Moment> = (first..first + reads)
+        let moments: Vec<Moment> = (first..first + self.reads)
             .zip(1..)
-            .map(|(step, number)| Moment {
-                epoch: EPOCH,
-                step,
-                number,
-                taken: number,
-            })
+            .map(|(step, number)| moment(step, number))
             .collect();
-        checkpointer.check_loadable(&moments)?;
+        self.checkpointer.check_loadable(&moments)?;
         job.activity.enter(Phase::DropCache, EPOCH, 0);
         match &c.between_phases {
-            Some(command) => checkpointer.set_between(between(job, events, command)?),
-            None => agree(cluster, empty_caches(job, &checkpointer, &moments))?,
+            Some(command) => (self.checkpointer).set_between(between(job, events, command)?),
+            None => {
+                let emptied = empty_caches(job, &self.checkpointer, &moments);
+                agree(job.cluster, emptied)?;
+            }
         }
         let kind = CheckpointKind::Load;
         events.emit(Event::CheckpointsStarted { kind });
         for &moment in &moments {
             rest(job);
-            checkpointer.load(events, moment)?;
+            self.checkpointer.load(events, moment)?;
         }
         events.emit(Event::CheckpointsEnded { kind });
+        Ok(())
     }
-    job.activity.enter(Phase::Report, EPOCH, 0);
-    let (mut checkpoints, histograms) = checkpointer.finish();
-    checkpoints.span = Some((start, label()));
-    let mut record = RankRecord {
-        rank: cluster.rank(),
-        checkpoints,
-        ..RankRecord::default()
-    };
-    record.counters.cpu_ns = process_cpu_ns().saturating_sub(cpu_start);
-    Ok(Measured { record, histograms })
+
+    fn finish(self) -> Measured {
+        self.job.activity.enter(Phase::Report, EPOCH, 0);
+        let (mut checkpoints, histograms) = self.checkpointer.finish();
+        checkpoints.span = Some((self.start, label()));
+        let mut record = RankRecord {
+            rank: self.job.cluster.rank(),
+            checkpoints,
+            ..RankRecord::default()
+        };
+        record.counters.cpu_ns = process_cpu_ns().saturating_sub(self.cpu_start);
+        Measured { record, histograms }
+    }
+}
+
+fn moment(step: u64, number: u64) -> Moment {
+    Moment {
+        epoch: EPOCH,
+        step,
+        number,
+        taken: number,
+    }
 }
 
 /// The pause before each checkpoint; DLIO takes the absolute value, so its default of -1 is a second.

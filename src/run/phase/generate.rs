@@ -10,18 +10,19 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::dataset::DatasetFiles;
-use super::failure::{JobError, RankError, agree};
-use super::watchdog::Watchdog;
-use super::{Events, JobContext};
 use crate::clock::now_ns;
-use crate::cluster::{Cluster, host};
+use crate::cluster::Cluster;
 use crate::config::StorageType;
 use crate::format::{FileSpec, Format, FormatError, Out};
+use crate::host;
 use crate::loader::{Activity, Phase};
 use crate::plan::Split;
 use crate::plan::dataset::{Dims, Shapes};
 use crate::report::Event;
+use crate::run::dataset::{DatasetFiles, split_of};
+use crate::run::failure::{JobError, RankError, agree};
+use crate::run::watch::Watchdog;
+use crate::run::{Events, JobContext, open_storage, pick_format};
 use crate::storage::{Buffer, Storage, StorageError, Telemetry};
 
 /// What generation did on this rank.
@@ -91,119 +92,160 @@ struct Shared<'a> {
     files: &'a DatasetFiles,
 }
 
-/// Generates the dataset. A collective.
-pub fn generate(
-    job: &JobContext,
-    events: &mut Events,
-    storage: &dyn Storage,
-    format: &dyn Format,
-    files: &Arc<DatasetFiles>,
-) -> Result<Generated, JobError> {
+/// Generates the dataset of a workload. A collective.
+pub fn run(job: &JobContext, events: &mut Events) -> Result<Generated, JobError> {
     let cluster = job.cluster;
-    let dataset = &job.workload.dataset;
-    job.activity.enter(Phase::Generate, 0, 0);
-    let named = files.clone();
-    let _watchdog = Watchdog::for_job(
-        job,
-        Arc::new(move |file| {
-            let mut path = PathBuf::new();
-            named.path_of_global(file, &mut path);
-            path.display().to_string()
-        }),
-    );
-    let prepared = if cluster.rank() == 0 {
-        prepare(storage, files)
-    } else {
-        Ok(())
+    let storage = agree(cluster, open_storage(job))?;
+    let format = agree(cluster, pick_format(job.workload))?;
+    let Some(format) = format else {
+        events.emit(Event::Info(format!(
+            "storage {}: nothing to generate",
+            storage.name()
+        )));
+        return Ok(Generated::default());
     };
-    agree(cluster, prepared)?;
-    agree(cluster, files.check_manifest_before_generation(storage))?;
+    let files = Arc::new(DatasetFiles::to_generate(job.workload, cluster.size()));
+    let generation = Generation::prepare(job, &*storage, format, &files)?;
+    let mine = generation.step(events)?;
+    generation.finish(events, mine)
+}
 
-    let spec = files.spec(Split::Train, 0, files.train.nominal_dims());
-    agree(
-        cluster,
-        format.supports(&spec).map_err(|cause| {
-            RankError::Dataset(format!(
-                "generate dataset.format={}: {cause}",
-                format.kind()
-            ))
-        }),
-    )?;
-    let start = now_ns();
-    let (rank, ranks) = (cluster.rank() as u64, cluster.size() as u64);
-    let total = files.train.files() + files.valid.files();
-    let mine_total = if rank < total {
-        (total - rank).div_ceil(ranks)
-    } else {
-        0
-    };
-    let threads = job.write_threads().min(mine_total.max(1) as usize);
-    events.emit(Event::GenerationStarted {
-        files: total,
-        bytes: files.total_bytes(format),
-    });
-    let shared = Shared {
-        queue: Mutex::new(Queue {
-            shapes: Shapes::new(dataset, cluster.rank()),
-            next: 0,
-            mine: rank,
-            total,
-            ranks,
-        }),
-        stop: AtomicBool::new(false),
-        failure: Mutex::new(None),
-        left: Mutex::new(threads),
-        bell: Condvar::new(),
-        written: AtomicU64::new(0),
-        skipped: AtomicU64::new(0),
-        bytes: AtomicU64::new(0),
-        activity: job.activity,
-        storage,
-        format,
-        files,
-    };
-    std::thread::scope(|scope| {
-        for thread in 0..threads {
-            let shared = &shared;
-            scope.spawn(move || {
-                host::use_all_cpus();
-                if let Err(error) = shared.write_files(thread) {
-                    shared.failure.lock().get_or_insert(error);
-                    shared.stop.store(true, Relaxed);
-                }
-                *shared.left.lock() -= 1;
-                shared.bell.notify_all();
-            });
-        }
-        oversee(cluster, &shared, events, mine_total, start);
-    });
-    let mine = Generated {
-        files_written: shared.written.into_inner(),
-        files_skipped: shared.skipped.into_inner(),
-        bytes_written: shared.bytes.into_inner(),
-        elapsed_ns: now_ns() - start,
-        object_store: None,
-    };
-    agree(cluster, shared.failure.into_inner().map_or(Ok(()), Err))?;
-    let mut sums = [mine.files_written, mine.files_skipped, mine.bytes_written];
-    cluster.sum_u64(&mut sums);
-    events.emit(Event::GenerationDone {
-        files_written: sums[0],
-        files_skipped: sums[1],
-        bytes: sums[2],
-        elapsed_s: (now_ns() - start) as f64 / 1e9,
-    });
-    let stamped = if cluster.rank() == 0 {
-        files.write_manifest(storage)
-    } else {
-        Ok(())
-    };
-    agree(cluster, stamped)?;
-    settle(job, events);
-    Ok(Generated {
-        object_store: storage.telemetry(),
-        ..mine
-    })
+/// The generation of a dataset, on this rank.
+struct Generation<'a> {
+    job: &'a JobContext<'a>,
+    storage: &'a dyn Storage,
+    format: &'a dyn Format,
+    files: &'a Arc<DatasetFiles>,
+    start: u64,
+    _watchdog: Watchdog,
+}
+
+impl<'a> Generation<'a> {
+    /// Makes the folders; refuses what cannot be generated.
+    fn prepare(
+        job: &'a JobContext,
+        storage: &'a dyn Storage,
+        format: &'a dyn Format,
+        files: &'a Arc<DatasetFiles>,
+    ) -> Result<Self, JobError> {
+        let cluster = job.cluster;
+        job.activity.enter(Phase::Generate, 0, 0);
+        let named = files.clone();
+        let watchdog = Watchdog::for_job(
+            job,
+            Arc::new(move |file| {
+                let mut path = PathBuf::new();
+                named.path_of_global(file, &mut path);
+                path.display().to_string()
+            }),
+        );
+        let prepared = if cluster.rank() == 0 {
+            prepare(storage, files)
+        } else {
+            Ok(())
+        };
+        agree(cluster, prepared)?;
+        agree(cluster, files.check_manifest_before_generation(storage))?;
+        let spec = files.spec(Split::Train, 0, files.train.nominal_dims());
+        agree(
+            cluster,
+            format.supports(&spec).map_err(|cause| {
+                RankError::Dataset(format!(
+                    "generate dataset.format={}: {cause}",
+                    format.kind()
+                ))
+            }),
+        )?;
+        Ok(Generation {
+            job,
+            storage,
+            format,
+            files,
+            start: now_ns(),
+            _watchdog: watchdog,
+        })
+    }
+
+    /// Writes this rank's files.
+    fn step(&self, events: &mut Events) -> Result<Generated, JobError> {
+        let (job, cluster) = (self.job, self.job.cluster);
+        let (rank, ranks) = (cluster.rank() as u64, cluster.size() as u64);
+        let total = self.files.train.files() + self.files.valid.files();
+        let mine_total = total.saturating_sub(rank).div_ceil(ranks);
+        let threads = job.write_threads().min(mine_total.max(1) as usize);
+        events.emit(Event::GenerationStarted {
+            files: total,
+            bytes: self.files.total_bytes(self.format),
+        });
+        let shared = Shared {
+            queue: Mutex::new(Queue {
+                shapes: Shapes::new(&job.workload.dataset, cluster.rank()),
+                next: 0,
+                mine: rank,
+                total,
+                ranks,
+            }),
+            stop: AtomicBool::new(false),
+            failure: Mutex::new(None),
+            left: Mutex::new(threads),
+            bell: Condvar::new(),
+            written: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            activity: job.activity,
+            storage: self.storage,
+            format: self.format,
+            files: self.files,
+        };
+        std::thread::scope(|scope| {
+            for thread in 0..threads {
+                let shared = &shared;
+                scope.spawn(move || {
+                    host::cpus::use_all_cpus();
+                    if let Err(error) = shared.write_files(thread) {
+                        shared.failure.lock().get_or_insert(error);
+                        shared.stop.store(true, Relaxed);
+                    }
+                    *shared.left.lock() -= 1;
+                    shared.bell.notify_all();
+                });
+            }
+            oversee(cluster, &shared, events, mine_total, self.start);
+        });
+        let mine = Generated {
+            files_written: shared.written.into_inner(),
+            files_skipped: shared.skipped.into_inner(),
+            bytes_written: shared.bytes.into_inner(),
+            elapsed_ns: now_ns() - self.start,
+            object_store: None,
+        };
+        agree(cluster, shared.failure.into_inner().map_or(Ok(()), Err))?;
+        Ok(mine)
+    }
+
+    /// Writes the manifest and waits until all is visible.
+    fn finish(&self, events: &mut Events, mine: Generated) -> Result<Generated, JobError> {
+        let cluster = self.job.cluster;
+        let mut sums = [mine.files_written, mine.files_skipped, mine.bytes_written];
+        cluster.sum_u64(&mut sums);
+        events.emit(Event::GenerationDone {
+            files_written: sums[0],
+            files_skipped: sums[1],
+            bytes: sums[2],
+            elapsed_s: (now_ns() - self.start) as f64 / 1e9,
+        });
+        let stamped = if cluster.rank() == 0 {
+            self.files.write_manifest(self.storage)
+        } else {
+            Ok(())
+        };
+        agree(cluster, stamped)?;
+        settle(self.job, events);
+        Ok(Generated {
+            object_store: self.storage.telemetry(),
+            ..mine
+        })
+    }
 }
 
 /// Waits until a store that shows new objects late shows them all: `storage.post_generation_settle_seconds`.
@@ -383,8 +425,19 @@ impl Shared<'_> {
     }
 }
 
+/// Deletes the dataset when `dataset.keep_files` is false. A collective.
+pub fn clean_up(job: &JobContext) -> Result<(), JobError> {
+    if job.workload.dataset.keep_files {
+        return Ok(());
+    }
+    let storage = agree(job.cluster, open_storage(job))?;
+    let files = DatasetFiles::to_generate(job.workload, job.cluster.size());
+    let format = agree(job.cluster, pick_format(job.workload))?;
+    delete_dataset(job, &*storage, format, &files)
+}
+
 /// Deletes the files that the plan names, the manifest, and the folders that are then empty. A collective.
-pub fn delete_dataset(
+fn delete_dataset(
     job: &JobContext,
     storage: &dyn Storage,
     format: Option<&dyn Format>,
@@ -417,13 +470,4 @@ pub fn delete_dataset(
         Ok(())
     };
     agree(job.cluster, rest)
-}
-
-/// Which split a global file index belongs to, and its index there.
-pub fn split_of(index: u64, train_files: u64) -> (Split, u64) {
-    if index < train_files {
-        (Split::Train, index)
-    } else {
-        (Split::Valid, index - train_files)
-    }
 }

@@ -1,4 +1,4 @@
-//! This process's node: its name and its CPUs.
+//! The CPUs of this host, and those that a thread may run on.
 
 /// Widens the calling thread's affinity to all CPUs that the kernel lets it use.
 pub fn use_all_cpus() {
@@ -26,12 +26,4 @@ pub fn node_cpus() -> usize {
     // SAFETY: takes and returns plain numbers.
     let n = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
     n.max(1) as usize
-}
-
-/// Host name, as the kernel knows it.
-pub fn name() -> String {
-    nix::unistd::gethostname()
-        .ok()
-        .and_then(|name| name.into_string().ok())
-        .unwrap_or_else(|| "unknown".into())
 }

@@ -1,0 +1,42 @@
+//! Facts of this machine as the kernel tells them: CPUs, memory, hardware, caches, mounts, counters of this process.
+//!
+//! Reads `/proc`, `/sys` and a few system calls; knows nothing of the benchmark. What cannot be read is None or empty,
+//! never an invented value. Each file is one kind of fact:
+//!
+//! | File | What |
+//! |---|---|
+//! | `cpus` | how many CPUs there are, on which a thread may run |
+//! | `facts`, `machine` | a host's memory, processors, system and network as reports list them |
+//! | `process` | counters of this process: device bytes, resident set |
+//! | `caches` | emptying the page cache of the host |
+//! | `mounts` | where a folder lies |
+
+pub mod caches;
+pub mod cpus;
+pub mod facts;
+pub mod machine;
+pub mod mounts;
+pub mod process;
+
+/// Host name, as the kernel knows it.
+pub fn name() -> String {
+    nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_else(|| "unknown".into())
+}
+
+/// System, release and architecture, as `uname -srm` prints them.
+pub fn kernel() -> String {
+    nix::sys::utsname::uname().map_or_else(
+        |_| "unknown".into(),
+        |u| {
+            format!(
+                "{} {} {}",
+                u.sysname().to_string_lossy(),
+                u.release().to_string_lossy(),
+                u.machine().to_string_lossy()
+            )
+        },
+    )
+}

@@ -1,0 +1,24 @@
+//! The phases of a job. Each is a type that is prepared, takes its steps, and is finished; all three are collectives.
+//!
+//! | Phase | A step is |
+//! |---|---|
+//! | [`generate`] | this rank's files, written by a pool of threads |
+//! | [`train`] | one epoch; the checkpoints that are due in it |
+//! | [`evaluate`] | the evaluation after one epoch |
+//! | [`checkpoint`] | one save or one load, in a job that does nothing else |
+
+pub mod checkpoint;
+pub mod evaluate;
+pub mod generate;
+pub mod train;
+
+use crate::metrics::histogram::StageHistograms;
+use crate::metrics::record::RankRecord;
+
+/// What a phase left on this rank.
+pub struct Measured {
+    /// The raw record.
+    pub record: RankRecord,
+    /// All histograms of this rank, threads included.
+    pub histograms: StageHistograms,
+}

@@ -1,0 +1,392 @@
+//! Training: epochs of steps, the checkpoints and evaluations between them.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::Measured;
+use super::evaluate::Evaluation;
+use crate::clock::{Clock, RealClock, VirtualClock, process_cpu_ns, sharpen_this_thread};
+use crate::format::Format;
+use crate::host::facts::read_meminfo;
+use crate::host::process::device_bytes;
+use crate::loader::{BatchSource, Phase};
+use crate::metrics::histogram::StageHistograms;
+use crate::metrics::record::{EpochRecord, RankRecord};
+use crate::plan::Split;
+use crate::plan::digest::Digest;
+use crate::plan::draw::TimeDraw;
+use crate::plan::order::ShardOrder;
+use crate::plan::steps::Steps;
+use crate::report::Event;
+use crate::run::caches::drop_caches;
+use crate::run::checkpoint_watch::FileNames;
+use crate::run::checkpointer::{Checkpointer, Moment};
+use crate::run::context::{JobContext, label};
+use crate::run::dataset::DatasetFiles;
+use crate::run::failure::{JobError, RankError, agree};
+use crate::run::index_cache::IndexCache;
+use crate::run::sources::{Sources, ThreadRecords, reshard};
+use crate::run::steps::{Span, StepLoop};
+use crate::run::watch::Watchdog;
+use crate::run::work::{EpochWork, Reading, access};
+use crate::run::{Events, open_storage, pick_format};
+use crate::storage::Storage;
+
+/// Seeds of per-rank draws are this far apart, as the fork's reshard seeds are.
+const RANK_SEED_STEP: u64 = 31;
+
+/// Trains and evaluates. A collective; the record is this rank's.
+pub fn run(job: &JobContext, events: &mut Events) -> Result<Measured, JobError> {
+    let mut training = Training::prepare(job, events)?;
+    for epoch in 1..=job.workload.train.epochs {
+        training.step(events, epoch)?;
+    }
+    Ok(training.finish())
+}
+
+/// The training of a job, on this rank.
+struct Training<'a> {
+    job: &'a JobContext<'a>,
+    storage: Arc<dyn Storage>,
+    plan: Steps,
+    reading: Arc<Reading>,
+    order: ShardOrder,
+    source: Box<dyn BatchSource>,
+    evaluation: Option<Evaluation<'a>>,
+    threads: ThreadRecords,
+    steps: StepLoop<'a>,
+    saves: Option<Saves<'a>>,
+    record: RankRecord,
+    cpu_start: u64,
+    /// CPU time of what is not reading.
+    cpu_between: u64,
+    _watchdog: Watchdog,
+}
+
+/// The checkpoints of a training, and when they are due.
+struct Saves<'a> {
+    saver: Checkpointer<'a>,
+    /// Steps between them; None: they come after epochs.
+    every_steps: Option<u64>,
+    /// The epoch after which the next one is due.
+    next_epoch: u64,
+}
+
+impl<'a> Training<'a> {
+    fn prepare(job: &'a JobContext, events: &mut Events) -> Result<Self, JobError> {
+        let (cluster, w) = (job.cluster, job.workload);
+        let (rank, ranks) = (cluster.rank(), cluster.size());
+        let storage = agree(cluster, open_storage(job))?;
+        let format = agree(cluster, pick_format(w))?;
+        let files = agree(cluster, DatasetFiles::to_read(w, ranks, &*storage))?;
+        let files = Arc::new(files);
+        agree(
+            cluster,
+            files.check_presence(&*storage, rank as u64, ranks as u64),
+        )?;
+        let plan = Steps::new(w, ranks);
+        events.emit(Event::StepsPlanned {
+            steps: plan.train,
+            eval_steps: plan.eval,
+            dropped: plan.dropped,
+        });
+        let reading = Arc::new(reading_of(job, &storage, format, &files));
+        let virtual_clock = (job.options.virtual_time).then(|| Rc::new(VirtualClock::default()));
+        let does_eval = Evaluation::is_wanted(w);
+        let sources = Sources::new(job, events, &storage, virtual_clock.clone(), does_eval);
+        let (source, eval, threads) = agree(cluster, sources)?.take();
+        let clock: Rc<dyn Clock> = match virtual_clock {
+            Some(clock) => clock,
+            None => Rc::new(RealClock {
+                spin: cluster.local_size() <= job.node_cpus,
+            }),
+        };
+        let watchdog = watch(job, &files);
+        let saves = if w.workflow.checkpoint {
+            Some(Saves {
+                saver: Checkpointer::new(job, events)?,
+                // Zero counts as step mode and never comes.
+                every_steps: u64::try_from(w.checkpoint.steps_between_checkpoints).ok(),
+                next_epoch: w.checkpoint.checkpoint_after_epoch,
+            })
+        } else {
+            None
+        };
+        sharpen_this_thread();
+        Ok(Training {
+            job,
+            plan,
+            reading,
+            order: ShardOrder::new(w, Split::Train, rank, ranks, files.train.files()),
+            source,
+            evaluation: eval.map(|source| Evaluation::prepare(job, source, &files, plan.eval)),
+            threads,
+            steps: StepLoop {
+                clock,
+                cluster,
+                activity: job.activity,
+                histograms: StageHistograms::new(),
+                draws: TimeDraw::new(w.train.seed + RANK_SEED_STEP * rank as u64),
+                digest: Digest::default(),
+                spin_ns: 0,
+                done: (0, plan.train * w.train.epochs),
+            },
+            saves,
+            record: RankRecord {
+                rank,
+                ..RankRecord::default()
+            },
+            cpu_start: process_cpu_ns(),
+            cpu_between: 0,
+            storage,
+            _watchdog: watchdog,
+        })
+    }
+
+    /// One epoch.
+    fn step(&mut self, events: &mut Events, epoch: u64) -> Result<(), JobError> {
+        let work = self.begin_epoch(epoch)?;
+        let before = (self.bytes_read(), device_bytes());
+        let mut row = EpochRecord {
+            epoch,
+            start: label(),
+            ..EpochRecord::default()
+        };
+        events.emit(Event::EpochStarted {
+            epoch,
+            steps: self.plan.train,
+            overridden: self.plan.overridden,
+        });
+        let started = self.steps.clock.now_ns();
+        self.source.start(work);
+        let done = self.blocks(events, &mut row)?;
+        row.train_ns = self.steps.clock.now_ns() - started;
+        events.emit(Event::EpochEnded {
+            epoch,
+            steps: done,
+            elapsed_s: row.train_ns as f64 / 1e9,
+        });
+        if let Some(evaluation) = &mut self.evaluation {
+            row.eval = evaluation.step(events, &mut self.steps, epoch)?;
+        }
+        row.end = label();
+        row.host_meminfo = read_meminfo();
+        row.bytes_read = self.bytes_read() - before.0;
+        row.bytes_from_device = before
+            .1
+            .zip(device_bytes())
+            .map(|(before, after)| after.saturating_sub(before));
+        self.record.epochs.push(row);
+        Ok(())
+    }
+
+    /// Draws the orders of an epoch and empties caches; ends with all ranks together.
+    fn begin_epoch(&mut self, epoch: u64) -> Result<Arc<EpochWork>, JobError> {
+        let cluster = self.job.cluster;
+        let aside = process_cpu_ns();
+        reshard(cluster, &mut self.order, epoch);
+        let work = Arc::new(EpochWork {
+            reading: self.reading.clone(),
+            split: Split::Train,
+            epoch,
+            order: self.order.epoch(epoch),
+        });
+        if let Some(evaluation) = &mut self.evaluation {
+            evaluation.begin_epoch(&self.reading, epoch);
+        }
+        self.steps.activity.enter(Phase::DropCache, epoch, 0);
+        let storage = &*self.storage;
+        let dropped = drop_caches(self.job, storage, &work, self.plan.train);
+        let dropped = dropped.and_then(|()| match &self.evaluation {
+            Some(evaluation) => evaluation.drop_caches(storage),
+            None => Ok(()),
+        });
+        agree(cluster, dropped)?;
+        self.cpu_between += process_cpu_ns() - aside;
+        cluster.barrier();
+        Ok(work)
+    }
+
+    /// The blocks of an epoch: what lies between two checkpoints. Returns the steps that were done.
+    fn blocks(&mut self, events: &mut Events, row: &mut EpochRecord) -> Result<u64, JobError> {
+        let (job, epoch) = (self.job, row.epoch);
+        let w = job.workload;
+        let every = self.saves.as_ref().and_then(|s| s.every_steps);
+        let mut span = Span {
+            epoch,
+            epochs: w.train.epochs,
+            steps: self.plan.train,
+            next_step: 1,
+            pause_after: every,
+        };
+        let mut number = 1;
+        let last = loop {
+            let block = number;
+            events.emit(Event::BlockStarted { epoch, block });
+            let source = &mut *self.source;
+            let ended = self
+                .steps
+                .train(events, source, span, &w.train.computation_time);
+            // Every rank is due for a checkpoint at the same step.
+            let record = match ended {
+                Ok((record, true)) => record,
+                ended => break ended.map(|(record, _)| record),
+            };
+            span.next_step += record.steps.len() as u64;
+            events.emit(Event::BlockEnded {
+                epoch,
+                block,
+                record: record.clone(),
+            });
+            row.blocks.push(record);
+            let step = span.next_step - 1;
+            let moment = Moment {
+                epoch,
+                step,
+                number,
+                taken: step,
+            };
+            self.save(events, moment)?;
+            span.pause_after = span.pause_after.zip(every).map(|(at, n)| at + n);
+            number += 1;
+        };
+        // From here on this rank has nothing of its own to wait for.
+        let activity = job.activity;
+        activity.enter(Phase::Barrier, epoch, self.plan.train);
+        let stopped = self.source.stop().map_err(RankError::from);
+        let last = agree(job.cluster, last.and_then(|block| stopped.map(|()| block)))?;
+        let done = span.next_step - 1 + last.steps.len() as u64;
+        events.emit(Event::BlockEnded {
+            epoch,
+            block: number,
+            record: last.clone(),
+        });
+        row.blocks.push(last);
+        self.save_after_epoch(events, epoch, number, done)?;
+        Ok(done)
+    }
+
+    fn save_after_epoch(
+        &mut self,
+        events: &mut Events,
+        epoch: u64,
+        number: u64,
+        done: u64,
+    ) -> Result<(), JobError> {
+        match &mut self.saves {
+            Some(saves) if saves.every_steps.is_none() && saves.next_epoch == epoch => {
+                saves.next_epoch += self.job.workload.checkpoint.epochs_between_checkpoints;
+            }
+            _ => return Ok(()),
+        }
+        let moment = Moment {
+            epoch,
+            step: done + 1,
+            number,
+            taken: done,
+        };
+        self.save(events, moment)
+    }
+
+    fn save(&mut self, events: &mut Events, moment: Moment) -> Result<(), JobError> {
+        let Some(saves) = &mut self.saves else {
+            return Ok(());
+        };
+        let aside = process_cpu_ns();
+        saves.saver.save(events, moment)?;
+        self.cpu_between += process_cpu_ns() - aside;
+        Ok(())
+    }
+
+    fn sources(&self) -> impl Iterator<Item = &dyn BatchSource> {
+        let eval = self.evaluation.as_ref().map(Evaluation::source);
+        std::iter::once(&*self.source).chain(eval)
+    }
+
+    fn bytes_read(&self) -> u64 {
+        self.sources().map(|source| source.totals().bytes).sum()
+    }
+
+    /// The record. Ends the threads.
+    fn finish(self) -> Measured {
+        let epochs = self.job.workload.train.epochs;
+        let activity = self.steps.activity;
+        activity.enter(Phase::Report, epochs, self.plan.train);
+        let cpu_ns = process_cpu_ns();
+        let totals: Vec<_> = self.sources().map(|source| source.totals()).collect();
+        let mut record = self.record;
+        let counters = &mut record.counters;
+        for t in totals {
+            counters.bytes_read += t.bytes;
+            counters.reads += t.calls;
+            counters.samples += t.samples;
+            counters.retries += t.retries;
+        }
+        counters.samples_dropped_per_epoch = self.plan.dropped;
+        counters.cpu_ns = cpu_ns
+            .saturating_sub(self.cpu_start)
+            .saturating_sub(self.cpu_between);
+        counters.spin_ns = self.steps.spin_ns;
+        record.object_store = self.storage.telemetry();
+        record.order_digest = self.steps.digest.finish();
+        drop((self.source, self.evaluation));
+        let mut histograms = self.steps.histograms;
+        if let Some(saves) = self.saves {
+            let (log, stages) = saves.saver.finish();
+            record.checkpoints = log;
+            histograms.merge(&stages);
+        }
+        self.threads.merge_into(&mut histograms);
+        Measured { record, histograms }
+    }
+}
+
+/// What stays the same from epoch to epoch.
+fn reading_of(
+    job: &JobContext,
+    storage: &Arc<dyn Storage>,
+    format: Option<&'static dyn Format>,
+    files: &Arc<DatasetFiles>,
+) -> Reading {
+    let (rank, w) = (job.cluster.rank() as u64, job.workload);
+    let draws_of = |thread: usize| {
+        let seed = w.train.seed + RANK_SEED_STEP * rank + 1000 * (thread as u64 + 1);
+        Mutex::new(TimeDraw::new(seed))
+    };
+    Reading {
+        files: files.clone(),
+        format,
+        storage: storage.clone(),
+        indexes: IndexCache::default(),
+        access: access(w),
+        decode: w.reader.decode,
+        verify_content: w.reader.verify_content,
+        samples_per_file: w.dataset.num_samples_per_file,
+        preprocess: w.reader.preprocess_time.clone(),
+        preprocess_draws: (0..job.shape().threads.max(1)).map(draws_of).collect(),
+    }
+}
+
+fn watch(job: &JobContext, files: &Arc<DatasetFiles>) -> Watchdog {
+    let w = job.workload;
+    let files = files.clone();
+    let checkpoints = w
+        .workflow
+        .checkpoint
+        .then(|| FileNames::new(w, job.cluster.size()))
+        .flatten();
+    Watchdog::for_job(
+        job,
+        Arc::new(move |file| {
+            if let Some(name) = checkpoints.as_ref().and_then(|n| n.name(file)) {
+                return name;
+            }
+            let mut path = PathBuf::new();
+            files.path_of(Split::Train, file, &mut path);
+            path.display().to_string()
+        }),
+    )
+}

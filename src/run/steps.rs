@@ -1,0 +1,243 @@
+//! The steps of training and evaluation, as DLIO's loops take them.
+//!
+//! The clock and the source of batches are parameters, so that the same loop runs in real and in virtual time.
+
+use std::rc::Rc;
+
+use crate::clock::{Clock, thread_cpu_ns};
+use crate::cluster::Cluster;
+use crate::config::TimeSpec;
+use crate::loader::{Activity, BatchSource, Phase};
+use crate::metrics::histogram::StageHistograms;
+use crate::metrics::record::{BlockRecord, StepTime};
+use crate::plan::digest::Digest;
+use crate::plan::draw::TimeDraw;
+use crate::report::Event;
+use crate::stage::Stage;
+
+use super::Events;
+use super::context::label;
+use super::failure::RankError;
+
+/// The loops over steps, and what they keep from step to step.
+pub struct StepLoop<'a> {
+    /// Real or virtual.
+    pub clock: Rc<dyn Clock>,
+    /// The job.
+    pub cluster: &'a dyn Cluster,
+    /// This rank's page.
+    pub activity: Activity,
+    /// Histograms of the main thread.
+    pub histograms: StageHistograms,
+    /// Draws of computation times.
+    pub draws: TimeDraw,
+    /// The order digest.
+    pub digest: Digest,
+    /// CPU nanoseconds spun for deadlines and in barriers.
+    pub spin_ns: u64,
+    /// Steps done in the whole run, of how many (for the estimate of what is left).
+    pub done: (u64, u64),
+}
+
+/// One epoch's or evaluation's numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Span {
+    /// From 1.
+    pub epoch: u64,
+    /// Of how many.
+    pub epochs: u64,
+    /// Steps to do.
+    pub steps: u64,
+    /// The step that comes next, from 1.
+    pub next_step: u64,
+    /// The step after which a checkpoint ends the block.
+    pub pause_after: Option<u64>,
+}
+
+impl StepLoop<'_> {
+    /// Trains until the epoch ends or a checkpoint is due. The source has been started. Returns the block, and true when it
+    /// ended for a checkpoint.
+    ///
+    /// As in DLIO, one more batch is asked for after the last step when the source has one, inside the block's wall time.
+    /// Errors: this rank's own failure, or [`RankError::Elsewhere`] when another rank failed.
+    /// Source: DLIO `main.py::_train`.
+    pub fn train(
+        &mut self,
+        events: &mut Events,
+        source: &mut dyn BatchSource,
+        span: Span,
+        computation: &TimeSpec,
+    ) -> Result<(BlockRecord, bool), RankError> {
+        let mut record = BlockRecord {
+            start: label(),
+            steps: Vec::with_capacity(span.steps as usize),
+            ..BlockRecord::default()
+        };
+        let block_start = self.clock.now_ns();
+        let mut progress = Pulse::new(block_start);
+        let mut asked = block_start;
+        let mut step = span.next_step;
+        let mut is_paused = false;
+        let outcome = loop {
+            self.activity.enter(Phase::BatchWait, span.epoch, step);
+            let batch = match source.next() {
+                Ok(Some(batch)) if step <= span.steps => batch,
+                Ok(_) => break Ok(()),
+                Err(error) => {
+                    if step <= span.steps {
+                        self.sync(true);
+                    }
+                    break Err(RankError::from(error));
+                }
+            };
+            let loaded = self.clock.now_ns();
+            source.release();
+            self.digest.push(batch.hash);
+            self.compute(computation, loaded, span.epoch, step);
+            let computed = self.clock.now_ns();
+            self.activity.enter(Phase::Barrier, span.epoch, step);
+            let failed = self.sync(false);
+            let met = self.clock.now_ns();
+            self.activity.moved();
+            let time = StepTime {
+                load_ns: loaded - asked,
+                compute_ns: computed - loaded,
+                proc_ns: computed - asked,
+                barrier_ns: met - computed,
+            };
+            self.histograms.record(Stage::BatchWait, time.load_ns);
+            self.histograms.record(Stage::Compute, time.compute_ns);
+            self.histograms.record(Stage::Barrier, time.barrier_ns);
+            record.steps.push(time);
+            if failed {
+                break Err(RankError::Elsewhere);
+            }
+            self.done.0 += 1;
+            progress.tick(self, events, source, span, step, &record, met);
+            if span.pause_after == Some(step) {
+                is_paused = true;
+                break Ok(());
+            }
+            step += 1;
+            asked = self.clock.now_ns();
+        };
+        record.wall_ns = self.clock.now_ns() - block_start;
+        record.end = label();
+        outcome.map(|()| (record, is_paused))
+    }
+
+    /// Evaluates: the same without barriers.
+    ///
+    /// Source: DLIO `main.py::_eval`.
+    pub fn evaluate(
+        &mut self,
+        source: &mut dyn BatchSource,
+        span: Span,
+        computation: &TimeSpec,
+    ) -> Result<BlockRecord, RankError> {
+        let mut record = BlockRecord {
+            start: label(),
+            ..BlockRecord::default()
+        };
+        let start = self.clock.now_ns();
+        let mut asked = start;
+        let mut step = 1;
+        while step <= span.steps {
+            self.activity.enter(Phase::BatchWait, span.epoch, step);
+            let Some(batch) = source.next()? else { break };
+            let loaded = self.clock.now_ns();
+            source.release();
+            self.digest.push(batch.hash);
+            self.compute(computation, loaded, span.epoch, step);
+            let computed = self.clock.now_ns();
+            self.activity.moved();
+            let time = StepTime {
+                load_ns: loaded - asked,
+                compute_ns: computed - loaded,
+                proc_ns: computed - asked,
+                barrier_ns: 0,
+            };
+            self.histograms.record(Stage::BatchWait, time.load_ns);
+            self.histograms.record(Stage::Compute, time.compute_ns);
+            record.steps.push(time);
+            step += 1;
+            asked = computed;
+        }
+        record.wall_ns = self.clock.now_ns() - start;
+        record.end = label();
+        Ok(record)
+    }
+
+    /// The accelerator begins with the batch at `from`; what the host does meanwhile is hidden behind it.
+    fn compute(&mut self, computation: &TimeSpec, from: u64, epoch: u64, step: u64) {
+        let ns = (self.draws.draw_s(computation) * 1e9).round() as u64;
+        self.activity.enter(Phase::Compute, epoch, step);
+        self.activity.busy_until(crate::clock::now_ns() + ns);
+        self.spin_ns += self.clock.wait_until(from + ns);
+    }
+
+    /// The step's barrier, which also tells whether any rank failed and brings virtual clocks together.
+    fn sync(&mut self, failed: bool) -> bool {
+        let now = if self.clock.is_virtual() {
+            self.clock.now_ns()
+        } else {
+            0
+        };
+        // MPI waits by spinning, which is no cost of reading.
+        let before = thread_cpu_ns();
+        let [any, latest] = self.cluster.max_pair([u64::from(failed), now]);
+        self.spin_ns += thread_cpu_ns() - before;
+        self.clock.advance_to(latest);
+        any != 0
+    }
+}
+
+/// Tells how far the epoch is, at most once a second.
+struct Pulse {
+    last_ns: u64,
+    last_bytes: Option<u64>,
+    start_ns: u64,
+}
+
+impl Pulse {
+    fn new(now: u64) -> Self {
+        Pulse {
+            last_ns: now,
+            last_bytes: None,
+            start_ns: now,
+        }
+    }
+
+    fn tick(
+        &mut self,
+        ctx: &StepLoop,
+        events: &mut Events,
+        source: &dyn BatchSource,
+        span: Span,
+        step: u64,
+        record: &BlockRecord,
+        now: u64,
+    ) {
+        if now - self.last_ns < 1_000_000_000 || ctx.cluster.rank() != 0 || ctx.clock.is_virtual() {
+            return;
+        }
+        let bytes = source.totals().bytes;
+        let since = (now - self.last_ns) as f64 / 1e9;
+        let delta = self.last_bytes.map_or(0, |last| bytes - last);
+        self.last_ns = now;
+        self.last_bytes = Some(bytes);
+        let computed: u64 = record.steps.iter().map(|s| s.compute_ns).sum();
+        let elapsed = now - self.start_ns;
+        let per_step = elapsed as f64 / 1e9 / record.steps.len() as f64;
+        events.emit(Event::Progress {
+            epoch: span.epoch,
+            epochs: span.epochs,
+            step,
+            steps: span.steps,
+            au_percent: 100.0 * computed as f64 / elapsed as f64,
+            bytes_per_second: delta as f64 / since * ctx.cluster.size() as f64,
+            batch_wait_p99_s: ctx.histograms.quantile(Stage::BatchWait, 0.99) as f64 / 1e9,
+            eta_s: per_step * ctx.done.1.saturating_sub(ctx.done.0) as f64,
+        });
+    }
+}
