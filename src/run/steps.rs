@@ -113,7 +113,7 @@ impl StepLoop<'_> {
                 break Err(RankError::Elsewhere);
             }
             self.done.0 += 1;
-            progress.tick(self, events, source, span, step, &record, met);
+            progress.tick(self, events, source, span, step, &record);
             if span.pause_after == Some(step) {
                 is_paused = true;
                 break Ok(());
@@ -216,8 +216,8 @@ impl Pulse {
         span: Span,
         step: u64,
         record: &BlockRecord,
-        now: u64,
     ) {
+        let now = ctx.clock.now_ns();
         if now - self.last_ns < 1_000_000_000 || ctx.cluster.rank() != 0 || ctx.clock.is_virtual() {
             return;
         }
