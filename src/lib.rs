@@ -10,7 +10,8 @@
 //! | Module | What it is |
 //! |---|---|
 //! | [`cli`] | verbs, DLIO's command-line words, exit statuses |
-//! | [`mlperf`] | MLPerf Storage's rules, sizes and trees, over folders of results |
+//! | [`compare`] | two runs side by side: differences, tolerances, significance |
+//! | [`mlperf`] | MLPerf Storage's rules and sizes, and the figures of folders of results |
 //! | [`run`] | the phases: generate, train, evaluate; clock; watchdog |
 //! | [`report`] | what a run leaves behind: DLIO's files, our report, the console |
 //! | [`metrics`] | per-step records, histograms, AU and throughput, reductions |
@@ -26,17 +27,21 @@
 //! | [`stage`] | the table of stages of time |
 //! | [`clock`] | monotonic time and exact waiting |
 
+// The table names modules that are not public.
+#![allow(rustdoc::private_intra_doc_links)]
+
 pub mod checkpoint;
 pub mod cli;
 pub mod clock;
 pub mod cluster;
+pub(crate) mod compare;
 pub mod config;
 pub mod format;
 pub mod host;
 pub mod interrupt;
 pub mod loader;
 pub mod metrics;
-pub mod mlperf;
+pub(crate) mod mlperf;
 pub mod plan;
 pub mod report;
 pub mod run;

@@ -9,7 +9,7 @@ use super::check::CheckArgs;
 use super::configs::ConfigsArgs;
 use super::install_shim::InstallShimArgs;
 use super::size::SizeArgs;
-use crate::mlperf::Edition;
+use crate::mlperf::editions::Edition;
 
 const EXAMPLES: &str = "\
 Examples:

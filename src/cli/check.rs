@@ -1,24 +1,31 @@
-//! `dlio-rs check`: the rules of MLPerf Storage, before a run and after it. The layout of `--json` is
-//! [`Checked`](crate::mlperf::verdict::Checked).
+//! `dlio-rs check`: the rules of MLPerf Storage, before a run and after it.
 
 use std::fmt::Write as _;
-use std::io::Write;
+use std::io;
 use std::path::Path;
+use std::process::Command;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::args::WorkloadArgs;
+use super::output::{self, Format};
 use super::size::{Gib, gib};
 use super::{Exit, Stop};
 use crate::config::Loaded;
-use crate::mlperf::rules::{self, facts::Inputs};
-use crate::mlperf::verdict::{Assessment, Checked, Original, Verdict};
-use crate::mlperf::{Edition, NOT_CLOSED};
+use crate::mlperf::NOT_CLOSED;
+use crate::mlperf::editions::Edition;
+use crate::mlperf::facts::Inputs;
+use crate::mlperf::rules::engine;
+use crate::mlperf::rules::table::{self, RULES, Rule};
+use crate::mlperf::verdict::{Assessment, Checked, Verdict};
 
 /// What to check.
 #[derive(Debug, Clone, Args)]
 #[command(
-    after_help = "Instead of a workload a folder: of a run (RUN_DIR), of many runs (RESULTS_TREE), of a submission."
+    after_help = "Instead of a workload a folder: of a run (RUN_DIR), of many runs (RESULTS_TREE), of a submission.\n\
+    Of a submission tree, runs and groups are checked here; the tree itself is left to `mlpstorage validate`, which is run\n\
+    where it is on PATH and named otherwise."
 )]
 pub struct CheckArgs {
     /// Which workload, or which folder.
@@ -36,9 +43,54 @@ pub struct CheckArgs {
     /// Whose rules
     #[arg(long, value_name = "EDITION", default_value = "v3.0")]
     pub edition: Edition,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
+    /// How to print
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+    /// Print what a rule demands, and what to do about a violation; without ID the table of all rules
+    #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "", exclusive = true)]
+    pub explain: Option<String>,
+}
+
+/// What is printed.
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    checked: Checked,
+    /// Of submission trees.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validator: Option<Validator>,
+}
+
+/// `mlpstorage validate`
+#[derive(Serialize)]
+struct Validator {
+    command: String,
+    /// None where it is not installed, or a signal ended it.
+    status: Option<i32>,
+    /// Both of its streams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<String>,
+}
+
+/// Prints one rule, or all of them as the Markdown table of docs/mlperf.md.
+pub(super) fn explain(id: &str) -> Result<(), Stop> {
+    if id.is_empty() {
+        print!("{}", table::markdown());
+        return Ok(());
+    }
+    let rule = Rule::named(id).ok_or_else(|| {
+        let ids: Vec<&str> = RULES.iter().map(|rule| rule.id).collect();
+        Stop::usage(format!(
+            "check --explain {id}: there is no such rule here\n  remedy: one of {}; trees and code images are judged by `mlpstorage validate`",
+            ids.join(", ")
+        ))
+    })?;
+    println!("{} {} ({})", rule.id, rule.name, rule.scope());
+    println!("  {}", rule.demand);
+    if !rule.remedy.is_empty() {
+        println!("  remedy: {}", rule.remedy);
+    }
+    Ok(())
 }
 
 /// The folder that was named, where it was one.
@@ -64,13 +116,46 @@ pub(super) fn folder(args: &CheckArgs) -> Result<Option<&Path>, Stop> {
 
 /// Checks what lies in a folder.
 pub(super) fn after(folder: &Path, args: &CheckArgs) -> Result<(), Stop> {
-    let checked = rules::folder(folder, args.edition).map_err(|e| {
+    let checked = engine::folder(folder, args.edition).map_err(|e| {
         Stop::usage(format!(
-            "failed to check {}: {e}\n  remedy: name a readable folder of results",
+            "check {}: {e}\n  remedy: name a readable folder of results",
             folder.display()
         ))
     })?;
-    tell(&checked, args.json)
+    let is_tree = ["closed", "open"]
+        .iter()
+        .any(|division| folder.join(division).is_dir());
+    let validator = is_tree.then(|| validate(folder)).transpose()?;
+    print(Report { checked, validator }, args.format)
+}
+
+/// Runs `mlpstorage validate` where it is installed.
+fn validate(folder: &Path) -> Result<Validator, Stop> {
+    let command = format!("mlpstorage validate {}", folder.display());
+    match Command::new("mlpstorage")
+        .arg("validate")
+        .arg(folder)
+        .output()
+    {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Validator {
+            command,
+            status: None,
+            output: None,
+        }),
+        Err(e) => Err(Stop {
+            exit: Exit::Failed,
+            message: format!("run {command}: {e}"),
+        }),
+        Ok(out) => Ok(Validator {
+            command,
+            status: out.status.code(),
+            output: Some(
+                [out.stdout, out.stderr]
+                    .map(|s| String::from_utf8_lossy(&s).into_owned())
+                    .concat(),
+            ),
+        }),
+    }
 }
 
 /// Checks a workload that is to run.
@@ -84,34 +169,54 @@ pub(super) fn before(loaded: &Loaded, args: &CheckArgs) -> Result<(), Stop> {
         gib_per_host: args.host_memory_gib.as_ref().map(|g| g.value),
         ..Inputs::default()
     };
-    let assessment = rules::before(loaded, &inputs, args.edition);
-    tell(&Checked::new(args.edition, vec![assessment]), args.json)
+    let assessment = engine::before(loaded, &inputs, args.edition);
+    let checked = Checked::new(args.edition, vec![assessment]);
+    print(
+        Report {
+            checked,
+            validator: None,
+        },
+        args.format,
+    )
 }
 
 /// Prints what was found; a violation is exit status 1.
-fn tell(checked: &Checked, json: bool) -> Result<(), Stop> {
-    let text = if json {
-        let mut text = serde_json::to_string_pretty(checked).map_err(|e| Stop {
-            exit: Exit::Failed,
-            message: format!("internal error: the findings cannot be written as JSON: {e}"),
-        })?;
-        text.push('\n');
-        text
-    } else {
-        text(checked)
-    };
-    let written = std::io::stdout().lock().write_all(text.as_bytes());
-    written.map_err(|e| Stop {
-        exit: Exit::Failed,
-        message: format!("failed to write the findings: {e}"),
+fn print(report: Report, form: Format) -> Result<(), Stop> {
+    output::print(form, &report, |report| {
+        let mut out = text(&report.checked);
+        if let Some(validator) = &report.validator {
+            validator_text(&mut out, validator);
+        }
+        out
     })?;
-    if checked.violations > 0 {
+    let refused = report
+        .validator
+        .is_some_and(|v| v.output.is_some() && v.status != Some(0));
+    if report.checked.violations > 0 || refused {
         return Err(Stop {
             exit: Exit::Failed,
             message: String::new(),
         });
     }
     Ok(())
+}
+
+fn validator_text(out: &mut String, v: &Validator) {
+    let Some(output) = &v.output else {
+        let _ = writeln!(
+            out,
+            "the tree itself is judged by mlpstorage, which is not on PATH: {}",
+            v.command
+        );
+        return;
+    };
+    let status = v
+        .status
+        .map_or_else(|| "a signal".into(), |n| format!("status {n}"));
+    let _ = writeln!(out, "{}: {status}", v.command);
+    for line in output.lines() {
+        let _ = writeln!(out, "  {line}");
+    }
 }
 
 /// For people.
@@ -132,37 +237,24 @@ pub(super) fn text(checked: &Checked) -> String {
 fn assessment_text(out: &mut String, a: &Assessment, edition: Edition) {
     let _ = writeln!(out, "{} {}", a.kind, a.subject);
     let _ = writeln!(out, "  {}", a.facts);
-    for finding in &a.findings {
+    for f in &a.findings {
         let _ = writeln!(
             out,
             "  {}  {:<8} {}: {}",
-            finding.verdict.word(),
-            finding.rule,
-            finding.name,
-            finding.what
+            f.verdict.word(),
+            f.rule,
+            f.name,
+            f.what
         );
-        match (finding.verdict, finding.original) {
-            (Verdict::Fail, Original::Dead) => {
-                let _ = writeln!(
-                    out,
-                    "        the tool of {edition} has this check and never reaches it"
-                );
-            }
-            (Verdict::Fail, Original::Silent) => {
-                let _ = writeln!(out, "        no tool of {edition} looks at this");
-            }
-            _ => {}
-        }
-        if let (Some(remedy), Verdict::Fail | Verdict::Warn) = (&finding.remedy, finding.verdict) {
+        if let Some(remedy) = &f.remedy {
             let _ = writeln!(out, "        remedy: {remedy}");
         }
     }
     let counts = [Verdict::Pass, Verdict::Fail, Verdict::Warn, Verdict::Skip]
         .map(|v| format!("{} {}", a.count(v), v.word()));
     let _ = writeln!(out, "  {}", counts.join(", "));
-    if a.kind != "tree" && a.kind != "group" {
+    if a.kind == "run" || a.kind == "configuration" {
         let _ = writeln!(out, "  {}", a.standing_text(edition));
-        let _ = writeln!(out, "  {}", a.tool.text());
     }
     let _ = writeln!(out, "  category: {}\n", a.category.word());
 }

@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::json;
+use serde::Serialize;
 
+use super::output::{self, Format};
 use super::{Exit, Stop};
-use crate::mlperf::compare::tolerance::Tolerance;
+use crate::compare::comparison::Comparison;
+use crate::compare::runs;
+use crate::compare::text;
+use crate::compare::tolerance::Tolerance;
 use crate::mlperf::leaf::Leaf;
-use crate::mlperf::{NO_RUNS, NOT_CLOSED, compare, tree};
-use crate::report::python;
+use crate::mlperf::{NO_RUNS, NOT_CLOSED, tree};
 
 const TOLERANCES: &str = "\
 Keys of the file of tolerances (YAML), with their defaults:
@@ -20,7 +23,7 @@ Keys of the file of tolerances (YAML), with their defaults:
   percentile_floor_ms: 0.1    smaller differences of those do not count
   bytes_percent: 0.0          bytes read, bytes of checkpoints
   samples_percent: 0.0
-  order_digest: equal         equal, or ignore: a difference is told
+  order_digest: equal         equal, or ignore: a difference is noted
   layout: equal               ranks and hosts
   comparability_hash: ignore
   direction: both             worse: only what is worse in RUN_B counts
@@ -45,9 +48,17 @@ pub struct CompareArgs {
     /// How far they may lie apart
     #[arg(long, value_name = "FILE")]
     pub tolerance: Option<PathBuf>,
-    /// Print JSON instead of tables
-    #[arg(long)]
-    pub json: bool,
+    /// How to print
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+}
+
+/// What is printed.
+#[derive(Serialize)]
+struct Report {
+    schema: &'static str,
+    not_closed: &'static str,
+    comparison: Comparison,
 }
 
 /// Compares and prints.
@@ -57,18 +68,16 @@ pub(super) fn print(args: &CompareArgs) -> Result<(), Stop> {
         None => Tolerance::default(),
     };
     let (a, b) = (run(&args.a)?, run(&args.b)?);
-    let comparison = compare::compare(&a, &b, &tolerance).map_err(Stop::usage)?;
-    if args.json {
-        let value = json!({
-            "schema": "dlio-rs-comparison/1",
-            "statement": NOT_CLOSED,
-            "comparison": comparison,
-        });
-        println!("{}", python::to_string(&value));
-    } else {
-        print!("{}", compare::text::text(&comparison));
-    }
-    if comparison.within {
+    let comparison = runs::compare(&a, &b, &tolerance).map_err(Stop::usage)?;
+    let report = Report {
+        schema: "dlio-rs/comparison/2",
+        not_closed: NOT_CLOSED,
+        comparison,
+    };
+    output::print(args.format, &report, |report| {
+        text::text(&report.comparison)
+    })?;
+    if report.comparison.within {
         Ok(())
     } else {
         Err(Stop {

@@ -1,8 +1,10 @@
 //! `dlio-rs configs`: the workloads that are in the binary.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::Stop;
+use super::output::{self, Format};
 use crate::config;
 
 /// Which of them.
@@ -11,29 +13,67 @@ pub struct ConfigsArgs {
     /// Print this one's YAML; without it, the list of all
     #[arg(value_name = "NAME")]
     pub name: Option<String>,
+    /// How to print
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+}
+
+/// What is printed.
+#[derive(Serialize)]
+struct Configs {
+    schema: &'static str,
+    configs: Vec<Config>,
+}
+
+#[derive(Serialize)]
+struct Config {
+    name: String,
+    about: &'static str,
+    /// Of the one that was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    yaml: Option<&'static str>,
 }
 
 /// Prints one workload's YAML, or a line for each: its name and the first line of its comment.
 pub(super) fn print(args: &ConfigsArgs) -> Result<(), Stop> {
-    let names = config::builtin_names();
-    let Some(name) = &args.name else {
-        let width = names.iter().map(String::len).max().unwrap_or_default();
-        for name in &names {
-            println!("{name:width$}  {}", about(name));
-        }
-        return Ok(());
-    };
-    let name = name.trim_start_matches("workload=");
-    match config::builtin(name) {
-        Some(text) => {
-            print!("{text}");
-            Ok(())
-        }
-        None => Err(Stop::usage(format!(
+    let name = args
+        .name
+        .as_deref()
+        .map(|name| name.trim_start_matches("workload="));
+    if let Some(name) = name.filter(|name| config::builtin(name).is_none()) {
+        return Err(Stop::usage(format!(
             "there is no built-in workload {name}\n  remedy: nearest: {}; `dlio-rs configs` lists all",
             config::nearest_builtin(name)
-        ))),
+        )));
     }
+    let wanted = |one: &String| name.is_none_or(|name| name == one);
+    let configs = config::builtin_names()
+        .into_iter()
+        .filter(wanted)
+        .map(|one| Config {
+            about: about(&one),
+            yaml: name.and_then(config::builtin),
+            name: one,
+        });
+    let found = Configs {
+        schema: "dlio-rs/configs/1",
+        configs: configs.collect(),
+    };
+    output::print(args.format, &found, text)
+}
+
+fn text(found: &Configs) -> String {
+    let width = found
+        .configs
+        .iter()
+        .map(|c| c.name.len())
+        .max()
+        .unwrap_or_default();
+    let line = |c: &Config| match c.yaml {
+        Some(yaml) => yaml.to_owned(),
+        None => format!("{:width$}  {}\n", c.name, c.about),
+    };
+    found.configs.iter().map(line).collect()
 }
 
 fn about(name: &str) -> &'static str {

@@ -9,6 +9,7 @@ mod info;
 mod inspect;
 mod install_shim;
 mod job;
+mod output;
 mod plan;
 mod report;
 mod rules;
@@ -123,6 +124,9 @@ pub fn main(args: Vec<OsString>) -> u8 {
         Verb::Size(args) => alone(&args.workload.clone(), as_dlio, |loaded| {
             size::print(loaded, &args)
         }),
+        Verb::Check(check::CheckArgs {
+            explain: Some(id), ..
+        }) => check::explain(&id),
         Verb::Check(args) => match check::folder(&args) {
             Ok(Some(folder)) => check::after(folder, &args),
             Ok(None) => alone(&args.workload.clone(), as_dlio, |loaded| {

@@ -87,10 +87,18 @@ fn totals(
     if w.workflow.train || w.workflow.generate_data || checkpoint.is_none() {
         dataset_totals(&mut out, loaded, ranks)?;
     }
-    match checkpoint {
-        Some(plan) => checkpoint_totals(&mut out, plan),
-        None => Ok(()),
+    let Some(plan) = checkpoint else {
+        return Ok(());
+    };
+    checkpoint_totals(&mut out, plan)?;
+    if let Some(command) = &w.checkpoint.between_phases {
+        let command = command.escape_debug();
+        writeln!(
+            out,
+            "shell command        {command} (checkpoint.between_phases: rank 0 runs it between saves and loads)"
+        )?;
     }
+    Ok(())
 }
 
 /// The checkpoint of the job: every figure by arithmetic, none of the ranks is started.

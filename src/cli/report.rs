@@ -2,15 +2,28 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-use serde_json::json;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
 
-use super::{Exit, Stop};
-use crate::mlperf::groups::{self, Figures};
+use super::{Exit, Stop, output};
 use crate::mlperf::leaf::Leaf;
 use crate::mlperf::render::{self, Style};
+use crate::mlperf::results::{self, Figures};
 use crate::mlperf::{NOT_CLOSED, sheet};
-use crate::report::python;
+
+/// In which form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Form {
+    /// Tables for people.
+    #[default]
+    Text,
+    /// One JSON object with every figure.
+    Json,
+    /// Columns of MLPerf Storage's results, and ours.
+    Csv,
+    /// Tables as Markdown.
+    Markdown,
+}
 
 /// Of which runs, and in which form.
 #[derive(Debug, Clone, Args)]
@@ -18,44 +31,54 @@ pub struct ReportArgs {
     /// Folders of runs (of dlio-rs, DLIO or mlpstorage), or folders above them
     #[arg(required = true, value_name = "RUN_DIR")]
     pub places: Vec<PathBuf>,
-    /// Write every figure as JSON; `-`: standard output, instead of the tables
+    /// How to print
+    #[arg(long, default_value = "text")]
+    pub format: Form,
+    /// Write to this file instead of the standard output
     #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-    /// Write the columns of MLPerf Storage's results and ours as CSV; `-`: standard output
-    #[arg(long, value_name = "FILE")]
-    pub csv: Option<PathBuf>,
-    /// Write the tables as Markdown; `-`: standard output
-    #[arg(long, value_name = "FILE")]
-    pub markdown: Option<PathBuf>,
+    pub output: Option<PathBuf>,
+}
+
+/// What is printed as JSON.
+#[derive(Serialize)]
+struct Report<'a> {
+    schema: &'static str,
+    not_closed: &'static str,
+    /// Of which kind standard deviations are.
+    stdev: &'static str,
+    #[serde(flatten)]
+    figures: &'a Figures,
 }
 
 /// Prints or writes the figures. Runs that cannot be read are named, and make the status 1.
 pub(super) fn print(args: &ReportArgs) -> Result<(), Stop> {
-    let chosen = [
-        (&args.json, "--json"),
-        (&args.csv, "--csv"),
-        (&args.markdown, "--markdown"),
-    ];
-    refuse(&chosen)?;
-    let figures = groups::read(&args.places);
-    let mut on_screen = false;
-    type Form = fn(&Figures) -> String;
-    let forms: [Form; 3] = [
-        json_text,
-        |f| sheet::table(f).csv(),
-        |f| render::all(f, Style::Markdown),
-    ];
-    for ((file, _), text) in chosen.into_iter().zip(forms) {
-        let Some(file) = file else { continue };
-        if file.as_os_str() == "-" {
-            print!("{}", text(&figures));
-            on_screen = true;
-        } else {
-            write(file, &text(&figures))?;
-        }
+    if let Some(file) = args.output.as_deref().filter(|file| is_of_a_run(file)) {
+        return Err(Stop::usage(format!(
+            "report --output {}: it is there and lies in the folder of a run, whose files are not overwritten\n  remedy: name another file",
+            file.display()
+        )));
     }
-    if !on_screen {
-        print!("{}", render::all(&figures, Style::Text));
+    let figures = results::read(&args.places);
+    let text = match args.format {
+        Form::Text => render::all(&figures, Style::Text),
+        Form::Json => output::json(&Report {
+            schema: "dlio-rs/figures/2",
+            not_closed: NOT_CLOSED,
+            stdev: "population, as DLIO's",
+            figures: &figures,
+        })?,
+        Form::Csv => sheet::table(&figures).csv(),
+        Form::Markdown => render::all(&figures, Style::Markdown),
+    };
+    match &args.output {
+        Some(file) => std::fs::write(file, text).map_err(|e| Stop {
+            exit: Exit::Failed,
+            message: format!(
+                "write {}: {e}; check that the folder exists and is writable",
+                file.display()
+            ),
+        })?,
+        None => print!("{text}"),
     }
     if figures.unreadable.is_empty() {
         return Ok(());
@@ -71,29 +94,7 @@ pub(super) fn print(args: &ReportArgs) -> Result<(), Stop> {
     })
 }
 
-/// Outputs that cannot be: two on standard output, or one in place of a run's file.
-fn refuse(chosen: &[(&Option<PathBuf>, &str)]) -> Result<(), Stop> {
-    let mut on_screen = false;
-    for (file, flag) in chosen {
-        let Some(file) = file else { continue };
-        if file.as_os_str() != "-" {
-            if is_of_a_run(file) {
-                return Err(Stop::usage(format!(
-                    "{flag} {}: it is there and lies in the folder of a run, whose files are not overwritten\n  remedy: name another file",
-                    file.display()
-                )));
-            }
-        } else if std::mem::replace(&mut on_screen, true) {
-            return Err(Stop::usage(format!(
-                "{flag} -: standard output takes one form only\n  remedy: give the others a file"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// True for a file that is there and lies in a run's folder. One called like the report of dlio-rs makes no run of a folder:
-/// it may be what this verb wrote.
+/// True for a file that is there and lies in a run's folder.
 fn is_of_a_run(file: &Path) -> bool {
     let Ok(file) = file.canonicalize() else {
         return false;
@@ -101,38 +102,15 @@ fn is_of_a_run(file: &Path) -> bool {
     let Some(folder) = file.parent() else {
         return false;
     };
+    // One called like the report of dlio-rs makes no run of a folder: it may be what this verb wrote.
     let is_run = |folder: &Path| {
         let leaf = Leaf::read(folder);
-        let telling = ["summary.json", "dlio.log"];
-        telling.iter().any(|name| leaf.files.contains(*name))
-            || leaf.config_files.is_some()
-            || !leaf.metadata.is_empty()
-            || leaf.is_ours()
+        let named = ["summary.json", "dlio.log"]
+            .iter()
+            .any(|name| leaf.files.contains(*name));
+        named || leaf.config_folder.is_some() || !leaf.metadata.is_empty() || leaf.is_ours()
     };
     let is_configuration =
         |above: &Path| Leaf::read(above).config_folder.as_deref() == Some(folder);
     is_run(folder) || folder.parent().is_some_and(is_configuration)
-}
-
-/// Writes a text that a user asked for.
-pub(super) fn write(file: &Path, text: &str) -> Result<(), Stop> {
-    std::fs::write(file, text).map_err(|e| Stop {
-        exit: Exit::Failed,
-        message: format!(
-            "write {}: {e}; check that the folder exists and is writable",
-            file.display()
-        ),
-    })
-}
-
-fn json_text(figures: &Figures) -> String {
-    let value = json!({
-        "schema": "dlio-rs-figures/1",
-        "statement": NOT_CLOSED,
-        "stdev": "population, as DLIO's",
-        "groups": figures.groups,
-        "without_figures": figures.without_figures,
-        "unreadable": figures.unreadable,
-    });
-    python::to_string(&value) + "\n"
 }

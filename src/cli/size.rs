@@ -1,35 +1,25 @@
 //! `dlio-rs size`: the dataset or the checkpoints that the rules of MLPerf Storage demand, and how to make them.
-//!
-//! With `--json` one object: `schema` (1), `edition`, `not_closed`, `workload`, `accelerators`, `hosts`,
-//! `host_memory_gib` (text, as typed), `commands` {`generate`?, `run`, `mlpstorage_v2` and `mlpstorage_v3`: a list each, empty where
-//! that mlpstorage cannot run the same; then `mlpstorage_v2_why_not` and `mlpstorage_v3_why_not`: text}, and either
-//!
-//! - `dataset`: `by_memory` and `by_steps` {`value`, `floor`, `ceil`, `formula`}, `decided_by` memory | steps, `num_files_train` (of the
-//!   edition: `ceil`), `num_files_train_floor` (v2.0 to 3.0.42), `total_bytes`, `bytes_per_host`, `record_length_bytes`,
-//!   `record_length_bytes_dlio`, `num_subfolders_train` (0: none advised), `steps_per_epoch`; or
-//! - `checkpoint`: `bytes`, `files`, `bytes_per_rank_max`, `bytes_per_host` (list), `bytes_written`, `host_memory_x3_bytes`,
-//!   `caches_must_be_emptied`, `harness_gb`, `harness_gb_rank_0`.
 
 use std::fmt::Write as _;
-use std::io::Write;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
 
+use super::Stop;
 use super::args::WorkloadArgs;
 use super::commands::Commands;
-use super::{Exit, Stop};
+use super::output::{self, Format};
 use crate::config::{CheckpointMode, Loaded, Workload};
-use crate::mlperf::rules::checkpointing::{CacheNeed, bytes_of_hosts};
+use crate::mlperf::NOT_CLOSED;
+use crate::mlperf::editions::{Edition, Llm};
+use crate::mlperf::facts::{Facts, Inputs};
+use crate::mlperf::rules::checkpointing::{CacheNeed, bytes_of_hosts, standing_of_processes};
 use crate::mlperf::rules::dataset;
-use crate::mlperf::rules::facts::{Facts, Inputs};
-use crate::mlperf::rules::hosts::{is_subset_allowed, standing_of_ranks};
-use crate::mlperf::rules::tables::Llm;
 use crate::mlperf::size::{
-    DatasetSize, Ratio, Term, harness_checkpoint_gb, memory_of_hosts, ranks_of_hosts, subfolders,
+    DatasetSize, GIB, Ratio, Term, harness_checkpoint_gb, memory_of_hosts, ranks_of_hosts,
+    subfolders,
 };
 use crate::mlperf::verdict::Standing;
-use crate::mlperf::{Edition, NOT_CLOSED};
 use crate::plan::checkpoint::CheckpointPlan;
 
 /// How large for what.
@@ -50,9 +40,9 @@ pub struct SizeArgs {
     /// Whose rules
     #[arg(long, value_name = "EDITION", default_value = "v3.0")]
     pub edition: Edition,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
+    /// How to print
+    #[arg(long, default_value = "text")]
+    pub format: Format,
 }
 
 /// A number of GiB, as typed and exactly.
@@ -75,6 +65,84 @@ pub(super) fn gib(text: &str) -> Result<Gib, String> {
     }
 }
 
+/// What is printed.
+#[derive(Serialize)]
+struct Size {
+    schema: &'static str,
+    edition: Edition,
+    not_closed: &'static str,
+    workload: String,
+    accelerators: u64,
+    hosts: u64,
+    /// As typed.
+    host_memory_gib: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dataset: Option<Dataset>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<Checkpoint>,
+    commands: Commands,
+}
+
+/// A whole number; text where JSON's 64 bits do not hold it.
+#[derive(Clone, Copy)]
+struct Whole(u128);
+
+impl Serialize for Whole {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match u64::try_from(self.0) {
+            Ok(n) => s.serialize_u64(n),
+            Err(_) => s.collect_str(&self.0),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct TermFacts {
+    value: f64,
+    floor: Whole,
+    ceil: Whole,
+    formula: String,
+}
+
+#[derive(Serialize)]
+struct Dataset {
+    by_memory: TermFacts,
+    by_steps: TermFacts,
+    decided_by: Term,
+    num_files_train: Whole,
+    /// By mlpstorage v2.0 to 3.0.42.
+    num_files_train_floor: Whole,
+    total_bytes: Whole,
+    bytes_per_host: Whole,
+    record_length_bytes: f64,
+    record_length_bytes_dlio: f64,
+    /// 0: none advised.
+    num_subfolders_train: Whole,
+    steps_per_epoch: Whole,
+    #[serde(skip)]
+    record: String,
+}
+
+#[derive(Serialize)]
+struct Checkpoint {
+    bytes: u64,
+    files: u64,
+    bytes_per_rank_max: u64,
+    bytes_per_host: Vec<u64>,
+    bytes_written: Whole,
+    host_memory_x3_bytes: Whole,
+    caches_must_be_emptied: bool,
+    /// By mlpstorage's table of sizes.
+    harness_gb: Option<f64>,
+    harness_gb_rank_0: Option<f64>,
+    #[serde(skip)]
+    processes: Option<String>,
+    #[serde(skip)]
+    need: CacheNeed,
+    #[serde(skip)]
+    writes: u128,
+}
+
 /// Prints the sizes.
 pub(super) fn print(loaded: &Loaded, args: &SizeArgs) -> Result<(), Stop> {
     if args.hosts > args.accelerators {
@@ -83,34 +151,31 @@ pub(super) fn print(loaded: &Loaded, args: &SizeArgs) -> Result<(), Stop> {
             args.hosts, args.accelerators, args.accelerators
         )));
     }
-    let (text, value) = if loaded.workload.is_checkpoint_only() {
-        checkpoint(loaded, args)?
+    let (dataset, checkpoint, commands) = if loaded.workload.is_checkpoint_only() {
+        let (checkpoint, commands) = checkpoint(loaded, args)?;
+        (None, Some(checkpoint), commands)
     } else {
-        training(loaded, args)?
+        let dataset = training(loaded, args)?;
+        let (files, folders) = (dataset.num_files_train.0, dataset.num_subfolders_train.0);
+        (
+            Some(dataset),
+            None,
+            Commands::training(loaded, args, files, folders),
+        )
     };
-    let mut out = std::io::stdout().lock();
-    let written = if args.json {
-        writeln!(out, "{value:#}")
-    } else {
-        out.write_all(text.as_bytes())
+    let size = Size {
+        schema: "dlio-rs/size/2",
+        edition: args.edition,
+        not_closed: NOT_CLOSED,
+        workload: loaded.name.clone(),
+        accelerators: args.accelerators,
+        hosts: args.hosts,
+        host_memory_gib: args.host_memory_gib.text.clone(),
+        dataset,
+        checkpoint,
+        commands,
     };
-    written.map_err(|e| Stop {
-        exit: Exit::Failed,
-        message: format!("failed to write the size: {e}"),
-    })
-}
-
-/// What both kinds of workload say.
-fn common(loaded: &Loaded, args: &SizeArgs) -> Value {
-    json!({
-        "schema": 1,
-        "edition": args.edition,
-        "not_closed": NOT_CLOSED,
-        "workload": loaded.name,
-        "accelerators": args.accelerators,
-        "hosts": args.hosts,
-        "host_memory_gib": args.host_memory_gib.text,
-    })
+    output::print(args.format, &size, text)
 }
 
 fn inputs(args: &SizeArgs) -> Inputs {
@@ -122,111 +187,35 @@ fn inputs(args: &SizeArgs) -> Inputs {
     }
 }
 
-fn gib_of(bytes: u128) -> f64 {
-    bytes as f64 / f64::from(1 << 30)
-}
-
-fn training(loaded: &Loaded, args: &SizeArgs) -> Result<(String, Value), Stop> {
+fn training(loaded: &Loaded, args: &SizeArgs) -> Result<Dataset, Stop> {
     let facts = Facts::before(loaded, &inputs(args), args.edition);
-    let too_large = || Stop::usage("failed to compute the size: the numbers are too large");
+    let too_large = || Stop::usage("compute the size: the numbers are too large");
     if facts.memory.is_none() {
         return Err(too_large());
     }
-    let size = dataset::size(&facts)
-        .map_err(|e| Stop::usage(format!("failed to compute the size: {e}")))?;
+    let size = dataset::size(&facts).map_err(|e| Stop::usage(format!("compute the size: {e}")))?;
     let files = size.files();
-    let floor = size.files_floor();
     let bytes = size.bytes(files).ok_or_else(too_large)?;
-    let per_host = bytes.div_ceil(u128::from(args.hosts));
-    let folders = subfolders(files);
-    let steps = size.steps(files).unwrap_or(0);
-    let commands = Commands::training(loaded, args, &facts, files, folders);
-
-    let mut t = String::new();
-    let mut line = |name: &str, text: String| {
-        let _ = writeln!(t, "{name:<20} {text}");
+    let term = |r: Ratio, formula: String| TermFacts {
+        value: r.to_f64(),
+        floor: Whole(r.floor()),
+        ceil: Whole(r.ceil()),
+        formula,
     };
-    line(
-        "workload",
-        format!("{}, rules of {}", loaded.name, args.edition),
-    );
-    line("by memory", size.by_memory_text());
-    line("by steps", size.by_steps_text());
-    line(
-        "decided by",
-        match size.decided_by() {
-            Term::Memory => "memory: five times that of all hosts".into(),
-            Term::Steps => "steps: 500 per epoch".into(),
-        },
-    );
-    line("files", files.to_string());
-    if floor != files {
-        line(
-            "  rounded down",
-            format!("{floor} (mlpstorage v2.0 to 3.0.42; the validator of v3.0 wants {files})"),
-        );
-    }
-    line(
-        "total",
-        format!(
-            "{bytes} bytes = {:.3} GiB = {:.3} TB",
-            gib_of(bytes),
-            bytes as f64 / 1e12
-        ),
-    );
-    line(
-        "per host",
-        format!(
-            "{per_host} bytes = {:.3} GiB on {} host(s)",
-            gib_of(per_host),
-            args.hosts
-        ),
-    );
-    line("record length", record_text(&size));
-    line(
-        "subfolders",
-        if folders == 0 {
-            "none needed (10000 files or fewer)".into()
-        } else {
-            format!("dataset.num_subfolders_train={folders} is advised, in both commands")
-        },
-    );
-    line(
-        "steps per epoch",
-        format!("{steps} on each of {} accelerators", args.accelerators),
-    );
-    t += &commands.text();
-    let _ = writeln!(t, "{NOT_CLOSED}");
-
-    let term = |r: Ratio, formula: String| {
-        json!({
-            "value": r.to_f64(),
-            "floor": number(r.floor()),
-            "ceil": number(r.ceil()),
-            "formula": formula,
-        })
-    };
-    let mut value = common(loaded, args);
-    value["dataset"] = json!({
-        "by_memory": term(size.by_memory, size.by_memory_text()),
-        "by_steps": term(size.by_steps, size.by_steps_text()),
-        "decided_by": size.decided_by(),
-        "num_files_train": number(files),
-        "num_files_train_floor": number(floor),
-        "total_bytes": number(bytes),
-        "bytes_per_host": number(per_host),
-        "record_length_bytes": size.need.record.harness.to_f64(),
-        "record_length_bytes_dlio": size.need.record.dlio.to_f64(),
-        "num_subfolders_train": number(folders),
-        "steps_per_epoch": number(steps),
-    });
-    value["commands"] = commands.json();
-    Ok((t, value))
-}
-
-/// A whole number, or text where JSON's 64 bits do not hold it.
-fn number(n: u128) -> Value {
-    u64::try_from(n).map_or_else(|_| Value::from(n.to_string()), Value::from)
+    Ok(Dataset {
+        by_memory: term(size.by_memory, size.by_memory_text()),
+        by_steps: term(size.by_steps, size.by_steps_text()),
+        decided_by: size.decided_by(),
+        num_files_train: Whole(files),
+        num_files_train_floor: Whole(size.files_floor()),
+        total_bytes: Whole(bytes),
+        bytes_per_host: Whole(bytes.div_ceil(u128::from(args.hosts))),
+        record_length_bytes: size.need.record.harness.to_f64(),
+        record_length_bytes_dlio: size.need.record.dlio.to_f64(),
+        num_subfolders_train: Whole(subfolders(files)),
+        steps_per_epoch: Whole(size.steps(files).unwrap_or(0)),
+        record: record_text(&size),
+    })
 }
 
 fn record_text(size: &DatasetSize) -> String {
@@ -246,149 +235,210 @@ fn record_text(size: &DatasetSize) -> String {
     }
 }
 
-fn checkpoint(loaded: &Loaded, args: &SizeArgs) -> Result<(String, Value), Stop> {
+fn checkpoint(loaded: &Loaded, args: &SizeArgs) -> Result<(Checkpoint, Commands), Stop> {
     let w = &loaded.workload;
     let model = Facts::before(loaded, &inputs(args), args.edition).model;
     let llm = model.as_deref().and_then(Llm::named);
     let ranks = args.accelerators as usize;
     let subset = subset_workload(w, llm, args);
     let w = subset.as_ref().unwrap_or(w);
-    let refused = |why: &dyn std::fmt::Display| match llm {
-        Some(llm) => Stop::usage(format!("{}: {why}", processes_text(args, llm, w))),
+    let processes = llm.map(|llm| processes_text(args, llm, w));
+    let refused = |why: &dyn std::fmt::Display| match &processes {
+        Some(processes) => Stop::usage(format!("{processes}: {why}")),
         None => Stop::usage(why),
     };
     crate::config::validate(w, ranks, ranks).map_err(|e| refused(&e))?;
     let plan = CheckpointPlan::new(w, ranks).map_err(|e| refused(&e))?;
     let totals = plan.totals();
-    let of_hosts = bytes_of_hosts(
-        &totals.rank_bytes,
-        &ranks_of_hosts(args.accelerators, args.hosts),
-    );
+    let hosts = ranks_of_hosts(args.accelerators, args.hosts);
+    let of_hosts = bytes_of_hosts(&totals.rank_bytes, &hosts);
     let [_, _, rank_max] = totals.min_median_max();
     let writes = w.checkpoint.num_checkpoints_write.max(0) as u128;
-    let least = of_hosts.iter().min().copied().unwrap_or(0);
-    let most = of_hosts.iter().max().copied().unwrap_or(0);
     let memory = memory_of_hosts(args.host_memory_gib.value, 1)
-        .ok_or_else(|| Stop::usage("failed to compute the size: --host-memory-gib is too large"))?
+        .ok_or_else(|| Stop::usage("compute the size: --host-memory-gib is too large"))?
         .ceil();
     let need = CacheNeed::new(&of_hosts, writes, memory);
     let harness = llm.map(|llm| harness_checkpoint_gb(llm, args.accelerators));
-    let commands = Commands::checkpoint(loaded, args, llm, subset.as_ref());
-
-    let mut t = String::new();
-    let mut line = |name: &str, text: String| {
-        let _ = writeln!(t, "{name:<20} {text}");
+    let checkpoint = Checkpoint {
+        bytes: totals.bytes(),
+        files: totals.files,
+        bytes_per_rank_max: rank_max,
+        bytes_per_host: of_hosts,
+        bytes_written: Whole(u128::from(totals.bytes()) * writes),
+        host_memory_x3_bytes: Whole(need.threefold),
+        caches_must_be_emptied: need.must_empty(),
+        harness_gb: harness.as_ref().map(|h| h.iter().sum()),
+        harness_gb_rank_0: harness.as_ref().and_then(|h| h.first().copied()),
+        processes,
+        need,
+        writes,
     };
-    let size = |bytes: u128| format!("{bytes} bytes = {:.3} GiB", gib_of(bytes));
-    line(
-        "workload",
-        format!("{}, rules of {}", loaded.name, args.edition),
-    );
-    if let Some(llm) = llm {
-        line("processes", processes_text(args, llm, w));
-    }
-    line(
-        "one checkpoint",
-        format!(
-            "{} in {} files",
-            size(u128::from(totals.bytes())),
-            totals.files
-        ),
-    );
-    line("  per rank, max", size(u128::from(rank_max)));
-    line(
-        "  per host",
-        if least == most {
-            size(u128::from(most))
-        } else {
-            format!("{} to {}", size(u128::from(least)), size(u128::from(most)))
-        },
-    );
-    if let (Some(parts), Some(llm)) = (&harness, llm) {
-        line(
-            "by mlpstorage",
-            format!(
-                "{:.2} GB in all, {:.3} GB on rank 0 (its table: model {} GB, optimizer {} GB)",
-                parts.iter().sum::<f64>(),
-                parts.first().copied().unwrap_or(0.0),
-                llm.model_gb,
-                llm.optimizer_gb
-            ),
-        );
-    }
-    line(
-        "all checkpoints",
-        format!(
-            "{writes} x {} = {}",
-            size(u128::from(totals.bytes())),
-            size(u128::from(totals.bytes()) * writes)
-        ),
-    );
-    line(
-        "3 x host memory",
-        format!(
-            "{}; a host writes {}: caches {} be emptied between writing and reading",
-            size(need.threefold),
-            size(need.written),
-            if need.must_empty() {
-                "must"
-            } else {
-                "need not"
-            }
-        ),
-    );
-    t += &commands.text();
-    let _ = writeln!(t, "{NOT_CLOSED}");
-
-    let mut value = common(loaded, args);
-    value["checkpoint"] = json!({
-        "bytes": totals.bytes(),
-        "files": totals.files,
-        "bytes_per_rank_max": rank_max,
-        "bytes_per_host": of_hosts,
-        "bytes_written": number(u128::from(totals.bytes()) * writes),
-        "host_memory_x3_bytes": number(need.threefold),
-        "caches_must_be_emptied": need.must_empty(),
-        "harness_gb": harness.as_ref().map(|h| h.iter().sum::<f64>()),
-        "harness_gb_rank_0": harness.as_ref().and_then(|h| h.first().copied()),
-    });
-    value["commands"] = commands.json();
-    Ok((t, value))
+    Ok((checkpoint, Commands::checkpoint(args, subset.as_ref())))
 }
 
 /// What the number of processes is by the rules; `w` as it is computed.
 fn processes_text(args: &SizeArgs, llm: &Llm, w: &Workload) -> String {
     let (edition, n) = (args.edition, args.accelerators);
     let is_subset = w.checkpoint.mode == CheckpointMode::Subset;
-    let what = match (standing_of_ranks(edition, llm, n), edition) {
-        (_, Edition::V3) if is_subset && !is_subset_allowed(edition, llm, n) => {
+    let what = match standing_of_processes(edition, llm, n) {
+        _ if is_subset && !edition.has_subset(llm, n) => {
             format!("a subset of {n} is INVALID in {edition} (4.3.5)")
         }
-        (Standing::Closed, Edition::V2) if is_subset => {
+        Standing::Closed if is_subset => {
             format!("computed as a subset of the whole job, a category of {edition}")
         }
-        (Standing::Closed, _) => format!("the number of CLOSED in {edition}"),
-        (Standing::Open, _) => format!("{n} is OPEN in {edition}"),
-        (Standing::Invalid, _) => format!("{n} is INVALID in {edition} (4.6.1)"),
+        Standing::Closed => format!("the number of CLOSED in {edition}"),
+        Standing::Open => format!("{n} is OPEN in {edition}"),
+        Standing::Invalid => format!("{n} is INVALID in {edition} (4.6.4)"),
     };
     format!(
         "{n}; CLOSED has {}, OPEN a multiple of {}: {what}",
-        llm.closed_ranks, llm.ranks_per_replica
+        llm.closed_mpi_processes, llm.processes_per_instance
     )
 }
 
 /// The workload with what makes eight processes a subset of the job, where v2.0 counts them as one and it is not set yet.
 fn subset_workload(w: &Workload, llm: Option<&Llm>, args: &SizeArgs) -> Option<Workload> {
     let llm = llm?;
-    let is_part = args.accelerators < llm.closed_ranks
+    let is_part = args.accelerators < llm.closed_mpi_processes
         && args.edition == Edition::V2
-        && is_subset_allowed(args.edition, llm, args.accelerators);
+        && args.edition.has_subset(llm, args.accelerators);
     (is_part && w.model.parallelism.data < 0).then(|| {
         let mut w = w.clone();
         w.checkpoint.mode = CheckpointMode::Subset;
-        w.model.parallelism.data = llm.replicas() as i64;
+        w.model.parallelism.data = llm.instances() as i64;
         w
     })
+}
+
+fn gib_of(bytes: u128) -> f64 {
+    bytes as f64 / GIB
+}
+
+fn bytes_text(bytes: u128) -> String {
+    format!("{bytes} bytes = {:.3} GiB", gib_of(bytes))
+}
+
+/// For people.
+fn text(size: &Size) -> String {
+    let mut lines = vec![(
+        "workload",
+        format!("{}, rules of {}", size.workload, size.edition),
+    )];
+    if let Some(dataset) = &size.dataset {
+        lines.extend(dataset_lines(size, dataset));
+    }
+    if let Some(checkpoint) = &size.checkpoint {
+        lines.extend(checkpoint_lines(checkpoint));
+    }
+    let mut out = String::new();
+    for (name, text) in lines {
+        let _ = writeln!(out, "{name:<20} {text}");
+    }
+    out + &size.commands.text() + NOT_CLOSED + "\n"
+}
+
+fn dataset_lines(size: &Size, d: &Dataset) -> Vec<(&'static str, String)> {
+    let (files, floor) = (d.num_files_train.0, d.num_files_train_floor.0);
+    let decided = match d.decided_by {
+        Term::Memory => "memory: five times that of all hosts",
+        Term::Steps => "steps: 500 per epoch",
+    };
+    let mut lines = vec![
+        ("by memory", d.by_memory.formula.clone()),
+        ("by steps", d.by_steps.formula.clone()),
+        ("decided by", decided.into()),
+        ("files", files.to_string()),
+    ];
+    if floor != files {
+        let text =
+            format!("{floor} (mlpstorage v2.0 to 3.0.42; the validator of v3.0 wants {files})");
+        lines.push(("  rounded down", text));
+    }
+    let total = d.total_bytes.0;
+    let folders = match d.num_subfolders_train.0 {
+        0 => "none needed (10000 files or fewer)".into(),
+        n => format!("dataset.num_subfolders_train={n} is advised, in both commands"),
+    };
+    let steps = d.steps_per_epoch.0;
+    lines.extend([
+        (
+            "total",
+            format!("{} = {:.3} TB", bytes_text(total), total as f64 / 1e12),
+        ),
+        (
+            "per host",
+            format!(
+                "{} on {} host(s)",
+                bytes_text(d.bytes_per_host.0),
+                size.hosts
+            ),
+        ),
+        ("record length", d.record.clone()),
+        ("subfolders", folders),
+        (
+            "steps per epoch",
+            format!("{steps} on each of {} accelerators", size.accelerators),
+        ),
+    ]);
+    lines
+}
+
+fn checkpoint_lines(c: &Checkpoint) -> Vec<(&'static str, String)> {
+    let one = u128::from(c.bytes);
+    let least = c.bytes_per_host.iter().min().copied().unwrap_or(0);
+    let most = c.bytes_per_host.iter().max().copied().unwrap_or(0);
+    let per_host = if least == most {
+        bytes_text(u128::from(most))
+    } else {
+        format!(
+            "{} to {}",
+            bytes_text(u128::from(least)),
+            bytes_text(u128::from(most))
+        )
+    };
+    let mut lines = Vec::new();
+    lines.extend(c.processes.clone().map(|text| ("processes", text)));
+    lines.extend([
+        (
+            "one checkpoint",
+            format!("{} in {} files", bytes_text(one), c.files),
+        ),
+        (
+            "  per rank, max",
+            bytes_text(u128::from(c.bytes_per_rank_max)),
+        ),
+        ("  per host", per_host),
+    ]);
+    if let (Some(all), Some(first)) = (c.harness_gb, c.harness_gb_rank_0) {
+        let text = format!("{all:.2} GB in all, {first:.3} GB on rank 0, by its table of models");
+        lines.push(("by mlpstorage", text));
+    }
+    let caches = if c.caches_must_be_emptied {
+        "must"
+    } else {
+        "need not"
+    };
+    lines.extend([
+        (
+            "all checkpoints",
+            format!(
+                "{} x {} = {}",
+                c.writes,
+                bytes_text(one),
+                bytes_text(c.bytes_written.0)
+            ),
+        ),
+        (
+            "3 x host memory",
+            format!(
+                "{}; a host writes {}: caches {caches} be emptied between writing and reading",
+                bytes_text(c.need.threefold),
+                bytes_text(c.need.written)
+            ),
+        ),
+    ]);
+    lines
 }
 
 #[cfg(test)]

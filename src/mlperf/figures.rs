@@ -1,19 +1,22 @@
-//! The published figures of runs, read from their own files: per run, and [`groups`](super::groups) of them.
+//! The published figures of one run, read from its own files.
 //!
 //! A figure is taken from `summary.json`; where that has none (the original writes NaN for what it did not do)
 //! from `0_per_epoch_stats.json`. What cannot be had is absent, with the reason.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::Path;
 
 use serde::Serialize;
-use serde_json::Value;
 
+use super::foreign::{CheckpointStats, Document, Loose, PerEpochStats};
 use super::hash::CoreConfig;
-use super::json::{Document, at};
 use super::leaf::{Kind, Leaf};
-use super::rules::group::{home, work};
-use super::stats::Sample;
+use super::own;
+use super::sample::Sample;
+
+/// `metric.au` where a workload does not set it. Source: DLIO's defaults.
+const DEFAULT_AU: f64 = 0.90;
 
 /// Why a figure is not there.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -24,6 +27,48 @@ pub struct Absence {
     pub reason: String,
 }
 
+/// Whether the mean AU reached what was expected of it, and who says so.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct AuVerdict {
+    pub(crate) is_met: bool,
+    /// DLIO's word; else mean AU and `metric.au`, percent.
+    source: Result<String, (f64, f64)>,
+}
+
+impl fmt::Display for AuVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Ok(word) => write!(f, "train_au_meet_expectation is \"{word}\""),
+            Err((mean, least)) => write!(
+                f,
+                "summary.json has no train_au_meet_expectation; mean AU {mean:.2} % against metric.au {least:.0} %"
+            ),
+        }
+    }
+}
+
+/// DLIO's verdict; where `summary.json` has none (older versions), its mean AU against `metric.au`. None without both.
+pub(crate) fn au_verdict(leaf: &Leaf) -> Option<AuVerdict> {
+    if let Some(word) = leaf.metric("train_au_meet_expectation").text() {
+        return Some(AuVerdict {
+            is_met: word == "success",
+            source: Ok(word.to_owned()),
+        });
+    }
+    leaf.workload()?;
+    let mean = mean_au(leaf)?;
+    let least = 100.0 * leaf.parameters.metric.au.number().unwrap_or(DEFAULT_AU);
+    Some(AuVerdict {
+        is_met: mean >= least,
+        source: Err((mean, least)),
+    })
+}
+
+fn mean_au(leaf: &Leaf) -> Option<f64> {
+    let mean = leaf.metric("train_au_mean_percentage").number();
+    mean.or_else(|| mean_of(&leaf.metric("train_au_percentage").list()?))
+}
+
 /// Training of one run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Training {
@@ -31,8 +76,8 @@ pub struct Training {
     pub au_mean_percent: Option<f64>,
     /// Per epoch, percent; null where the file has no number.
     pub au_percent: Vec<Option<f64>>,
-    /// DLIO's verdict: `success` or `fail`.
-    pub au_meet_expectation: Option<String>,
+    /// `success` or `fail`: DLIO's verdict, else by `metric.au`.
+    pub au_meet_expectation: Option<&'static str>,
     /// Mean over epochs.
     pub samples_per_second: Option<f64>,
     /// Population standard deviation over epochs.
@@ -72,8 +117,8 @@ pub struct Checkpoints {
     /// Size of one, all ranks, GiB.
     pub size_gib: Option<f64>,
     /// `Full` or `Subset`.
-    pub mode: String,
-    /// Data-parallel instances, where the configuration tells.
+    pub mode: &'static str,
+    /// Data-parallel instances, where the configuration says it.
     pub dp_instances: Option<u64>,
     /// Writes.
     pub save: Option<Direction>,
@@ -86,15 +131,9 @@ pub struct Checkpoints {
 pub struct RunFigures {
     /// Its folder.
     pub path: String,
-    /// The folder of its group, without links.
-    #[serde(skip)]
-    pub home: PathBuf,
-    /// What decides that runs did the same work, of what ran; the hash is that of mlpstorage's metadata where there is one.
-    #[serde(skip)]
-    pub work: BTreeMap<String, String>,
     /// True where dlio-rs made it.
     pub is_ours: bool,
-    /// `OPEN` for runs of dlio-rs and those in an OPEN tree. CLOSED is never said.
+    /// `OPEN` for runs of dlio-rs and those in an OPEN tree. CLOSED is never claimed.
     pub division: Option<&'static str>,
     /// Organisation of a submission tree.
     pub organisation: Option<String>,
@@ -135,96 +174,99 @@ pub struct Unreadable {
     pub cause: String,
 }
 
-/// The figures of a run. Err: it has none, though it should.
+/// The figures of a run.
+///
+/// Errors: it has none, though it should.
 pub fn of(leaf: &Leaf) -> Result<RunFigures, Unreadable> {
-    let unreadable = |cause: String| Unreadable {
-        path: leaf.path.display().to_string(),
-        cause,
-    };
     let kind = leaf.kind();
-    // mlpstorage runs benchmarks, too, that have nothing to do with DLIO.
-    let is_other = leaf
-        .metadata()
-        .and_then(|m| at(m, "benchmark_type")?.as_str())
-        .is_some_and(|word| !["training", "checkpointing"].contains(&word));
-    let has_figures = match kind {
-        Kind::TrainingRun | Kind::Checkpointing => true,
-        Kind::Unknown => !is_other,
-        Kind::TrainingDatagen | Kind::TrainingDatasize => false,
-    };
-    if has_figures {
-        match &leaf.summary {
-            Document::Absent => {
-                return Err(unreadable(
-                    "there is no summary.json: the run did not finish; run it again, or take its folder out".into(),
-                ));
-            }
-            Document::Broken(cause) => {
-                return Err(unreadable(format!(
-                    "summary.json cannot be read: {cause}; run it again, or take its folder out"
-                )));
-            }
-            Document::Read { .. } => {}
-        }
-        if leaf.summary("metric").and_then(Value::as_object).is_none() {
-            return Err(unreadable(
-                "summary.json has no map 'metric': it is not DLIO's".into(),
-            ));
-        }
-        if kind == Kind::Unknown {
-            return Err(unreadable(
-                "neither dlio_config/config.yaml nor the metrics of summary.json tell whether it trained or wrote checkpoints".into(),
-            ));
-        }
+    if let Some(cause) = unusable(leaf, kind) {
+        return Err(Unreadable {
+            path: leaf.path.display().to_string(),
+            cause,
+        });
     }
-    let mut absent = Vec::new();
+    let mut absent = Absences::default();
     let training = (kind == Kind::TrainingRun).then(|| training(leaf, &mut absent));
     let checkpoints = (kind == Kind::Checkpointing).then(|| checkpoints(leaf, &mut absent));
     let core_config = CoreConfig::of_leaf(leaf);
     if core_config.is_none() {
-        absent.push(Absence {
-            figure: "comparability hash".into(),
-            reason: "there are no parameters: neither metadata nor dlio_config/config.yaml".into(),
-        });
+        absent.add(
+            "comparability hash",
+            "there are no parameters: neither metadata nor dlio_config/config.yaml",
+        );
     }
-    let canonical = leaf.path.canonicalize();
-    let canonical = canonical.unwrap_or_else(|_| leaf.path.clone());
-    let place = place(&canonical);
+    let place = place(
+        &leaf
+            .path
+            .canonicalize()
+            .unwrap_or_else(|_| leaf.path.clone()),
+    );
     let is_ours = leaf.is_ours();
-    let time = leaf.began();
-    let object = leaf
-        .parameter("storage.storage_type")
-        .and_then(Value::as_str)
-        .is_some_and(|t| t.starts_with("s3") || t == "azure" || t == "aistore");
-    let elsewhere = ["dataset.data_folder", "checkpoint.checkpoint_folder"]
-        .iter()
-        .filter_map(|key| leaf.parameter(key)?.as_str())
-        .any(|folder| folder.starts_with("s3://") || folder.starts_with("az://"));
     Ok(RunFigures {
         path: leaf.path.display().to_string(),
-        home: home(&canonical),
-        work: work(leaf),
         is_ours,
         division: (is_ours || place.is_open).then_some("OPEN"),
         organisation: place.organisation,
         system: place.system,
         kind,
         model: leaf.model(),
-        accelerator: leaf.accelerator(),
-        timestamp: time.map(|t| t.format("%Y%m%d_%H%M%S").to_string()),
+        accelerator: leaf.accelerator().filter(|_| kind != Kind::Checkpointing),
+        timestamp: leaf.began().map(|t| t.format("%Y%m%d_%H%M%S").to_string()),
         accelerators: leaf.accelerators(),
         hosts: leaf.hosts(),
-        epochs: leaf.summary("epochs").and_then(Value::as_u64),
-        access: if object || elsewhere {
-            "object"
-        } else {
-            "file"
-        },
+        epochs: leaf.summary.value().and_then(|s| s.epochs.whole()),
+        access: access(leaf),
         core_config,
         training,
         checkpoints,
-        absent,
+        absent: absent.0,
     })
+}
+
+/// Why a run that should have figures has none.
+fn unusable(leaf: &Leaf, kind: Kind) -> Option<String> {
+    let has_figures = match kind {
+        Kind::TrainingRun | Kind::Checkpointing => true,
+        Kind::Unknown => !leaf.is_of_another_benchmark(),
+        Kind::TrainingDatagen | Kind::TrainingDatasize => false,
+    };
+    if !has_figures {
+        return None;
+    }
+    match &leaf.summary {
+        Document::Absent => {
+            Some("there is no summary.json: the run did not finish; run it again, or take its folder out".into())
+        }
+        Document::Broken(cause) => Some(format!(
+            "summary.json cannot be read: {cause}; run it again, or take its folder out"
+        )),
+        Document::Read(summary) if summary.metric.is_none() => {
+            Some("summary.json has no map 'metric': it is not DLIO's".into())
+        }
+        Document::Read(_) if kind == Kind::Unknown => Some(
+            "neither dlio_config/config.yaml nor the metrics of summary.json say whether it trained or wrote checkpoints".into(),
+        ),
+        Document::Read(_) => None,
+    }
+}
+
+fn access(leaf: &Leaf) -> &'static str {
+    let p = &leaf.parameters;
+    let kind = p.storage.storage_type.text().unwrap_or_default();
+    let folders = [&p.dataset.data_folder, &p.checkpoint.checkpoint_folder];
+    let is_remote = |folder: &Loose| {
+        folder
+            .text()
+            .is_some_and(|f| f.starts_with("s3://") || f.starts_with("az://"))
+    };
+    if kind.starts_with("s3")
+        || ["azure", "aistore"].contains(&kind)
+        || folders.into_iter().any(is_remote)
+    {
+        "object"
+    } else {
+        "file"
+    }
 }
 
 /// What the path of a run in a submission tree says.
@@ -241,10 +283,10 @@ fn place(path: &Path) -> Place {
         .components()
         .map(|c| c.as_os_str().to_string_lossy().into_owned())
         .collect();
-    let found = (1..names.len().saturating_sub(2)).find(|&i| {
-        names[i] == "results" && ["training", "checkpointing"].contains(&names[i + 2].as_str())
-    });
-    match found {
+    let is_results = |i: &usize| {
+        names[*i] == "results" && ["training", "checkpointing"].contains(&names[i + 2].as_str())
+    };
+    match (1..names.len().saturating_sub(2)).find(is_results) {
         Some(i) => Place {
             is_open: i > 1 && names[i - 2].eq_ignore_ascii_case("open"),
             organisation: Some(names[i - 1].clone()),
@@ -254,41 +296,49 @@ fn place(path: &Path) -> Place {
     }
 }
 
-/// A metric, or the reason why there is none.
-fn metric(leaf: &Leaf, key: &str, absent: &mut Vec<Absence>) -> Option<f64> {
-    let value = leaf.metric(key);
-    if value.is_none() {
-        let present = leaf.summary("metric").and_then(|m| m.get(key)).is_some();
-        absent.push(Absence {
-            figure: key.into(),
-            reason: if present {
-                "summary.json holds no number for it (NaN or null)".into()
-            } else {
-                "summary.json has no such key".into()
-            },
-        });
-    }
-    value
-}
+#[derive(Default)]
+struct Absences(Vec<Absence>);
 
-fn list(leaf: &Leaf, key: &str, absent: &mut Vec<Absence>) -> Vec<Option<f64>> {
-    let metric = leaf.summary("metric").and_then(|m| m.get(key));
-    let Some(list) = metric.and_then(Value::as_array) else {
-        absent.push(Absence {
-            figure: key.into(),
-            reason: "summary.json has no such list".into(),
-        });
-        return Vec::new();
-    };
-    let values: Vec<Option<f64>> = list.iter().map(Value::as_f64).collect();
-    let missing = values.iter().filter(|v| v.is_none()).count();
-    if missing > 0 {
-        absent.push(Absence {
-            figure: key.into(),
-            reason: format!("{missing} of {} values are NaN or null", values.len()),
+impl Absences {
+    fn add(&mut self, figure: &str, reason: impl Into<String>) {
+        self.0.push(Absence {
+            figure: figure.into(),
+            reason: reason.into(),
         });
     }
-    values
+
+    /// A metric, or the reason why there is none.
+    fn metric(&mut self, leaf: &Leaf, key: &str) -> Option<f64> {
+        let value = leaf.metric(key).0.as_f64();
+        if value.is_none() {
+            let metrics = leaf.summary.value().and_then(|s| s.metric.as_ref());
+            let is_there = metrics.is_some_and(|m| m.contains_key(key));
+            self.add(
+                key,
+                if is_there {
+                    "summary.json holds no number for it (NaN or null)"
+                } else {
+                    "summary.json has no such key"
+                },
+            );
+        }
+        value
+    }
+
+    fn list(&mut self, leaf: &Leaf, key: &str) -> Vec<Option<f64>> {
+        let Some(values) = leaf.metric(key).list() else {
+            self.add(key, "summary.json has no such list");
+            return Vec::new();
+        };
+        let missing = values.iter().filter(|v| v.is_none()).count();
+        if missing > 0 {
+            self.add(
+                key,
+                format!("{missing} of {} values are NaN or null", values.len()),
+            );
+        }
+        values
+    }
 }
 
 fn mean_of(values: &[Option<f64>]) -> Option<f64> {
@@ -296,33 +346,41 @@ fn mean_of(values: &[Option<f64>]) -> Option<f64> {
     Some(Sample::of(&all?)?.mean)
 }
 
-fn training(leaf: &Leaf, absent: &mut Vec<Absence>) -> Training {
-    let au_percent = list(leaf, "train_au_percentage", absent);
-    let samples = list(leaf, "train_throughput_samples_per_second", absent);
-    let io = metric(leaf, "train_io_mean_MB_per_second", absent);
-    let metrics = leaf.summary("metric").and_then(Value::as_object);
+fn training(leaf: &Leaf, absent: &mut Absences) -> Training {
+    let au_percent = absent.list(leaf, "train_au_percentage");
+    let samples = absent.list(leaf, "train_throughput_samples_per_second");
+    let io = absent.metric(leaf, "train_io_mean_MB_per_second");
+    let metrics = leaf.summary.value().and_then(|s| s.metric.as_ref());
     let means_of_lists = metrics
         .into_iter()
         .flatten()
-        .filter(|(key, value)| key.starts_with("train_") && value.is_array())
-        .map(|(key, value)| {
-            let values: Vec<Option<f64>> = value
-                .as_array()
-                .map_or_else(Vec::new, |l| l.iter().map(Value::as_f64).collect());
-            (key.clone(), mean_of(&values))
-        })
+        .filter(|(key, _)| key.starts_with("train_"))
+        .filter_map(|(key, value)| Some((key.clone(), mean_of(&value.list()?))))
         .collect();
+    let verdict = au_verdict(leaf);
+    match &verdict {
+        None => absent.add(
+            "train_au_meet_expectation",
+            "summary.json has none, nor mean AU and metric.au",
+        ),
+        Some(by_metric) if by_metric.source.is_err() => {
+            absent.add("train_au_meet_expectation", by_metric.to_string());
+        }
+        Some(_) => {}
+    }
     Training {
-        au_mean_percent: metric(leaf, "train_au_mean_percentage", absent)
+        au_mean_percent: absent
+            .metric(leaf, "train_au_mean_percentage")
             .or_else(|| mean_of(&au_percent)),
         au_percent,
-        au_meet_expectation: leaf
-            .summary("metric")
-            .and_then(|m| m.get("train_au_meet_expectation")?.as_str())
-            .map(str::to_owned),
-        samples_per_second: metric(leaf, "train_throughput_mean_samples_per_second", absent)
+        au_meet_expectation: verdict.map(|v| if v.is_met { "success" } else { "fail" }),
+        samples_per_second: absent
+            .metric(leaf, "train_throughput_mean_samples_per_second")
             .or_else(|| mean_of(&samples)),
-        samples_per_second_stdev: leaf.metric("train_throughput_stdev_samples_per_second"),
+        samples_per_second_stdev: leaf
+            .metric("train_throughput_stdev_samples_per_second")
+            .0
+            .as_f64(),
         samples_per_second_values: samples,
         io_mib_per_second: io,
         io_gib_per_second: io.map(|v| v / 1024.0),
@@ -330,85 +388,92 @@ fn training(leaf: &Leaf, absent: &mut Vec<Absence>) -> Training {
     }
 }
 
-fn checkpoints(leaf: &Leaf, absent: &mut Vec<Absence>) -> Checkpoints {
-    let stats = Document::json(&leaf.path.join("0_per_epoch_stats.json"));
-    if let Document::Broken(cause) = &stats {
-        absent.push(Absence {
-            figure: "checkpoints one by one".into(),
-            reason: format!("0_per_epoch_stats.json cannot be read: {cause}"),
-        });
+fn checkpoints(leaf: &Leaf, absent: &mut Absences) -> Checkpoints {
+    let stats: Document<PerEpochStats> = Document::json(&leaf.path.join("0_per_epoch_stats.json"));
+    if let Some(cause) = stats.broken() {
+        absent.add(
+            "checkpoints one by one",
+            format!("0_per_epoch_stats.json cannot be read: {cause}"),
+        );
     }
-    let ours = |key: &str| {
-        let value = at(leaf.report.value()?, key)?;
-        value.as_f64().or_else(|| value.get("value")?.as_f64())
-    };
-    let mut direction = |word: &str, configured: &str| {
-        let (mut durations, mut throughputs) = (Vec::new(), Vec::new());
-        let epochs = stats.value().and_then(Value::as_object);
-        for epoch in epochs.into_iter().flatten().filter_map(|e| e.1.as_object()) {
-            for (_, entry) in epoch.iter().filter(|(key, _)| {
-                key.strip_prefix(&format!("{word}_ckpt"))
-                    .is_some_and(|n| n.starts_with(|c: char| c.is_ascii_digit()))
-            }) {
-                // The original's times of blocks are text; those of checkpoints are numbers, but not in all versions.
-                let number = |key: &str| match entry.get(key)? {
-                    Value::String(text) => text.parse().ok(),
-                    other => other.as_f64(),
-                };
-                durations.extend(number("duration"));
-                throughputs.extend(number("throughput"));
-            }
-        }
-        let counted = stats.value().map(|_| durations.len());
-        let reported = ours(&format!("checkpoint.{word}.count")).map(|n| n as usize);
-        let planned = leaf.number(configured).map(|n| n as usize);
-        let operations = counted.or(reported).or(planned).unwrap_or(0);
-        if operations == 0 {
-            return None;
-        }
-        let key = format!("{word}_checkpoint_io_mean_GB_per_second");
-        let rate = metric(leaf, &key, absent).or_else(|| Sample::of(&throughputs).map(|s| s.mean));
-        let key = format!("{word}_checkpoint_duration_mean_seconds");
-        let time = metric(leaf, &key, absent).or_else(|| Sample::of(&durations).map(|s| s.mean));
-        let slowest = ours(&format!("checkpoint.{word}.slowest_rank_duration_mean"));
-        if slowest.is_none() {
-            absent.push(Absence {
-                figure: format!("slowest rank's {word} duration"),
-                reason: "there is no report.json of dlio-rs; DLIO records rank 0's time only"
-                    .into(),
-            });
-        }
-        Some(Direction {
-            operations,
-            gib_per_second: rate,
-            duration_seconds: time,
-            durations,
-            throughputs,
-            slowest_rank_seconds: slowest,
-            slowest_rank_gib_per_second: ours(&format!(
-                "checkpoint.{word}.slowest_rank_throughput_mean"
-            )),
-        })
-    };
-    let save = direction("save", "checkpoint.num_checkpoints_write");
-    let load = direction("load", "checkpoint.num_checkpoints_read");
-    let subset = leaf
-        .parameter("checkpoint.mode")
-        .and_then(Value::as_str)
-        .is_some_and(|mode| mode == "subset");
-    let number = |key: &str| leaf.number(key).map(|n| n as u64).filter(|n| *n > 0);
-    let instance = number("model.parallelism.tensor")
-        .unwrap_or(1)
-        .saturating_mul(number("model.parallelism.pipeline").unwrap_or(1));
-    let dp_instances = number("model.parallelism.data").or_else(|| {
-        let ranks = leaf.accelerators()?;
-        (!subset && ranks % instance == 0).then_some(ranks / instance)
-    });
+    let c = &leaf.parameters.checkpoint;
+    let own = leaf.report.value().and_then(|r| r.checkpoint.as_ref());
+    let mut of = |word, planned, own| direction(leaf, word, planned, stats.value(), own, absent);
+    let save = of(
+        "save",
+        &c.num_checkpoints_write,
+        own.and_then(|o| o.save.as_ref()),
+    );
+    let load = of(
+        "load",
+        &c.num_checkpoints_read,
+        own.and_then(|o| o.load.as_ref()),
+    );
+    let is_subset = c.mode.text() == Some("subset");
+    let p = &leaf.parameters.model.parallelism;
+    let ranks_of = |value: &Loose| value.whole().filter(|n| *n > 0);
+    let one = |value| ranks_of(value).unwrap_or(1);
+    let instance = one(&p.tensor).saturating_mul(one(&p.pipeline));
+    let whole = |ranks: u64| (!is_subset && ranks % instance == 0).then_some(ranks / instance);
     Checkpoints {
-        size_gib: metric(leaf, "checkpoint_size_GB", absent),
-        mode: if subset { "Subset" } else { "Full" }.into(),
-        dp_instances,
+        size_gib: absent.metric(leaf, "checkpoint_size_GB"),
+        mode: if is_subset { "Subset" } else { "Full" },
+        dp_instances: ranks_of(&p.data).or_else(|| whole(leaf.accelerators()?)),
         save,
         load,
     }
+}
+
+/// Saves (`save`) or loads (`load`); None where there were none.
+fn direction(
+    leaf: &Leaf,
+    word: &str,
+    planned: &Loose,
+    stats: Option<&PerEpochStats>,
+    own: Option<&own::Direction>,
+    absent: &mut Absences,
+) -> Option<Direction> {
+    let (mut durations, mut throughputs) = (Vec::new(), Vec::new());
+    let is_one = |key: &str| {
+        let rest = key
+            .strip_prefix(word)
+            .and_then(|rest| rest.strip_prefix("_ckpt"));
+        rest.is_some_and(|n| n.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let epochs = stats.into_iter().flat_map(|s| s.epochs.values());
+    for (_, entry) in epochs.flatten().filter(|(key, _)| is_one(key)) {
+        if let Some(one) = CheckpointStats::of(entry) {
+            durations.extend(one.duration.number());
+            throughputs.extend(one.throughput.number());
+        }
+    }
+    let counted = stats.map(|_| durations.len());
+    let reported = own.map(|d| d.count as usize);
+    let operations = counted
+        .or(reported)
+        .or(planned.whole().map(|n| n as usize))
+        .unwrap_or(0);
+    if operations == 0 {
+        return None;
+    }
+    let mean = |values: &[f64]| Sample::of(values).map(|s| s.mean);
+    let rate = absent.metric(leaf, &format!("{word}_checkpoint_io_mean_GB_per_second"));
+    let time = absent.metric(leaf, &format!("{word}_checkpoint_duration_mean_seconds"));
+    let slowest = own.and_then(|d| d.slowest_rank_duration_mean.value);
+    if slowest.is_none() {
+        let figure = format!("slowest rank's {word} duration");
+        absent.add(
+            &figure,
+            "there is no report.json of dlio-rs; DLIO records rank 0's time only",
+        );
+    }
+    Some(Direction {
+        operations,
+        gib_per_second: rate.or_else(|| mean(&throughputs)),
+        duration_seconds: time.or_else(|| mean(&durations)),
+        durations,
+        throughputs,
+        slowest_rank_seconds: slowest,
+        slowest_rank_gib_per_second: own.and_then(|d| d.slowest_rank_throughput_mean.value),
+    })
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::json::at;
+use super::foreign::Parameters;
 use super::leaf::{Kind, Leaf};
 use crate::report::provenance::UNKNOWN;
 use crate::report::python;
@@ -62,16 +62,10 @@ impl AllowList {
 
     /// The list that a workload's `workflow` asks for; None where it names no phase.
     pub fn of_workflow(parameters: &Value) -> Option<Self> {
-        let on = |key: &str| {
-            at(parameters, key).is_some_and(|v| match v {
-                Value::Bool(b) => *b,
-                Value::String(text) => text.eq_ignore_ascii_case("true"),
-                _ => false,
-            })
-        };
-        if on("workflow.train") || on("workflow.generate_data") {
+        let workflow = Parameters::of(parameters).workflow;
+        if workflow.train.flag() || workflow.generate_data.flag() {
             Some(AllowList::Training)
-        } else if on("workflow.checkpoint") {
+        } else if workflow.checkpoint.flag() {
             Some(AllowList::Checkpointing)
         } else {
             None
@@ -150,8 +144,11 @@ impl CoreConfig {
     /// Of a run: mlpstorage's parameters where they were kept, else those of DLIO's `config.yaml`. None where
     /// there are none, or where nothing says what the run did.
     pub fn of_leaf(leaf: &Leaf) -> Option<Self> {
-        let kept = leaf.metadata().and_then(|m| at(m, "parameters"));
-        let parameters = kept.or_else(|| leaf.parameters())?;
+        let kept = leaf
+            .metadata()
+            .map(|m| &m.parameters)
+            .filter(|p| !p.is_null());
+        let parameters = kept.or_else(|| leaf.workload())?;
         let list = match leaf.kind() {
             Kind::TrainingRun | Kind::TrainingDatagen | Kind::TrainingDatasize => {
                 AllowList::Training
@@ -161,6 +158,12 @@ impl CoreConfig {
         };
         Some(Self::of(parameters, list))
     }
+}
+
+/// What the comparability hash of a run is made of, of what ran: equal hashes are equal entries.
+pub(crate) fn work(leaf: &Leaf) -> BTreeMap<String, String> {
+    let of = |workload| Some(AllowList::of_workflow(workload)?.entries(workload));
+    leaf.workload().and_then(of).unwrap_or_default()
 }
 
 /// Every value of a tree under its dotted key; lists are values. Empty maps leave nothing.
@@ -301,44 +304,9 @@ mod tests {
 
     use super::*;
 
-    fn workload(yaml: &str) -> Value {
+    fn builtin(name: &str) -> Value {
+        let yaml = crate::config::builtin(name).unwrap();
         serde_json::to_value(crate::config::yaml::parse(yaml).unwrap().0).unwrap()
-    }
-
-    fn hash(yaml: &str) -> String {
-        CoreConfig::of_workload(&workload(yaml)).unwrap().hash
-    }
-
-    /// The workloads of the rounds' benchmark matrix; the hashes are those of the published class lists.
-    #[test]
-    fn published_hashes_of_training() {
-        let unet3d = |time: &str, checkpoint: &str| {
-            hash(&format!(
-                "{{model: {{name: unet3d, type: cnn, model_size: 499153191}}, framework: pytorch,
-                workflow: {{generate_data: False, train: True, checkpoint: {checkpoint}}},
-                dataset: {{data_folder: anywhere, format: npz, num_files_train: 3, num_samples_per_file: 1,
-                    record_length_bytes: 146600628, record_length_bytes_stdev: 68341808, record_length_bytes_resize: 2097152}},
-                reader: {{data_loader: pytorch, batch_size: 7, read_threads: 32, file_shuffle: seed, sample_shuffle: seed}},
-                train: {{epochs: 5, computation_time: {time}}},
-                checkpoint: {{checkpoint_folder: x, checkpoint_after_epoch: 5, epochs_between_checkpoints: 2}},
-                metric: {{au: 0.90}}}}"
-            ))
-        };
-        assert_eq!(unet3d("0.162", "False"), "0d3ad0dec188becd");
-        assert_eq!(unet3d("0.162", "True"), "f636f5a57473fca2");
-        assert_eq!(unet3d("0.636", "True"), "691cea309c4f2f52");
-        assert_eq!(unet3d("0.323", "True"), "0f3dd7a4bf6433a3");
-        let cosmoflow = |time: &str| {
-            hash(&format!(
-                "{{model: {{name: cosmoflow}}, framework: tensorflow, workflow: {{generate_data: False, train: True}},
-                dataset: {{data_folder: x, format: tfrecord, num_files_train: 524288, num_samples_per_file: 1,
-                    record_length_bytes: 2828486, record_length_bytes_stdev: 71311}},
-                reader: {{data_loader: tensorflow, batch_size: 1, read_threads: 4, file_shuffle: seed, sample_shuffle: seed, shuffle_size: 2}},
-                train: {{epochs: 5, computation_time: {time}}}, metric: {{au: 0.70}}}}"
-            ))
-        };
-        assert_eq!(cosmoflow("0.00551"), "b49b896e947a408b");
-        assert_eq!(cosmoflow("0.00350"), "4b7b36339a2a5b0d");
     }
 
     #[test]
@@ -354,12 +322,28 @@ mod tests {
             ("resnet50_a100", "4a03838105aa5808"),
             ("resnet50_h100", "03a7be3df904e1e7"),
         ] {
+            let mut w = builtin(name);
             assert_eq!(
-                hash(crate::config::builtin(name).unwrap()),
+                CoreConfig::of_workload(&w).unwrap().hash,
+                expected,
+                "{name}"
+            );
+            // Where the data lies, how much of it there is and who reads it does not count.
+            w["dataset"]["data_folder"] = json!("anywhere");
+            w["dataset"]["num_files_train"] = json!("3");
+            w["reader"]["read_threads"] = json!(32);
+            assert_eq!(
+                CoreConfig::of_workload(&w).unwrap().hash,
                 expected,
                 "{name}"
             );
         }
+        let mut checkpointed = builtin("unet3d_b200");
+        checkpointed["workflow"]["checkpoint"] = json!(true);
+        assert_eq!(
+            CoreConfig::of_workload(&checkpointed).unwrap().hash,
+            "f636f5a57473fca2"
+        );
     }
 
     #[test]
@@ -370,10 +354,13 @@ mod tests {
             ("llama3_405b", "7adcfa87a5c4c8e6"),
             ("llama3_1t", "45fd627ad9dc5f4c"),
         ] {
-            let yaml = crate::config::builtin(name).unwrap();
-            assert_eq!(hash(yaml), expected, "{name}");
+            let mut moved = builtin(name);
+            assert_eq!(
+                CoreConfig::of_workload(&moved).unwrap().hash,
+                expected,
+                "{name}"
+            );
             // Neither the place nor the number of checkpoints counts.
-            let mut moved = workload(yaml);
             moved["checkpoint"]["checkpoint_folder"] = json!("/elsewhere");
             moved["checkpoint"]["num_checkpoints_read"] = json!(0);
             assert_eq!(CoreConfig::of_workload(&moved).unwrap().hash, expected);
@@ -383,7 +370,7 @@ mod tests {
             ("llama3_405b", ("2", "7e9f853cebd52aa6")),
             ("llama3_1t", ("2", "0918b2db633242db")),
         ] {
-            let mut subset = workload(crate::config::builtin(name).unwrap());
+            let mut subset = builtin(name);
             subset["checkpoint"]["mode"] = json!("subset");
             // As text, as overrides are.
             subset["model"]["parallelism"]["data"] = json!(expected.0);

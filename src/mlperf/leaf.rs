@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use chrono::NaiveDateTime;
 use serde_json::Value;
 
-use super::json::{Document, at};
+use super::editions::is_accelerator;
+use super::foreign::{Config, Document, Loose, Metadata, Parameters, Summary};
+use super::own::OwnReport;
 
 /// What a run did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -33,295 +35,255 @@ pub struct Leaf {
     /// The folder.
     pub path: PathBuf,
     /// Names of its files.
-    pub files: BTreeSet<String>,
-    /// Names in `dlio_config/`, or None where that folder is absent.
-    pub config_files: Option<BTreeSet<String>>,
-    /// That folder.
-    pub config_folder: Option<PathBuf>,
+    pub(crate) files: BTreeSet<String>,
+    /// The folder of the configuration.
+    pub(crate) config_folder: Option<PathBuf>,
     /// `summary.json`.
-    pub summary: Document,
+    pub(crate) summary: Document<Summary>,
     /// `dlio_config/config.yaml`.
-    pub config: Document,
+    pub(crate) config: Document<Config>,
     /// `dlio_config/overrides.yaml`.
-    pub overrides: Document,
-    /// `dlio_config/hydra.yaml`.
-    pub hydra: Document,
+    pub(crate) overrides: Document<Vec<String>>,
     /// Every `*_metadata.json` (mlpstorage writes one), by name.
-    pub metadata: Vec<(String, Document)>,
-    /// Our own `report.json`.
-    pub report: Document,
+    pub(crate) metadata: Vec<(String, Document<Metadata>)>,
+    /// `report.json`.
+    pub(crate) report: Document<OwnReport>,
+    /// What ran, as far as it is looked at.
+    pub(crate) parameters: Parameters,
 }
 
 impl Leaf {
     /// Reads the folder; a folder that cannot be listed has no files.
     pub fn read(path: &Path) -> Leaf {
         let files = names(path).unwrap_or_default();
-        // Runs of DLIO by hand have hydra's folder under another name.
-        let folder = ["dlio_config", ".hydra_config", ".hydra"]
-            .into_iter()
-            .map(|name| path.join(name))
-            .find(|folder| folder.is_dir());
-        let in_config = |name: &str| {
-            folder
-                .as_ref()
-                .map_or(Document::Absent, |f| Document::yaml(&f.join(name)))
-        };
+        let folder = config_folder(path);
         let metadata = files
             .iter()
             .filter(|name| name.ends_with("_metadata.json"))
             .map(|name| (name.clone(), Document::json(&path.join(name))))
             .collect();
-        Leaf {
+        let mut leaf = Leaf {
             path: path.to_owned(),
-            config_files: folder.as_ref().and_then(|f| names(f)),
             summary: Document::json(&path.join("summary.json")),
-            config: in_config("config.yaml"),
-            overrides: in_config("overrides.yaml"),
-            hydra: in_config("hydra.yaml"),
+            config: in_folder(folder.as_deref(), "config.yaml"),
+            overrides: in_folder(folder.as_deref(), "overrides.yaml"),
             report: Document::json(&path.join("report.json")),
             config_folder: folder,
             metadata,
             files,
-        }
+            parameters: Parameters::default(),
+        };
+        leaf.parameters = leaf.workload().map(Parameters::of).unwrap_or_default();
+        leaf
     }
 
-    /// True for a folder that holds anything of a run.
+    /// True for a folder that holds a run's files: DLIO's, or mlpstorage's metadata.
     pub fn is_run(path: &Path) -> bool {
         let Some(files) = names(path) else {
             return false;
         };
-        let telling = |name: &String| {
-            ["summary.json", "dlio.log", "report.json"].contains(&name.as_str())
-                || name.ends_with("_metadata.json")
-                || name.ends_with("_output.json")
+        let of_dlio = |name: &String| {
+            name == "summary.json"
+                || name.strip_suffix("_output.json").is_some_and(is_rank)
+                || name
+                    .strip_suffix("_per_epoch_stats.json")
+                    .is_some_and(is_rank)
         };
-        files.iter().any(telling) || path.join("dlio_config").is_dir()
+        let of_mlpstorage = |name: &String| {
+            name.ends_with("_metadata.json")
+                && Document::<Metadata>::json(&path.join(name))
+                    .value()
+                    .is_some_and(|m| m.benchmark_type.is_set())
+        };
+        files.contains("dlio.log")
+            || path.join("dlio_config").is_dir()
+            || files
+                .iter()
+                .any(|name| of_dlio(name) || of_mlpstorage(name))
+            || Document::<OwnReport>::json(&path.join("report.json"))
+                .value()
+                .is_some_and(OwnReport::is_ours)
     }
 
     /// The folder's own name, `YYYYMMDD_HHMMSS` where mlpstorage made it.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.path
             .file_name()
             .map_or_else(String::new, |n| n.to_string_lossy().into_owned())
     }
 
-    /// The time that the folder's name says.
-    pub fn timestamp(&self) -> Option<NaiveDateTime> {
-        timestamp(&self.name())
-    }
-
     /// mlpstorage's metadata, where there is exactly one file of it.
-    pub fn metadata(&self) -> Option<&Value> {
+    pub(crate) fn metadata(&self) -> Option<&Metadata> {
         match self.metadata.as_slice() {
             [(_, document)] => document.value(),
             _ => None,
         }
     }
 
-    /// A key of `summary.json`, dotted.
-    pub fn summary(&self, key: &str) -> Option<&Value> {
-        at(self.summary.value()?, key)
-    }
-
-    /// A metric of `summary.json`: a number.
-    pub fn metric(&self, key: &str) -> Option<f64> {
-        self.summary("metric")?.get(key)?.as_f64()
-    }
-
-    /// A metric of `summary.json`: one number per epoch.
-    pub fn metric_list(&self, key: &str) -> Option<Vec<f64>> {
-        let list = self.summary("metric")?.get(key)?.as_array()?;
-        list.iter().map(Value::as_f64).collect()
+    /// A metric of `summary.json`: unset where it has none.
+    pub(crate) fn metric(&self, key: &str) -> &Loose {
+        static UNSET: Loose = Loose(Value::Null);
+        let metrics = self.summary.value().and_then(|s| s.metric.as_ref());
+        metrics.and_then(|m| m.get(key)).unwrap_or(&UNSET)
     }
 
     /// The whole workload that ran: DLIO's `config.yaml`, else the parameters of mlpstorage's metadata.
-    pub fn parameters(&self) -> Option<&Value> {
-        let ran = self.config.value().and_then(|c| at(c, "workload"));
-        ran.or_else(|| at(self.metadata()?, "parameters"))
-    }
-
-    /// A key of the workload, dotted, without `workload.`.
-    pub fn parameter(&self, key: &str) -> Option<&Value> {
-        at(self.parameters()?, key)
-    }
-
-    /// A truth value of the workload. DLIO's files hold booleans; overrides of mlpstorage's metadata are text.
-    pub fn flag(&self, key: &str) -> bool {
-        match self.parameter(key) {
-            Some(Value::Bool(b)) => *b,
-            Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
-            _ => false,
-        }
-    }
-
-    /// A number of the workload, also where it is text.
-    pub fn number(&self, key: &str) -> Option<f64> {
-        match self.parameter(key)? {
-            Value::String(text) => text.trim().parse().ok(),
-            other => other.as_f64(),
-        }
+    pub(crate) fn workload(&self) -> Option<&Value> {
+        let ran = self.config.value().map(|c| &c.workload);
+        ran.filter(|w| !w.is_null())
+            .or_else(|| Some(&self.metadata()?.parameters))
+            .filter(|w| !w.is_null())
     }
 
     /// The words of `overrides.yaml`.
-    pub fn override_words(&self) -> Vec<String> {
-        let list = self.overrides.value().and_then(Value::as_array);
-        list.map_or_else(Vec::new, |list| {
-            list.iter()
-                .map(|word| {
-                    word.as_str()
-                        .map_or_else(|| word.to_string(), str::to_owned)
-                })
-                .collect()
-        })
+    pub(crate) fn override_words(&self) -> &[String] {
+        self.overrides.value().map_or(&[], Vec::as_slice)
     }
 
     /// `workload=NAME` of the overrides.
-    pub fn workload_name(&self) -> Option<String> {
-        self.override_words().iter().find_map(|word| {
-            Some(
-                word.trim_start_matches('+')
-                    .strip_prefix("workload=")?
-                    .to_owned(),
-            )
+    pub(crate) fn workload_name(&self) -> Option<&str> {
+        let words = self.override_words().iter();
+        let mut names =
+            words.filter_map(|word| word.trim_start_matches('+').strip_prefix("workload="));
+        names.next()
+    }
+
+    /// The emulated accelerator: that of the workload's name ([`accelerator_of`]), else mlpstorage's word.
+    pub(crate) fn accelerator(&self) -> Option<String> {
+        let named = self.workload_name().and_then(accelerator_of);
+        named.or_else(|| {
+            let metadata = self.metadata()?;
+            let said = [&metadata.accelerator, &metadata.args.accelerator_type];
+            said.into_iter().find_map(Loose::text).map(str::to_owned)
         })
     }
 
-    /// The accelerator: that of the workload's name ([`accelerator_of`]), else mlpstorage's word.
-    pub fn accelerator(&self) -> Option<String> {
-        if self.kind() == Kind::Checkpointing {
-            return None;
-        }
-        self.workload_name()
-            .and_then(|name| accelerator_of(&name))
-            .or_else(|| Some(at(self.metadata()?, "accelerator")?.as_str()?.to_owned()))
-    }
-
     /// mlpstorage's name of the model: `unet3d`, `llama3-8b`.
-    pub fn model(&self) -> Option<String> {
-        let name = match self.parameter("model.name").and_then(Value::as_str) {
-            Some(name) => name.to_owned(),
-            None => at(self.metadata()?, "model")?.as_str()?.to_owned(),
-        };
-        Some(mlpstorage_model(&name))
+    pub(crate) fn model(&self) -> Option<String> {
+        let said = self.parameters.model.name.text();
+        let name = said.or_else(|| self.metadata()?.model.text())?;
+        Some(mlpstorage_model(name))
     }
 
     /// What the run did: as declared, else what its metrics speak of.
-    pub fn kind(&self) -> Kind {
-        match self.declared_kind() {
-            Kind::Unknown => {
-                let metric = self.summary("metric").and_then(Value::as_object);
-                let has = |prefix: &str| {
-                    metric.is_some_and(|m| m.keys().any(|key| key.starts_with(prefix)))
-                };
-                if has("train_") {
-                    Kind::TrainingRun
-                } else if has("save_checkpoint") || has("load_checkpoint") {
-                    Kind::Checkpointing
-                } else {
-                    Kind::Unknown
-                }
-            }
-            declared => declared,
+    pub(crate) fn kind(&self) -> Kind {
+        let declared = self.declared_kind();
+        if declared != Kind::Unknown {
+            return declared;
+        }
+        let metrics = self.summary.value().and_then(|s| s.metric.as_ref());
+        let has =
+            |prefix: &str| metrics.is_some_and(|m| m.keys().any(|key| key.starts_with(prefix)));
+        if has("train_") {
+            Kind::TrainingRun
+        } else if has("save_checkpoint") || has("load_checkpoint") {
+            Kind::Checkpointing
+        } else {
+            Kind::Unknown
         }
     }
 
     /// What the run did by its workflow, else by mlpstorage's word.
-    pub fn declared_kind(&self) -> Kind {
-        let said = |key: &str| {
-            self.metadata()
-                .and_then(|m| at(m, key))
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_lowercase()
+    pub(crate) fn declared_kind(&self) -> Kind {
+        let said = |of: fn(&Metadata) -> &Loose| {
+            let word = self.metadata().and_then(|m| of(m).text());
+            word.unwrap_or_default().to_lowercase()
         };
-        if said("command").contains("datasize") {
+        let (benchmark, command) = (said(|m| &m.benchmark_type), said(|m| &m.command));
+        if command.contains("datasize") {
             return Kind::TrainingDatasize;
         }
-        if self.parameter("workflow").is_some() {
-            if self.flag("workflow.train") {
-                return Kind::TrainingRun;
-            }
-            if self.flag("workflow.generate_data") {
-                return Kind::TrainingDatagen;
-            }
-            if self.flag("workflow.checkpoint") {
-                return Kind::Checkpointing;
-            }
+        let workflow = &self.parameters.workflow;
+        if workflow.train.flag() {
+            Kind::TrainingRun
+        } else if workflow.generate_data.flag() {
+            Kind::TrainingDatagen
+        } else if workflow.checkpoint.flag() || benchmark == "checkpointing" {
+            Kind::Checkpointing
+        } else if benchmark == "training" && command == "datagen" {
+            Kind::TrainingDatagen
+        } else if benchmark == "training" && command.starts_with("run") {
+            Kind::TrainingRun
+        } else {
+            Kind::Unknown
         }
-        match (said("benchmark_type").as_str(), said("command").as_str()) {
-            ("training", "datagen") => Kind::TrainingDatagen,
-            ("training", command) if command.starts_with("run") => Kind::TrainingRun,
-            ("checkpointing", _) => Kind::Checkpointing,
-            _ => Kind::Unknown,
-        }
+    }
+
+    /// True for a run of one of mlpstorage's benchmarks that have nothing to do with DLIO.
+    pub(crate) fn is_of_another_benchmark(&self) -> bool {
+        let word = self.metadata().and_then(|m| m.benchmark_type.text());
+        word.is_some_and(|word| !["training", "checkpointing"].contains(&word))
     }
 
     /// Ranks.
-    pub fn accelerators(&self) -> Option<u64> {
-        self.summary("num_accelerators")?.as_u64()
+    pub(crate) fn accelerators(&self) -> Option<u64> {
+        self.summary.value()?.num_accelerators.whole()
     }
 
     /// Hosts.
-    pub fn hosts(&self) -> Option<u64> {
-        self.summary("num_hosts")?.as_u64()
+    pub(crate) fn hosts(&self) -> Option<u64> {
+        self.summary.value()?.num_hosts.whole()
     }
 
     /// Memory of all hosts, GiB: the sum, which is right also where DLIO fills the wrong places of its list.
-    pub fn memory_gib(&self) -> Option<f64> {
-        let list = self.summary("host_memory_GB")?.as_array()?;
-        list.iter().map(Value::as_f64).sum()
+    pub(crate) fn memory_gib(&self) -> Option<f64> {
+        Some(self.summary.value()?.host_memory_gb.numbers()?.iter().sum())
     }
 
     /// When the run started.
-    pub fn start(&self) -> Option<NaiveDateTime> {
-        clock(self.summary("start")?.as_str()?)
+    pub(crate) fn start(&self) -> Option<NaiveDateTime> {
+        self.summary.value()?.start.time()
     }
 
     /// When the run ended.
-    pub fn end(&self) -> Option<NaiveDateTime> {
-        let text = self.summary("end").or_else(|| self.summary("end_time"))?;
-        clock(text.as_str()?)
+    pub(crate) fn end(&self) -> Option<NaiveDateTime> {
+        let summary = self.summary.value()?;
+        summary.end.time().or_else(|| summary.end_time.time())
     }
 
     /// When the run began: the time of the folder's name, else that of `summary.json`.
-    pub fn began(&self) -> Option<NaiveDateTime> {
-        self.timestamp().or_else(|| self.start())
+    pub(crate) fn began(&self) -> Option<NaiveDateTime> {
+        timestamp(&self.name()).or_else(|| self.start())
     }
 
     /// Seconds from start to end.
-    pub fn duration_s(&self) -> Option<f64> {
-        let micros = (self.end()? - self.start()?).num_microseconds()?;
-        Some(micros as f64 / 1e6)
+    pub(crate) fn duration_s(&self) -> Option<f64> {
+        Some((self.end()? - self.start()?).as_seconds_f64())
     }
 
-    /// True where dlio-rs made the run: its `report.json` says with which version.
-    pub fn is_ours(&self) -> bool {
-        let report = self.report.value();
-        report.is_some_and(|r| {
-            at(r, "schema_version").is_some() && at(r, "provenance.version").is_some()
-        })
+    /// True where dlio-rs made the run.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.report.value().is_some_and(OwnReport::is_ours)
     }
 }
 
+/// Runs of DLIO by hand have hydra's folder under another name.
+fn config_folder(path: &Path) -> Option<PathBuf> {
+    let folders = ["dlio_config", ".hydra_config", ".hydra"].map(|name| path.join(name));
+    folders.into_iter().find(|folder| folder.is_dir())
+}
+
+fn in_folder<T: serde::de::DeserializeOwned>(folder: Option<&Path>, name: &str) -> Document<T> {
+    folder.map_or(Document::Absent, |folder| {
+        Document::yaml(&folder.join(name))
+    })
+}
+
+fn is_rank(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
 /// `YYYYMMDD_HHMMSS`
-pub fn timestamp(name: &str) -> Option<NaiveDateTime> {
-    let shape = name.len() == 15
-        && name
-            .bytes()
-            .enumerate()
-            .all(|(i, b)| (i == 8) == (b == b'_'));
-    shape
+fn timestamp(name: &str) -> Option<NaiveDateTime> {
+    let mut bytes = name.bytes().enumerate();
+    let is_one = name.len() == 15 && bytes.all(|(i, b)| (i == 8) == (b == b'_'));
+    is_one
         .then(|| NaiveDateTime::parse_from_str(name, "%Y%m%d_%H%M%S").ok())
         .flatten()
 }
 
-/// A time of DLIO's files: local, without a zone.
-fn clock(text: &str) -> Option<NaiveDateTime> {
-    NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok()
-}
-
 /// mlpstorage's name of a model: `llama_8b` is `llama3-8b`.
-pub fn mlpstorage_model(name: &str) -> String {
+pub(crate) fn mlpstorage_model(name: &str) -> String {
     match name.strip_prefix("llama_") {
         Some(size) => format!("llama3-{}", size.replace('_', "-")),
         None => name.to_owned(),
@@ -329,22 +291,17 @@ pub fn mlpstorage_model(name: &str) -> String {
 }
 
 /// What follows the first `_` of a workload's name, where it is an accelerator: `h100` of `unet3d_h100`.
-pub fn accelerator_of(name: &str) -> Option<String> {
+pub(crate) fn accelerator_of(name: &str) -> Option<String> {
     let word = name.split_once('_')?.1;
-    ["h100", "a100", "v100", "b200", "mi355"]
-        .contains(&word)
-        .then(|| word.to_owned())
+    is_accelerator(word).then(|| word.to_owned())
 }
 
 fn names(folder: &Path) -> Option<BTreeSet<String>> {
-    let entries = fs::read_dir(folder).ok()?;
+    let entries = fs::read_dir(folder).ok()?.flatten();
+    let files = entries.filter(|entry| entry.path().is_file());
     Some(
-        entries
-            .filter_map(|entry| {
-                let entry = entry.ok()?;
-                let is_file = entry.path().is_file();
-                is_file.then(|| entry.file_name().to_string_lossy().into_owned())
-            })
+        files
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
             .collect(),
     )
 }

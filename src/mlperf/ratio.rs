@@ -1,9 +1,5 @@
 //! Exact fractions.
 
-use serde_json::Value;
-
-use super::json::number_text;
-
 /// A fraction without a sign, in lowest terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ratio {
@@ -53,11 +49,6 @@ impl Ratio {
         } else {
             Some(Ratio::whole(num.checked_mul(power?)?))
         }
-    }
-
-    /// A JSON number, or text that is one, by its decimal digits; None for what is negative or no number.
-    pub fn of(value: &Value) -> Option<Self> {
-        Ratio::decimal(&number_text(value)?)
     }
 
     /// The product; None where it overflows.

@@ -2,9 +2,9 @@
 
 use super::NOT_CLOSED;
 use super::figures::RunFigures;
-use super::groups::{DirectionResult, Figures, Group, Role};
 use super::leaf::Kind;
-use super::stats::Sample;
+use super::results::{DirectionResult, Figures, Group};
+use super::sample::Sample;
 use super::table::Table;
 
 /// Where the text goes.
@@ -248,10 +248,7 @@ fn runs(g: &Group) -> Table {
     };
     let mut table = Table::new(&[&common, own].concat());
     for run in &g.runs {
-        let role = match run.role {
-            Role::WarmUp => "warm-up",
-            Role::Measured => "measured",
-        };
+        let role = run.role.word();
         let run = &run.run;
         let mut row = vec![
             word(run.timestamp.as_deref()),

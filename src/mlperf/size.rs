@@ -2,11 +2,9 @@
 //!
 //! Source: the size calculation of `mlpstorage`: a dataset of five times the memory of all hosts, and 500 steps per epoch.
 
-use serde_json::Value;
-
-use super::json::at;
+use super::editions::Llm;
+use super::foreign::{Column, Loose, Parameters};
 pub use super::ratio::Ratio;
-use super::rules::tables::Llm;
 
 /// Steps that an epoch has at least.
 pub const STEPS_PER_EPOCH: u64 = 500;
@@ -17,7 +15,8 @@ pub const MEMORY_MULTIPLIER: u64 = 5;
 /// More files than this and subfolders are advised, one per this many files.
 pub const FILES_PER_SUBFOLDER: u128 = 10_000;
 
-const GIB: u128 = 1 << 30;
+/// Bytes of a GiB.
+pub const GIB: f64 = 1073741824.0;
 
 /// Why no size can be computed. Messages fit after a place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,47 +57,47 @@ impl RecordLength {
     /// the harness counts 8 for float64 and int64, 1 for uint8 and bool and 4 for everything else, and DLIO the true bytes.
     ///
     /// Errors: neither is given, or it is no positive number.
-    pub fn of(parameters: &Value) -> Result<Self, SizeError> {
-        let key = "dataset.record_length_bytes";
-        let columns = at(parameters, "dataset.format")
-            .filter(|format| format.as_str() == Some("parquet"))
-            .and_then(|_| at(parameters, "dataset.parquet.columns")?.as_array())
-            .filter(|columns| !columns.is_empty());
-        let sum = |bytes: fn(&str) -> u128| -> Option<Ratio> {
-            let mut all = 0u128;
-            for column in columns? {
-                let dtype = column
-                    .get("dtype")
-                    .and_then(Value::as_str)
-                    .unwrap_or("float32");
-                let size = match column.get("size") {
-                    None => 1,
-                    Some(size) => u128::from(size.as_u64()?),
-                };
-                all = all.checked_add(size.checked_mul(bytes(dtype))?)?;
-            }
-            Some(Ratio::whole(all))
-        };
-        let said = at(parameters, key);
-        let given = said.and_then(Ratio::of).filter(|n| !n.is_zero());
-        let by_dlio = sum(dlio_element_bytes);
-        match (given, said, sum(harness_element_bytes), by_dlio) {
-            (Some(harness), _, _, dlio) => Ok(RecordLength {
+    pub(crate) fn of(parameters: &Parameters) -> Result<Self, SizeError> {
+        let dataset = &parameters.dataset;
+        let said = &dataset.record_length_bytes;
+        let is_parquet = dataset.format.text() == Some("parquet");
+        let columns = Some(&dataset.parquet.columns).filter(|list| is_parquet && !list.is_empty());
+        let dlio = columns.and_then(|list| sum(list, dlio_element_bytes));
+        if let Some(harness) = said.ratio().filter(|n| !n.is_zero()) {
+            return Ok(RecordLength {
                 harness,
                 dlio: dlio.unwrap_or(harness),
                 from_columns: false,
-            }),
-            (None, None, Some(harness), Some(dlio)) if !harness.is_zero() => Ok(RecordLength {
+            });
+        }
+        let harness = columns.and_then(|list| sum(list, harness_element_bytes));
+        match (said.is_set(), harness.filter(|n| !n.is_zero()), dlio) {
+            (false, Some(harness), Some(dlio)) => Ok(RecordLength {
                 harness,
                 dlio,
                 from_columns: true,
             }),
-            (None, said, ..) => Err(SizeError::NotANumber {
-                key,
-                found: said.map_or_else(|| "not set".into(), Value::to_string),
+            _ => Err(SizeError::NotANumber {
+                key: "dataset.record_length_bytes",
+                found: said.to_string(),
             }),
         }
     }
+}
+
+/// Bytes of a sample of these columns; None where a size is no whole number, or beyond 2^128.
+fn sum(columns: &[Column], element_bytes: fn(&str) -> u128) -> Option<Ratio> {
+    let mut all = 0u128;
+    for column in columns {
+        let dtype = column.dtype.text().unwrap_or("float32");
+        let size = if column.size.is_set() {
+            column.size.whole()?
+        } else {
+            1
+        };
+        all = all.checked_add(u128::from(size).checked_mul(element_bytes(dtype))?)?;
+    }
+    Some(Ratio::whole(all))
 }
 
 /// Source: mlpstorage's table of element sizes.
@@ -139,34 +138,31 @@ impl Need {
     /// From a workload's parameters. Memory: bytes of all hosts together.
     ///
     /// Errors: a number that is missing or 0.
-    pub fn of(
-        parameters: &Value,
+    pub(crate) fn of(
+        parameters: &Parameters,
         accelerators: u64,
         memory_bytes: Ratio,
     ) -> Result<Self, SizeError> {
-        // DLIO's default; of the batch size the harness knows none.
-        let default = |key| match key {
-            "dataset.num_samples_per_file" => Ok(1),
-            key => Err(SizeError::NotANumber {
-                key,
-                found: "not set".into(),
-            }),
-        };
-        let positive = |key: &'static str| match at(parameters, key) {
-            None => default(key),
-            Some(value) => Ratio::of(value)
-                .filter(|n| n.is_whole() && !n.is_zero())
-                .and_then(|n| u64::try_from(n.floor()).ok())
+        let positive = |key: &'static str, value: &Loose| {
+            value
+                .whole()
+                .filter(|n| *n > 0)
                 .ok_or_else(|| SizeError::NotANumber {
                     key,
                     found: value.to_string(),
-                }),
+                })
         };
+        let samples = &parameters.dataset.num_samples_per_file;
         Ok(Need {
             memory_bytes,
             accelerators,
-            samples_per_file: positive("dataset.num_samples_per_file")?,
-            batch_size: positive("reader.batch_size")?,
+            // DLIO's default; of the batch size the harness knows none.
+            samples_per_file: if samples.is_set() {
+                positive("dataset.num_samples_per_file", samples)?
+            } else {
+                1
+            },
+            batch_size: positive("reader.batch_size", &parameters.reader.batch_size)?,
             record: RecordLength::of(parameters)?,
         })
     }
@@ -175,7 +171,7 @@ impl Need {
 /// GiB per host times hosts, in bytes.
 pub fn memory_of_hosts(gib_per_host: Ratio, hosts: u64) -> Option<Ratio> {
     gib_per_host
-        .times(Ratio::whole(GIB))?
+        .times(Ratio::whole(1 << 30))?
         .times(Ratio::whole(u128::from(hosts)))
 }
 
@@ -312,13 +308,13 @@ pub fn subfolders(files: u128) -> u128 {
 /// ZeRO 1: a share of the optimizer, and for the ranks of the first replica one of the model; ZeRO 3: a share of both.
 /// A share's denominator is the number of ranks, and in a subset that of the full job.
 pub fn harness_checkpoint_gb(llm: &Llm, ranks: u64) -> Vec<f64> {
-    let of = ranks.max(llm.closed_ranks) as f64;
+    let of = ranks.max(llm.closed_mpi_processes) as f64;
     let (model, optimizer) = (llm.model_gb as f64, llm.optimizer_gb as f64);
     (0..ranks)
         .map(|rank| match llm.zero_stage {
             3 => (model + optimizer) / of,
-            _ if rank < llm.ranks_per_replica => {
-                optimizer / of + model / llm.ranks_per_replica as f64
+            _ if rank < llm.processes_per_instance => {
+                optimizer / of + model / llm.processes_per_instance as f64
             }
             _ => optimizer / of,
         })

@@ -1,125 +1,30 @@
 //! The formula against figures of mlpstorage.
 
 use super::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
-/// Bytes of a record, samples per file, batch size.
-type Work = (&'static str, u64, u64);
+/// Workload, bytes of a record, samples per file, batch size; GiB per host, hosts, accelerators; then by memory, by steps and
+/// files, each rounded down and up; bytes. Figures of mlpstorage's own function.
+const VECTORS: &str = "\
+unet3d 146600628 1 7         512 1 8   18750 18751       28000 28000   28000 28000       4104817584000
+unet3d 146600628 1 7         128 1 4   4687 4688         14000 14000   14000 14000       2052408792000
+unet3d 146600628 1 7         256 4 16  37500 37501       56000 56000   56000 56000       8209635168000
+cosmoflow 2828486 1 1        512 1 8   971819 971820     4000 4000     971819 971820     2748779264520
+resnet50 114660.07 1251 400  512 1 16  19163 19164       2557 2558     19163 19164       2748879322431
+resnet50 114660.07 1251 400  64 1 64   2395 2396         10231 10232   10231 10232       1467675497136
+retinanet 322957 1 24        512 1 8   8511284 8511285   96000 96000   8511284 8511285   2748779069745
+retinanet 322957 1 36        754 4 16  50136788 50136789 288000 288000 50136788 50136789 16192026965073";
 
-/// Work, GiB per host, hosts, accelerators; then by memory, by steps and files, each rounded down and up; bytes.
-struct Vector(
-    Work,
-    &'static str,
-    u64,
-    u64,
-    [u128; 2],
-    [u128; 2],
-    [u128; 2],
-    u128,
-);
-
-const UNET3D: Work = ("146600628", 1, 7);
-const COSMOFLOW: Work = ("2828486", 1, 1);
-const RESNET50: Work = ("114660.07", 1251, 400);
-const RETINANET_B200: Work = ("322957", 1, 24);
-const RETINANET_MI355: Work = ("322957", 1, 36);
-
-/// Figures of mlpstorage's own function.
 #[test]
 fn sizes_are_those_of_the_harness() {
-    let vectors = [
-        Vector(
-            UNET3D,
-            "512",
-            1,
-            8,
-            [18750, 18751],
-            [28000, 28000],
-            [28000, 28000],
-            4_104_817_584_000,
-        ),
-        Vector(
-            UNET3D,
-            "128",
-            1,
-            4,
-            [4687, 4688],
-            [14000, 14000],
-            [14000, 14000],
-            2_052_408_792_000,
-        ),
-        Vector(
-            UNET3D,
-            "256",
-            4,
-            16,
-            [37500, 37501],
-            [56000, 56000],
-            [56000, 56000],
-            8_209_635_168_000,
-        ),
-        Vector(
-            COSMOFLOW,
-            "512",
-            1,
-            8,
-            [971819, 971820],
-            [4000, 4000],
-            [971819, 971820],
-            2_748_779_264_520,
-        ),
-        Vector(
-            RESNET50,
-            "512",
-            1,
-            16,
-            [19163, 19164],
-            [2557, 2558],
-            [19163, 19164],
-            2_748_879_322_431,
-        ),
-        Vector(
-            RESNET50,
-            "64",
-            1,
-            64,
-            [2395, 2396],
-            [10231, 10232],
-            [10231, 10232],
-            1_467_675_497_136,
-        ),
-        Vector(
-            RETINANET_B200,
-            "512",
-            1,
-            8,
-            [8511284, 8511285],
-            [96000, 96000],
-            [8511284, 8511285],
-            2_748_779_069_745,
-        ),
-        Vector(
-            RETINANET_MI355,
-            "754",
-            4,
-            16,
-            [50136788, 50136789],
-            [288000, 288000],
-            [50136788, 50136789],
-            16_192_026_965_073,
-        ),
-    ];
-    for Vector(
-        (record_text, samples, batch),
-        gib,
-        hosts,
-        accelerators,
-        by_memory,
-        by_steps,
-        files,
-        bytes,
-    ) in vectors
-    {
+    for line in VECTORS.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let n = |at: usize| words[at].parse::<u128>().unwrap();
+        let (record_text, gib) = (words[1], words[4]);
+        let (samples, batch) = (n(2) as u64, n(3) as u64);
+        let (hosts, accelerators) = (n(5) as u64, n(6) as u64);
+        let (by_memory, by_steps, files, bytes) =
+            ([n(7), n(8)], [n(9), n(10)], [n(11), n(12)], n(13));
         // Once as a number of JSON, once as text.
         for record in [
             serde_json::from_str(record_text).unwrap(),
@@ -130,7 +35,7 @@ fn sizes_are_those_of_the_harness() {
                 "reader": {"batch_size": batch},
             });
             let memory = memory_of_hosts(Ratio::decimal(gib).unwrap(), hosts).unwrap();
-            let need = Need::of(&parameters, accelerators, memory).unwrap();
+            let need = Need::of(&Parameters::of(&parameters), accelerators, memory).unwrap();
             let size = DatasetSize::new(need).unwrap();
             let both = |r: Ratio| [r.floor(), r.ceil()];
             let name = format!("{} {} x {}", record_text, gib, hosts);
@@ -181,12 +86,12 @@ fn parquet_columns_are_counted_by_both_tables() {
         columns.extend((0..n).map(|_| json!({"dtype": dtype, "size": 1})));
     }
     let mut p = json!({"dataset": {"format": "parquet", "parquet": {"columns": columns}}});
-    let r = RecordLength::of(&p).unwrap();
+    let r = RecordLength::of(&Parameters::of(&p)).unwrap();
     assert!(r.from_columns);
     assert_eq!(r.dlio, Ratio::whole(761));
     assert_eq!(r.harness, Ratio::whole(4 * (56 + 50 + 45) + 8 * 49));
     p["dataset"]["record_length_bytes"] = json!(761);
-    let r = RecordLength::of(&p).unwrap();
+    let r = RecordLength::of(&Parameters::of(&p)).unwrap();
     assert_eq!((r.harness, r.from_columns), (Ratio::whole(761), false));
 }
 
@@ -202,31 +107,39 @@ fn what_is_no_number_is_named() {
     ] {
         let p = json!({"dataset": {"record_length_bytes": bad}});
         assert!(matches!(
-            RecordLength::of(&p),
+            RecordLength::of(&Parameters::of(&p)),
             Err(SizeError::NotANumber { .. })
         ));
         let p = json!({
             "dataset": {"record_length_bytes": 1, "num_samples_per_file": bad},
             "reader": {"batch_size": 1},
         });
-        assert!(Need::of(&p, 1, Ratio::whole(1)).is_err(), "{p}");
+        assert!(
+            Need::of(&Parameters::of(&p), 1, Ratio::whole(1)).is_err(),
+            "{p}"
+        );
         let p = json!({"dataset": {"record_length_bytes": 1}, "reader": {"batch_size": bad}});
-        assert!(Need::of(&p, 1, Ratio::whole(1)).is_err(), "{p}");
+        assert!(
+            Need::of(&Parameters::of(&p), 1, Ratio::whole(1)).is_err(),
+            "{p}"
+        );
     }
-    assert!(RecordLength::of(&json!({})).is_err());
+    assert!(RecordLength::of(&Parameters::default()).is_err());
     // As in a template that only generates.
     let p = json!({"dataset": {"record_length_bytes": 1}});
     assert!(matches!(
-        Need::of(&p, 1, Ratio::whole(1)),
+        Need::of(&Parameters::of(&p), 1, Ratio::whole(1)),
         Err(SizeError::NotANumber {
             key: "reader.batch_size",
             ..
         })
     ));
     let p = json!({"dataset": {"record_length_bytes": 1e-300}});
-    assert!(RecordLength::of(&p).is_err());
+    assert!(RecordLength::of(&Parameters::of(&p)).is_err());
     let need = Need::of(
-        &json!({"dataset": {"record_length_bytes": 1e-20}, "reader": {"batch_size": 1}}),
+        &Parameters::of(
+            &json!({"dataset": {"record_length_bytes": 1e-20}, "reader": {"batch_size": 1}}),
+        ),
         1,
         Ratio::whole(u128::MAX),
     );
@@ -274,7 +187,8 @@ fn a_published_datasize() {
         "reader": {"batch_size": 7},
     });
     let memory = memory_of_hosts(Ratio::decimal("184.0").unwrap(), 1).unwrap();
-    let size = DatasetSize::new(Need::of(&parameters, 1, memory).unwrap()).unwrap();
+    let size =
+        DatasetSize::new(Need::of(&Parameters::of(&parameters), 1, memory).unwrap()).unwrap();
     assert_eq!([size.files_floor(), size.files()], [6738, 6739]);
     assert_eq!(size.bytes(6738), Some(987_795_031_464));
 }

@@ -25,6 +25,7 @@ const GIB: f64 = 1073741824.0;
 
 /// Where the figures come from.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Provenance {
     /// Version of dlio-rs.
     pub version: String,

@@ -140,7 +140,7 @@ fn verb(words: &[&str]) -> Outcome {
 
 fn figures(words: &[&str], scratch: &Scratch) -> Value {
     let file = scratch.text("figures.json");
-    verb(&[&["report"], words, &["--json", &file]].concat()).ok();
+    verb(&[&["report"], words, &["--format", "json", "--output", &file]].concat()).ok();
     json(Path::new(&file))
 }
 
@@ -170,7 +170,11 @@ fn six_trainings_are_a_warm_up_and_a_mean_of_five() {
     let tree = six(&scratch);
     let csv = scratch.text("figures.csv");
     let markdown = scratch.text("figures.md");
-    let value = figures(&[&tree, "--csv", &csv, "--markdown", &markdown], &scratch);
+    for (form, file) in [("csv", &csv), ("markdown", &markdown)] {
+        verb(&["report", &tree, "--format", form, "--output", file]).ok();
+    }
+    let value = figures(&[&tree], &scratch);
+    assert_eq!(value["schema"], "dlio-rs/figures/2");
     let group = &value["groups"][0];
     assert_eq!(group["complete"], true, "{group}");
     assert_eq!(group["organisation"], "Org");
@@ -232,6 +236,48 @@ fn a_pair_of_ten_writes_and_ten_reads_is_one_result() {
     assert!(said.contains("DLIO records rank 0's time only"), "{said}");
 }
 
+/// DLIO's older versions left no verdict; hydra's folder had its own name.
+#[test]
+fn without_a_verdict_au_is_compared_with_metric_au() {
+    let scratch = Scratch::new();
+    let of = |au: &str| {
+        let mut leaf = training("20261101_100000", "1.0");
+        let verdict = r#""train_au_meet_expectation": "success", "#;
+        assert!(leaf.summary.contains(verdict));
+        leaf.summary = leaf.summary.replace(verdict, "");
+        leaf.workload = leaf.workload.replace("au: 0.9", au);
+        let run = scratch.path("run");
+        let _ = fs::remove_dir_all(&run);
+        lay(&run, &leaf);
+        fs::rename(run.join("dlio_config"), run.join(".hydra")).unwrap();
+        let value = figures(&[&scratch.text("run")], &scratch);
+        let reasons = value["groups"][0]["reasons"].to_string();
+        let verdict = value["groups"][0]["runs"][0]["training"]["au_meet_expectation"].clone();
+        assert_eq!(
+            reasons.contains("AU does not meet"),
+            verdict == "fail",
+            "{reasons}"
+        );
+        verdict
+    };
+    // 98 % in the summary.
+    assert_eq!(of("au: 0.98"), "success");
+    assert_eq!(of("au: 0.981"), "fail");
+    // DLIO's default is 0.9.
+    assert_eq!(of("x: 0"), "success");
+    let said = verb(&["report", &scratch.text("run")]).ok().stdout;
+    assert!(
+        said.contains("mean AU 98.00 % against metric.au 90 %"),
+        "{said}"
+    );
+    fs::remove_dir_all(scratch.path("run/.hydra")).unwrap();
+    let said = verb(&["report", &scratch.text("run")]).ok().stdout;
+    assert!(
+        said.contains("nothing says whether AU meets the expectation"),
+        "{said}"
+    );
+}
+
 #[test]
 fn nan_and_broken_files_are_named() {
     let scratch = Scratch::new();
@@ -251,14 +297,12 @@ fn nan_and_broken_files_are_named() {
     );
     verb(&["report", &scratch.text("nowhere")]).fails(1, &["nowhere", "cannot be listed"]);
     verb(&["report"]).fails(2, &["RUN_DIR"]);
-    let twice = verb(&["report", &scratch.text("t"), "--json", "-", "--csv", "-"]);
-    assert_eq!(twice.fails(2, &["one form only"]).stdout, "");
     for file in ["t/nan/summary.json", "t/nan/dlio_config/config.yaml"] {
         let before = fs::read(scratch.path(file)).unwrap();
         let out = verb(&[
             "report",
             &scratch.text("t/nan"),
-            "--json",
+            "--output",
             &scratch.text(file),
         ]);
         out.fails(2, &[file, "not overwritten", "remedy"]);
@@ -269,7 +313,7 @@ fn nan_and_broken_files_are_named() {
         verb(&[
             "report",
             &scratch.text("t/nan"),
-            "--json",
+            "--output",
             &scratch.text("report.json"),
         ])
         .ok();
@@ -488,7 +532,7 @@ fn our_own_runs_are_reported_and_compared() {
     );
     verb(&["compare", &c, &c]).ok();
     // Two epochs against three: bytes, samples and the digest differ, whatever the clock says.
-    let differ = verb(&["compare", &a, &b, "--json"]);
+    let differ = verb(&["compare", &a, &b, "--format", "json"]);
     assert_eq!(differ.status, Some(1), "{}", differ.text());
     let value: Value = serde_json::from_str(&differ.stdout).unwrap();
     let item = |name: &str| {

@@ -1,125 +1,112 @@
-//! What a checkpointing run must have written and read.
+//! How a checkpointing run may be arranged, and what it must have written and read: rules 4.3.1 to 4.3.6, 4.6.1, 4.6.2,
+//! 4.6.4 and 4.7.1.
 
-use serde_json::Value;
-
-use super::facts::Facts;
-use super::parameters::{one_line, shown};
-use super::tables::CHECKPOINTS;
-use crate::mlperf::Edition;
-use crate::mlperf::json::at;
-use crate::mlperf::leaf::{Kind, Leaf};
-use crate::mlperf::size::{Ratio, ranks_of_hosts};
-use crate::mlperf::verdict::{Finding, Original, Standing};
+use crate::mlperf::editions::Edition;
+use crate::mlperf::editions::{CHECKPOINTS, Llm, SUBSET_PROCESSES, accelerator_memory_gb};
+use crate::mlperf::facts::{Facts, one_line};
+use crate::mlperf::foreign::{Loose, Parameters};
+use crate::mlperf::leaf::Leaf;
+use crate::mlperf::ratio::Ratio;
+use crate::mlperf::size::{GIB, ranks_of_hosts};
+use crate::mlperf::verdict::{Outcome, Standing};
 use crate::plan::checkpoint::CheckpointPlan;
 
-/// Every rule of this file; none for training.
-pub fn check(facts: &Facts) -> Vec<Finding> {
-    if facts.kind != Kind::Checkpointing {
-        return Vec::new();
-    }
-    vec![fsync(facts), counts(facts), data_size(facts)]
+const PROCESSES: &str = "the number of processes (--accelerators; summary.json num_accelerators)";
+
+/// Rule 4.3.3.
+pub(super) fn model(facts: &Facts) -> Vec<Outcome> {
+    let model = facts.model.as_deref().unwrap_or("a model without a name");
+    vec![match Llm::named(model) {
+        Some(_) => Outcome::pass(model),
+        None => Outcome::fail(format!("{model} is none of {}", Llm::names().join(", ")))
+            .standing(Standing::Invalid),
+    }]
 }
 
-fn fsync(facts: &Facts) -> Finding {
-    let (rule, name) = ("4.3.2", "checkpointFsyncVerification");
-    if facts.parameter("checkpoint.fsync") == Some(&Value::Bool(true)) {
-        return Finding::pass(rule, name, "checkpoint.fsync is true");
-    }
-    Finding::fail(
-        rule,
-        name,
-        format!(
-            "checkpoint.fsync is {}",
-            shown(&facts.raw, "checkpoint.fsync")
-        ),
-    )
-    .remedy("checkpoint.fsync=True")
-    .original(Original::Violation.in_v3(facts.edition))
+/// Rule 4.3.2. Text is no truth value of DLIO's.
+pub(super) fn fsync(facts: &Facts) -> Vec<Outcome> {
+    let fsync = &facts.parameters.checkpoint.fsync;
+    vec![Outcome::holds(
+        fsync.0 == true,
+        format!("checkpoint.fsync is {fsync}"),
+    )]
 }
 
-/// Checkpoints that the run writes and reads; None where they are no whole numbers.
-pub fn written_and_read(parameters: &Value) -> Option<(i64, i64)> {
-    let count = |key: &str| match at(parameters, key) {
-        Some(Value::String(text)) => text.trim().parse().ok(),
-        Some(value) => value.as_i64(),
-        None => Some(0),
+/// Checkpoints that a run writes and reads; None where they are no whole numbers.
+pub(super) fn written_and_read(parameters: &Parameters) -> Option<(u64, u64)> {
+    let count = |value: &Loose| {
+        if value.is_set() {
+            value.whole()
+        } else {
+            Some(0)
+        }
     };
+    let c = &parameters.checkpoint;
     Some((
-        count("checkpoint.num_checkpoints_write")?,
-        count("checkpoint.num_checkpoints_read")?,
+        count(&c.num_checkpoints_write)?,
+        count(&c.num_checkpoints_read)?,
     ))
 }
 
-fn counts(facts: &Facts) -> Finding {
-    let (rule, name) = ("4.7.1", "checkpointWriteReadCounts");
-    match written_and_read(&facts.raw) {
+/// Rule 4.7.1, of one run.
+pub(super) fn counts(facts: &Facts) -> Vec<Outcome> {
+    vec![match written_and_read(&facts.parameters) {
         Some((w @ (0 | CHECKPOINTS), r @ (0 | CHECKPOINTS))) if w + r > 0 => {
             let half = if w.min(r) == 0 {
                 ": one half of a pair of runs"
             } else {
                 ""
             };
-            Finding::pass(rule, name, format!("{w} written, {r} read{half}"))
+            Outcome::pass(format!("{w} written, {r} read{half}"))
         }
-        Some((w, r)) => Finding::fail(
-            rule,
-            name,
-            format!("{w} written, {r} read; the rules want {CHECKPOINTS}, or 0 in one of two runs"),
-        )
-        .remedy("checkpoint.num_checkpoints_write=10 checkpoint.num_checkpoints_read=10")
-        .original(Original::Violation.in_v3(facts.edition)),
-        None => Finding::fail(
-            rule,
-            name,
-            format!(
-                "checkpoint.num_checkpoints_write is {}, num_checkpoints_read is {}: no whole numbers",
-                shown(&facts.raw, "checkpoint.num_checkpoints_write"),
-                shown(&facts.raw, "checkpoint.num_checkpoints_read")
-            ),
-        )
-        .remedy("set both to 10")
-        .original(Original::Says(Standing::Invalid)),
-    }
+        Some((w, r)) => Outcome::fail(format!(
+            "{w} written, {r} read; {CHECKPOINTS} each are expected, or 0 in one of two runs"
+        )),
+        None => {
+            let c = &facts.parameters.checkpoint;
+            let (w, r) = (&c.num_checkpoints_write, &c.num_checkpoints_read);
+            Outcome::fail(format!(
+                "num_checkpoints_write is {w}, num_checkpoints_read is {r}; whole numbers are expected"
+            ))
+        }
+    }]
 }
 
 /// Every rank's bytes and files of one checkpoint, by the plan that a run follows. Err: why there is none.
 pub(super) fn plan(facts: &Facts) -> Result<CheckpointPlan, String> {
     let workload = facts.typed.as_ref().map_err(Clone::clone)?;
-    let ranks = facts.accelerators.ok_or("the number of processes")?;
-    let ranks = usize::try_from(ranks).map_err(|e| e.to_string())?;
+    let ranks = facts.accelerators.ok_or(PROCESSES)?;
     if ranks == 0 || ranks > 1 << 20 {
-        return Err(format!("{ranks} processes are none that a job has"));
+        return Err(format!("a job of {ranks} processes"));
     }
-    CheckpointPlan::new(workload, ranks).map_err(|e| one_line(&e.to_string()))
+    CheckpointPlan::new(workload, ranks as usize).map_err(|e| one_line(&e.to_string()))
 }
 
 /// Bytes of one checkpoint per host, hosts in blocks of ranks.
-pub fn bytes_of_hosts(rank_bytes: &[u64], ranks_of_hosts: &[u64]) -> Vec<u64> {
+pub(crate) fn bytes_of_hosts(rank_bytes: &[u64], ranks_of_hosts: &[u64]) -> Vec<u64> {
     let mut rest = rank_bytes;
-    ranks_of_hosts
-        .iter()
-        .map(|n| {
-            let (own, others) = rest.split_at((*n as usize).min(rest.len()));
-            rest = others;
-            own.iter().sum()
-        })
-        .collect()
+    let host = |n: &u64| {
+        let (own, others) = rest.split_at((*n as usize).min(rest.len()));
+        rest = others;
+        own.iter().sum()
+    };
+    ranks_of_hosts.iter().map(host).collect()
 }
 
 /// Three times a host's memory against what the host with the least writes; all in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CacheNeed {
+pub(crate) struct CacheNeed {
     /// Of one checkpoint on the host with the least.
-    pub least: u64,
+    pub(crate) least: u64,
     /// Of all checkpoints that the run writes, there.
-    pub written: u128,
+    pub(crate) written: u128,
     /// Three times the memory of a host.
-    pub threefold: u128,
+    pub(crate) threefold: u128,
 }
 
 impl CacheNeed {
     /// Bytes of one checkpoint per host, checkpoints that the run writes, bytes of a host's memory.
-    pub fn new(bytes_of_hosts: &[u64], writes: u128, memory: u128) -> Self {
+    pub(crate) fn new(bytes_of_hosts: &[u64], writes: u128, memory: u128) -> Self {
         let least = bytes_of_hosts.iter().min().copied().unwrap_or(0);
         CacheNeed {
             least,
@@ -129,38 +116,40 @@ impl CacheNeed {
     }
 
     /// True where memory may hold what was written: caches must be emptied between writing and reading.
-    pub fn must_empty(self) -> bool {
+    pub(crate) fn must_empty(self) -> bool {
         self.written < self.threefold
     }
 }
 
-fn data_size(facts: &Facts) -> Finding {
-    let (rule, name) = ("4.3.1", "checkpointDataSizeRatio");
-    let (Some(n), Some(hosts), Some(memory)) = (facts.accelerators, facts.hosts, &facts.memory)
-    else {
-        return Finding::skip(
-            rule,
-            name,
-            "missing: accelerators, hosts or their memory (--accelerators, --hosts, --host-memory-gib; summary.json)",
-        );
+fn ranks_per_host(facts: &Facts, processes: u64) -> Option<Vec<u64>> {
+    let hosts = facts.hosts.filter(|hosts| *hosts <= 1 << 20)?;
+    let known = facts.ranks_of_hosts.clone();
+    Some(known.unwrap_or_else(|| ranks_of_hosts(processes, hosts)))
+}
+
+/// Rule 4.3.1.
+pub(super) fn data_size(facts: &Facts) -> Vec<Outcome> {
+    let (Some(n), Some(memory)) = (facts.accelerators, &facts.memory) else {
+        return vec![Outcome::skip(
+            "accelerators, hosts or their memory (--accelerators, --hosts, --host-memory-gib; summary.json)",
+        )];
+    };
+    let Some(ranks) = ranks_per_host(facts, n) else {
+        return vec![Outcome::skip("hosts (--hosts; summary.json num_hosts)")];
     };
     let plan = match plan(facts) {
         Ok(plan) => plan,
-        Err(why) => return Finding::skip(rule, name, why),
+        Err(why) => return vec![Outcome::skip(&why)],
     };
-    let writes = written_and_read(&facts.raw).map_or(0, |(written, _)| written.max(0) as u128);
-    let hosts = hosts.min(n.max(1));
-    let ranks = facts
-        .ranks_of_hosts
-        .clone()
-        .unwrap_or_else(|| ranks_of_hosts(n, hosts));
-    let per_host = memory
-        .bytes
-        .over(Ratio::whole(u128::from(hosts)))
-        .map_or(0, Ratio::ceil);
-    let of_hosts = bytes_of_hosts(&plan.totals().rank_bytes, &ranks);
-    let need = CacheNeed::new(&of_hosts, writes, per_host);
-    let gib = |bytes: u128| bytes as f64 / f64::from(1 << 30);
+    let writes = written_and_read(&facts.parameters).map_or(0, |(written, _)| u128::from(written));
+    let hosts = Ratio::whole(ranks.len().min(n.max(1) as usize) as u128);
+    let per_host = memory.bytes.over(hosts).map_or(0, Ratio::ceil);
+    let need = CacheNeed::new(
+        &bytes_of_hosts(&plan.totals().rank_bytes, &ranks),
+        writes,
+        per_host,
+    );
+    let gib = |bytes: u128| bytes as f64 / GIB;
     let what = format!(
         "{writes} checkpoints x {:.1} GiB = {:.1} GiB written on the host with the least; 3 x {:.1} GiB memory = {:.1} GiB",
         gib(u128::from(need.least)),
@@ -168,58 +157,217 @@ fn data_size(facts: &Facts) -> Finding {
         gib(per_host),
         gib(need.threefold)
     );
-    if need.must_empty() {
-        Finding::warn(
-            rule,
-            name,
-            format!("{what}: caches must be emptied between writing and reading"),
-        )
-        .remedy("checkpoint.between_phases or reader.drop_cache=system, or two runs with caches emptied in between")
-        .original(Original::Warning.in_v3(facts.edition))
+    vec![if need.must_empty() {
+        Outcome::warn(format!(
+            "{what}: caches must be emptied between writing and reading"
+        ))
     } else {
-        Finding::pass(rule, name, what)
+        Outcome::pass(what)
+    }]
+}
+
+/// Rule 4.3.4. The size is what the run wrote, else what the plan says it will write; of a subset both are its part.
+pub(super) fn accelerator_memory(facts: &Facts) -> Vec<Outcome> {
+    let Some(n) = facts.accelerators else {
+        return vec![Outcome::skip(PROCESSES)];
+    };
+    let accelerator = facts.accelerator.as_deref();
+    let Some((gb, name)) = accelerator_memory_gb(accelerator) else {
+        return vec![Outcome::fail(format!(
+            "{} is no accelerator of the rules",
+            accelerator.unwrap_or_default()
+        ))];
+    };
+    let written = facts
+        .leaf
+        .metric("checkpoint_size_GB")
+        .number()
+        .filter(|size| *size > 0.0);
+    let size =
+        match written.map_or_else(|| plan(facts).map(|p| p.totals().bytes() as f64 / GIB), Ok) {
+            Ok(size) => size,
+            Err(why) => return vec![Outcome::skip(&why)],
+        };
+    let has = n.saturating_mul(gb);
+    let assumed = if accelerator.is_none() {
+        ", assumed: none is recorded"
+    } else {
+        ""
+    };
+    let what = format!(
+        "{n} x {gb} GB ({name}{assumed}) = {has} GB of accelerator memory, checkpoint of {size:.1} GiB"
+    );
+    let enough = (size / gb as f64).ceil();
+    vec![
+        Outcome::holds(has as f64 >= size, what)
+            .remedy(format!("start at least {enough} processes")),
+    ]
+}
+
+/// What so many processes qualify for.
+pub(crate) fn standing_of_processes(edition: Edition, llm: &Llm, n: u64) -> Standing {
+    let is_subset = edition == Edition::V2 && n == SUBSET_PROCESSES;
+    if n == llm.closed_mpi_processes || is_subset {
+        Standing::Closed
+    } else if n > 0 && n.is_multiple_of(llm.processes_per_instance) {
+        Standing::Open
+    } else {
+        Standing::Invalid
     }
 }
 
-/// What the files of a run say of its checkpoints.
-pub fn after(leaf: &Leaf, edition: Edition) -> Vec<Finding> {
-    let (rule, name) = ("report", "checkpointMetrics");
-    let Some((written, read)) = leaf.parameters().and_then(written_and_read) else {
+/// Model and processes, where both are known; else what is to be said.
+fn job(facts: &Facts) -> Result<(&'static Llm, u64), Vec<Outcome>> {
+    let llm = facts
+        .model
+        .as_deref()
+        .and_then(Llm::named)
+        .ok_or_else(Vec::new)?;
+    let n = facts
+        .accelerators
+        .ok_or_else(|| vec![Outcome::skip(PROCESSES)])?;
+    Ok((llm, n))
+}
+
+/// Rule 4.6.1.
+pub(super) fn closed_processes(facts: &Facts) -> Vec<Outcome> {
+    let (llm, n) = match job(facts) {
+        Ok(job) => job,
+        Err(outcomes) => return outcomes,
+    };
+    let closed = llm.closed_mpi_processes;
+    let what = format!("{n} process(es) for {}; CLOSED has {closed}", llm.name);
+    vec![
+        if standing_of_processes(facts.edition, llm, n) == Standing::Closed {
+            let subset = if n == closed {
+                ""
+            } else {
+                ", or 8 as a subset"
+            };
+            Outcome::pass(format!("{what}{subset}")).standing(Standing::Closed)
+        } else {
+            Outcome::info(format!("not CLOSED: {what}"))
+        },
+    ]
+}
+
+/// Rule 4.6.4.
+pub(super) fn open_processes(facts: &Facts) -> Vec<Outcome> {
+    let Ok((llm, n)) = job(facts) else {
         return Vec::new();
     };
-    let mut missing = Vec::new();
-    for (count, word) in [(written, "save"), (read, "load")] {
-        if count <= 0 {
-            continue;
-        }
-        for key in ["io_mean_GB_per_second", "duration_mean_seconds"] {
-            let key = format!("{word}_checkpoint_{key}");
-            if leaf.metric(&key).is_none() {
-                missing.push(key);
-            }
+    let step = llm.processes_per_instance;
+    let what = format!(
+        "{n} process(es) for {}; OPEN has a multiple of {step}",
+        llm.name
+    );
+    match standing_of_processes(facts.edition, llm, n) {
+        Standing::Closed => Vec::new(),
+        Standing::Open => vec![Outcome::pass(what).standing(Standing::Open)],
+        Standing::Invalid => {
+            let remedy = format!(
+                "start {} processes, or a multiple of {step}",
+                llm.closed_mpi_processes
+            );
+            vec![
+                Outcome::fail(what)
+                    .remedy(remedy)
+                    .standing(Standing::Invalid),
+            ]
         }
     }
-    vec![if missing.is_empty() {
-        Finding::pass(rule, name, "every published number is there")
+}
+
+/// Rule 4.3.5.
+pub(super) fn subset(facts: &Facts) -> Vec<Outcome> {
+    let Ok((llm, n)) = job(facts) else {
+        return Vec::new();
+    };
+    let data = llm.instances();
+    let is_subset = facts.parameters.checkpoint.mode.text() == Some("subset");
+    let rules = facts.edition.rules();
+    if is_subset {
+        let has = &facts.parameters.model.parallelism.data;
+        let what = format!(
+            "subset of {n} processes of {}, model.parallelism.data {has} (mlpstorage sets {data})",
+            llm.name
+        );
+        let standing = if rules.has_subset(llm, n) {
+            Standing::Closed
+        } else {
+            Standing::Invalid
+        };
+        return vec![Outcome::holds(standing == Standing::Closed, what).standing(standing)];
+    }
+    if n >= llm.closed_mpi_processes {
+        return Vec::new();
+    }
+    let what = format!(
+        "{n} processes in default mode: a smaller job, not a part of the one of {}",
+        llm.closed_mpi_processes
+    );
+    // Where eight processes count as a subset, they must be one.
+    vec![if rules.has_subset(llm, n) {
+        let remedy = format!("checkpoint.mode=subset model.parallelism.data={data}");
+        Outcome::fail(what)
+            .remedy(remedy)
+            .standing(Standing::Invalid)
     } else {
-        Finding::fail(
-            rule,
-            name,
-            format!("summary.json lacks metric {}", missing.join(", ")),
-        )
-        .remedy("run again: a run that ends before its last checkpoint leaves no numbers")
-        .original(match edition {
-            // It copies what it finds.
-            Edition::V2 => Original::Silent,
-            Edition::V3 => Original::Says(Standing::Invalid),
-        })
+        Outcome::info(what)
     }]
+}
+
+/// Rule 4.6.2.
+pub(super) fn processes_per_host(facts: &Facts) -> Vec<Outcome> {
+    let Some(ranks) = facts.accelerators.and_then(|n| ranks_per_host(facts, n)) else {
+        return vec![Outcome::skip(
+            "processes and hosts (--accelerators, --hosts; summary.json num_accelerators, num_hosts)",
+        )];
+    };
+    let least = ranks.iter().min().copied().unwrap_or(0);
+    let what = format!("{least} process(es) on the host with the fewest");
+    vec![if least >= facts.edition.rules().processes_per_host {
+        Outcome::pass(what)
+    } else if least == 4 {
+        Outcome::warn(format!(
+            "{what}: the rule says more than 4, the table beside it at least 4"
+        ))
+    } else {
+        Outcome::fail(format!("{what}; at least 4 are expected"))
+    }]
+}
+
+/// Rule 4.3.6.
+pub(super) fn published(facts: &Facts) -> Vec<Outcome> {
+    let Some((written, read)) =
+        written_and_read(&facts.parameters).filter(|_| facts.leaf.summary.value().is_some())
+    else {
+        return Vec::new();
+    };
+    let missing = missing_metrics(&facts.leaf, written, read);
+    vec![if missing.is_empty() {
+        Outcome::pass("every published number is there")
+    } else {
+        Outcome::fail(format!("summary.json lacks metric {}", missing.join(", ")))
+    }]
+}
+
+fn missing_metrics(leaf: &Leaf, written: u64, read: u64) -> Vec<String> {
+    let done = [(written, "save"), (read, "load")]
+        .into_iter()
+        .filter(|(n, _)| *n > 0);
+    let keys = done.flat_map(|(_, word)| {
+        ["io_mean_GB_per_second", "duration_mean_seconds"]
+            .map(|key| format!("{word}_checkpoint_{key}"))
+    });
+    keys.filter(|key| leaf.metric(key).number().is_none())
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     #[test]
     fn hosts_hold_blocks_of_ranks() {
@@ -239,13 +387,13 @@ mod tests {
     #[test]
     fn counts_are_numbers_or_text() {
         let of = |w: Value, r: Value| {
-            written_and_read(
-                &json!({"checkpoint": {"num_checkpoints_write": w, "num_checkpoints_read": r}}),
-            )
+            let workload =
+                json!({"checkpoint": {"num_checkpoints_write": w, "num_checkpoints_read": r}});
+            written_and_read(&Parameters::of(&workload))
         };
         assert_eq!(of(json!(10), json!("0")), Some((10, 0)));
         assert_eq!(of(json!([1]), json!(1)), None);
         assert_eq!(of(json!(1.5), json!(1)), None);
-        assert_eq!(written_and_read(&json!({})), Some((0, 0)));
+        assert_eq!(written_and_read(&Parameters::default()), Some((0, 0)));
     }
 }

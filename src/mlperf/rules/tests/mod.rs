@@ -1,9 +1,8 @@
-//! The rules on synthetic results, against what mlpstorage's own tools were seen to say.
+//! The rules on synthetic results, against what mlpstorage's own checks were seen to find in them.
 
 mod bad_input;
 mod groups;
 mod published;
-mod read;
 mod runs;
 
 use std::fs;
@@ -11,8 +10,16 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::mlperf::Edition;
+use crate::mlperf::editions::Edition;
 use crate::mlperf::verdict::{Assessment, Finding, Verdict};
+
+/// A built-in workload, changed.
+pub fn builtin(name: &str, change: impl FnOnce(&mut Value)) -> Value {
+    let yaml = crate::config::builtin(name).unwrap();
+    let mut workload = serde_json::to_value(crate::config::yaml::parse(yaml).unwrap().0).unwrap();
+    change(&mut workload);
+    workload
+}
 
 /// A run's folder to be written.
 pub struct Made {
@@ -51,33 +58,9 @@ impl Made {
                 "epochs": 5,
                 "end": "2026-01-31T12:10:00.000000",
             }),
-            workload: json!({
-                "model": {"name": "unet3d", "type": "cnn", "model_size": 499153191u64},
-                "framework": "pytorch",
-                "workflow": {"generate_data": false, "train": true, "checkpoint": true},
-                "dataset": {
-                    "data_folder": "/data/unet3d",
-                    "format": "npz",
-                    "num_files_train": 28000,
-                    "num_samples_per_file": 1,
-                    "record_length_bytes": 146600628,
-                    "record_length_bytes_stdev": 68341808,
-                    "record_length_bytes_resize": 2097152,
-                },
-                "reader": {
-                    "data_loader": "pytorch",
-                    "batch_size": 7,
-                    "read_threads": 4,
-                    "file_shuffle": "seed",
-                    "sample_shuffle": "seed",
-                },
-                "train": {"epochs": 5, "computation_time": 0.323},
-                "checkpoint": {
-                    "checkpoint_folder": "checkpoints/unet3d",
-                    "checkpoint_after_epoch": 5,
-                    "epochs_between_checkpoints": 2,
-                },
-                "metric": {"au": 0.9},
+            workload: builtin("unet3d_h100", |w| {
+                w["dataset"]["data_folder"] = json!("/data/unet3d");
+                w["dataset"]["num_files_train"] = json!(28000);
             }),
             words: [
                 "workload=unet3d_h100",
@@ -109,31 +92,10 @@ impl Made {
         }
         let mut made = Made::unet3d();
         made.summary["metric"] = metric;
-        made.workload = json!({
-            "model": {
-                "name": "llama_8b",
-                "type": "transformer",
-                "num_layers": 32,
-                "model_datatype": "fp16",
-                "optimizer_datatype": "fp32",
-                "parallelism": {"tensor": 1, "pipeline": 1, "zero_stage": 3},
-                "transformer": {
-                    "vocab_size": 128256,
-                    "hidden_size": 4096,
-                    "ffn_hidden_size": 14336,
-                    "num_attention_heads": 32,
-                    "num_kv_heads": 8,
-                },
-            },
-            "framework": "pytorch",
-            "workflow": {"generate_data": false, "train": false, "checkpoint": true},
-            "checkpoint": {
-                "checkpoint_folder": "/ck/llama3-8b",
-                "time_between_checkpoints": 5,
-                "num_checkpoints_write": written,
-                "num_checkpoints_read": read,
-                "fsync": true,
-            },
+        made.workload = builtin("llama3_8b", |w| {
+            w["checkpoint"]["checkpoint_folder"] = json!("/ck/llama3-8b");
+            w["checkpoint"]["num_checkpoints_write"] = json!(written);
+            w["checkpoint"]["num_checkpoints_read"] = json!(read);
         });
         made.words = vec![
             "workload=llama3_8b".into(),
@@ -170,9 +132,14 @@ impl Made {
             put(&format!("{}.{name}.log", self.prefix), "x".into());
         }
         put("dlio.log", "[OUTPUT] x".into());
+        let mut metadata = self.metadata.clone();
+        if metadata.get("parameters").is_some() {
+            // mlpstorage keeps the whole workload.
+            metadata["parameters"] = self.workload.clone();
+        }
         put(
             &format!("{}_metadata.json", self.prefix),
-            self.metadata.to_string(),
+            metadata.to_string(),
         );
         // JSON is YAML.
         let yaml = |name: &str, value: Value| {
@@ -200,7 +167,7 @@ pub fn assess(made: &Made, edition: Edition) -> Assessment {
 
 /// The same of a folder.
 pub fn assess_folder(folder: &Path, edition: Edition) -> Assessment {
-    let checked = super::folder(folder, edition).unwrap();
+    let checked = super::engine::folder(folder, edition).unwrap();
     assert_eq!(checked.assessments.len(), 1);
     checked.assessments.into_iter().next().unwrap()
 }

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::super::leaf::Leaf;
-use super::super::stats::Significance;
+use super::comparison::{Item, Verdict};
+use super::stats::Significance;
 use super::tolerance::{Demand, Direction, Tolerance};
-use super::{Item, Verdict};
+use crate::mlperf::leaf::Leaf;
 
 /// The comparison under way.
 pub(super) struct Job<'a> {
@@ -134,7 +134,7 @@ impl Job<'_> {
         let verdict = match (a == b, demand) {
             (true, _) => Verdict::Within,
             (false, Demand::Equal) => Verdict::Beyond,
-            (false, Demand::Ignore) => Verdict::Told,
+            (false, Demand::Ignore) => Verdict::Noted,
         };
         self.items.push(Item {
             figure: figure.into(),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::json;
+use crate::mlperf::foreign;
 
 /// Whether something must be equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,7 +12,7 @@ use super::super::json;
 pub enum Demand {
     /// A difference is beyond tolerance.
     Equal,
-    /// A difference is told.
+    /// A difference is noted.
     Ignore,
 }
 
@@ -80,7 +80,7 @@ impl Tolerance {
     /// Reads a YAML file. Err: what is wrong, with file and remedy.
     pub fn read(path: &Path) -> Result<Self, String> {
         let place = path.display();
-        let text = json::text(path)
+        let text = foreign::text(path)
             .and_then(|text| text.ok_or_else(|| "there is no such file".into()))
             .map_err(|why| format!("read {place}: {why}; give a YAML file of tolerances"))?;
         let (value, _) = crate::config::yaml::parse(&text).map_err(|e| {

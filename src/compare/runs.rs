@@ -1,18 +1,94 @@
-//! Which figures of two runs are compared.
+//! Compares two runs, figure by figure.
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::super::figures::{self, Direction as CheckpointDirection, RunFigures};
-use super::super::json::at;
-use super::super::leaf::Leaf;
-use super::super::stats::{mann_whitney, welch};
+use super::comparison::{Comparison, Parameter, Verdict};
 use super::judge::{Job, Rule};
+use super::stats::{mann_whitney, welch};
 use super::steps::{median_ms, steps};
+use super::tolerance::Tolerance;
+use crate::mlperf::figures::{self, Direction as CheckpointDirection, RunFigures};
+use crate::mlperf::hash::differing;
+use crate::mlperf::leaf::Leaf;
+use crate::mlperf::own::{Direction as OwnDirection, OwnReport, Stage};
+use crate::report::json::Provenance;
+
+/// Compares two runs. Err: one of them cannot be read, or they cannot be compared.
+pub(crate) fn compare(a: &Leaf, b: &Leaf, tolerance: &Tolerance) -> Result<Comparison, String> {
+    let figures =
+        |leaf: &Leaf| figures::of(leaf).map_err(|u| format!("read {}: {}", u.path, u.cause));
+    let (fa, fb) = (figures(a)?, figures(b)?);
+    for run in [&fa, &fb] {
+        if run.training.is_none() && run.checkpoints.is_none() {
+            return Err(format!(
+                "compare {}: it only generated data and has no figures; give a run that trained or wrote checkpoints",
+                run.path
+            ));
+        }
+    }
+    if fa.training.is_some() != fb.training.is_some() {
+        return Err(format!(
+            "compare {} and {}: one trained and the other wrote checkpoints; give two runs of one kind",
+            fa.path, fb.path
+        ));
+    }
+    let mut job = Job {
+        a,
+        b,
+        tolerance,
+        items: Vec::new(),
+    };
+    job.layout(&fa, &fb);
+    if let (Some(x), Some(y)) = (&fa.training, &fb.training) {
+        job.training(x, y);
+    }
+    if let (Some(x), Some(y)) = (&fa.checkpoints, &fb.checkpoints) {
+        job.direction("save", x.save.as_ref(), y.save.as_ref());
+        job.direction("load", x.load.as_ref(), y.load.as_ref());
+    }
+    job.stages();
+    let items = job.items;
+    Ok(Comparison {
+        a: fa.path,
+        b: fb.path,
+        tolerance: tolerance.clone(),
+        within: items.iter().all(|i| i.verdict != Verdict::Beyond),
+        items,
+        parameters: different(a.workload(), b.workload()),
+        environment: different(Some(&environment(a)), Some(&environment(b))),
+    })
+}
+
+/// With what, and where, dlio-rs made a run; empty for runs of others.
+fn environment(leaf: &Leaf) -> Value {
+    let provenance = leaf.report.value().and_then(|r| r.provenance.as_ref());
+    let of = |p: &Provenance| {
+        json!({
+            "version": p.version,
+            "git_commit": p.git_commit,
+            "build_profile": p.build_profile,
+            "mpi_library": p.mpi_library,
+            "kernel": p.kernel,
+            "cpus_allowed": p.cpus_allowed,
+            "affinity": p.affinity,
+            "memory_bytes": p.memory_bytes,
+        })
+    };
+    provenance.map_or(Value::Null, of)
+}
+
+fn different(a: Option<&Value>, b: Option<&Value>) -> Vec<Parameter> {
+    let none = Value::Null;
+    differing(a.unwrap_or(&none), b.unwrap_or(&none), |_| true)
+        .into_iter()
+        .map(|(key, a, b)| Parameter { key, a, b })
+        .collect()
+}
 
 impl Job<'_> {
-    pub(super) fn layout(&mut self, a: &RunFigures, b: &RunFigures) {
+    fn layout(&mut self, a: &RunFigures, b: &RunFigures) {
         let demand = self.tolerance.layout;
         self.equal(
             "ranks",
@@ -35,7 +111,7 @@ impl Job<'_> {
         );
     }
 
-    pub(super) fn training(&mut self, a: &figures::Training, b: &figures::Training) {
+    fn training(&mut self, a: &figures::Training, b: &figures::Training) {
         let t = self.tolerance;
         let known = |list: &[Option<f64>]| -> Vec<f64> { list.iter().copied().flatten().collect() };
         self.number(
@@ -76,35 +152,34 @@ impl Job<'_> {
             &rate,
             None,
         );
-        for (figure, unit, key, tolerance) in [
-            ("bytes read", "B", "counters.bytes_read", t.bytes_percent),
-            ("samples", "samples", "counters.samples", t.samples_percent),
-        ] {
+        type Counter = fn(&OwnReport) -> Option<f64>;
+        let counters: [(&str, &'static str, Counter, f64); 2] = [
+            (
+                "bytes read",
+                "B",
+                |r| r.counters.bytes_read.value,
+                t.bytes_percent,
+            ),
+            (
+                "samples",
+                "samples",
+                |r| r.counters.samples.value,
+                t.samples_percent,
+            ),
+        ];
+        for (figure, unit, of, tolerance) in counters {
             let rule = Rule {
                 tolerance,
                 points: false,
                 floor: 0.0,
                 more_is_better: None,
             };
-            self.number(
-                figure,
-                unit,
-                (ours(self.a, key), ours(self.b, key)),
-                OURS,
-                &rule,
-                None,
-            );
+            self.number(figure, unit, self.own(of), OURS, &rule, None);
         }
-        let digest = |leaf: &Leaf| {
-            let report = leaf.report.value();
-            report
-                .and_then(|r| at(r, "order_digest"))
-                .cloned()
-                .unwrap_or_default()
-        };
+        let digest = self.own(|r| r.order_digest.clone());
         self.equal(
             "order digest",
-            (digest(self.a), digest(self.b)),
+            (digest.0.into(), digest.1.into()),
             OURS,
             t.order_digest,
         );
@@ -136,6 +211,12 @@ impl Job<'_> {
         }
     }
 
+    /// A value of both reports.
+    fn own<T>(&self, of: impl Fn(&OwnReport) -> Option<T>) -> (Option<T>, Option<T>) {
+        let value = |leaf: &Leaf| leaf.report.value().and_then(&of);
+        (value(self.a), value(self.b))
+    }
+
     fn latency(&self) -> Rule {
         Rule {
             tolerance: self.tolerance.percentile_percent,
@@ -145,7 +226,7 @@ impl Job<'_> {
         }
     }
 
-    pub(super) fn direction(
+    fn direction(
         &mut self,
         word: &str,
         a: Option<&CheckpointDirection>,
@@ -206,19 +287,17 @@ impl Job<'_> {
             more_is_better: None,
             ..time
         };
-        let key = format!("checkpoint.{word}.tensor_bytes");
-        self.number(
-            &name("bytes"),
-            "B",
-            (ours(self.a, &key), ours(self.b, &key)),
-            OURS,
-            &bytes,
-            None,
-        );
+        let is_save = word == "save";
+        let bytes_of = self.own(|r| {
+            let both = r.checkpoint.as_ref()?;
+            let of = |d: &Option<OwnDirection>| d.as_ref()?.tensor_bytes.value;
+            of(if is_save { &both.save } else { &both.load })
+        });
+        self.number(&name("bytes"), "B", bytes_of, OURS, &bytes, None);
     }
 
     /// Percentiles of every stage that both reports have.
-    pub(super) fn stages(&mut self) {
+    fn stages(&mut self) {
         let (a, b) = (stages(self.a), stages(self.b));
         if a.is_empty() || b.is_empty() {
             let why = Self::lacking(a.is_empty(), b.is_empty(), OURS);
@@ -236,18 +315,21 @@ impl Job<'_> {
                 );
                 continue;
             };
-            let counts = [x, y].map(|s| s.get("count").and_then(Value::as_u64).unwrap_or(0));
-            for (key, beyond) in [("p50", 0.5), ("p90", 0.1), ("p99", 0.01), ("p99.9", 0.001)] {
+            let percentiles: [(&str, f64, fn(&Stage) -> Option<f64>); 4] = [
+                ("p50", 0.5, |s| s.p50),
+                ("p90", 0.1, |s| s.p90),
+                ("p99", 0.01, |s| s.p99),
+                ("p99.9", 0.001, |s| s.p999),
+            ];
+            for (key, beyond, of) in percentiles {
                 let figure = format!("{name} {key}");
-                let value = |s: &Value| Some(s.get(key)?.as_f64()? / 1e6);
-                let (va, vb) = (value(x), value(y));
+                let [va, vb] = [x, y].map(|s| Some(of(s)? / 1e6));
                 // With fewer, the percentile is but one of the largest values.
-                let enough = counts.iter().all(|n| *n as f64 * beyond >= 5.0);
-                if enough {
+                if [x, y].iter().all(|s| s.count as f64 * beyond >= 5.0) {
                     let latency = self.latency();
                     self.number(&figure, "ms", (va, vb), "it", &latency, None);
                 } else {
-                    let why = format!("n is too small: {} and {} values", counts[0], counts[1]);
+                    let why = format!("n is too small: {} and {} values", x.count, y.count);
                     self.push_skip(&figure, "ms", va.into(), vb.into(), why);
                 }
             }
@@ -258,16 +340,7 @@ impl Job<'_> {
 /// What runs of DLIO do not have.
 const OURS: &str = "report.json of dlio-rs, which has this figure";
 
-fn ours(leaf: &Leaf, key: &str) -> Option<f64> {
-    let figure = at(leaf.report.value()?, key)?;
-    figure.get("value")?.as_f64()
-}
-
-fn stages(leaf: &Leaf) -> BTreeMap<String, Value> {
-    let list = leaf.report.value().and_then(|r| at(r, "stages"));
-    list.and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(|s| Some((s.get("stage")?.as_str()?.to_owned(), s.clone())))
-        .collect()
+fn stages(leaf: &Leaf) -> BTreeMap<&str, &Stage> {
+    let stages = leaf.report.value().into_iter().flat_map(|r| &r.stages);
+    stages.map(|s| (s.stage.as_str(), s)).collect()
 }

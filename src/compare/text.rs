@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::super::NOT_CLOSED;
-use super::super::render::ABSENT;
-use super::super::table::Table;
-use super::{Comparison, Item, Parameter, Verdict};
+use super::comparison::{Comparison, Item, Parameter, Verdict};
+use crate::mlperf::NOT_CLOSED;
+use crate::mlperf::render::ABSENT;
+use crate::mlperf::table::Table;
 
 /// The tables and the verdict.
 pub fn text(c: &Comparison) -> String {
@@ -94,7 +94,7 @@ fn row(item: &Item, alpha: f64) -> Vec<String> {
             (Verdict::Beyond, _) => "BEYOND".into(),
             (Verdict::Within, Some(note)) if numeric => format!("within, {note}"),
             (Verdict::Within, _) => "within".into(),
-            (Verdict::Told, _) => "told".into(),
+            (Verdict::Noted, _) => "noted".into(),
             (Verdict::Skip, _) => "SKIP".into(),
         },
         match &item.significance {

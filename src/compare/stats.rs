@@ -1,45 +1,7 @@
-//! Means, spreads and tests of significance over few values.
+//! Tests of significance over few values.
 
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
-
-/// Several values of one figure.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Sample {
-    /// How many.
-    pub n: usize,
-    /// Their mean.
-    pub mean: f64,
-    /// Population standard deviation, as DLIO's.
-    pub stdev_population: f64,
-    /// The smallest.
-    pub min: f64,
-    /// The largest.
-    pub max: f64,
-    /// 100 (max - min) / mean; None where the mean is 0.
-    pub spread_percent: Option<f64>,
-}
-
-impl Sample {
-    /// Of these values; None when there are none.
-    pub fn of(values: &[f64]) -> Option<Self> {
-        if values.is_empty() {
-            return None;
-        }
-        let mean = mean(values);
-        let sum_of_squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-        let min = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        Some(Sample {
-            n: values.len(),
-            mean,
-            stdev_population: (sum_of_squares / values.len() as f64).sqrt(),
-            min,
-            max,
-            spread_percent: (mean != 0.0).then(|| 100.0 * (max - min) / mean.abs()),
-        })
-    }
-}
 
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
@@ -95,17 +57,17 @@ pub fn welch(a: &[f64], b: &[f64]) -> Result<Significance, String> {
     let t = difference / (va + vb).sqrt();
     let freedom =
         (va + vb).powi(2) / (va.powi(2) / (n[0] as f64 - 1.0) + vb.powi(2) / (n[1] as f64 - 1.0));
-    let law = StudentsT::new(0.0, 1.0, freedom).map_err(|e| e.to_string())?;
+    let distribution = StudentsT::new(0.0, 1.0, freedom).map_err(|e| e.to_string())?;
     Ok(Significance {
         test: "welch_t",
         n,
         statistic: t,
-        p_value: (2.0 * law.cdf(-t.abs())).min(1.0),
+        p_value: (2.0 * distribution.cdf(-t.abs())).min(1.0),
     })
 }
 
 /// The Mann-Whitney U test, two-sided: the normal approximation with corrections for ties and continuity.
-/// It asks for no law of the values, which times of steps do not follow. Err: why it cannot be made.
+/// It assumes no distribution of the values: times of steps are not normal. Err: why it cannot be made.
 pub fn mann_whitney(a: &[f64], b: &[f64]) -> Result<Significance, String> {
     let n = [a.len(), b.len()];
     if n[0] < 8 || n[1] < 8 {
@@ -143,8 +105,8 @@ pub fn mann_whitney(a: &[f64], b: &[f64]) -> Result<Significance, String> {
     let variance = na * nb / 12.0 * ((total + 1.0) - ties / (total * (total - 1.0)));
     let p_value = if variance > 0.0 {
         let distance = ((u - na * nb / 2.0).abs() - 0.5).max(0.0) / variance.sqrt();
-        let law = Normal::new(0.0, 1.0).map_err(|e| e.to_string())?;
-        (2.0 * law.cdf(-distance)).min(1.0)
+        let distribution = Normal::new(0.0, 1.0).map_err(|e| e.to_string())?;
+        (2.0 * distribution.cdf(-distance)).min(1.0)
     } else {
         1.0
     };
@@ -190,18 +152,9 @@ mod tests {
     }
 
     #[test]
-    fn too_few_values_are_said() {
+    fn too_few_values_are_named() {
         assert!(welch(&[1.0], &A).unwrap_err().contains("1 and 5"));
         assert!(welch(&[1.0, 1.0], &[2.0, 2.0]).is_err());
         assert!(mann_whitney(&A, &B).unwrap_err().contains("5 and 6"));
-        assert_eq!(Sample::of(&[]), None);
-    }
-
-    #[test]
-    fn stdev_is_the_populations() {
-        // numpy.std([2, 4, 4, 4, 5, 5, 7, 9]) is 2.
-        let s = Sample::of(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]).unwrap();
-        assert_eq!((s.mean, s.stdev_population), (5.0, 2.0));
-        assert_eq!(s.spread_percent, Some(140.0));
     }
 }

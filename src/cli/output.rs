@@ -1,0 +1,44 @@
+//! How a verb prints facts: for people, or as one JSON object with its `schema`.
+
+use std::io::Write;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::{Exit, Stop};
+
+/// `--format`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object; its layout is named by `schema`.
+    Json,
+}
+
+/// Prints facts in the form that was asked for.
+pub(super) fn print<T: Serialize>(
+    format: Format,
+    facts: &T,
+    text: impl FnOnce(&T) -> String,
+) -> Result<(), Stop> {
+    let text = match format {
+        Format::Text => text(facts),
+        Format::Json => json(facts)?,
+    };
+    let written = std::io::stdout().lock().write_all(text.as_bytes());
+    written.map_err(|e| Stop {
+        exit: Exit::Failed,
+        message: format!("write to the standard output: {e}"),
+    })
+}
+
+/// Indented, with a line break at the end.
+pub(super) fn json(facts: &impl Serialize) -> Result<String, Stop> {
+    let text = serde_json::to_string_pretty(facts).map_err(|e| Stop {
+        exit: Exit::Failed,
+        message: format!("internal error: what was found cannot be written as JSON: {e}"),
+    })?;
+    Ok(text + "\n")
+}

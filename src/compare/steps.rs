@@ -1,0 +1,52 @@
+//! Times of steps, which DLIO keeps too.
+
+use std::collections::BTreeMap;
+
+use crate::mlperf::foreign::{Document, Output};
+use crate::mlperf::leaf::Leaf;
+
+/// Seconds of every step by kind of time, of all ranks. Files that are no JSON hold none.
+pub(super) fn steps(leaf: &Leaf) -> BTreeMap<&'static str, Vec<f64>> {
+    let mut out: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let of_ranks = leaf
+        .files
+        .iter()
+        .filter(|name| name.strip_suffix("_output.json").is_some_and(is_digits));
+    for name in of_ranks {
+        let document: Document<Output> = Document::json(&leaf.path.join(name));
+        let epochs = document
+            .value()
+            .into_iter()
+            .flat_map(|output| &output.epochs);
+        for (_, epoch) in epochs.filter(|(key, _)| is_digits(key)) {
+            for (kind, blocks) in [
+                ("load", &epoch.load),
+                ("proc", &epoch.proc),
+                ("compute", &epoch.compute),
+            ] {
+                let steps = blocks
+                    .iter()
+                    .filter(|(block, _)| block.starts_with("block"));
+                out.entry(kind)
+                    .or_default()
+                    .extend(steps.flat_map(|(_, list)| list));
+            }
+        }
+    }
+    out
+}
+
+/// The median, milliseconds.
+pub(super) fn median_ms(seconds: &[f64]) -> Option<f64> {
+    let mut sorted = seconds.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    let upper = sorted.get(middle)?;
+    let median = if sorted.len() % 2 == 1 {
+        *upper
+    } else {
+        (sorted[middle - 1] + upper) / 2.0
+    };
+    Some(median * 1e3)
+}

@@ -1,0 +1,293 @@
+//! Runs that belong together: rules 2.1.13 to 2.1.24, 3.2.1, 3.3.1 and 4.7.1, 4.7.2.
+
+use std::collections::BTreeSet;
+
+use super::checkpointing::written_and_read;
+use crate::mlperf::editions::{CHECKPOINTS, TRAINING_RUNS, WRITE_READ_GAP_S};
+use crate::mlperf::facts::Facts;
+use crate::mlperf::foreign::Loose;
+use crate::mlperf::group::Group;
+use crate::mlperf::hash::work;
+use crate::mlperf::leaf::Kind;
+use crate::mlperf::verdict::Outcome;
+
+type Runs<'a> = Group<&'a Facts>;
+
+fn of_kind<'a>(group: &Runs<'a>, kind: Kind) -> Vec<&'a Facts> {
+    let runs = group.runs.iter().copied();
+    runs.filter(|facts| facts.kind == kind).collect()
+}
+
+/// Rule 2.1.17.
+pub(super) fn six_runs(group: &Runs) -> Vec<Outcome> {
+    let n = of_kind(group, Kind::TrainingRun).len();
+    vec![if n == TRAINING_RUNS {
+        Outcome::pass(format!("{n} runs: a warm-up and five measured ones"))
+    } else {
+        let what = format!(
+            "{n} run(s); exactly {TRAINING_RUNS} are expected, the first of which is the warm-up"
+        );
+        let remedy = if n > TRAINING_RUNS {
+            "keep 6 consecutive runs"
+        } else {
+            "run until there are 6 consecutive runs"
+        };
+        Outcome::fail(what).remedy(remedy)
+    }]
+}
+
+/// Rule 2.1.18.
+pub(super) fn pauses(group: &Runs) -> Vec<Outcome> {
+    let runs = of_kind(group, Kind::TrainingRun);
+    let (mut out, mut largest) = (Vec::new(), 0.0f64);
+    for pair in runs.windows(2) {
+        let (a, b) = (&pair[0].leaf, &pair[1].leaf);
+        let between = a
+            .began()
+            .zip(b.began())
+            .map(|(a, b)| (b - a).as_seconds_f64());
+        let shorter = a.duration_s().zip(b.duration_s()).map(|(a, b)| a.min(b));
+        match between.zip(shorter) {
+            Some((gap, shorter)) if gap < 2.0 * shorter => largest = largest.max(gap),
+            Some((gap, shorter)) => out.push(Outcome::fail(format!(
+                "{gap:.0} s from {} to {}; less than {:.0} s (twice the shorter run) is expected",
+                a.name(),
+                b.name(),
+                2.0 * shorter
+            ))),
+            None => {
+                out.push(Outcome::skip(&format!(
+                    "times of {} or {}",
+                    a.path.display(),
+                    b.path.display()
+                )));
+            }
+        }
+    }
+    if out.is_empty() && runs.len() > 1 {
+        out.push(Outcome::pass(format!(
+            "at most {largest:.0} s from one run to the next"
+        )));
+    }
+    out
+}
+
+/// Rule 2.1.13.
+pub(super) fn one_datagen(group: &Runs) -> Vec<Outcome> {
+    vec![match of_kind(group, Kind::TrainingDatagen).len() {
+        0 => Outcome::skip("the generation (data generated elsewhere, or by another job)"),
+        1 => Outcome::pass("one generation"),
+        n => Outcome::fail(format!("{n} generations; exactly one is expected")),
+    }]
+}
+
+/// Rule 3.2.1.
+pub(super) fn generated_enough(group: &Runs) -> Vec<Outcome> {
+    let bytes = |facts: &Facts| {
+        let d = &facts.parameters.dataset;
+        let samples = d.num_samples_per_file.number().unwrap_or(1.0);
+        Some(d.num_files_train.number()? * samples * d.record_length_bytes.number()?)
+    };
+    let generated = of_kind(group, Kind::TrainingDatagen);
+    let Some(made) = generated.last() else {
+        return Vec::new();
+    };
+    let read = of_kind(group, Kind::TrainingRun)
+        .into_iter()
+        .filter_map(bytes)
+        .fold(0.0, f64::max);
+    vec![match bytes(made) {
+        Some(has) => Outcome::holds(
+            has >= read,
+            format!("generated {has:.0} bytes, a run reads {read:.0}"),
+        ),
+        None => Outcome::skip("the dataset parameters of the generation"),
+    }]
+}
+
+/// Rule 3.3.1, of all runs.
+pub(super) fn at_least_datasize(group: &Runs) -> Vec<Outcome> {
+    let files = |facts: &&Facts| facts.parameters.dataset.num_files_train.number();
+    let computed = of_kind(group, Kind::TrainingDatasize)
+        .last()
+        .and_then(files);
+    let runs = of_kind(group, Kind::TrainingRun);
+    let fewest = runs.iter().filter_map(files).reduce(f64::min);
+    vec![match computed.zip(fewest) {
+        Some((least, fewest)) => {
+            let what = format!("datasize says {least} files, a run reads {fewest}");
+            Outcome::holds(fewest >= least, what)
+                .remedy(format!("run with dataset.num_files_train={least}"))
+        }
+        None => Outcome::skip("the run of datasize"),
+    }]
+}
+
+/// The rates that are published, of the measured runs.
+pub(super) fn spread(group: &Runs) -> Vec<Outcome> {
+    let measured = of_kind(group, Kind::TrainingRun).into_iter().skip(1);
+    let rate = |facts: &Facts| facts.leaf.metric("train_io_mean_MB_per_second").number();
+    let rates: Vec<f64> = measured.filter_map(rate).collect();
+    let least = rates.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = rates.iter().copied().fold(0.0, f64::max);
+    if rates.len() < 2 || least <= 0.0 {
+        return Vec::new();
+    }
+    let what = format!(
+        "{least:.1} to {most:.1} MiB/s in {} measured run(s)",
+        rates.len()
+    );
+    vec![if most > 1.05 * least {
+        let apart = 100.0 * (most / least - 1.0);
+        Outcome::warn(format!("{what}: {apart:.1} % apart"))
+    } else {
+        Outcome::pass(what)
+    }]
+}
+
+/// All runs of a group measure the same thing.
+pub(super) fn same_work(group: &Runs) -> Vec<Outcome> {
+    let is_measured =
+        |facts: &&&Facts| matches!(facts.kind, Kind::TrainingRun | Kind::Checkpointing);
+    let runs: Vec<&&Facts> = group.runs.iter().filter(is_measured).collect();
+    let Some((first, others)) = runs.split_first().filter(|(_, others)| !others.is_empty()) else {
+        return Vec::new();
+    };
+    let wanted = work(&first.leaf);
+    for facts in others {
+        let (a, b) = (facts.leaf.name(), first.leaf.name());
+        let has = work(&facts.leaf);
+        if has != wanted {
+            let keys: BTreeSet<&String> = wanted.keys().chain(has.keys()).collect();
+            let differs = keys
+                .into_iter()
+                .filter(|key| has.get(*key) != wanted.get(*key));
+            let unset = "not set".to_owned();
+            let of = |key: &String| {
+                let [has, wanted] = [&has, &wanted].map(|of| of.get(key).unwrap_or(&unset));
+                format!("{key} is {has}, not {wanted}")
+            };
+            let list: Vec<String> = differs.take(6).map(of).collect();
+            let what = format!(
+                "{a} differs from {b} in what the comparability hash holds: {}",
+                list.join(", ")
+            );
+            return vec![Outcome::fail(what)];
+        }
+        if (facts.accelerators, facts.hosts) != (first.accelerators, first.hosts) {
+            return vec![Outcome::fail(format!(
+                "{a} and {b} ran on different numbers of accelerators or hosts"
+            ))];
+        }
+    }
+    vec![Outcome::pass(format!(
+        "{} runs are configured alike",
+        runs.len()
+    ))]
+}
+
+/// Rule 2.1.23.
+pub(super) fn one_or_two(group: &Runs) -> Vec<Outcome> {
+    let n = of_kind(group, Kind::Checkpointing).len();
+    vec![Outcome::holds(
+        n <= 2,
+        format!("{n} run(s); 1 or 2 are expected"),
+    )]
+}
+
+fn pair<'a>(group: &Runs<'a>) -> Option<(&'a Facts, &'a Facts)> {
+    match of_kind(group, Kind::Checkpointing).as_slice() {
+        [first, second] => Some((first, second)),
+        _ => None,
+    }
+}
+
+/// Rule 4.7.1, of all runs.
+pub(super) fn write_then_read(group: &Runs) -> Vec<Outcome> {
+    let runs = of_kind(group, Kind::Checkpointing);
+    let counts: Vec<(u64, u64)> = runs
+        .iter()
+        .map(|facts| written_and_read(&facts.parameters).unwrap_or((0, 0)))
+        .collect();
+    let sum = |of: fn(&(u64, u64)) -> u64| counts.iter().map(of).fold(0u64, u64::saturating_add);
+    let (written, read) = (sum(|c| c.0), sum(|c| c.1));
+    let what = format!(
+        "{written} written and {read} read in {} run(s); {CHECKPOINTS} each are expected",
+        runs.len()
+    );
+    let mut out = vec![Outcome::holds(
+        (written, read) == (CHECKPOINTS, CHECKPOINTS),
+        what,
+    )];
+    if let Some((first, second)) = pair(group) {
+        let ((w1, r1), (w2, r2)) = (counts[0], counts[1]);
+        if r1 > 0 || w2 > 0 {
+            let (a, b) = (first.leaf.name(), second.leaf.name());
+            let what = format!("{a} writes {w1} and reads {r1}, {b} writes {w2} and reads {r2}");
+            out.push(
+                Outcome::fail(what).remedy("write 10 in the first run and read 10 in the second"),
+            );
+        } else {
+            out.push(gap(first, second));
+        }
+    }
+    out
+}
+
+/// From the end of the writes to the start of the reads, by mlpstorage's own clock where it kept one: the launch takes time too.
+fn gap(first: &Facts, second: &Facts) -> Outcome {
+    let clock = |value: Option<&Loose>| value.and_then(Loose::time);
+    let end =
+        clock(first.leaf.metadata().map(|m| &m.invocation_end_time)).or_else(|| first.leaf.end());
+    let start = clock(second.leaf.metadata().map(|m| &m.invocation_start_time))
+        .or_else(|| second.leaf.start());
+    let Some((end, start)) = end.zip(start) else {
+        return Outcome::skip("the end of the writes or the start of the reads (summary.json)");
+    };
+    let gap = (start - end).as_seconds_f64();
+    let what = format!("{gap:.1} s from the end of the writes to the start of the reads");
+    if gap > WRITE_READ_GAP_S {
+        Outcome::fail(format!(
+            "{what}; at most {WRITE_READ_GAP_S:.0} s are allowed"
+        ))
+        .remedy("start the reads at once, or both in one run")
+    } else if gap < 0.0 {
+        Outcome::warn(format!("{what}: the clocks of the two runs differ"))
+            .remedy("set the clocks of the hosts right")
+    } else {
+        Outcome::pass(what)
+    }
+}
+
+/// Rule 4.7.2.
+pub(super) fn total_duration(group: &Runs) -> Vec<Outcome> {
+    let runs = of_kind(group, Kind::Checkpointing);
+    let from = runs.first().and_then(|run| run.leaf.start());
+    let to = runs.last().and_then(|run| run.leaf.end());
+    let what = |(from, to): (chrono::NaiveDateTime, chrono::NaiveDateTime)| {
+        let s = (to - from).as_seconds_f64();
+        Outcome::info(format!(
+            "{s:.1} s from the start of the writes to the end of the reads"
+        ))
+    };
+    from.zip(to).map(what).into_iter().collect()
+}
+
+/// Rule 2.1.24.
+pub(super) fn pause_of_pair(group: &Runs) -> Vec<Outcome> {
+    let Some((first, second)) = pair(group) else {
+        return Vec::new();
+    };
+    let (a, b) = (&first.leaf, &second.leaf);
+    let (Some(x), Some(y), Some(began), Some(next)) =
+        (a.duration_s(), b.duration_s(), a.began(), b.began())
+    else {
+        return vec![Outcome::skip("times of the two runs (summary.json)")];
+    };
+    let between = (next - began).as_seconds_f64() - x;
+    let slower = x.max(y);
+    let what = format!(
+        "{between:.0} s between the runs; less than the slower of them ({slower:.0} s) is expected"
+    );
+    vec![Outcome::holds(between < slower, what)]
+}
