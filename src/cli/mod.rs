@@ -27,15 +27,16 @@ use crate::host;
 use crate::interrupt;
 use args::{Cli, ValidateArgs, Verb, WorkloadArgs};
 
-/// Exit statuses, as documented in `--help`.
+/// Exit statuses of every verb; `--help` lists them for users. A process that a signal ends has 128 and its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Done.
+    /// Done; `check` found no violation, `compare` no difference beyond tolerance.
     Done = 0,
-    /// The run failed.
+    /// The run failed, a file could not be read or written, `check` found a violation (or `mlpstorage validate` did),
+    /// `compare` a difference beyond tolerance, `report` a run without figures.
     Failed = 1,
-    /// Usage or configuration.
+    /// Usage or configuration; also a violation under `--rules`, and what `compare` cannot read.
     Usage = 2,
     /// AU is below the threshold of `--require-au`.
     AuBelow = 3,

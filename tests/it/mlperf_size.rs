@@ -31,8 +31,8 @@ fn overrides_reach_the_commands() {
         for words in [
             "mpirun -np 8 dlio-rs workload=unet3d_h100 ++workload.reader.read_threads=8",
             "dataset.data_folder=/mnt/x",
-            "++workload.dataset.num_files_train=32000",
-            "++workload.dataset.num_subfolders_train=3",
+            "++workload.dataset.num_files_train=28000",
+            "++workload.dataset.num_subfolders_train=2",
         ] {
             assert!(line.contains(words), "{line}");
         }
