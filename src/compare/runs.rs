@@ -315,7 +315,8 @@ impl Job<'_> {
                 );
                 continue;
             };
-            let percentiles: [(&str, f64, fn(&Stage) -> Option<f64>); 4] = [
+            type Percentile = fn(&Stage) -> Option<f64>;
+            let percentiles: [(&str, f64, Percentile); 4] = [
                 ("p50", 0.5, |s| s.p50),
                 ("p90", 0.1, |s| s.p90),
                 ("p99", 0.01, |s| s.p99),

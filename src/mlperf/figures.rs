@@ -414,7 +414,8 @@ fn checkpoints(leaf: &Leaf, absent: &mut Absences) -> Checkpoints {
     let ranks_of = |value: &Loose| value.whole().filter(|n| *n > 0);
     let one = |value| ranks_of(value).unwrap_or(1);
     let instance = one(&p.tensor).saturating_mul(one(&p.pipeline));
-    let whole = |ranks: u64| (!is_subset && ranks % instance == 0).then_some(ranks / instance);
+    let whole =
+        |ranks: u64| (!is_subset && ranks.is_multiple_of(instance)).then_some(ranks / instance);
     Checkpoints {
         size_gib: absent.metric(leaf, "checkpoint_size_GB"),
         mode: if is_subset { "Subset" } else { "Full" },
