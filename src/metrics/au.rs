@@ -1,12 +1,10 @@
-//! Accelerator utilization: DLIO's formulas for a block, an epoch and a job, and our own view of the
-//! same steps without what the harness itself took.
+//! Accelerator utilization: DLIO's formulas for a block, an epoch and a job, and what is left of it when only the storage
+//! system counts.
 
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
-
 use super::record::{BlockRecord, StepTime};
-use crate::config::{MetricFormula, Workload};
+use crate::config::MetricFormula;
 
 /// Which steps of every block count. Source: DLIO `utils/statscounter.py::__init__`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,34 +24,9 @@ impl Window {
         }
     }
 
-    /// The training window: `total_training_steps` where set, else floor(n * Nt / B / R).
-    pub fn train(w: &Workload, ranks: usize) -> Self {
-        let available = planned_steps(w.dataset.num_files_train, w.reader.batch_size, w, ranks);
-        let steps = u64::try_from(w.train.total_training_steps)
-            .ok()
-            .filter(|k| *k > 0)
-            .unwrap_or(available);
-        let m = &w.output.metric;
-        Window::new(steps, m.exclude_start_steps, m.exclude_end_steps)
-    }
-
-    /// The evaluation window: floor(n * Ne / Be / R).
-    pub fn eval(w: &Workload, ranks: usize) -> Self {
-        let steps = planned_steps(w.dataset.num_files_eval, w.reader.batch_size_eval, w, ranks);
-        let m = &w.output.metric;
-        Window::new(steps, m.exclude_start_steps, m.exclude_end_steps)
-    }
-
-    /// What the user should know of a training window that holds no step.
-    pub fn warning(w: &Workload, ranks: usize) -> Option<String> {
-        let window = Window::train(w, ranks);
-        let m = &w.output.metric;
-        (w.workflow.train && window.first >= window.end).then(|| {
-            format!(
-                "an epoch has no more steps than are left out of the metrics (output.metric.exclude_start_steps={}, exclude_end_steps={}): AU and throughput will be 0; use more files, a smaller reader.batch_size, or leave no steps out",
-                m.exclude_start_steps, m.exclude_end_steps
-            )
-        })
+    /// Whether the step of this index, from 0, counts.
+    pub fn contains(&self, index: usize) -> bool {
+        (self.first..self.end).contains(&(index as u64))
     }
 
     /// The part of a list of `len` steps that counts.
@@ -62,12 +35,6 @@ impl Window {
         let first = clamp(self.first);
         first..clamp(self.end).max(first)
     }
-}
-
-fn planned_steps(files: u64, batch: u64, w: &Workload, ranks: usize) -> u64 {
-    let samples = u128::from(w.dataset.num_samples_per_file) * u128::from(files);
-    let per_step = u128::from(batch.max(1)) * ranks.max(1) as u128;
-    u64::try_from(samples / per_step).unwrap_or(u64::MAX)
 }
 
 /// Sums over the window of one block, ns.
@@ -101,6 +68,11 @@ pub fn window_sums(block: &BlockRecord, window: Window) -> WindowSums {
     }
 }
 
+/// Whether a block has steps that count and a window of time. Where not, its AU is 0 by definition.
+pub fn is_counted(sums: &WindowSums) -> bool {
+    sums.steps > 0 && sums.wall_ns > 0
+}
+
 /// DLIO's AU of one block on one rank, percent: 100 * C / T.
 ///
 /// 0 when nothing was computed; with the v3 formula also when the window is empty or T <= 0.
@@ -109,7 +81,7 @@ pub fn block_au(formula: MetricFormula, block: &BlockRecord, window: Window) -> 
     let s = window_sums(block, window);
     // v2 divides by T whatever its sign; T = 0 would be a division by zero there.
     let undefined = match formula {
-        MetricFormula::V3 => s.steps == 0 || s.wall_ns <= 0,
+        MetricFormula::V3 => !is_counted(&s),
         MetricFormula::V2 => s.wall_ns == 0,
     };
     if s.compute_ns == 0 || undefined {
@@ -118,11 +90,11 @@ pub fn block_au(formula: MetricFormula, block: &BlockRecord, window: Window) -> 
     100.0 * s.compute_ns as f64 / s.wall_ns as f64
 }
 
-/// Utilization without the harness's and the other ranks' share, percent:
-/// 100 * C / (C + wait) over the window; None when both are 0.
-pub fn au_storage(compute_ns: u64, wait_ns: u64) -> Option<f64> {
-    let sum = compute_ns as f64 + wait_ns as f64;
-    (sum > 0.0).then(|| 100.0 * compute_ns as f64 / sum)
+/// Utilization if everything but the storage system cost nothing, percent: 100 * C / (C + wait), where the wait is what
+/// went to I/O and metadata, over the window; None when both are 0.
+pub fn au_storage(compute: f64, storage_wait: f64) -> Option<f64> {
+    let sum = compute + storage_wait;
+    (sum > 0.0).then(|| 100.0 * compute / sum)
 }
 
 /// Blocks weighted by their number of steps; 0 when there were none. Source: DLIO `end_train`.
@@ -153,74 +125,6 @@ pub fn mean_and_std(values: &[f64]) -> Option<(f64, f64)> {
     Some((mean, variance.sqrt()))
 }
 
-/// Where the training time of all steps went. Units: seconds, summed over ranks (rank-seconds) or
-/// the mean per rank, as the owner says.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Breakdown {
-    /// Wall time of the blocks.
-    pub wall_s: f64,
-    /// Waiting for batches.
-    pub wait_s: f64,
-    /// Computing.
-    pub compute_s: f64,
-    /// Waiting for other ranks.
-    pub barrier_s: f64,
-    /// The rest of the wall time.
-    pub harness_s: f64,
-}
-
-impl Breakdown {
-    /// Of blocks of one rank; every step counts, also those outside the metric window.
-    pub fn of_blocks<'a>(blocks: impl IntoIterator<Item = &'a BlockRecord>) -> Self {
-        let (mut wall, mut wait, mut compute, mut barrier) = (0u64, 0u64, 0u64, 0u64);
-        for block in blocks {
-            wall += block.wall_ns;
-            for s in &block.steps {
-                wait += s.load_ns;
-                compute += s.compute_ns;
-                barrier += s.barrier_ns;
-            }
-        }
-        let s = |ns: u64| ns as f64 / 1e9;
-        Breakdown {
-            wall_s: s(wall),
-            wait_s: s(wait),
-            compute_s: s(compute),
-            barrier_s: s(barrier),
-            harness_s: s(wall.saturating_sub(wait + compute + barrier)),
-        }
-    }
-
-    /// Adds another breakdown.
-    pub fn add(&mut self, other: &Breakdown) {
-        self.wall_s += other.wall_s;
-        self.wait_s += other.wait_s;
-        self.compute_s += other.compute_s;
-        self.barrier_s += other.barrier_s;
-        self.harness_s += other.harness_s;
-    }
-
-    /// Every part divided by `n`.
-    pub fn divided(&self, n: f64) -> Breakdown {
-        Breakdown {
-            wall_s: self.wall_s / n,
-            wait_s: self.wait_s / n,
-            compute_s: self.compute_s / n,
-            barrier_s: self.barrier_s / n,
-            harness_s: self.harness_s / n,
-        }
-    }
-
-    /// A part as percent of the wall time; 0 without wall time.
-    pub fn percent(&self, part_s: f64) -> f64 {
-        if self.wall_s > 0.0 {
-            100.0 * part_s / self.wall_s
-        } else {
-            0.0
-        }
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -240,6 +144,7 @@ pub(crate) mod tests {
                     barrier_ns: b * 1_000_000,
                 })
                 .collect(),
+            ..BlockRecord::default()
         }
     }
 
@@ -264,10 +169,7 @@ pub(crate) mod tests {
             (s.steps, s.compute_ns, s.wait_ns),
             (4, 400_000_000, 20_000_000)
         );
-        assert_eq!(
-            au_storage(s.compute_ns, s.wait_ns),
-            Some(100.0 * 400.0 / 420.0)
-        );
+        assert_eq!(au_storage(400.0, 20.0), Some(100.0 * 400.0 / 420.0));
     }
 
     #[test]
@@ -286,7 +188,7 @@ pub(crate) mod tests {
     fn empty_window_is_zero() {
         let b = block(100, &[(10, 90, 0)]);
         assert_eq!(block_au(MetricFormula::V3, &b, Window::new(1, 1, 0)), 0.0);
-        assert_eq!(au_storage(0, 0), None);
+        assert_eq!(au_storage(0.0, 0.0), None);
     }
 
     #[test]
@@ -301,33 +203,5 @@ pub(crate) mod tests {
         let (m, s) = mean_and_std(&[54.2, 82.4]).unwrap();
         assert!((m - 68.3).abs() < 1e-12 && (s - 14.1).abs() < 1e-12);
         assert_eq!(mean_and_std(&[]), None);
-    }
-
-    #[test]
-    fn breakdown_accounts_for_every_second() {
-        let b = Breakdown::of_blocks(&[block(1000, &[(100, 300, 50), (50, 300, 100)])]);
-        assert_eq!(
-            b,
-            Breakdown {
-                wall_s: 1.0,
-                wait_s: 0.15,
-                compute_s: 0.6,
-                barrier_s: 0.15,
-                harness_s: 0.1
-            }
-        );
-        assert_eq!(b.percent(b.compute_s), 60.0);
-    }
-
-    #[test]
-    fn windows_follow_the_workload() {
-        let mut w = Workload::default();
-        w.dataset.num_files_train = 64;
-        w.dataset.num_samples_per_file = 3;
-        w.reader.batch_size = 5;
-        assert_eq!(Window::train(&w, 2), Window { first: 1, end: 19 });
-        w.train.total_training_steps = 7;
-        w.output.metric.exclude_end_steps = 2;
-        assert_eq!(Window::train(&w, 2), Window { first: 1, end: 5 });
     }
 }

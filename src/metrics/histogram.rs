@@ -25,13 +25,13 @@ pub struct StageSummary {
     /// Arithmetic mean, from the exact sum.
     pub mean_ns: f64,
     /// Median.
-    pub p50_ns: u64,
-    /// 90th percentile.
-    pub p90_ns: u64,
-    /// 99th percentile.
-    pub p99_ns: u64,
-    /// 99.9th percentile.
-    pub p999_ns: u64,
+    pub p50_ns: Option<u64>,
+    /// 90th percentile; None below 10 values.
+    pub p90_ns: Option<u64>,
+    /// 99th percentile; None below 100 values.
+    pub p99_ns: Option<u64>,
+    /// 99.9th percentile; None below 1,000 values.
+    pub p999_ns: Option<u64>,
     /// Longest, exact.
     pub max_ns: u64,
 }
@@ -89,6 +89,20 @@ impl Durations {
     fn quantile(&self, quantile: f64) -> u64 {
         self.buckets.value_at_quantile(quantile).min(self.max_ns)
     }
+
+    /// None where too few values lie beyond the quantile.
+    fn supported(&self, quantile: f64) -> Option<u64> {
+        let is_enough = supports(self.buckets.len(), quantile, 1.0);
+        is_enough.then(|| self.quantile(quantile))
+    }
+}
+
+/// Whether `n` values support a quantile (`0..=1`): at least `beyond` of them lie above it.
+///
+/// A report shows a percentile from one value beyond it (p99 from 100 values); a comparison of two runs needs more.
+pub fn supports(n: u64, quantile: f64, beyond: f64) -> bool {
+    // The rounding keeps 100 * (1 - 0.99) from falling below 1.
+    n as f64 * (1.0 - quantile) >= beyond - 1e-6
 }
 
 /// Lowest value of every bucket, in index order; the same for all histograms of the crate.
@@ -196,11 +210,9 @@ impl StageHistograms {
             .map_or(0, |s| s.buckets.len())
     }
 
-    /// Value at a quantile (`0..=1`), ns; 0 when the stage is empty. Never above the exact maximum.
-    pub fn quantile(&self, stage: Stage, quantile: f64) -> u64 {
-        self.stages[stage as usize]
-            .as_ref()
-            .map_or(0, |s| s.quantile(quantile))
+    /// Value at a quantile (`0..=1`), ns, where there are enough values. Never above the exact maximum.
+    pub fn supported(&self, stage: Stage, quantile: f64) -> Option<u64> {
+        self.stages[stage as usize].as_ref()?.supported(quantile)
     }
 
     /// Percentiles of every stage that has counts.
@@ -210,10 +222,10 @@ impl StageHistograms {
                 stage,
                 count: s.buckets.len(),
                 mean_ns: s.sum_ns as f64 / s.buckets.len() as f64,
-                p50_ns: s.quantile(0.50),
-                p90_ns: s.quantile(0.90),
-                p99_ns: s.quantile(0.99),
-                p999_ns: s.quantile(0.999),
+                p50_ns: s.supported(0.50),
+                p90_ns: s.supported(0.90),
+                p99_ns: s.supported(0.99),
+                p999_ns: s.supported(0.999),
                 max_ns: s.max_ns,
             })
             .collect()
@@ -320,11 +332,22 @@ mod tests {
         let s = &all.summaries()[0];
         assert_eq!(
             (s.p50_ns, s.p90_ns, s.p99_ns, s.p999_ns, s.max_ns),
-            (50, 90, 99, 100, 100)
+            (Some(50), Some(90), Some(99), None, 100)
         );
         assert_eq!((s.count, s.mean_ns), (100, 50.5));
         a.merge(&b);
         assert_eq!(a.to_dense(), sum);
+    }
+
+    #[test]
+    fn a_percentile_needs_values_beyond_it() {
+        let mut h = StageHistograms::new();
+        for n in 1..=1_000_u64 {
+            h.record(Stage::Read, 5);
+            let s = &h.summaries()[0];
+            let got = [s.p50_ns, s.p90_ns, s.p99_ns, s.p999_ns].map(|p| p.is_some());
+            assert_eq!(got, [n >= 2, n >= 10, n >= 100, n >= 1_000], "{n}");
+        }
     }
 
     #[test]

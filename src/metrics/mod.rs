@@ -3,8 +3,10 @@
 //! The formulas are pure functions; [`reduce`](mod@reduce) is the only part that talks to other ranks.
 
 pub mod au;
+pub mod breakdown;
 pub mod checkpoint;
 pub mod histogram;
 pub mod record;
 pub mod reduce;
+pub mod spec;
 pub mod throughput;

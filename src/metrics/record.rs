@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::CheckpointLog;
+use crate::stage::Parts;
 use crate::storage::Telemetry;
 
 /// One step of training or evaluation on this rank.
@@ -29,6 +30,12 @@ pub struct BlockRecord {
     pub end: String,
     /// Duration of the block, everything included.
     pub wall_ns: u64,
+    /// What the waits of the steps that count went to. The sum is their `load_ns`.
+    pub wait_parts: Parts,
+    /// Configured computation of the steps that count.
+    pub nominal_ns: u64,
+    /// The fetch of one more batch after the last step.
+    pub closing_ns: u64,
     /// In order.
     pub steps: Vec<StepTime>,
 }

@@ -5,17 +5,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::au::{
-    Breakdown, Window, au_storage, block_au, epoch_au, mean_and_std, weighted_mean, window_sums,
-};
+use super::au::{au_storage, block_au, epoch_au, mean_and_std};
+use super::breakdown::{Breakdown, Line, VALUES};
 use super::checkpoint::{self, CheckpointSummary};
 use super::histogram::{StageHistograms, StageSummary};
 use super::record::{Counters, RankRecord};
-use super::throughput::{
-    data_size_per_host_gib, epoch_throughput, eval_throughput, record_size_bytes,
-};
+use super::spec::MetricSpec;
+use super::throughput::{epoch_throughput, eval_throughput};
 use crate::cluster::Cluster;
-use crate::config::{MetricFormula, Workload};
+use crate::config::MetricFormula;
 use crate::host::facts::HostFacts;
 use crate::stage::Stage;
 use crate::storage::Telemetry;
@@ -118,7 +116,9 @@ pub struct EpochSummary {
     pub train_s: f64,
     /// DLIO's AU, percent.
     pub au_percent: f64,
-    /// AU without harness and barrier, percent.
+    /// AU by the configured computation instead of the measured one, percent.
+    pub au_nominal_percent: f64,
+    /// AU if everything but the storage system cost nothing, percent.
     pub au_storage_percent: Option<f64>,
     /// Samples per second, all ranks.
     pub throughput: f64,
@@ -143,7 +143,7 @@ pub struct RankSummary {
     pub au_percent: f64,
     /// Mean of its epochs' throughput, samples per second.
     pub throughput: f64,
-    /// Of all its training steps.
+    /// Of its epochs.
     pub breakdown: Breakdown,
     /// Counters of this rank alone.
     pub counters: Counters,
@@ -198,7 +198,7 @@ impl Spreads {
         Spreads {
             au_percent: Spread::of(ranks.iter().map(|r| r.au_percent)),
             bytes_read: Spread::of(ranks.iter().map(|r| r.counters.bytes_read as f64)),
-            wait_s: Spread::of(ranks.iter().map(|r| r.breakdown.wait_s)),
+            wait_s: Spread::of(ranks.iter().map(|r| r.breakdown.seconds.wait())),
         }
     }
 }
@@ -234,9 +234,11 @@ pub struct JobSummary {
     pub eval: Option<PhaseSummary>,
     /// Present when the workflow saves or loads checkpoints.
     pub checkpoint: Option<CheckpointSummary>,
-    /// 100 * C / (C + wait) over the metric window of all ranks and epochs, percent.
+    /// AU by the configured computation instead of the measured one, percent; None without training.
+    pub au_nominal_percent: Option<f64>,
+    /// 100 * C / (C + wait for I/O and metadata) over the metric window of all ranks and epochs, percent.
     pub au_storage_percent: Option<f64>,
-    /// Mean per rank, over all training steps.
+    /// Mean per rank.
     pub breakdown: Breakdown,
     /// Epochs in order.
     pub epochs: Vec<EpochSummary>,
@@ -267,6 +269,18 @@ impl JobSummary {
             .map_or(0.0, |t| t.throughput.mean * self.record_size_bytes)
     }
 
+    /// What the user should know of computation that took longer than configured: oversleep of a busy client, which DLIO's
+    /// AU counts as computation.
+    pub fn oversleep_caution(&self) -> Option<String> {
+        let over = self.breakdown.overshoot_of_nominal();
+        (over > OVERSHOOT_LIMIT).then(|| {
+            format!(
+                "computation took {over:.1} % longer than configured, because the client was busy: AU is too high; by the configured time it is {:.2} %; give each rank more CPU",
+                self.au_nominal_percent.unwrap_or(0.0)
+            )
+        })
+    }
+
     /// CPU seconds of all ranks per GiB read, deadline spinning excluded; None when nothing was read.
     pub fn cpu_seconds_per_gib(&self) -> Option<f64> {
         let c = &self.counters;
@@ -289,8 +303,8 @@ pub struct ReduceInput<'a> {
     pub record: &'a RankRecord,
     /// This rank's histograms.
     pub histograms: &'a StageHistograms,
-    /// The workload.
-    pub workload: &'a Workload,
+    /// What the formulas need of the workload.
+    pub spec: &'a MetricSpec,
     /// This rank's host; used from the first rank of each node.
     pub host: &'a HostFacts,
     /// Whether the kernel's device counter means anything for this storage system (local disks).
@@ -309,32 +323,40 @@ pub fn reduce(
     cluster: &dyn Cluster,
     input: &ReduceInput<'_>,
 ) -> Result<Option<JobSummary>, ReduceError> {
-    let (record, w) = (input.record, input.workload);
-    let ranks = cluster.size();
-    let formula = w.metric.formula;
-    let window = Window::train(w, ranks);
-    let evals = own_evals(record, w, ranks);
+    let (record, spec) = (input.record, input.spec);
+    let formula = spec.formula;
+    let evals = own_evals(record, spec);
     equal_on_all_ranks(cluster, "epochs", record.epochs.len())?;
     equal_on_all_ranks(cluster, "evaluations", evals.len())?;
 
     let own_au: Vec<f64> = record
         .epochs
         .iter()
-        .map(|e| epoch_au(formula, &e.blocks, window))
+        .map(|e| epoch_au(formula, &e.blocks, spec.train))
         .collect();
     let own_throughput: Vec<f64> = record
         .epochs
         .iter()
-        .map(|e| epoch_throughput(formula, &e.blocks, window, w.reader.batch_size))
+        .map(|e| epoch_throughput(formula, &e.blocks, spec.train, spec.batch_size))
         .collect();
-    let sums = Sums::over_ranks(cluster, record, window, &own_au, &own_throughput, &evals);
+    let breakdowns: Vec<Breakdown> = (record.epochs.iter())
+        .map(|e| Breakdown::of_epoch(&e.blocks, spec.train))
+        .collect();
+    let sums = Sums::over_ranks(
+        cluster,
+        record,
+        &breakdowns,
+        &own_au,
+        &own_throughput,
+        &evals,
+    );
 
     let mut dense = input.histograms.to_dense();
     cluster.sum_u64(&mut dense);
     let mut maxima = input.histograms.maxima();
     cluster.max_u64(&mut maxima);
 
-    let checkpoint = w.workflow.checkpoint.then(|| {
+    let checkpoint = spec.checkpoints.then(|| {
         checkpoint::reduce(
             cluster,
             &record.checkpoints,
@@ -352,7 +374,7 @@ pub fn reduce(
                 .unwrap_or(0),
             au_percent: mean_and_std(&own_au).unwrap_or_default().0,
             throughput: mean_and_std(&own_throughput).unwrap_or_default().0,
-            breakdown: Breakdown::of_blocks(record.epochs.iter().flat_map(|e| &e.blocks)),
+            breakdown: Breakdown::of_epochs(breakdowns.iter()),
             counters: record.counters,
             object_store: record.object_store.clone(),
             order_digest: record.order_digest,
@@ -400,16 +422,13 @@ fn equal_on_all_ranks(
 }
 
 /// AU (percent) and throughput of this rank's evaluations.
-fn own_evals(record: &RankRecord, w: &Workload, ranks: usize) -> Vec<(f64, f64)> {
-    let window = Window::eval(w, ranks);
-    record
-        .epochs
-        .iter()
+fn own_evals(record: &RankRecord, spec: &MetricSpec) -> Vec<(f64, f64)> {
+    (record.epochs.iter())
         .filter_map(|e| e.eval.as_ref())
         .map(|b| {
             (
-                block_au(w.metric.formula, b, window),
-                eval_throughput(b, w.reader.batch_size_eval),
+                block_au(spec.formula, b, spec.eval),
+                eval_throughput(b, spec.batch_size_eval),
             )
         })
         .collect()
@@ -420,20 +439,23 @@ struct Sums {
     au: Vec<f64>,
     throughput: Vec<f64>,
     eval: Vec<f64>,
-    /// Per epoch: C, wait, bytes read, bytes from device, ranks with an unreadable device counter.
+    /// Per epoch: bytes read, bytes from device, ranks with an unreadable device counter.
     words: Vec<u64>,
-    /// Per epoch: wall, wait, compute, barrier, harness.
-    seconds: Vec<f64>,
+    /// Per epoch: the values of a [`Breakdown`].
+    breakdowns: Vec<f64>,
     train_ns: Vec<u64>,
 }
 
-const WORDS: usize = 5;
+const WORDS: usize = 3;
+
+/// Oversleep beyond this is a warning, percent of the configured computation.
+const OVERSHOOT_LIMIT: f64 = 2.0;
 
 impl Sums {
     fn over_ranks(
         cluster: &dyn Cluster,
         record: &RankRecord,
-        window: Window,
+        breakdowns: &[Breakdown],
         au: &[f64],
         throughput: &[f64],
         evals: &[(f64, f64)],
@@ -443,32 +465,21 @@ impl Sums {
             throughput: throughput.to_vec(),
             eval: evals.iter().flat_map(|(a, t)| [*a, *t]).collect(),
             words: Vec::new(),
-            seconds: Vec::new(),
+            breakdowns: breakdowns.iter().flat_map(Breakdown::to_array).collect(),
             train_ns: record.epochs.iter().map(|e| e.train_ns).collect(),
         };
         for e in &record.epochs {
-            let (mut compute, mut wait) = (0, 0);
-            for b in &e.blocks {
-                let sums = window_sums(b, window);
-                compute += sums.compute_ns;
-                wait += sums.wait_ns;
-            }
             s.words.extend([
-                compute,
-                wait,
                 e.bytes_read,
                 e.bytes_from_device.unwrap_or(0),
                 u64::from(e.bytes_from_device.is_none()),
             ]);
-            let b = Breakdown::of_blocks(&e.blocks);
-            s.seconds
-                .extend([b.wall_s, b.wait_s, b.compute_s, b.barrier_s, b.harness_s]);
         }
         cluster.sum_f64(&mut s.au);
         cluster.sum_f64(&mut s.throughput);
         cluster.sum_f64(&mut s.eval);
         cluster.sum_u64(&mut s.words);
-        cluster.sum_f64(&mut s.seconds);
+        cluster.sum_f64(&mut s.breakdowns);
         cluster.max_u64(&mut s.train_ns);
         s
     }
@@ -481,9 +492,9 @@ fn summarize(
     blobs: Vec<Blob>,
     histograms: StageHistograms,
 ) -> JobSummary {
-    let w = input.workload;
+    let spec = input.spec;
     let ranks = cluster.size();
-    let expected = w.metric.au * 100.0;
+    let expected = spec.au_expected_percent;
     let phase = |au: Vec<f64>, throughput: Vec<f64>| {
         let au_percent = Series::new(au);
         PhaseSummary {
@@ -493,7 +504,7 @@ fn summarize(
         }
     };
     let au: Vec<f64> = sums.au.iter().map(|a| a / ranks as f64).collect();
-    let eval = match w.metric.formula {
+    let eval = match spec.formula {
         MetricFormula::V3 => phase(
             sums.eval
                 .chunks_exact(2)
@@ -514,9 +525,19 @@ fn summarize(
         ),
     };
     let epochs = epochs_of(input, sums, &au, ranks);
-    let mut breakdown = Breakdown::default();
-    epochs.iter().for_each(|e| breakdown.add(&e.breakdown));
-    let total = |i: usize| sums.words.chunks_exact(WORDS).map(|c| c[i]).sum::<u64>();
+    let mut breakdown = Breakdown::of_epochs(
+        epochs
+            .iter()
+            .map(|e| &e.breakdown)
+            .collect::<Vec<_>>()
+            .into_iter(),
+    );
+    let train = spec
+        .trains
+        .then(|| phase(au.clone(), sums.throughput.clone()));
+    if let Some(train) = &train {
+        breakdown.percent[Line::Compute] = train.au_percent.mean;
+    }
     let digests: Vec<u64> = blobs.iter().map(|b| b.summary.order_digest).collect();
     let facts: Vec<(usize, HostFacts)> = blobs
         .iter()
@@ -531,17 +552,19 @@ fn summarize(
         .count();
     JobSummary {
         ranks,
-        formula: w.metric.formula,
+        formula: spec.formula,
         au_expected_percent: expected,
-        record_size_bytes: record_size_bytes(w),
-        data_size_per_host_gib: data_size_per_host_gib(w, ppn, ranks),
-        train: w
-            .workflow
-            .train
-            .then(|| phase(au.clone(), sums.throughput.clone())),
-        eval: (w.workflow.train && w.workflow.evaluation).then_some(eval),
+        record_size_bytes: spec.record_size_bytes,
+        data_size_per_host_gib: spec.data_size_per_host_gib(ppn, ranks),
+        eval: spec.evaluates.then_some(eval),
         checkpoint: None,
-        au_storage_percent: au_storage(total(0), total(1)),
+        au_nominal_percent: (train.as_ref())
+            .map(|train| train.au_percent.mean - breakdown.overshoot_percent),
+        au_storage_percent: au_storage(
+            breakdown.seconds[Line::Compute],
+            breakdown.seconds.storage_wait(),
+        ),
+        train,
         breakdown,
         stages: histograms.summaries(),
         counters: total_counters(&rank_table),
@@ -563,30 +586,36 @@ fn epochs_of(input: &ReduceInput<'_>, sums: &Sums, au: &[f64], ranks: usize) -> 
         .enumerate()
         .map(|(i, e)| {
             let words = &sums.words[i * WORDS..(i + 1) * WORDS];
-            let s = &sums.seconds[i * 5..(i + 1) * 5];
-            let device = (words[4] == 0).then_some(words[3]);
+            let device = (words[2] == 0).then_some(words[1]);
+            let breakdown =
+                breakdown_of(&sums.breakdowns[i * VALUES..(i + 1) * VALUES], au[i], ranks);
             let judged = device.filter(|_| input.device_counter_valid);
             EpochSummary {
                 epoch: e.epoch,
                 steps: e.blocks.iter().map(|b| b.steps.len() as u64).sum(),
                 train_s: sums.train_ns[i] as f64 / 1e9,
                 au_percent: au[i],
-                au_storage_percent: au_storage(words[0], words[1]),
+                au_nominal_percent: au[i] - breakdown.overshoot_percent,
+                au_storage_percent: au_storage(
+                    breakdown.seconds[Line::Compute],
+                    breakdown.seconds.storage_wait(),
+                ),
                 throughput: sums.throughput[i],
-                bytes_read: words[2],
+                bytes_read: words[0],
                 bytes_from_device: device,
-                served_by_storage: served_by_storage(words[2], judged),
-                breakdown: Breakdown {
-                    wall_s: s[0],
-                    wait_s: s[1],
-                    compute_s: s[2],
-                    barrier_s: s[3],
-                    harness_s: s[4],
-                }
-                .divided(ranks as f64),
+                served_by_storage: served_by_storage(words[0], judged),
+                breakdown,
             }
         })
         .collect()
+}
+
+/// The mean per rank. The line `compute` is AU itself, to the last digit, whatever the order of two reductions.
+fn breakdown_of(sums: &[f64], au: f64, ranks: usize) -> Breakdown {
+    let sums = sums.try_into().expect("cut to this length");
+    let mut out = Breakdown::mean_of(sums, ranks);
+    out.percent[Line::Compute] = au;
+    out
 }
 
 fn total_requests(ranks: &[RankSummary]) -> Option<Telemetry> {
@@ -640,17 +669,6 @@ fn hosts_of(
             }
         })
         .collect()
-}
-
-/// AU of rank 0's blocks so far in an epoch, percent, for progress lines.
-pub fn running_au(workload: &Workload, blocks: &[super::record::BlockRecord], ranks: usize) -> f64 {
-    let window = Window::train(workload, ranks);
-    weighted_mean(blocks.iter().map(|b| {
-        (
-            block_au(workload.metric.formula, b, window),
-            b.steps.len() as u64,
-        )
-    }))
 }
 
 #[cfg(test)]

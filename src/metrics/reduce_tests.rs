@@ -3,8 +3,9 @@ use std::sync::{Arc, Barrier, Mutex, atomic::AtomicU64};
 use super::*;
 use crate::cluster::Solo;
 use crate::metrics::au::tests::block;
+use crate::metrics::record::BlockRecord;
 use crate::metrics::record::EpochRecord;
-use crate::stage::Stage;
+use crate::stage::{Part, Parts, Stage};
 
 /// Ranks as threads; collectives meet at a barrier.
 struct Threads {
@@ -104,8 +105,8 @@ impl Cluster for Threads {
     }
 }
 
-fn workload() -> Workload {
-    let mut w = Workload::default();
+fn workload() -> crate::config::Workload {
+    let mut w = crate::config::Workload::default();
     w.workflow.evaluation = true;
     w.dataset.num_files_train = 48;
     w.dataset.num_files_eval = 8;
@@ -125,14 +126,19 @@ fn record(rank: usize) -> RankRecord {
         epochs: vec![EpochRecord {
             epoch: 1,
             train_ns: 1_000_000_000,
-            blocks: vec![block(
-                1000,
-                &[
-                    (400 + 100 * rank as u64, 100, 0),
-                    (wait, 100, 10),
-                    (wait, 100, 10),
-                ],
-            )],
+            blocks: vec![BlockRecord {
+                // A quarter of the waits that count is I/O, the rest decoding.
+                wait_parts: Parts([1, 0, 3, 0, 0, 0]).of_wait(2_000_000 * wait, u64::MAX),
+                nominal_ns: 190_000_000,
+                ..block(
+                    1000,
+                    &[
+                        (400 + 100 * rank as u64, 100, 0),
+                        (wait, 100, 10),
+                        (wait, 100, 10),
+                    ],
+                )
+            }],
             eval: Some(block(500, &[(10, 90, 0), (10, 90, 0)])),
             bytes_read: 1000,
             bytes_from_device: Some(950 * (rank as u64 % 2)),
@@ -191,7 +197,7 @@ fn run(
                         &ReduceInput {
                             record: &record,
                             histograms: &h,
-                            workload: &w,
+                            spec: &MetricSpec::of(&w, ranks),
                             host: &host,
                             device_counter_valid: true,
                             checkpoint_device_counter_valid: true,
@@ -220,8 +226,12 @@ fn four_ranks_reduce_to_exact_figures() {
     );
     assert!((t.throughput.mean - (16.0 + 20.0 + 8.0 / 0.3 + 40.0)).abs() < 1e-9);
     assert!(!t.meets_expectation);
-    // C = 0.8 s; wait = 2 * (20 + 30 + 40 + 50) ms = 0.28 s.
-    assert!((s.au_storage_percent.unwrap() - 100.0 * 0.8 / 1.08).abs() < 1e-9);
+    // C = 0.8 s; wait = 2 * (20 + 30 + 40 + 50) ms = 0.28 s, of which a quarter went to I/O.
+    assert!((s.au_storage_percent.unwrap() - 100.0 * 0.8 / 0.87).abs() < 1e-9);
+    // Configured were 95 of 100 ms of each step.
+    assert!((s.au_nominal_percent.unwrap() - 0.95 * au).abs() < 1e-9);
+    assert_eq!(s.breakdown.percent[Line::Compute], t.au_percent.mean);
+    assert!((s.breakdown.percent.total() - 100.0).abs() < 1e-9);
     assert_eq!(s.order_digest, 10_111_213);
     assert_eq!(s.counters.bytes_read, 4 << 30);
     assert_eq!(
@@ -245,12 +255,16 @@ fn four_ranks_reduce_to_exact_figures() {
     let e = &s.epochs[0];
     assert_eq!((e.bytes_read, e.bytes_from_device), (4000, Some(1900)));
     assert_eq!(e.served_by_storage, ServedByStorage::Suspect);
-    assert!((e.breakdown.wall_s - 1.0).abs() < 1e-12);
     let b = &e.breakdown;
-    // Waits of 440 + 120 r ms, 3 computations of 100 ms, barriers of 20 ms.
+    // T = 500 - 100 r ms; waits of 40 + 20 r ms, 2 computations of 100 ms, 2 barriers of 10 ms; left out 500 + 100 r ms.
     let close = |a: f64, b: f64| (a - b).abs() < 1e-12;
     assert!(
-        close(b.wait_s, 0.62) && close(b.compute_s, 0.3) && close(b.barrier_s, 0.02),
+        close(b.window_s(), 0.35)
+            && close(b.seconds.wait(), 0.07)
+            && close(b.seconds[Line::Wait(Part::Io)], 0.0175)
+            && close(b.seconds[Line::Compute], 0.2)
+            && close(b.seconds[Line::Barrier], 0.02)
+            && close(b.left_out_s, 0.65),
         "{b:?}"
     );
     // Eval: window drops the first of 1 planned steps (8 / 2 / 4), so AU is 0; throughput is summed.
@@ -307,7 +321,7 @@ fn nothing_measured_is_not_an_error() {
     let input = ReduceInput {
         record: &record,
         histograms: &h,
-        workload: &w,
+        spec: &MetricSpec::of(&w, 1),
         host: &host,
         device_counter_valid: false,
         checkpoint_device_counter_valid: false,

@@ -2,7 +2,7 @@
 
 use super::au::{Window, weighted_mean, window_sums};
 use super::record::BlockRecord;
-use crate::config::{MetricFormula, Workload};
+use crate::config::MetricFormula;
 
 /// Throughput of one training block on one rank, samples per second.
 ///
@@ -49,45 +49,6 @@ pub fn eval_throughput(block: &BlockRecord, batch_size_eval: u64) -> f64 {
         return 0.0;
     }
     (block.steps.len() as u64 * batch_size_eval) as f64 / (block.wall_ns as f64 / 1e9)
-}
-
-/// Bytes of one sample as DLIO counts them: the parquet columns, else `record_length` (the product
-/// of `record_dims` and the element size where dims are given, else the configured length).
-/// Source: DLIO `StatsCounter.record_size`.
-pub fn record_size_bytes(w: &Workload) -> f64 {
-    let d = &w.dataset;
-    if !d.parquet.columns.is_empty() {
-        return d
-            .parquet
-            .columns
-            .iter()
-            .map(|c| (c.size * element_bytes(&c.dtype).unwrap_or(4)) as f64)
-            .sum();
-    }
-    if !d.record_dims.is_empty() {
-        let elements: f64 = d.record_dims.iter().map(|n| *n as f64).product();
-        return elements * element_bytes(&d.record_element_type).unwrap_or(1) as f64;
-    }
-    d.record_length_bytes
-}
-
-fn element_bytes(dtype: &str) -> Option<u64> {
-    Some(match dtype {
-        "float64" | "int64" | "uint64" => 8,
-        "float32" | "int32" | "uint32" => 4,
-        "float16" | "int16" | "uint16" => 2,
-        "uint8" | "int8" | "bool" => 1,
-        _ => return None,
-    })
-}
-
-/// GiB that one host reads per epoch by DLIO's estimate: (ppn * n * Nt // R) * record_size / 2^30.
-pub fn data_size_per_host_gib(w: &Workload, ranks_per_host: usize, ranks: usize) -> f64 {
-    let samples = ranks_per_host as u128
-        * u128::from(w.dataset.num_samples_per_file)
-        * u128::from(w.dataset.num_files_train)
-        / ranks.max(1) as u128;
-    samples as f64 * record_size_bytes(w) / 1024.0 / 1024.0 / 1024.0
 }
 
 /// `potential_caching` of `<r>_output.json`: 1 when the data is at most the host's memory.
@@ -139,41 +100,15 @@ mod tests {
         assert_eq!(eval_throughput(&block(500, &[(10, 40, 0); 5]), 2), 20.0);
     }
 
+    // DLIO compares with <= in one file and with > in the other.
     #[test]
-    fn caching_estimate_floors_samples_before_the_size() {
-        let mut w = Workload::default();
-        w.dataset.num_files_train = 7;
-        w.dataset.record_length_bytes = 1073741824.0;
-        // 2 ranks per host of 4: 2 * 7 // 4 = 3 samples.
-        assert_eq!(data_size_per_host_gib(&w, 2, 4), 3.0);
-        assert_eq!(
+    fn equal_sizes_are_cached_for_a_rank_and_not_for_a_host() {
+        let both = |data| {
             (
-                rank_potential_caching(3.0, 3.0),
-                host_potential_caching(3.0, 3.0)
-            ),
-            (1, 0)
-        );
-        assert_eq!(
-            (
-                rank_potential_caching(4.0, 3.0),
-                host_potential_caching(4.0, 3.0)
-            ),
-            (0, 0)
-        );
-    }
-
-    #[test]
-    fn record_size_prefers_columns_then_dims() {
-        let mut w = Workload::default();
-        assert_eq!(record_size_bytes(&w), 65536.0);
-        w.dataset.record_dims = vec![3, 5];
-        w.dataset.record_element_type = "float32".into();
-        assert_eq!(record_size_bytes(&w), 60.0);
-        w.dataset.parquet.columns = vec![crate::config::ParquetColumn {
-            size: 10,
-            dtype: "float64".into(),
-            ..Default::default()
-        }];
-        assert_eq!(record_size_bytes(&w), 80.0);
+                rank_potential_caching(data, 3.0),
+                host_potential_caching(data, 3.0),
+            )
+        };
+        assert_eq!((both(2.0), both(3.0), both(4.0)), ((1, 1), (1, 0), (0, 0)));
     }
 }

@@ -6,14 +6,13 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::json::metric;
+use super::figures::{stage, verdict};
+use super::rows::{GIB, Report, Row, Table, object, plain, row, sentence};
 use crate::config::MetricFormula;
 use crate::metrics::checkpoint::{
     CheckpointKind, CheckpointPhase, CheckpointRecord, CheckpointSummary,
 };
-use crate::metrics::reduce::{RankSummary, ServedByStorage};
-
-const GIB: f64 = 1073741824.0;
+use crate::metrics::reduce::RankSummary;
 
 fn phases(s: &CheckpointSummary) -> impl Iterator<Item = (CheckpointKind, &CheckpointPhase)> {
     [
@@ -88,107 +87,132 @@ pub fn metric_lines(s: &CheckpointSummary, formula: MetricFormula) -> String {
     out
 }
 
-fn phase_json(kind: CheckpointKind, p: &CheckpointPhase) -> Value {
-    let mut out = json!({
-        "count": p.duration_s.values.len(),
-        "duration_mean": metric(p.duration_s.mean, "s", "checkpoint_duration"),
-        "duration_stdev": metric(p.duration_s.stdev, "s", "population_stdev"),
-        "duration_values": metric(&p.duration_s.values, "s", "checkpoint_duration"),
-        "throughput_mean": metric(p.throughput_gib.mean, "GiB/s", "checkpoint_throughput"),
-        "throughput_stdev": metric(p.throughput_gib.stdev, "GiB/s", "population_stdev"),
-        "throughput_values": metric(&p.throughput_gib.values, "GiB/s", "checkpoint_throughput"),
-        "slowest_rank_duration_mean": metric(p.slowest_s.mean, "s", "checkpoint_slowest"),
-        "slowest_rank_duration_values": metric(&p.slowest_s.values, "s", "checkpoint_slowest"),
-        "slowest_rank_throughput_mean": metric(p.slowest_gib.mean, "GiB/s", "checkpoint_slowest_throughput"),
-        "slowest_rank_throughput_values": metric(&p.slowest_gib.values, "GiB/s", "checkpoint_slowest_throughput"),
-        "rank_duration": {"unit": "s", "formula": "min_median_max", "over_ranks": p.rank_s},
-        "tensor_bytes": metric(p.tensor_bytes, "B", "sum"),
-        "file_bytes": metric(p.file_bytes, "B", "sum"),
-    });
-    let more = match kind {
-        CheckpointKind::Save => json!({
-            "fsync_max": metric(&p.fsync_s.values, "s", "max"),
-            "fsync_folder_max": metric(&p.fsync_folder_s.values, "s", "max"),
-            "generator_stall": metric(p.stall_percent, "%", "generator_stall"),
-        }),
-        CheckpointKind::Load => json!({
-            "bytes_from_device": metric(p.device_bytes, "B", "sum"),
-            "served_by_storage": p.served_by_storage,
-        }),
-    };
-    if let (Value::Object(out), Value::Object(more)) = (&mut out, more) {
-        out.extend(more);
-    }
-    out
-}
-
-/// The part of `report.json`.
-pub fn report_value(s: &CheckpointSummary, ranks: &[RankSummary]) -> Value {
-    let of_ranks: Vec<Value> = ranks
-        .iter()
-        .map(|r| {
-            let stages: Vec<Value> = r.checkpoint_stages.iter().map(super::json::stage).collect();
-            json!({"rank": r.rank, "stages": stages})
-        })
-        .collect();
-    json!({
-        "size": metric(s.size_bytes, "B", "checkpoint_size"),
-        "save": s.save.as_ref().map(|p| phase_json(CheckpointKind::Save, p)),
-        "load": s.load.as_ref().map(|p| phase_json(CheckpointKind::Load, p)),
-        "between_phases": metric(s.between_phases_s, "s", "between_phases"),
-        "ranks": of_ranks,
-    })
-}
-
-/// The lines of the final report.
-pub fn console_lines(s: &CheckpointSummary) -> String {
-    let mut out = String::new();
-    let _ = writeln!(
-        out,
-        "checkpoint               {:9.3} GiB",
-        s.size_bytes as f64 / GIB
-    );
-    for (kind, p) in phases(s) {
-        let word = kind.word();
-        let _ = writeln!(
-            out,
-            "{word} of {:3}              {:9.3} s (stdev {:.3}), slowest rank {:.3} s",
-            p.duration_s.values.len(),
-            p.duration_s.mean,
-            p.duration_s.stdev,
-            p.slowest_s.mean
-        );
-        let _ = writeln!(
-            out,
-            "{word} throughput          {:9.3} GiB/s = {:.3} GB/s, by the slowest rank {:.3} GiB/s",
-            p.throughput_gib.mean,
-            p.throughput_gib.mean * GIB / 1e9,
+fn phase_rows(kind: CheckpointKind, p: &CheckpointPhase) -> Vec<Row> {
+    let word = kind.word();
+    let at = |key: &str| format!("checkpoint/{word}/{key}");
+    let (time, rate) = (&p.duration_s, &p.throughput_gib);
+    let (own_time, own_rate) = ("checkpoint_slowest", "checkpoint_slowest_throughput");
+    let mut rows = vec![
+        plain(&at("count"), time.values.len()),
+        row(&at("duration_mean"), time.mean, "s", "checkpoint_duration")
+            .label(format!("{word} of {}", time.values.len()))
+            .note(format!(
+                "(stdev {:.3}), slowest rank {:.3} s",
+                time.stdev, p.slowest_s.mean
+            )),
+        row(&at("duration_stdev"), time.stdev, "s", "population_stdev"),
+        row(
+            &at("duration_values"),
+            &time.values,
+            "s",
+            "checkpoint_duration",
+        ),
+        row(
+            &at("throughput_mean"),
+            rate.mean,
+            "GiB/s",
+            "checkpoint_throughput",
+        )
+        .label(format!("{word} throughput"))
+        .note(format!(
+            "= {:.3} GB/s, by the slowest rank {:.3} GiB/s",
+            rate.mean * GIB / 1e9,
             p.slowest_gib.mean
-        );
-        match kind {
-            CheckpointKind::Save => {
-                let _ = writeln!(
-                    out,
-                    "  fsync of files {:.3} s, of the folder {:.4} s (longest of a rank, mean); generator stall {:.2} %",
-                    p.fsync_s.mean, p.fsync_folder_s.mean, p.stall_percent
-                );
-            }
-            CheckpointKind::Load => {
-                let verdict = match p.served_by_storage {
-                    ServedByStorage::Pass => "PASS",
-                    ServedByStorage::Suspect => {
-                        "SUSPECT: part of the bytes came from the page cache"
-                    }
-                    ServedByStorage::Cached => "CACHED: the page cache answered, not the storage",
-                    ServedByStorage::Unknown => {
-                        "UNKNOWN: the kernel does not count device reads for this storage"
-                    }
-                };
-                let _ = writeln!(out, "  served by storage: {verdict}");
-            }
+        )),
+        row(
+            &at("throughput_stdev"),
+            rate.stdev,
+            "GiB/s",
+            "population_stdev",
+        ),
+        row(
+            &at("throughput_values"),
+            &rate.values,
+            "GiB/s",
+            "checkpoint_throughput",
+        ),
+        row(
+            &at("slowest_rank_duration_mean"),
+            p.slowest_s.mean,
+            "s",
+            own_time,
+        ),
+        row(
+            &at("slowest_rank_duration_values"),
+            &p.slowest_s.values,
+            "s",
+            own_time,
+        ),
+        row(
+            &at("slowest_rank_throughput_mean"),
+            p.slowest_gib.mean,
+            "GiB/s",
+            own_rate,
+        ),
+        row(
+            &at("slowest_rank_throughput_values"),
+            &p.slowest_gib.values,
+            "GiB/s",
+            own_rate,
+        ),
+        plain(
+            &at("rank_duration"),
+            json!({"unit": "s", "formula": "min_median_max", "over_ranks": p.rank_s}),
+        ),
+        row(&at("tensor_bytes"), p.tensor_bytes, "B", "sum"),
+        row(&at("file_bytes"), p.file_bytes, "B", "sum"),
+    ];
+    match kind {
+        CheckpointKind::Save => rows.extend([
+            row(&at("fsync_max"), &p.fsync_s.values, "s", "max"),
+            row(&at("fsync_folder_max"), &p.fsync_folder_s.values, "s", "max"),
+            row(&at("generator_stall"), p.stall_percent, "%", "generator_stall"),
+            sentence(format!(
+                "  fsync of files {:.3} s, of the folder {:.4} s (longest of a rank, mean); generator stall {:.2} %",
+                p.fsync_s.mean, p.fsync_folder_s.mean, p.stall_percent
+            )),
+        ]),
+        CheckpointKind::Load => rows.extend([
+            row(&at("bytes_from_device"), p.device_bytes, "B", "sum"),
+            plain(&at("served_by_storage"), p.served_by_storage),
+            sentence(format!(
+                "  served by storage: {}",
+                verdict(p.served_by_storage)
+            )),
+        ]),
+    }
+    rows
+}
+
+/// The rows of the report.
+pub(super) fn rows(out: &mut Report, s: &CheckpointSummary, ranks: &[RankSummary]) {
+    out.push(row("checkpoint/size", s.size_bytes, "B", "checkpoint_size").label("checkpoint"));
+    for (kind, phase) in [
+        (CheckpointKind::Save, &s.save),
+        (CheckpointKind::Load, &s.load),
+    ] {
+        match phase {
+            Some(p) => out.extend(phase_rows(kind, p)),
+            None => out.push(plain(&format!("checkpoint/{}", kind.word()), Value::Null)),
         }
     }
-    out
+    out.push(row(
+        "checkpoint/between_phases",
+        s.between_phases_s,
+        "s",
+        "between_phases",
+    ));
+    let line = |r: &RankSummary| {
+        let stages: Vec<Value> = (r.checkpoint_stages.iter())
+            .map(|s| object(&stage(s)).into())
+            .collect();
+        vec![plain("rank", r.rank), plain("stages", stages)]
+    };
+    out.table(Table {
+        path: "checkpoint/ranks".into(),
+        lines: ranks.iter().map(line).collect(),
+        ..Table::default()
+    });
 }
 
 #[cfg(test)]

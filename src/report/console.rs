@@ -1,17 +1,15 @@
 //! For people: a live line while the run goes on, a table at its end. For programs: events as JSON lines.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use super::checkpoint::console_lines;
 use super::event::{Event, Listener};
+use super::figures;
 use super::json::Provenance;
-use crate::metrics::au::Breakdown;
-use crate::metrics::reduce::{JobSummary, PhaseSummary, ServedByStorage};
+use super::rows::bytes as bytes_text;
+use crate::metrics::reduce::JobSummary;
 
-const GIB: f64 = 1073741824.0;
 /// Without a terminal, at most one progress line in this time.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -91,7 +89,7 @@ impl Listener for Console {
             }
             Event::Info(text) => self.say(text),
             Event::GenerationStarted { files, bytes } => {
-                let size = bytes.map_or(String::new(), |b| format!(", {}", gib(b as f64)));
+                let size = bytes.map_or(String::new(), |b| format!(", {}", bytes_text(b as f64)));
                 self.say(&format!("generating {files} files{size}"));
             }
             Event::GenerationProgress {
@@ -110,7 +108,7 @@ impl Listener for Console {
                 elapsed_s,
             } => self.say(&format!(
                 "generated {files_written} files, {} in {elapsed_s:.2} s ({:.2} GB/s); {files_skipped} were complete",
-                gib(*bytes as f64),
+                bytes_text(*bytes as f64),
                 *bytes as f64 / 1e9 / elapsed_s.max(1e-9)
             )),
             Event::CheckpointPlanned {
@@ -122,8 +120,8 @@ impl Listener for Console {
                 let part = subset_of.map_or(String::new(), |n| format!(", a subset of {n} ranks"));
                 self.say(&format!(
                     "checkpoint: {} of weights and {} of the optimizer, {parameters:.0} parameters{part}",
-                    gib(*model_bytes as f64),
-                    gib(*optimizer_bytes as f64)
+                    bytes_text(*model_bytes as f64),
+                    bytes_text(*optimizer_bytes as f64)
                 ));
             }
             Event::CheckpointEnded { record, size_bytes } => {
@@ -134,7 +132,7 @@ impl Listener for Console {
                     record.number,
                     record.epoch,
                     record.step,
-                    gib(*size_bytes as f64 / seconds.max(1e-9))
+                    bytes_text(*size_bytes as f64 / seconds.max(1e-9))
                 ));
             }
             Event::StepsPlanned {
@@ -153,11 +151,14 @@ impl Listener for Console {
                 bytes_per_second,
                 batch_wait_p99_s,
                 eta_s,
-            } => self.progress(&format!(
-                "epoch {epoch}/{epochs} step {step}/{steps}  AU {au_percent:.1} %  {:.2} GB/s  p99 wait {:.1} ms  ETA {eta_s:.0} s",
-                bytes_per_second / 1e9,
-                batch_wait_p99_s * 1e3
-            )),
+            } => {
+                let au = au_percent.map_or("-".into(), |au| format!("{au:.1} %"));
+                let wait = batch_wait_p99_s.map_or("-".into(), |s| format!("{:.1} ms", s * 1e3));
+                self.progress(&format!(
+                    "epoch {epoch}/{epochs} step {step}/{steps}  AU {au}  {:.2} GB/s  p99 wait {wait}  ETA {eta_s:.0} s",
+                    bytes_per_second / 1e9,
+                ));
+            }
             Event::EpochEnded {
                 epoch,
                 steps,
@@ -206,193 +207,9 @@ impl Listener for JsonLines {
     }
 }
 
-fn gib(bytes: f64) -> String {
-    if bytes >= GIB {
-        format!("{:.2} GiB", bytes / GIB)
-    } else {
-        format!("{:.2} MiB", bytes / 1048576.0)
-    }
-}
-
-fn duration(ns: u64) -> String {
-    let ns = ns as f64;
-    if ns < 1e3 {
-        format!("{ns:.0} ns")
-    } else if ns < 1e6 {
-        format!("{:.1} us", ns / 1e3)
-    } else if ns < 1e9 {
-        format!("{:.2} ms", ns / 1e6)
-    } else {
-        format!("{:.3} s", ns / 1e9)
-    }
-}
-
-/// The sentence that names what to look at first.
-pub fn bottleneck(b: &Breakdown) -> String {
-    if b.wall_s <= 0.0 {
-        return "Nothing was trained, so no bottleneck can be named.".into();
-    }
-    let (part, seconds, advice) = [
-        ("batch wait", b.wait_s, "storage did not deliver in time; look at the read percentiles, reader.read_threads and reader.prefetch_size"),
-        ("barrier", b.barrier_s, "ranks waited for each other; compare the ranks' AU and wait in report.json"),
-        ("harness", b.harness_s, "the benchmark itself took the time; give each rank more CPU or fewer ranks per host before judging the storage"),
-    ]
-    .into_iter()
-    .max_by(|x, y| x.1.total_cmp(&y.1))
-    .expect("the list has three entries");
-    let percent = b.percent(seconds);
-    if percent < 1.0 {
-        return format!(
-            "No bottleneck: the accelerators computed for {:.1} % of the time; the largest loss is {part} with {percent:.2} %.",
-            b.percent(b.compute_s)
-        );
-    }
-    format!("Bottleneck: {part} took {percent:.1} % of the training time; {advice}.")
-}
-
-fn phase(out: &mut String, name: &str, p: &PhaseSummary, s: &JobSummary) {
-    let verdict = if p.meets_expectation {
-        "success"
-    } else {
-        "fail"
-    };
-    let bytes = p.throughput.mean * s.record_size_bytes;
-    let _ = writeln!(
-        out,
-        "{name} AU                 {:9.2} %   (stdev {:.2}; expected >= {:.2} %: {verdict})",
-        p.au_percent.mean, p.au_percent.stdev, s.au_expected_percent
-    );
-    let _ = writeln!(
-        out,
-        "{name} throughput         {:9.2} samples/s (stdev {:.2})",
-        p.throughput.mean, p.throughput.stdev
-    );
-    let _ = writeln!(
-        out,
-        "{name} I/O                {:9.3} GiB/s = {:.3} GB/s",
-        bytes / GIB,
-        bytes / 1e9
-    );
-}
-
 /// The report for people, several lines with a final line break.
 pub fn final_report(s: &JobSummary, provenance: &Provenance) -> String {
-    let rule = "=".repeat(78);
-    let mut out = String::new();
-    // Writing to a String cannot fail.
-    let _ = writeln!(out, "{rule}");
-    let _ = writeln!(
-        out,
-        "dlio-rs {}   {} accelerator(s) on {} host(s)   {} epoch(s)   formulas {}",
-        provenance.version,
-        s.ranks,
-        s.hosts.len(),
-        s.epochs.len(),
-        s.formula
-    );
-    let _ = writeln!(out, "{rule}");
-    if let Some(p) = &s.train {
-        phase(&mut out, "train", p, s);
-        if let Some(au) = s.au_storage_percent {
-            let _ = writeln!(
-                out,
-                "train AU of storage      {au:9.2} %   (without barrier and harness)"
-            );
-        }
-    }
-    if let Some(p) = &s.eval {
-        phase(&mut out, "eval ", p, s);
-    }
-    if let Some(c) = &s.checkpoint {
-        out += &console_lines(c);
-    }
-    let b = &s.breakdown;
-    if b.wall_s > 0.0 {
-        let _ = writeln!(out, "\ntraining time, mean per rank: {:.3} s", b.wall_s);
-        for (name, seconds) in [
-            ("wait", b.wait_s),
-            ("compute", b.compute_s),
-            ("barrier", b.barrier_s),
-            ("harness", b.harness_s),
-        ] {
-            let _ = writeln!(
-                out,
-                "  {name:<10} {seconds:12.3} s {:7.2} %",
-                b.percent(seconds)
-            );
-        }
-    }
-    if !s.stages.is_empty() {
-        let _ = writeln!(
-            out,
-            "\n{:<17} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
-            "latency", "count", "p50", "p90", "p99", "p99.9", "max"
-        );
-        for x in &s.stages {
-            let _ = writeln!(
-                out,
-                "{:<17} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
-                x.stage.name(),
-                x.count,
-                duration(x.p50_ns),
-                duration(x.p90_ns),
-                duration(x.p99_ns),
-                duration(x.p999_ns),
-                duration(x.max_ns)
-            );
-        }
-    }
-    let c = &s.counters;
-    if s.epochs.is_empty() {
-        let _ = writeln!(
-            out,
-            "peak memory of a rank {}",
-            gib(c.peak_rss_bytes as f64)
-        );
-        return out + &rule + "\n";
-    }
-    let _ = writeln!(
-        out,
-        "\nread {} in {} requests, {} samples, {} retries; {} samples dropped per epoch",
-        gib(c.bytes_read as f64),
-        c.reads,
-        c.samples,
-        c.retries,
-        c.samples_dropped_per_epoch
-    );
-    if c.files_written + c.files_skipped > 0 {
-        let _ = writeln!(
-            out,
-            "generated {} files ({}) in {:.2} s, {} were complete",
-            c.files_written,
-            gib(c.bytes_written as f64),
-            c.generate_ns as f64 / 1e9,
-            c.files_skipped
-        );
-    }
-    if let Some(x) = s.cpu_seconds_per_gib() {
-        let _ = writeln!(
-            out,
-            "CPU {x:.3} s/GiB, peak memory of a rank {}",
-            gib(c.peak_rss_bytes as f64)
-        );
-    }
-    for e in &s.epochs {
-        let verdict = match e.served_by_storage {
-            ServedByStorage::Pass => "PASS",
-            ServedByStorage::Suspect => "SUSPECT: part of the bytes came from the page cache",
-            ServedByStorage::Cached => "CACHED: the page cache answered, not the storage",
-            ServedByStorage::Unknown => {
-                "UNKNOWN: the kernel does not count device reads for this storage"
-            }
-        };
-        let _ = writeln!(out, "epoch {} served by storage: {verdict}", e.epoch);
-    }
-    let _ = writeln!(out, "order digest {:016x}", s.order_digest);
-    if s.train.is_some() {
-        let _ = writeln!(out, "{}", bottleneck(b));
-    }
-    out + &rule + "\n"
+    figures::report(None, s, provenance, &[]).to_text()
 }
 
 #[cfg(test)]
@@ -424,9 +241,9 @@ mod tests {
             epochs: 2,
             step,
             steps: 9,
-            au_percent: 98.76,
+            au_percent: Some(98.76),
             bytes_per_second: 2.5e9,
-            batch_wait_p99_s: 0.0012,
+            batch_wait_p99_s: Some(0.0012),
             eta_s: 7.0,
         }
     }
@@ -491,30 +308,10 @@ mod tests {
             "expected >= 90.00 %: fail",
             "batch_wait",
             "20.00 ms",
-            "order digest 0000000000000000",
-            "Bottleneck: batch wait took 44.0 %",
+            "order digest",
+            "Bottleneck: harness on the client took 48.0 %",
         ] {
             assert!(text.contains(part), "{part} missing in\n{text}");
         }
-    }
-
-    #[test]
-    fn bottleneck_is_the_largest_loss() {
-        let b = Breakdown {
-            wall_s: 100.0,
-            wait_s: 1.0,
-            compute_s: 80.0,
-            barrier_s: 15.0,
-            harness_s: 4.0,
-        };
-        assert!(bottleneck(&b).starts_with("Bottleneck: barrier took 15.0 %"));
-        let b = Breakdown {
-            wall_s: 100.0,
-            wait_s: 0.1,
-            compute_s: 99.6,
-            barrier_s: 0.1,
-            harness_s: 0.2,
-        };
-        assert!(bottleneck(&b).starts_with("No bottleneck: the accelerators computed for 99.6 %"));
     }
 }

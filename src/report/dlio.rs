@@ -8,12 +8,12 @@ use serde_json::{Map, Value, json};
 use super::{checkpoint, python};
 use crate::config::{MetricFormula, Workload};
 use crate::host::facts::HostFacts;
-use crate::metrics::au::{Window, block_au};
+use crate::metrics::au::block_au;
 use crate::metrics::record::{BlockRecord, RankRecord};
 use crate::metrics::reduce::{JobSummary, PhaseSummary};
+use crate::metrics::spec::MetricSpec;
 use crate::metrics::throughput::{
-    block_throughput, data_size_per_host_gib, eval_throughput, host_potential_caching,
-    rank_potential_caching,
+    block_throughput, eval_throughput, host_potential_caching, rank_potential_caching,
 };
 
 const MIB: f64 = 1048576.0;
@@ -103,14 +103,14 @@ type Phase<'a> = (String, &'a BlockRecord, f64, f64);
 /// Text of `<r>_output.json` of one rank.
 pub fn output_json(
     record: &RankRecord,
-    w: &Workload,
+    spec: &MetricSpec,
     host: &HostFacts,
     ranks: usize,
     local_ranks: usize,
 ) -> String {
-    let formula = w.metric.formula;
+    let formula = spec.formula;
     let memory = host.memory_gib();
-    let data = data_size_per_host_gib(w, local_ranks, ranks);
+    let data = spec.data_size_per_host_gib(local_ranks, ranks);
     let mut out = Map::new();
     out.insert("host_memory_GB".into(), json!(memory));
     out.insert("host_cpu_count".into(), json!(host.cpu_count));
@@ -126,14 +126,14 @@ pub fn output_json(
         let mut phases: Vec<Phase> = names
             .zip(&e.blocks)
             .map(|(name, b)| {
-                let window = Window::train(w, ranks);
-                let rate = block_throughput(formula, b, window, w.reader.batch_size);
+                let window = spec.train;
+                let rate = block_throughput(formula, b, window, spec.batch_size);
                 (name, b, rate, block_au(formula, b, window))
             })
             .collect();
         if let Some(b) = &e.eval {
-            let rate = eval_throughput(b, w.reader.batch_size_eval);
-            let au = block_au(formula, b, Window::eval(w, ranks));
+            let rate = eval_throughput(b, spec.batch_size_eval);
+            let au = block_au(formula, b, spec.eval);
             phases.push(("eval".into(), b, rate, au));
         }
         let map = |f: &dyn Fn(&Phase) -> Value| -> Value {

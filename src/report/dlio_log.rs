@@ -7,9 +7,10 @@ use super::dlio::metric_block;
 use super::event::{Event, Listener};
 use super::{python, timestamp};
 use crate::config::{Distribution, MetricFormula, Workload};
-use crate::metrics::au::{Window, block_au, mean_and_std};
+use crate::metrics::au::{block_au, mean_and_std};
 use crate::metrics::checkpoint::{CheckpointKind, CheckpointRecord};
 use crate::metrics::record::BlockRecord;
+use crate::metrics::spec::MetricSpec;
 use crate::metrics::throughput::{block_throughput, eval_throughput};
 
 /// What `DLIO_LOG_LEVEL` lets through, from the most to the least talkative.
@@ -69,6 +70,7 @@ pub struct DlioLog {
     sinks: Vec<Box<dyn Write>>,
     failure: Option<std::io::Error>,
     workload: Workload,
+    spec: MetricSpec,
     ranks: usize,
     level: Level,
 }
@@ -86,6 +88,7 @@ impl DlioLog {
             sinks,
             failure: None,
             workload: workload.clone(),
+            spec: MetricSpec::of(workload, ranks),
             ranks,
         }
     }
@@ -156,10 +159,9 @@ impl DlioLog {
         if !self.workload.workflow.train {
             return;
         }
-        let window = Window::train(&self.workload, self.ranks);
-        let formula = self.workload.metric.formula;
+        let (formula, window) = (self.spec.formula, self.spec.train);
         let au = block_au(formula, b, window);
-        let rate = block_throughput(formula, b, window, self.workload.reader.batch_size);
+        let rate = block_throughput(formula, b, window, self.spec.batch_size);
         let compute: Vec<f64> = b.steps[window.range(steps)]
             .iter()
             .map(|s| seconds(s.compute_ns))
@@ -240,9 +242,8 @@ impl DlioLog {
     }
 
     fn eval_ended(&mut self, epoch: u64, b: &BlockRecord) {
-        let window = Window::eval(&self.workload, self.ranks);
-        let au = block_au(self.workload.metric.formula, b, window);
-        let rate = eval_throughput(b, self.workload.reader.batch_size_eval) * self.ranks as f64;
+        let au = block_au(self.spec.formula, b, self.spec.eval);
+        let rate = eval_throughput(b, self.spec.batch_size_eval) * self.ranks as f64;
         self.output(&format!(
             "Ending eval - {} steps completed in {:.2} s",
             b.steps.len(),

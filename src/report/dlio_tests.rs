@@ -4,7 +4,7 @@ use crate::metrics::au::tests::block;
 use crate::metrics::histogram::StageHistograms;
 use crate::metrics::record::EpochRecord;
 use crate::metrics::reduce::{ReduceInput, reduce};
-use crate::stage::Stage;
+use crate::stage::{Parts, Stage};
 
 pub(crate) fn workload() -> Workload {
     let mut w = Workload::default();
@@ -26,7 +26,11 @@ pub(crate) fn record() -> RankRecord {
                 end: "e".into(),
                 train_ns: 976_000_000,
                 // C = 200 ms, T = 1000 - 500 = 500 ms: AU 40, 16 samples/s.
-                blocks: vec![block(1000, &[(400, 100, 0), (20, 100, 10), (20, 100, 10)])],
+                blocks: vec![BlockRecord {
+                    wait_parts: Parts([40_000_000, 0, 0, 0, 0, 0]),
+                    nominal_ns: 200_000_000,
+                    ..block(1000, &[(400, 100, 0), (20, 100, 10), (20, 100, 10)])
+                }],
                 // Window 1..2: C = 90, T = 400: 22.5; 2 samples in 0.5 s.
                 eval: Some(block(500, &[(10, 90, 0), (10, 90, 0)])),
                 ..EpochRecord::default()
@@ -54,7 +58,7 @@ pub(crate) fn job() -> JobSummary {
     let input = ReduceInput {
         record: &record,
         histograms: &h,
-        workload: &w,
+        spec: &MetricSpec::of(&w, 1),
         host: &host,
         device_counter_valid: false,
         checkpoint_device_counter_valid: false,
@@ -128,8 +132,14 @@ fn summary_has_dlios_keys_in_order() {
 
 #[test]
 fn output_has_dlios_keys_in_order() {
-    let v: Value =
-        serde_json::from_str(&output_json(&record(), &workload(), &host(), 1, 1)).unwrap();
+    let v: Value = serde_json::from_str(&output_json(
+        &record(),
+        &MetricSpec::of(&workload(), 1),
+        &host(),
+        1,
+        1,
+    ))
+    .unwrap();
     assert_eq!(
         keys(&v),
         [

@@ -165,12 +165,12 @@ pub enum Event {
         step: u64,
         /// Of how many.
         steps: u64,
-        /// AU of this epoch so far, percent, this rank.
-        au_percent: f64,
+        /// AU of this block so far, percent, this rank; None before a step counts.
+        au_percent: Option<f64>,
         /// Bytes read by this rank in the last interval, per second, times the number of ranks.
         bytes_per_second: f64,
-        /// 99th percentile of this rank's batch wait so far, seconds.
-        batch_wait_p99_s: f64,
+        /// 99th percentile of this rank's batch wait so far, seconds; None before there are 100 of them.
+        batch_wait_p99_s: Option<f64>,
         /// Estimated seconds to the end of training.
         eta_s: f64,
     },

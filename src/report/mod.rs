@@ -8,16 +8,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+mod bottleneck;
 pub mod checkpoint;
 pub mod console;
 pub mod dlio;
 pub mod dlio_log;
 pub mod event;
+mod figures;
 pub mod hydra;
 pub mod json;
 pub mod provenance;
 pub mod publish;
 pub mod python;
+mod rows;
 pub mod yaml;
 
 pub use event::{Event, Listener};
@@ -28,6 +31,7 @@ use crate::config::Workload;
 use crate::host::facts::HostFacts;
 use crate::metrics::record::RankRecord;
 use crate::metrics::reduce::JobSummary;
+use crate::metrics::spec::MetricSpec;
 
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +87,7 @@ pub struct RankFiles {
 pub fn gather_rank_files(
     cluster: &dyn Cluster,
     record: &RankRecord,
-    workload: &Workload,
+    spec: &MetricSpec,
     host: &HostFacts,
 ) -> Result<Option<Vec<RankFiles>>, ReportError> {
     // Rank 0 knows the size of the whole job's checkpoint.
@@ -91,7 +95,7 @@ pub fn gather_rank_files(
     cluster.broadcast(&mut size);
     let checkpoint_bytes = u64::from_le_bytes(size.try_into().unwrap_or_default());
     let own = [
-        dlio::output_json(record, workload, host, cluster.size(), cluster.local_size()),
+        dlio::output_json(record, spec, host, cluster.size(), cluster.local_size()),
         dlio::per_epoch_stats_json(record, checkpoint_bytes),
     ];
     let bytes = serde_json::to_vec(&own).expect("two strings always serialize");

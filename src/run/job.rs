@@ -14,8 +14,8 @@ use crate::cluster::Cluster;
 use crate::config::{Loaded, Workload};
 use crate::host;
 use crate::interrupt;
-use crate::metrics::au::Window;
 use crate::metrics::reduce::JobSummary;
+use crate::metrics::spec::MetricSpec;
 use crate::plan;
 use crate::report::console::{Console, JsonLines};
 use crate::report::dlio_log::{DlioLog, Level};
@@ -226,7 +226,7 @@ impl JobRequest<'_> {
         let loaded = self.loaded.warnings.iter().chain(&self.warnings).cloned();
         let derived = plan::order::warnings(w)
             .into_iter()
-            .chain(Window::warning(w, ranks));
+            .chain(MetricSpec::of(w, ranks).warning());
         for warning in loaded.chain(derived) {
             events.emit(Event::Warning(warning));
         }

@@ -10,6 +10,7 @@ use crate::config::{self, StorageType, Workload};
 use crate::host;
 use crate::host::facts::HostFacts;
 use crate::metrics::reduce::{JobSummary, ReduceInput, ServedByStorage, reduce};
+use crate::metrics::spec::MetricSpec;
 use crate::plan;
 use crate::report::console::final_report;
 use crate::report::hydra::HydraFacts;
@@ -30,10 +31,11 @@ pub(super) fn report(
     let name = &cluster.host_names()[cluster.node_of_rank()[cluster.rank()]];
     let facts = HostFacts::read(name);
     let has_device = |folder| is_real(w) && host::mounts::has_block_device(folder);
+    let spec = MetricSpec::of(w, cluster.size());
     let input = ReduceInput {
         record: &measured.record,
         histograms: &measured.histograms,
-        workload: w,
+        spec: &spec,
         host: &facts,
         device_counter_valid: has_device(&w.data_root()),
         checkpoint_device_counter_valid: has_device(&w.checkpoint_root()),
@@ -41,7 +43,8 @@ pub(super) fn report(
     };
     let summary = reduce(cluster, &input).map_err(|e| RankError::Dataset(e.to_string()));
     let summary = agree(cluster, summary)?;
-    let files = gather_rank_files(cluster, &measured.record, w, &facts).map_err(RankError::from);
+    let files =
+        gather_rank_files(cluster, &measured.record, &spec, &facts).map_err(RankError::from);
     let files = agree(cluster, files)?;
     let written = match (&summary, &files, output) {
         (Some(summary), Some(files), Some(output)) => {

@@ -8,8 +8,10 @@ use crate::clock::{Clock, thread_cpu_ns};
 use crate::cluster::Cluster;
 use crate::config::TimeSpec;
 use crate::loader::{Activity, BatchSource, Phase};
+use crate::metrics::au::{block_au, is_counted, window_sums};
 use crate::metrics::histogram::StageHistograms;
 use crate::metrics::record::{BlockRecord, StepTime};
+use crate::metrics::spec::MetricSpec;
 use crate::plan::digest::Digest;
 use crate::plan::draw::TimeDraw;
 use crate::report::Event;
@@ -31,6 +33,8 @@ pub struct StepLoop<'a> {
     pub histograms: StageHistograms,
     /// Draws of computation times.
     pub draws: TimeDraw,
+    /// Formulas and the steps that count.
+    pub spec: MetricSpec,
     /// The order digest.
     pub digest: Digest,
     /// CPU nanoseconds spun for deadlines and in barriers.
@@ -70,11 +74,10 @@ impl StepLoop<'_> {
     ) -> Result<(BlockRecord, bool), RankError> {
         let mut record = BlockRecord {
             start: label(),
-            steps: Vec::with_capacity(span.steps as usize),
             ..BlockRecord::default()
         };
         let block_start = self.clock.now_ns();
-        let mut progress = Pulse::new(block_start);
+        let mut progress = Pulse::new(block_start, source.totals().bytes);
         let mut asked = block_start;
         let mut step = span.next_step;
         let mut is_paused = false;
@@ -82,7 +85,10 @@ impl StepLoop<'_> {
             self.activity.enter(Phase::BatchWait, span.epoch, step);
             let batch = match source.next() {
                 Ok(Some(batch)) if step <= span.steps => batch,
-                Ok(_) => break Ok(()),
+                Ok(_) => {
+                    record.closing_ns = self.clock.now_ns() - asked;
+                    break Ok(());
+                }
                 Err(error) => {
                     if step <= span.steps {
                         self.sync(true);
@@ -93,7 +99,7 @@ impl StepLoop<'_> {
             let loaded = self.clock.now_ns();
             source.release();
             self.digest.push(batch.hash);
-            self.compute(computation, loaded, span.epoch, step);
+            let nominal_ns = self.compute(computation, loaded, span.epoch, step);
             let computed = self.clock.now_ns();
             self.activity.enter(Phase::Barrier, span.epoch, step);
             let failed = self.sync(false);
@@ -108,12 +114,17 @@ impl StepLoop<'_> {
             self.histograms.record(Stage::BatchWait, time.load_ns);
             self.histograms.record(Stage::Compute, time.compute_ns);
             self.histograms.record(Stage::Barrier, time.barrier_ns);
+            if self.spec.train.contains(record.steps.len()) {
+                let parts = batch.parts_of_wait(asked, loaded);
+                record.wait_parts.add(&parts);
+                record.nominal_ns += nominal_ns;
+            }
             record.steps.push(time);
             if failed {
                 break Err(RankError::Elsewhere);
             }
             self.done.0 += 1;
-            progress.tick(self, events, source, span, step, &record);
+            progress.tick(self, events, source, span, step, &mut record);
             if span.pause_after == Some(step) {
                 is_paused = true;
                 break Ok(());
@@ -168,12 +179,14 @@ impl StepLoop<'_> {
         Ok(record)
     }
 
-    /// The accelerator begins with the batch at `from`; what the host does meanwhile is hidden behind it.
-    fn compute(&mut self, computation: &TimeSpec, from: u64, epoch: u64, step: u64) {
+    /// The accelerator begins with the batch at `from`; what the host does meanwhile is hidden behind it. Returns the
+    /// configured time.
+    fn compute(&mut self, computation: &TimeSpec, from: u64, epoch: u64, step: u64) -> u64 {
         let ns = (self.draws.draw_s(computation) * 1e9).round() as u64;
         self.activity.enter(Phase::Compute, epoch, step);
         self.activity.busy_until(crate::clock::now_ns() + ns);
         self.spin_ns += self.clock.wait_until(from + ns);
+        ns
     }
 
     /// The step's barrier, which also tells whether any rank failed and brings virtual clocks together.
@@ -192,18 +205,18 @@ impl StepLoop<'_> {
     }
 }
 
-/// Tells how far the epoch is, at most once a second.
+/// Says how far the epoch is, at most once a second, by the formulas of the report.
 struct Pulse {
     last_ns: u64,
-    last_bytes: Option<u64>,
+    last_bytes: u64,
     start_ns: u64,
 }
 
 impl Pulse {
-    fn new(now: u64) -> Self {
+    fn new(now: u64, bytes: u64) -> Self {
         Pulse {
             last_ns: now,
-            last_bytes: None,
+            last_bytes: bytes,
             start_ns: now,
         }
     }
@@ -215,7 +228,7 @@ impl Pulse {
         source: &dyn BatchSource,
         span: Span,
         step: u64,
-        record: &BlockRecord,
+        record: &mut BlockRecord,
     ) {
         let now = ctx.clock.now_ns();
         if now - self.last_ns < 1_000_000_000 || ctx.cluster.rank() != 0 || ctx.clock.is_virtual() {
@@ -223,20 +236,23 @@ impl Pulse {
         }
         let bytes = source.totals().bytes;
         let since = (now - self.last_ns) as f64 / 1e9;
-        let delta = self.last_bytes.map_or(0, |last| bytes - last);
+        let delta = bytes - self.last_bytes;
         self.last_ns = now;
-        self.last_bytes = Some(bytes);
-        let computed: u64 = record.steps.iter().map(|s| s.compute_ns).sum();
+        self.last_bytes = bytes;
         let elapsed = now - self.start_ns;
+        record.wall_ns = elapsed;
+        let (formula, window) = (ctx.spec.formula, ctx.spec.train);
+        let counts = is_counted(&window_sums(record, window));
         let per_step = elapsed as f64 / 1e9 / record.steps.len() as f64;
         events.emit(Event::Progress {
             epoch: span.epoch,
             epochs: span.epochs,
             step,
             steps: span.steps,
-            au_percent: 100.0 * computed as f64 / elapsed as f64,
+            au_percent: counts.then(|| block_au(formula, record, window)),
             bytes_per_second: delta as f64 / since * ctx.cluster.size() as f64,
-            batch_wait_p99_s: ctx.histograms.quantile(Stage::BatchWait, 0.99) as f64 / 1e9,
+            batch_wait_p99_s: (ctx.histograms.supported(Stage::BatchWait, 0.99))
+                .map(|ns| ns as f64 / 1e9),
             eta_s: per_step * ctx.done.1.saturating_sub(ctx.done.0) as f64,
         });
     }

@@ -9,6 +9,7 @@ mod checkpoint_objects;
 mod cli;
 mod fault_proxy;
 mod faults;
+mod figures;
 mod foreign;
 mod formats;
 mod generate;

@@ -15,6 +15,7 @@ use crate::host::process::device_bytes;
 use crate::loader::{BatchSource, Phase};
 use crate::metrics::histogram::StageHistograms;
 use crate::metrics::record::{EpochRecord, RankRecord};
+use crate::metrics::spec::MetricSpec;
 use crate::plan::Split;
 use crate::plan::digest::Digest;
 use crate::plan::draw::TimeDraw;
@@ -130,6 +131,7 @@ impl<'a> Training<'a> {
                 activity: job.activity,
                 histograms: StageHistograms::new(),
                 draws: TimeDraw::new(w.train.seed + RANK_SEED_STEP * rank as u64),
+                spec: MetricSpec::of(w, ranks),
                 digest: Digest::default(),
                 spin_ns: 0,
                 done: (0, plan.train * w.train.epochs),

@@ -1,0 +1,324 @@
+//! The one model behind the console and `report.json`: rows of figures and tables, each with its place, unit and formula.
+//!
+//! A row that has a label is printed; a row that has a path stands in the file. Both show the same value.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+pub(super) const GIB: f64 = 1073741824.0;
+
+/// One figure.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Row {
+    /// Place in `report.json`, keys divided by `/`; empty: not there.
+    pub path: String,
+    /// Name on the console; empty: not printed.
+    pub label: String,
+    /// Number, list, text or null.
+    pub value: Value,
+    /// Unit; empty for words.
+    pub unit: &'static str,
+    /// Name of the formula in docs/metrics.md; empty: the value stands in the file alone.
+    pub formula: String,
+    /// What the console says after the value.
+    pub note: String,
+}
+
+/// A figure for `report.json`.
+pub(super) fn row(path: &str, value: impl Serialize, unit: &'static str, formula: &str) -> Row {
+    Row {
+        path: path.into(),
+        value: json!(value),
+        unit,
+        formula: formula.into(),
+        ..Row::default()
+    }
+}
+
+/// A value that stands in `report.json` as it is.
+pub(super) fn plain(path: &str, value: impl Serialize) -> Row {
+    row(path, value, "", "")
+}
+
+/// A line of text for the console.
+pub(super) fn sentence(text: impl Into<String>) -> Row {
+    Row {
+        note: text.into(),
+        ..Row::default()
+    }
+}
+
+impl Row {
+    /// Printed under this name.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// Printed with this after the value.
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.note = note.into();
+        self
+    }
+
+    fn in_file(&self) -> Value {
+        match self.formula.as_str() {
+            "" => self.value.clone(),
+            formula => json!({"value": self.value, "unit": self.unit, "formula": formula}),
+        }
+    }
+
+    fn print(&self, out: &mut String) {
+        // Writing to a String cannot fail.
+        let _ = match (self.label.as_str(), self.note.as_str()) {
+            ("", "") => Ok(()),
+            ("", note) => writeln!(out, "{note}"),
+            (label, "") => writeln!(out, "{label:<26}{:>14}", human(&self.value, self.unit)),
+            (label, note) => writeln!(
+                out,
+                "{label:<26}{:>14}   {note}",
+                human(&self.value, self.unit)
+            ),
+        };
+    }
+}
+
+/// A list of like things: one object per line in `report.json`, one line of columns on the console.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Table {
+    /// Place in `report.json`, keys divided by `/`; empty: not there.
+    pub path: String,
+    /// Above it on the console; empty: not printed.
+    pub title: String,
+    /// Cells of each line; those with a label are columns of the console. The first column is left-aligned.
+    pub lines: Vec<Vec<Row>>,
+}
+
+/// More lines than this are not printed; the file has them all.
+const PRINTED: usize = 40;
+
+impl Table {
+    fn print(&self, out: &mut String) {
+        let Some(first) = self.lines.first() else {
+            return;
+        };
+        if self.title.is_empty() {
+            return;
+        }
+        let columns: Vec<usize> = (0..first.len())
+            .filter(|&i| !first[i].label.is_empty())
+            .collect();
+        let heads = columns.iter().map(|&i| first[i].label.clone()).collect();
+        let shown = self.lines.iter().take(PRINTED);
+        let body = shown.map(|line| columns.iter().map(|&i| cell(&line[i])).collect());
+        let text: Vec<Vec<String>> = std::iter::once(heads).chain(body).collect();
+        let widths: Vec<usize> = (0..columns.len())
+            .map(|c| text.iter().map(|line| line[c].chars().count()).max())
+            .map(|width| width.unwrap_or(0))
+            .collect();
+        let _ = writeln!(out, "\n{}", self.title);
+        for line in &text {
+            let mut printed = String::new();
+            for (i, (cell, &width)) in line.iter().zip(&widths).enumerate() {
+                let pad = " ".repeat(width.max(if i == 0 { 26 } else { 9 }) - cell.chars().count());
+                let _ = match i {
+                    0 => write!(printed, "{cell}{pad}"),
+                    _ => write!(printed, " {pad}{cell}"),
+                };
+            }
+            let _ = writeln!(out, "{}", printed.trim_end());
+        }
+        if self.lines.len() > PRINTED {
+            let _ = writeln!(
+                out,
+                "... and {} more in report.json",
+                self.lines.len() - PRINTED
+            );
+        }
+    }
+}
+
+fn cell(row: &Row) -> String {
+    match row.value {
+        Value::Null => "-".into(),
+        _ => human(&row.value, row.unit),
+    }
+}
+
+/// A part of the report.
+#[derive(Debug, Clone)]
+pub(super) enum Item {
+    /// One figure or sentence.
+    Row(Row),
+    /// A list.
+    Table(Table),
+    /// An empty line on the console.
+    Gap,
+}
+
+/// The whole report.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Report(pub Vec<Item>);
+
+impl Report {
+    pub fn push(&mut self, row: Row) {
+        self.0.push(Item::Row(row));
+    }
+
+    pub fn extend(&mut self, rows: impl IntoIterator<Item = Row>) {
+        self.0.extend(rows.into_iter().map(Item::Row));
+    }
+
+    pub fn table(&mut self, table: Table) {
+        self.0.push(Item::Table(table));
+    }
+
+    pub fn gap(&mut self) {
+        self.0.push(Item::Gap);
+    }
+
+    /// For people.
+    pub fn to_text(&self) -> String {
+        let mut out = String::new();
+        for item in &self.0 {
+            match item {
+                Item::Row(row) => row.print(&mut out),
+                Item::Table(table) => table.print(&mut out),
+                Item::Gap => out.push('\n'),
+            }
+        }
+        out
+    }
+
+    /// For programs.
+    pub fn to_json(&self) -> Value {
+        let mut out = Map::new();
+        for item in &self.0 {
+            match item {
+                Item::Row(row) if !row.path.is_empty() => {
+                    insert(&mut out, &row.path, row.in_file());
+                }
+                Item::Table(table) if !table.path.is_empty() => {
+                    let lines = table.lines.iter().map(|line| Value::from(object(line)));
+                    insert(&mut out, &table.path, lines.collect());
+                }
+                _ => {}
+            }
+        }
+        out.into()
+    }
+}
+
+/// Rows as one object.
+pub(super) fn object(rows: &[Row]) -> Map<String, Value> {
+    let mut out = Map::new();
+    for row in rows.iter().filter(|row| !row.path.is_empty()) {
+        insert(&mut out, &row.path, row.in_file());
+    }
+    out
+}
+
+fn insert(into: &mut Map<String, Value>, path: &str, value: Value) {
+    match path.split_once('/') {
+        None => drop(into.insert(path.into(), value)),
+        Some((head, rest)) => {
+            let inner = into.entry(head).or_insert_with(|| Map::new().into());
+            if let Value::Object(inner) = inner {
+                insert(inner, rest, value);
+            }
+        }
+    }
+}
+
+/// A value as people read it.
+pub(super) fn human(value: &Value, unit: &str) -> String {
+    let Some(x) = value.as_f64() else {
+        return match value {
+            Value::Null => "-".into(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+    };
+    match unit {
+        "" => value.to_string(),
+        "%" => format!("{x:.2} %"),
+        "B" => bytes(x),
+        "s" => format!("{x:.3} s"),
+        "ns" => duration(x),
+        "s/GiB" | "GiB/s" | "GB/s" | "GiB" => format!("{x:.3} {unit}"),
+        "samples/s" => format!("{x:.2} {unit}"),
+        _ if value.is_u64() => format!("{value} {unit}"),
+        _ => format!("{x:.2} {unit}"),
+    }
+}
+
+/// Bytes in MiB or GiB.
+pub(super) fn bytes(n: f64) -> String {
+    if n >= GIB {
+        format!("{:.2} GiB", n / GIB)
+    } else {
+        format!("{:.2} MiB", n / 1048576.0)
+    }
+}
+
+fn duration(ns: f64) -> String {
+    if ns < 1e3 {
+        format!("{ns:.0} ns")
+    } else if ns < 1e6 {
+        format!("{:.1} us", ns / 1e3)
+    } else if ns < 1e9 {
+        format!("{:.2} ms", ns / 1e6)
+    } else {
+        format!("{:.3} s", ns / 1e9)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_the_same_in_both() {
+        let mut report = Report::default();
+        report.push(
+            row("train/au_mean", 40.0, "%", "au_v3")
+                .label("train AU")
+                .note("(stdev 0.00)"),
+        );
+        report.push(plain("train/ok", true));
+        report.push(sentence("It is so."));
+        assert_eq!(
+            report.to_json(),
+            json!({"train": {"au_mean": {"value": 40.0, "unit": "%", "formula": "au_v3"}, "ok": true}})
+        );
+        assert_eq!(
+            report.to_text(),
+            "train AU                         40.00 %   (stdev 0.00)\nIt is so.\n"
+        );
+    }
+
+    // A field's width in Rust's formatting ends at 65,535; a table of many epochs has longer lists.
+    #[test]
+    fn a_table_of_many_lines_is_cut_on_the_console_only() {
+        let line = |n: usize| {
+            vec![
+                plain("n", n).label("n"),
+                plain("x", "y".repeat(70_000)).label("x"),
+            ]
+        };
+        let table = Table {
+            path: "t".into(),
+            title: "many".into(),
+            lines: (0..12_000).map(line).collect(),
+        };
+        let report = Report(vec![Item::Table(table)]);
+        assert!(
+            report
+                .to_text()
+                .ends_with("... and 11960 more in report.json\n")
+        );
+        assert_eq!(report.to_json()["t"].as_array().unwrap().len(), 12_000);
+    }
+}

@@ -1,0 +1,255 @@
+//! Figures of the report against what must hold whatever the run, and against counters outside the program.
+
+use crate::support::*;
+use serde_json::Value;
+
+fn report(scratch: &Scratch) -> Value {
+    json(&scratch.path("out/report.json"))
+}
+
+fn number(value: &Value) -> f64 {
+    value
+        .as_f64()
+        .unwrap_or_else(|| panic!("no number: {value}"))
+}
+
+/// xorshift: cases are the same in every run.
+struct Cases(u64);
+
+impl Cases {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+    fn of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
+        choices[self.below(choices.len() as u64) as usize]
+    }
+}
+
+/// A random workload in virtual time.
+fn random_words(cases: &mut Cases) -> (usize, Vec<String>) {
+    let ranks = 1 + cases.below(3) as usize;
+    let batch = 1 + cases.below(4);
+    let steps = 1 + cases.below(9);
+    let files = steps * batch * ranks as u64 + cases.below(3);
+    let words = vec![
+        format!("dataset.num_files_train={files}"),
+        format!("reader.batch_size={batch}"),
+        format!("reader.read_threads={}", 1 + cases.below(4)),
+        format!("reader.prefetch_size={}", cases.below(4)),
+        format!(
+            "reader.data_loader={}",
+            cases.of(&["pytorch", "tensorflow", "native"])
+        ),
+        format!("train.epochs={}", 1 + cases.below(3)),
+        format!(
+            "train.total_training_steps={}",
+            cases.of(&["-1", "2", "5", "1000000000"])
+        ),
+        format!(
+            "train.computation_time={}",
+            cases.of(&["0", "0.01", "{mean: 0.02, stdev: 0.01}"])
+        ),
+        format!("reader.preprocess_time={}", cases.of(&["0", "0.015"])),
+        format!(
+            "storage.storage_options.latency={}",
+            cases.of(&["0", "0.001", "0.03"])
+        ),
+        format!(
+            "storage.storage_options.jitter={}",
+            cases.of(&["0", "0.0005"])
+        ),
+        format!(
+            "storage.storage_options.bandwidth={}",
+            cases.of(&["0", "5e6"])
+        ),
+        format!("output.metric.exclude_start_steps={}", cases.below(4)),
+        format!("output.metric.exclude_end_steps={}", cases.below(3)),
+        format!("metric.formula={}", cases.of(&["v3", "v2"])),
+    ];
+    (ranks, words)
+}
+
+fn check_breakdown(b: &Value, au: f64, context: &str) {
+    let percent = |part: &Value| number(&part["percent"]);
+    assert_eq!(percent(&b["compute"]), au, "compute is AU: {context}");
+    let parts = b["wait"]["parts"].as_object().unwrap();
+    let wait: f64 = parts.values().map(percent).sum();
+    let losses: f64 = ["barrier", "harness", "closing_fetch", "uncounted"]
+        .iter()
+        .map(|line| percent(&b[line]))
+        .sum();
+    let rest = 100.0 - au;
+    assert!(
+        (wait + losses - rest).abs() < 1e-6,
+        "{wait} + {losses} != {rest}: {context}"
+    );
+    assert!((wait - percent(&b["wait"])).abs() < 1e-6, "{context}");
+    for (name, part) in parts {
+        assert!(percent(part) >= 0.0, "{name}: {context}");
+    }
+}
+
+#[test]
+fn compute_is_au_and_the_parts_add_up_to_100() {
+    let mut cases = Cases(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..24 {
+        let (ranks, words) = random_words(&mut cases);
+        let scratch = Scratch::new();
+        let mut command = mpirun(ranks);
+        command
+            .args(["workload=quickstart", "workflow.generate_data=false"])
+            .args(["storage.storage_type=model", "--virtual-time", "--output"])
+            .arg(scratch.path("out"))
+            .args(&words);
+        run(command).ok();
+        let r = report(&scratch);
+        let context = format!("{ranks} ranks, {words:?}");
+        check_breakdown(
+            &r["breakdown"],
+            number(&r["train"]["au_mean"]["value"]),
+            &context,
+        );
+        for epoch in r["epochs"].as_array().unwrap() {
+            check_breakdown(&epoch["breakdown"], number(&epoch["au"]["value"]), &context);
+        }
+        for rank in r["ranks"].as_array().unwrap() {
+            check_breakdown(&rank["breakdown"], number(&rank["au"]["value"]), &context);
+        }
+    }
+}
+
+// One thread reads a sample in 20 ms and preprocesses it for 30 ms; computation takes 10 ms. From the second step on a step
+// waits 40 ms, of which two fifths are I/O. AU of storage counts only that: 10 / (10 + 16).
+#[test]
+fn a_wait_is_split_by_what_readers_did() {
+    let scratch = Scratch::new();
+    let mut command = mpirun(1);
+    command
+        .args(["workload=quickstart", "workflow.generate_data=false"])
+        .args(["storage.storage_type=model", "--virtual-time", "--output"])
+        .arg(scratch.path("out"))
+        .args([
+            "dataset.num_files_train=8",
+            "reader.batch_size=1",
+            "train.epochs=1",
+        ])
+        .args(["reader.read_threads=1", "reader.prefetch_size=1"])
+        .args(["reader.preprocess_time=0.03", "train.computation_time=0.01"])
+        .arg("storage.storage_options.latency=0.02");
+    run(command).ok();
+    let r = report(&scratch);
+    let seconds = |part: &str| number(&r["breakdown"]["wait"]["parts"][part]["seconds"]);
+    assert!(
+        (seconds("io") - 7.0 * 0.016).abs() < 1e-6,
+        "{}",
+        r["breakdown"]
+    );
+    assert!((seconds("preprocess") - 7.0 * 0.024).abs() < 1e-6);
+    let au = number(&r["au_storage"]["value"]);
+    assert!((au - 100.0 * 10.0 / 26.0).abs() < 1e-6, "{au}");
+    // The first step is left out, and named: 50 ms of wait and 10 of computation.
+    assert_eq!(number(&r["breakdown"]["left_out"]["steps"]), 1.0);
+    assert!((number(&r["breakdown"]["left_out"]["seconds"]) - 0.06).abs() < 1e-9);
+}
+
+/// Generates npy files and trains on them.
+fn real_run(scratch: &Scratch, words: &[&str]) -> (Value, String) {
+    let mut command = mpirun(1);
+    command
+        .args([
+            "workload=quickstart",
+            "dataset.format=npy",
+            "train.epochs=2",
+        ])
+        .arg(format!(
+            "dataset.data_folder={}",
+            scratch.path("data").display()
+        ))
+        .arg("--output")
+        .arg(scratch.path("out"))
+        .args(words);
+    let done = run(command).ok();
+    (report(scratch), done.stdout.clone())
+}
+
+fn stage<'a>(r: &'a Value, name: &str) -> &'a Value {
+    (r["stages"].as_array().unwrap().iter())
+        .find(|s| s["stage"] == name)
+        .unwrap_or(&Value::Null)
+}
+
+#[test]
+fn read_counts_calls_and_sample_counts_samples() {
+    let scratch = Scratch::new();
+    // 16 files of 10,000 bytes and a header, in calls of 1,000 bytes, twice.
+    let words = [
+        "dataset.num_files_train=16",
+        "dataset.record_length_bytes=10000",
+        "reader.transfer_size=1000",
+    ];
+    let (r, text) = real_run(&scratch, &words);
+    let file = std::fs::metadata(scratch.path("data/train")).unwrap();
+    assert!(file.is_dir());
+    let sizes: u64 = std::fs::read_dir(scratch.path("data/train"))
+        .unwrap()
+        .map(|f| f.unwrap().metadata().unwrap().len().div_ceil(1000))
+        .sum();
+    assert_eq!(r["counters"]["reads"]["value"], 2 * sizes);
+    assert_eq!(stage(&r, "read")["count"], 2 * sizes);
+    assert_eq!(stage(&r, "sample")["count"], 32);
+    assert_eq!(stage(&r, "open")["count"], 32);
+    assert_eq!(stage(&r, "first_byte"), &Value::Null);
+    // 32 values do not say what the 99th of 100 is.
+    assert!(stage(&r, "open")["p90"].is_u64());
+    assert_eq!(stage(&r, "open")["p99"], Value::Null);
+    assert!(stage(&r, "read")["p99"].is_u64());
+    assert!(text.contains("latency"), "{text}");
+}
+
+// Reads from memory take microseconds, the pause after each sample 50 ms: nobody may blame the storage.
+#[test]
+fn a_client_that_preprocesses_is_named_and_storage_is_not() {
+    let scratch = Scratch::new();
+    let words = [
+        "dataset.num_files_train=16",
+        "reader.batch_size=2",
+        "reader.read_threads=1",
+        "reader.preprocess_time=0.05",
+        "train.computation_time=0.01",
+    ];
+    let (r, text) = real_run(&scratch, &words);
+    let b = &r["breakdown"]["wait"]["parts"];
+    assert!(
+        number(&b["preprocess"]["percent"]) > 10.0 * number(&b["io"]["percent"]),
+        "{b}"
+    );
+    assert!(
+        number(&r["au_storage"]["value"]) > 80.0,
+        "{}",
+        r["au_storage"]
+    );
+    assert!(
+        text.contains("Bottleneck: preprocess on the client"),
+        "{text}"
+    );
+}
+
+// A billion planned steps reserve nothing: what memory is needed follows from the steps that the dataset has.
+#[test]
+fn planned_steps_reserve_no_memory() {
+    let scratch = Scratch::new();
+    let mut command = mpirun(1);
+    command
+        .args(["workload=quickstart", "workflow.generate_data=false"])
+        .args([
+            "storage.storage_type=null",
+            "train.computation_time=0",
+            "--output",
+        ])
+        .arg(scratch.path("out"))
+        .args(["train.total_training_steps=1000000000", "train.epochs=1"]);
+    run(command).ok();
+}
