@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -16,7 +18,20 @@ use signal_hook::iterator::Signals;
 struct Pending {
     next: u64,
     paths: HashMap<u64, PathBuf>,
+    uploads: HashMap<u64, Upload>,
 }
+
+/// Gives up an upload; true: nothing of it is left.
+type Abort = Arc<dyn Fn() -> bool + Send + Sync>;
+
+struct Upload {
+    /// As messages name it.
+    name: String,
+    abort: Abort,
+}
+
+/// How long a server may take to forget uploads.
+const PATIENCE: Duration = Duration::from_millis(1500);
 
 static PENDING: Mutex<Option<Pending>> = Mutex::new(None);
 
@@ -49,12 +64,51 @@ pub fn unfinished(path: &Path) -> Unfinished {
     Unfinished(pending.next)
 }
 
+/// Announces an upload that has begun; a signal calls `abort`, which must not wait for long.
+pub fn unfinished_upload(name: &str, abort: Abort) -> Unfinished {
+    let mut pending = pending();
+    let pending = pending.get_or_insert_default();
+    pending.next += 1;
+    let name = name.to_string();
+    pending.uploads.insert(pending.next, Upload { name, abort });
+    Unfinished(pending.next)
+}
+
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(pending) = pending().as_mut() {
             pending.paths.remove(&self.0);
+            pending.uploads.remove(&self.0);
         }
     }
+}
+
+/// Gives up all uploads at once; the names of those of which something may be left.
+fn abort_uploads(pending: Option<&Pending>) -> Vec<String> {
+    let uploads: HashMap<_, _> = pending
+        .into_iter()
+        .flat_map(|pending| pending.uploads.iter())
+        .map(|(id, upload)| (*id, upload.name.clone()))
+        .collect();
+    let mut left = uploads;
+    let (done, outcomes) = channel();
+    for (id, upload) in pending.into_iter().flat_map(|pending| &pending.uploads) {
+        let (id, abort, done) = (*id, upload.abort.clone(), done.clone());
+        // Without a thread it stays among those that are left.
+        let _ = std::thread::Builder::new().spawn(move || done.send((id, abort())));
+    }
+    drop(done);
+    let end = Instant::now() + PATIENCE;
+    while let Ok((id, is_gone)) =
+        outcomes.recv_timeout(end.saturating_duration_since(Instant::now()))
+    {
+        if is_gone {
+            left.remove(&id);
+        }
+    }
+    let mut names: Vec<_> = left.into_values().collect();
+    names.sort();
+    names
 }
 
 /// Does what a signal has to come before or after: giving something its final name, or making folders within what is
@@ -117,6 +171,7 @@ fn end(signal: i32, speaks: bool) -> ! {
     let _gate = GATE.write();
     let held = pending();
     remove(held.as_ref());
+    let left = abort_uploads(held.as_ref());
     let status = 128 + signal;
     let speaks = SPOKEN
         .get()
@@ -129,6 +184,11 @@ fn end(signal: i32, speaks: bool) -> ! {
         };
         eprintln!(
             "dlio-rs: stopped by {name}: half-written files are removed, no results are written; the job ends with status {status}"
+        );
+    }
+    for name in left {
+        eprintln!(
+            "dlio-rs: the upload of {name} could not be aborted: its parts stay on the server\n  remedy: dlio-rs clean {name} removes them"
         );
     }
     // SAFETY: ends the process at once; MPI may be what hangs, and nothing of the process is needed any more.

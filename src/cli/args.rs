@@ -59,6 +59,8 @@ pub enum Verb {
     Info,
     /// Print what a data file holds, where its first sample lies, and whether it is sound
     Inspect(InspectArgs),
+    /// Show, and with --yes remove, what an ended run left on an object store: uploads, incomplete checkpoints
+    Clean(CleanArgs),
     /// Print the published figures of runs: bandwidths, AU, and means by MLPerf Storage's rules
     Report(super::report::ReportArgs),
     /// Compare two runs: figures, parameters, and whether chance explains the differences
@@ -88,6 +90,20 @@ pub struct InspectArgs {
     /// Its format, where its extension does not say it
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<String>,
+}
+
+/// Where to look.
+#[derive(Debug, Clone, Args)]
+pub struct CleanArgs {
+    /// s3://bucket/prefix or az://account/container/prefix; only what has dlio-rs's names below it is touched
+    #[arg(value_name = "FOLDER")]
+    pub folder: String,
+    /// How to reach the store, such as storage.storage_options.endpoint_url=...
+    #[arg(value_name = "KEY=VALUE")]
+    pub words: Vec<String>,
+    /// Remove what is shown
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// Which workload.

@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod clean;
 mod commands;
 mod compare;
 mod configs;
@@ -98,7 +99,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
     // Not where sockets may be: a connection that a server closes is an error there and no end.
     let has_sockets = matches!(
         cli.verb,
-        Verb::Run(_) | Verb::Generate(_) | Verb::Info | Verb::Inspect(_)
+        Verb::Run(_) | Verb::Generate(_) | Verb::Info | Verb::Inspect(_) | Verb::Clean(_)
     );
     if !has_sockets {
         end_when_nobody_reads();
@@ -118,6 +119,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
         }),
         Verb::Info => in_job(speaks_first, info::print),
         Verb::Inspect(args) => inspect::print(&args),
+        Verb::Clean(args) => clean::clean(&args),
         Verb::Report(args) => report::print(&args),
         Verb::Compare(args) => compare::print(&args),
         Verb::Configs(args) => configs::print(&args),

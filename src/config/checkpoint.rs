@@ -34,6 +34,14 @@ pub(super) fn files(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
         let remedy = "set it to 1 or more";
         return Err(ConfigError::rule("checkpoint.read_threads", "is 0", remedy));
     }
+    if c.parts_in_flight == 0 {
+        let remedy = "set it to 1 or more";
+        return Err(ConfigError::rule(
+            "checkpoint.parts_in_flight",
+            "is 0",
+            remedy,
+        ));
+    }
     if c.compression == CheckpointCompression::Zstd && !LEVELS.contains(&c.compression_level) {
         return Err(ConfigError::rule(
             "checkpoint.compression_level",

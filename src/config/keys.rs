@@ -196,7 +196,7 @@ const FLAGS: [&str; 10] = [
     "dataset.skip_listing",
     "dataset.keep_files",
 ];
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "model.type",
     "output.folder",
     "storage.storage_options.access_key_id",
@@ -208,6 +208,7 @@ const NAMES: [&str; 15] = [
     "storage.storage_options.sas_token",
     "storage.storage_options.connection_string",
     "storage.storage_options.s3_profile",
+    "storage.storage_options.proxy",
     "storage.storage_options.ca_bundle",
     "storage.storage_options.checksum",
     "dataset.data_gen_method",

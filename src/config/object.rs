@@ -1,6 +1,6 @@
 //! Rules over where the data lies and over the options of object stores.
 
-use super::{Address, ConfigError, StorageType, Workload};
+use super::{Address, ConfigError, Secret, StorageType, Workload};
 
 /// An endpoint with a user name or a query is refused before anything shows it: what stands before @ is a password, and a
 /// query may be a signature.
@@ -32,6 +32,25 @@ pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
     }
     let o = &w.storage.storage_options;
     let key = |name: &str| format!("storage.storage_options.{name}");
+    let text = |secret: &Option<Secret>| secret.as_ref().map(|s| s.expose().to_string());
+    for (name, value) in [
+        ("access_key_id", o.access_key_id.clone()),
+        ("secret_access_key", text(&o.secret_access_key)),
+        ("session_token", text(&o.session_token)),
+        ("account_key", text(&o.account_key)),
+        ("sas_token", text(&o.sas_token)),
+        ("connection_string", text(&o.connection_string)),
+        ("proxy", text(&o.proxy)),
+    ] {
+        // Blanks and line ends around a value are cut off where it is used.
+        if value.is_some_and(|value| value.trim().contains(char::is_control)) {
+            return Err(ConfigError::rule(
+                &key(name),
+                "holds a control character, such as a line end",
+                "copy it again, in one line",
+            ));
+        }
+    }
     for (name, seconds, may_be_zero) in [
         ("connect_timeout", o.connect_timeout, false),
         ("read_timeout", o.read_timeout, false),

@@ -8,12 +8,13 @@ use super::error::ConfigError;
 use super::overrides::{self, Change, Override};
 use super::yaml;
 
-pub(super) const SECRET_KEYS: [&str; 5] = [
+pub(super) const SECRET_KEYS: [&str; 6] = [
     "secret_access_key",
     "session_token",
     "account_key",
     "sas_token",
     "connection_string",
+    "proxy",
 ];
 
 /// A word as it may be shown: a credential is starred, and so is a map that may hold one.

@@ -11,7 +11,7 @@ use crate::config::Workload;
 use crate::metrics::record::Counters;
 use crate::metrics::reduce::JobSummary;
 use crate::storage::Telemetry;
-use crate::storage::telemetry::EndpointTelemetry;
+use crate::storage::telemetry::{AddressTelemetry, EndpointTelemetry};
 
 use super::figures;
 use super::provenance::{Build, Library};
@@ -89,10 +89,21 @@ pub(super) fn object_store(t: &Telemetry, c: &Counters) -> Value {
             "body_time_mean": metric(mean(e.body_s, e.gets), "s", "per_get"),
         })
     };
+    let address = |a: &AddressTelemetry| {
+        json!({
+            "host": a.host,
+            "address": a.address,
+            "connections": metric(a.connections, "connections", "sum"),
+            "connect_time": metric(a.connect_s, "s", "sum"),
+            "failures": metric(a.failures, "requests", "sum"),
+            "times_down": metric(a.times_down, "times", "sum"),
+        })
+    };
     let n = &t.connections;
     let gets = t.endpoints.iter().map(|e| e.gets).sum::<u64>();
     json!({
         "endpoints": t.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
+        "addresses": t.addresses.iter().map(address).collect::<Vec<_>>(),
         "get_requests_per_sample": metric(mean(gets as f64, c.samples), "requests", "gets_per_sample"),
         "connections": {
             "made": metric(n.made, "connections", "sum"),

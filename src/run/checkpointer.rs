@@ -26,7 +26,7 @@ use crate::metrics::checkpoint::{CheckpointKind, CheckpointLog, CheckpointRecord
 use crate::metrics::histogram::StageHistograms;
 use crate::plan::checkpoint::{CheckpointPlan, FilePlan, RankPlan, folder_name};
 use crate::report::Event;
-use crate::storage::{self, SHARED_WORDS, Storage, StorageError};
+use crate::storage::{self, SHARED_WORDS, Storage, StorageError, Telemetry};
 
 /// The storage system of the checkpoint folder: the dataset's, unless the folder's address says another.
 fn open(job: &JobContext) -> Result<Arc<dyn Storage>, RankError> {
@@ -434,6 +434,11 @@ impl<'a> Checkpointer<'a> {
         };
         self.ended(events, record);
         Ok(())
+    }
+
+    /// What its requests to an object store came to.
+    pub fn telemetry(&self) -> Option<Telemetry> {
+        self.storage.telemetry()
     }
 
     /// What was measured.

@@ -20,6 +20,7 @@ use crate::plan;
 use crate::report::console::{Console, JsonLines};
 use crate::report::dlio_log::{DlioLog, Level};
 use crate::report::{self, Event, OutputDir};
+use crate::storage::Telemetry;
 
 /// How a job speaks.
 #[derive(Debug, Clone, Copy)]
@@ -257,7 +258,5 @@ fn add_generation(measured: &mut Measured, generated: &generate::Generated) {
     c.files_skipped = generated.files_skipped;
     c.generate_ns = generated.elapsed_ns;
     let all = &mut measured.record.object_store;
-    if let (Some(all), Some(written)) = (all, &generated.object_store) {
-        all.add(written);
-    }
+    *all = Telemetry::both(all.take(), generated.object_store.clone());
 }

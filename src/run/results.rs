@@ -72,6 +72,9 @@ fn write(
             "checkpoint loads were answered by the page cache, not by the storage: their throughput is that of memory; use reader.drop_cache=system, checkpoint.between_phases or O_DIRECT".into(),
         ));
     }
+    for note in summary.object_store.iter().flat_map(|store| &store.notes) {
+        events.emit(Event::Warning(note.clone()));
+    }
     let hydra = hydra_facts(request);
     let run_dir = request.folder.display().to_string();
     let input = ReportInput {

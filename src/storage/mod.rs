@@ -19,6 +19,9 @@ pub mod telemetry;
 pub use buffer::Buffer;
 pub use model::ModelLaw;
 #[cfg(feature = "object")]
+#[doc(hidden)]
+pub use object::http_answer;
+#[cfg(feature = "object")]
 pub use object::{Class, Failure, ObjectError};
 pub use telemetry::Telemetry;
 
@@ -99,6 +102,11 @@ pub trait Writer {
     fn sync(&mut self) -> std::io::Result<()> {
         Ok(())
     }
+    /// Of the time that writing took so far, what was the client's own work: no storage system was waited for. Units:
+    /// nanoseconds.
+    fn client_ns(&self) -> u64 {
+        0
+    }
     /// Makes the file appear. Dropping without this leaves nothing behind.
     fn finish(self: Box<Self>) -> Result<(), StorageError>;
 }
@@ -132,6 +140,10 @@ pub trait Storage: Send + Sync {
     fn len(&self, path: &Path) -> Result<Option<u64>, StorageError>;
     /// The first bytes of a file, as many as fit; returns how many there were.
     fn head(&self, path: &Path, into: &mut [u8]) -> Result<usize, StorageError>;
+    /// Bytes of memory that `writers` files of up to `len` bytes take while they are written at the same time.
+    fn write_memory(&self, _writers: u64, _len: u64) -> u64 {
+        0
+    }
     /// Begins a file.
     fn create(&self, path: &Path) -> Result<Box<dyn Writer>, StorageError>;
     /// Makes a folder and its parents.
@@ -155,6 +167,27 @@ pub trait Storage: Send + Sync {
         Err(StorageError::io(
             "list",
             folder,
+            std::io::ErrorKind::Unsupported.into(),
+        ))
+    }
+    /// Shows every upload of an object under a folder that was begun and not ended: the object's name below the folder,
+    /// the upload's name. Object stores only.
+    fn uploads(
+        &self,
+        folder: &Path,
+        _visit: &mut dyn FnMut(&str, &str),
+    ) -> Result<(), StorageError> {
+        Err(StorageError::io(
+            "list the uploads of",
+            folder,
+            std::io::ErrorKind::Unsupported.into(),
+        ))
+    }
+    /// Gives up such an upload.
+    fn abort(&self, path: &Path, _upload: &str) -> Result<(), StorageError> {
+        Err(StorageError::io(
+            "abort the upload of",
+            path,
             std::io::ErrorKind::Unsupported.into(),
         ))
     }

@@ -31,6 +31,23 @@ pub struct EndpointTelemetry {
     pub body_s: f64,
 }
 
+/// One address of a host.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AddressTelemetry {
+    /// Name and port.
+    pub host: String,
+    /// Address and port.
+    pub address: String,
+    /// Connections made.
+    pub connections: u64,
+    /// Seconds of their TCP handshakes.
+    pub connect_s: f64,
+    /// Connections and requests that failed.
+    pub failures: u64,
+    /// Times it was left out.
+    pub times_down: u64,
+}
+
 /// What connections cost.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ConnectionTelemetry {
@@ -53,8 +70,14 @@ pub struct ConnectionTelemetry {
 pub struct Telemetry {
     /// In the order of the configuration.
     pub endpoints: Vec<EndpointTelemetry>,
+    /// By host and address.
+    #[serde(default)]
+    pub addresses: Vec<AddressTelemetry>,
     /// All endpoints together.
     pub connections: ConnectionTelemetry,
+    /// What is odd about the server, or was in this run, and may mislead.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// False: any certificate was accepted.
     pub verifies_certificates: bool,
     /// Limits in force.
@@ -82,12 +105,25 @@ pub struct LimitsTelemetry {
     pub ranges_in_flight: u64,
     /// Bytes of an upload's first parts.
     pub part_size: u64,
+    /// Parts of a rank's uploads in flight.
+    pub parts_in_flight: u64,
     /// Checksum sent with uploads.
     pub checksum: String,
 }
 
 impl Telemetry {
-    /// Adds another rank's.
+    /// Two stores together, where there are any.
+    pub fn both(one: Option<Telemetry>, other: Option<Telemetry>) -> Option<Telemetry> {
+        match (one, other) {
+            (Some(mut one), Some(other)) => {
+                one.add(&other);
+                Some(one)
+            }
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Adds another rank's, or another store's of this rank.
     pub fn add(&mut self, other: &Telemetry) {
         for theirs in &other.endpoints {
             let Some(mine) = self.endpoints.iter_mut().find(|e| e.url == theirs.url) else {
@@ -106,6 +142,23 @@ impl Telemetry {
             mine.times_down += theirs.times_down;
             mine.first_byte_s += theirs.first_byte_s;
             mine.body_s += theirs.body_s;
+        }
+        for theirs in &other.addresses {
+            let same =
+                |a: &&mut AddressTelemetry| a.host == theirs.host && a.address == theirs.address;
+            let Some(mine) = self.addresses.iter_mut().find(same) else {
+                self.addresses.push(theirs.clone());
+                continue;
+            };
+            mine.connections += theirs.connections;
+            mine.connect_s += theirs.connect_s;
+            mine.failures += theirs.failures;
+            mine.times_down += theirs.times_down;
+        }
+        for note in &other.notes {
+            if !self.notes.contains(note) {
+                self.notes.push(note.clone());
+            }
         }
         let (c, o) = (&mut self.connections, &other.connections);
         c.made += o.made;

@@ -100,3 +100,29 @@ fn a_server_killed_in_mid_save_leaves_a_marked_checkpoint() {
     let again = [&slow[..], &["checkpoint.num_checkpoints_write=0"]].concat();
     job(&all, &again).fails(1, &["load checkpoint s3://", "is marked incomplete"]);
 }
+
+#[test]
+fn every_request_of_a_checkpoint_is_in_the_report() {
+    use std::sync::atomic::Ordering::SeqCst;
+
+    let server = crate::scripted::Scripted::start(|_, _| None);
+    let scratch = Scratch::new();
+    let mut all = words(&scratch, &format!("s3://{BUCKET}"), "counted");
+    all.extend(server.words());
+    all.push("storage.storage_options.part_size=5242880".into());
+    job(&all, &[]).ok();
+    let report = json(&scratch.path("out/report.json"));
+    let store = &report["object_store"];
+    let number = |v: &serde_json::Value| v["value"].as_u64().unwrap();
+    let endpoint = &store["endpoints"][0];
+    let of = |method: &str| server.count(|a| a.method == method);
+    assert!(of("PUT") > 2 && of("GET") > 2);
+    assert_eq!(number(&endpoint["put_requests"]), of("PUT"));
+    let kinds = ["get_requests", "put_requests", "control_requests"];
+    let reported: u64 = kinds.iter().map(|kind| number(&endpoint[kind])).sum();
+    assert_eq!(reported, server.count(|_| true));
+    assert_eq!(
+        number(&store["connections"]["made"]),
+        server.connections.load(SeqCst)
+    );
+}

@@ -350,7 +350,7 @@ fn wrong_settings_of_azure_are_named() {
     let sas = format!("storage.storage_options.sas_token='{expired}'");
     let folder = format!("az://{ACCOUNT}/{BUCKET}/tls");
     let cases: [(&[&str], &[&str]); 4] = [
-        (&[], &["certificate is not trusted", "ca_bundle"]),
+        (&[], &["signed by nobody who is trusted", "ca_bundle"]),
         (
             &[&ca, "storage.storage_options.account_key=d3Jvbmc="],
             &["HTTP 403 Auth", "is wrong or has expired", "account_key"],

@@ -1,12 +1,14 @@
 //! Integration tests: they drive the built binary as a user does, under a real mpirun, and let Python libraries judge
 //! what it wrote. A missing tool is a failure, never a skipped test.
 
+mod answers;
 mod architecture;
 mod bad_input;
 mod checkpoint;
 mod checkpoint_bad_input;
 mod checkpoint_objects;
 mod cli;
+mod credentials;
 mod fault_proxy;
 mod faults;
 mod figures;
@@ -14,14 +16,19 @@ mod foreign;
 mod formats;
 mod generate;
 mod inspect;
+mod leftovers;
 mod mlperf_check;
 mod mlperf_dropin;
 mod mlperf_report;
 mod mlperf_size;
+mod moto;
 mod object;
 mod order;
 mod parquet;
+mod proxies;
 mod ranks;
+mod scripted;
 mod servers;
 mod support;
+mod tls;
 mod virtual_time;

@@ -41,7 +41,7 @@ pub fn http(port: u16, method: &str, path: &str) -> Option<(u16, String)> {
     Some((status, text))
 }
 
-fn wait_until(what: &str, log: &Path, child: &mut Child, ready: impl Fn() -> bool) {
+pub fn wait_until(what: &str, log: &Path, child: &mut Child, ready: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !ready() {
         let text = || std::fs::read_to_string(log).unwrap_or_default();
@@ -57,7 +57,7 @@ fn wait_until(what: &str, log: &Path, child: &mut Child, ready: impl Fn() -> boo
     }
 }
 
-fn spawn(mut command: Command, log: &Path, remedy: &str) -> Child {
+pub fn spawn(mut command: Command, log: &Path, remedy: &str) -> Child {
     let out = std::fs::File::options()
         .create(true)
         .append(true)
@@ -317,7 +317,7 @@ impl Seaweed {
     }
 }
 
-fn output(command: &mut Command) -> String {
+pub fn output(command: &mut Command) -> String {
     let out = command
         .output()
         .unwrap_or_else(|e| panic!("{command:?}: {e}"));
@@ -330,7 +330,7 @@ fn output(command: &mut Command) -> String {
 }
 
 /// An authority (`ca.pem`) and a certificate for 127.0.0.1 that it signed (`server.pem`, `server.key`).
-fn make_certificates(dir: &Path) {
+pub fn make_certificates(dir: &Path) {
     std::fs::write(
         dir.join("extensions"),
         "subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=CA:FALSE\n",

@@ -8,6 +8,8 @@
   uploads                 names of unfinished uploads
   write PREFIX COUNT SIDE writes COUNT npz files as DLIO names them
   sas HOURS               a SAS of the container that ends in HOURS
+  put NAME SIZE           writes an object
+  begin NAME              begins an upload of an object with one part, and leaves it
 """
 
 import argparse
@@ -46,6 +48,10 @@ class S3:
     def put(self, name, data):
         self.client.put_object(Bucket=self.bucket, Key=name, Body=data)
 
+    def begin(self, name):
+        upload = self.client.create_multipart_upload(Bucket=self.bucket, Key=name)["UploadId"]
+        self.client.upload_part(Bucket=self.bucket, Key=name, UploadId=upload, PartNumber=1, Body=b"part")
+
     def uploads(self):
         found = self.client.list_multipart_uploads(Bucket=self.bucket).get("Uploads", [])
         return [upload["Key"] for upload in found]
@@ -71,6 +77,9 @@ class Azure:
 
     def put(self, name, data):
         self.client.upload_blob(name, data)
+
+    def begin(self, name):
+        self.client.get_blob_client(name).stage_block("AAAA", b"part")
 
     def uploads(self):
         blobs = self.client.list_blobs(include=["uncommittedblobs"])
@@ -132,6 +141,10 @@ def main():
             write(store, prefix, int(count), int(side))
         case ["sas", hours]:
             print(store.sas(hours), end="")
+        case ["put", name, size]:
+            store.put(name, bytes(int(size)))
+        case ["begin", name]:
+            store.begin(name)
         case other:
             parser.error(f"unknown action {other}")
 

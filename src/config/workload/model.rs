@@ -52,6 +52,8 @@ pub struct Checkpoint {
     pub between_phases: Option<String>,
     /// dlio-rs: keep only this many of the checkpoints that this run saved. Default: all.
     pub keep: Option<u64>,
+    /// dlio-rs: parts of uploads to an object store that a rank has on their way, those of generation too. Default 8.
+    pub parts_in_flight: u64,
 }
 
 impl Default for Checkpoint {
@@ -78,6 +80,7 @@ impl Default for Checkpoint {
             read_threads: 4,
             between_phases: None,
             keep: None,
+            parts_in_flight: 8,
         }
     }
 }

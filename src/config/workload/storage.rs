@@ -122,6 +122,8 @@ pub struct StorageOptions {
     pub ca_bundle: Option<String>,
     /// Object stores: false accepts any certificate; the report shows it. Default true.
     pub verify: Option<bool>,
+    /// Object stores: `http://[user:password@]host:port`, in place of HTTPS_PROXY and HTTP_PROXY.
+    pub proxy: Option<Secret>,
     /// S3: checksum sent with uploads: `none`, `crc32c` or `sdk` (CRC-32, the SDK's default). Default none.
     pub checksum: Option<String>,
     /// TLS where the endpoint has no scheme.
@@ -162,13 +164,14 @@ pub struct StorageOptions {
 
 impl StorageOptions {
     /// The credentials among the options, in a fixed order, for carrying them between ranks.
-    pub fn secrets_mut(&mut self) -> [&mut Option<Secret>; 5] {
+    pub fn secrets_mut(&mut self) -> [&mut Option<Secret>; 6] {
         [
             &mut self.secret_access_key,
             &mut self.session_token,
             &mut self.account_key,
             &mut self.sas_token,
             &mut self.connection_string,
+            &mut self.proxy,
         ]
     }
 }

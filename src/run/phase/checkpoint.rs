@@ -111,11 +111,13 @@ impl<'a> Checkpoints<'a> {
 
     fn finish(self) -> Measured {
         self.job.activity.enter(Phase::Report, EPOCH, 0);
+        let object_store = self.checkpointer.telemetry();
         let (mut checkpoints, histograms) = self.checkpointer.finish();
         checkpoints.span = Some((self.start, label()));
         let mut record = RankRecord {
             rank: self.job.cluster.rank(),
             checkpoints,
+            object_store,
             ..RankRecord::default()
         };
         record.counters.cpu_ns = process_cpu_ns().saturating_sub(self.cpu_start);

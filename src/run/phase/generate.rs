@@ -177,6 +177,14 @@ impl<'a> Generation<'a> {
             files: total,
             bytes: self.files.total_bytes(self.format),
         });
+        let mean = self.files.total_bytes(self.format).unwrap_or_default() / total.max(1);
+        let memory = self.storage.write_memory(threads as u64, mean);
+        if memory > 0 {
+            events.emit(Event::Info(format!(
+                "upload memory per rank: {threads} writer(s) and parts on their way = {:.1} MiB",
+                memory as f64 / f64::from(1 << 20)
+            )));
+        }
         let shared = Shared {
             queue: Mutex::new(Queue {
                 shapes: Shapes::new(&job.workload.dataset, cluster.rank()),

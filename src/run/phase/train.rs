@@ -34,7 +34,7 @@ use crate::run::steps::{Span, StepLoop};
 use crate::run::watch::Watchdog;
 use crate::run::work::{EpochWork, Reading, access};
 use crate::run::{Events, open_storage, pick_format};
-use crate::storage::Storage;
+use crate::storage::{Storage, Telemetry};
 
 /// Seeds of per-rank draws are this far apart, as the fork's reshard seeds are.
 const RANK_SEED_STEP: u64 = 31;
@@ -332,7 +332,11 @@ impl<'a> Training<'a> {
             .saturating_sub(self.cpu_start)
             .saturating_sub(self.cpu_between);
         counters.spin_ns = self.steps.spin_ns;
-        record.object_store = self.storage.telemetry();
+        let saves = self.saves.as_ref();
+        record.object_store = Telemetry::both(
+            self.storage.telemetry(),
+            saves.and_then(|saves| saves.saver.telemetry()),
+        );
         record.order_digest = self.steps.digest.finish();
         drop((self.source, self.evaluation));
         let mut histograms = self.steps.histograms;

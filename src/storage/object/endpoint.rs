@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::failure::{Class, RETRIED};
+use super::failure::{Class, Failure, RETRIED};
 use super::url::Url;
 use crate::clock::now_ns;
 use crate::storage::telemetry::EndpointTelemetry;
@@ -87,13 +87,17 @@ impl Endpoint {
     }
 
     /// An attempt failed. Takes the endpoint out when it seems to be down.
-    pub fn failed(&self, class: Class) {
+    pub fn failed(&self, failure: &Failure) {
         self.failures.fetch_add(1, Relaxed);
-        let weight = match class {
+        if failure.has_other_address {
+            // Only one of its addresses is.
+            return;
+        }
+        let weight = match failure.class {
             Class::Connect => STRIKES,
             Class::Timeout | Class::Reset | Class::Truncated => 1,
             // It answered.
-            Class::ServerError | Class::SlowDown | Class::Permanent => return,
+            Class::ServerError | Class::SlowDown | Class::Expired | Class::Permanent => return,
         };
         let strikes = self.strikes.fetch_add(weight, Relaxed) + weight;
         if strikes >= STRIKES {
@@ -104,6 +108,17 @@ impl Endpoint {
                 self.times_down.fetch_add(1, Relaxed);
             }
         }
+    }
+
+    /// A connection that was idle turned out to be closed; the request is made again.
+    pub fn stale(&self) {
+        self.failures.fetch_add(1, Relaxed);
+        self.retried(Class::Reset);
+    }
+
+    /// A further request belongs to an operation that was counted.
+    pub fn count_request(&self, operation: Operation) {
+        self.requests[operation as usize].fetch_add(1, Relaxed);
     }
 
     /// An attempt that failed for `class` is made again.
@@ -253,7 +268,7 @@ mod tests {
     #[test]
     fn a_dead_endpoint_gets_nothing_until_its_pause_is_over() {
         let endpoints = three();
-        endpoints.all()[1].failed(Class::Connect);
+        endpoints.all()[1].failed(&Failure::new(Class::Connect, ""));
         for _ in 0..100 {
             endpoints.choose(Operation::Get);
         }
@@ -276,12 +291,12 @@ mod tests {
     fn errors_that_are_answers_take_nothing_out() {
         let endpoints = three();
         for _ in 0..10 {
-            endpoints.all()[0].failed(Class::SlowDown);
-            endpoints.all()[0].failed(Class::Permanent);
+            endpoints.all()[0].failed(&Failure::new(Class::SlowDown, ""));
+            endpoints.all()[0].failed(&Failure::new(Class::Permanent, ""));
         }
         assert!(endpoints.all()[0].is_up());
         for _ in 0..3 {
-            endpoints.all()[0].failed(Class::Reset);
+            endpoints.all()[0].failed(&Failure::new(Class::Reset, ""));
         }
         assert!(!endpoints.all()[0].is_up());
     }

@@ -1,6 +1,7 @@
 //! Why a request to an object store failed, sorted by what can be done about it.
 
 use std::io;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,12 +21,14 @@ pub enum Class {
     ServerError,
     /// HTTP 503, 429, or a code that asks to come back later.
     SlowDown,
-    /// What no repetition mends: 403, 404, a bad request, an untrusted certificate, an answer that is no HTTP.
+    /// The credentials ran out: repeated once with new ones.
+    Expired,
+    /// What no repetition cures: 403, 404, a bad request, an untrusted certificate, an answer that is no HTTP.
     Permanent,
 }
 
-/// Number of classes that are retried.
-pub const RETRIED: usize = 6;
+/// Number of classes of [`RETRIED_CLASSES`].
+pub const RETRIED: usize = 7;
 
 /// Classes that are retried, in the order of their counters.
 pub const RETRIED_CLASSES: [Class; RETRIED] = [
@@ -35,12 +38,13 @@ pub const RETRIED_CLASSES: [Class; RETRIED] = [
     Class::Truncated,
     Class::ServerError,
     Class::SlowDown,
+    Class::Expired,
 ];
 
 impl Class {
     /// True when the same request may succeed later.
     pub fn is_retried(self) -> bool {
-        self != Class::Permanent
+        !matches!(self, Class::Permanent | Class::Expired)
     }
 
     /// Its word in the report.
@@ -52,6 +56,7 @@ impl Class {
             Class::Truncated => "truncated",
             Class::ServerError => "server_error",
             Class::SlowDown => "slow_down",
+            Class::Expired => "expired",
             Class::Permanent => "permanent",
         }
     }
@@ -69,7 +74,11 @@ impl Class {
                 | "ServerBusy",
             ) => Class::SlowDown,
             (408, _) | (_, "RequestTimeout" | "OperationTimedOut") => Class::Timeout,
-            (500.., _) => Class::ServerError,
+            (_, "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired") => {
+                Class::Expired
+            }
+            // Success with an error in its body: S3 does so when it fails after it has begun to answer.
+            (500.. | 200..300, _) => Class::ServerError,
             _ => Class::Permanent,
         }
     }
@@ -88,6 +97,13 @@ pub struct Failure {
     pub message: String,
     /// The service's name for the request; empty when it gave none.
     pub request_id: String,
+    /// How long the server asks to stay away.
+    pub retry_after: Option<Duration>,
+    /// An idle connection broke before anything of the answer came: the server closed it, and most likely never saw the
+    /// request.
+    pub is_stale: bool,
+    /// The address failed, and its name has another that is up.
+    pub has_other_address: bool,
 }
 
 impl Failure {
@@ -99,6 +115,18 @@ impl Failure {
             code: String::new(),
             message: message.into(),
             request_id: String::new(),
+            retry_after: None,
+            is_stale: false,
+            has_other_address: false,
+        }
+    }
+
+    /// True when the server may have done what was asked, although no success came back.
+    pub fn is_unsure(&self) -> bool {
+        match self.class {
+            Class::Timeout | Class::Reset | Class::Truncated => true,
+            Class::ServerError => self.status != Some(501),
+            Class::Connect | Class::SlowDown | Class::Expired | Class::Permanent => false,
         }
     }
 
@@ -107,7 +135,7 @@ impl Failure {
         let class = match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Class::Timeout,
             io::ErrorKind::UnexpectedEof => Class::Truncated,
-            // rustls tells certificate and protocol errors this way.
+            // rustls reports certificate and protocol errors this way.
             io::ErrorKind::InvalidData => Class::Permanent,
             _ => Class::Reset,
         };
@@ -116,6 +144,12 @@ impl Failure {
             _ => error.to_string(),
         };
         Failure::new(class, format!("{doing}: {cause}"))
+    }
+
+    /// True when the server does not know requests that delete several objects, or not in this form.
+    pub fn refuses_batches(&self) -> bool {
+        matches!(self.class, Class::Permanent | Class::ServerError)
+            && matches!(self.status, Some(400 | 405 | 411 | 501))
     }
 
     /// True when the object, bucket or container does not exist.
@@ -146,15 +180,24 @@ impl std::fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// What to do about a failure that says nothing of the service.
+/// What to do about a failure that has nothing to do with the service.
 pub fn remedy(failure: &Failure) -> String {
+    if let Some(remedy) = super::tls::remedy(&failure.code) {
+        return remedy.into();
+    }
+    if failure.code == "ProxyAuthentication" {
+        return "write storage.storage_options.proxy=http://user:password@host:port".into();
+    }
     match failure.class {
+        Class::Connect if failure.message.contains("through the proxy") => {
+            "check storage.storage_options.proxy (or HTTPS_PROXY, HTTP_PROXY); hosts in NO_PROXY are reached without one"
+        }
         Class::Connect => "check storage.storage_options.endpoint_url (host, port, http or https) and that the server runs",
-        Class::Timeout => "the server is too slow or stuck: mend it, or raise storage.storage_options.read_timeout or request_timeout",
+        Class::Timeout => "the server is too slow or stuck: repair it, or raise storage.storage_options.read_timeout or request_timeout",
         Class::Reset | Class::Truncated => "the server or something on the way breaks connections: see its log",
-        Class::ServerError => "see the server's log; storage.storage_options.s3_max_attempts says how often a request is tried",
+        Class::ServerError => "see the server's log; storage.storage_options.s3_max_attempts is how often a request is tried",
         Class::SlowDown => "the server is overloaded: lower reader.read_threads or the number of ranks, or raise storage.storage_options.s3_max_attempts",
-        Class::Permanent if failure.message.contains("certificate") => "set storage.storage_options.ca_bundle to the PEM file of the authority that signed it (verify=false accepts any)",
+        Class::Expired => "the credentials have expired: get new ones",
         Class::Permanent => "check storage.storage_options, above all endpoint_url",
     }
     .into()
@@ -205,6 +248,9 @@ mod tests {
             (403, "AccessDenied", Class::Permanent),
             (404, "NoSuchKey", Class::Permanent),
             (400, "InvalidArgument", Class::Permanent),
+            (400, "ExpiredToken", Class::Expired),
+            (200, "InternalError", Class::ServerError),
+            (200, "SlowDown", Class::SlowDown),
             (301, "PermanentRedirect", Class::Permanent),
         ] {
             assert_eq!(Class::of_status(status, code), class, "{status} {code}");

@@ -1,19 +1,26 @@
 //! Hosts, their idle connections, and whole exchanges with small answers.
 
-use std::collections::HashMap;
-use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
-use super::connection::{Bundled, Connection, Head, Stream};
+use super::addresses::Addresses;
+use super::connection::Connection;
 use super::failure::{Class, Failure};
+use super::head::{self, Head, LONGEST};
+use super::proxy::{Proxies, Proxy, connect_head};
+use super::stream::{Bundled, Stream};
+use super::tls;
 use super::url::Url;
+use crate::storage::telemetry::AddressTelemetry;
 
 /// Time limits of a request.
 #[derive(Debug, Clone, Copy)]
@@ -29,17 +36,16 @@ pub struct Limits {
 /// Answers of lists and errors are small; this is far above S3's largest (a list of 1,000 keys of 1,024 bytes).
 const MAX_ANSWER: usize = 16 << 20;
 
-/// What making connections cost. Units: counts and nanoseconds.
+/// A connection that was idle for so long is not used again: firewalls and servers forget it, some without a word.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// What connections cost, beside making them. Units: counts and nanoseconds.
 #[derive(Debug, Default)]
 pub struct ConnectionCounters {
-    /// Connections made.
-    pub made: AtomicU64,
     /// Requests that went over a connection that was there.
     pub reused: AtomicU64,
     /// Looking names up.
     pub dns_ns: AtomicU64,
-    /// TCP handshakes.
-    pub connect_ns: AtomicU64,
     /// TLS handshakes made.
     pub tls_made: AtomicU64,
     /// TLS handshakes.
@@ -52,8 +58,8 @@ pub struct Host {
     pub url: Url,
     /// The Host header.
     pub authority: String,
+    pub(super) addresses: Arc<Addresses>,
     idle: Mutex<Vec<Connection>>,
-    turn: AtomicUsize,
 }
 
 /// An answer with its whole body.
@@ -65,14 +71,31 @@ pub struct Answered {
     pub body: Vec<u8>,
 }
 
+impl Answered {
+    /// The length that the answer to a HEAD announces.
+    pub fn announced_len(&self) -> Result<u64, Failure> {
+        let len = self.head.content_length();
+        let len = len
+            .map_err(|what| Failure::new(Class::Permanent, format!("the answer is odd: {what}")))?;
+        len.ok_or_else(|| {
+            Failure::new(
+                Class::Permanent,
+                "the answer does not say how long the object is",
+            )
+        })
+    }
+}
+
 /// All connections of this rank.
 pub struct Http {
     tls: Arc<ClientConfig>,
+    proxies: Proxies,
     limits: Limits,
     hosts: Mutex<HashMap<Url, Arc<Host>>>,
     /// Counters.
     pub counters: ConnectionCounters,
     ramp: Ramp,
+    notes: Mutex<BTreeSet<&'static str>>,
 }
 
 impl std::fmt::Debug for Http {
@@ -83,9 +106,15 @@ impl std::fmt::Debug for Http {
 
 impl Http {
     /// No connection is made yet. `ramp`: connections made at the same time.
-    pub fn new(tls: Arc<ClientConfig>, limits: Limits, ramp: usize) -> Self {
+    pub(super) fn new(
+        tls: Arc<ClientConfig>,
+        proxies: Proxies,
+        limits: Limits,
+        ramp: usize,
+    ) -> Self {
         Http {
             tls,
+            proxies,
             limits,
             hosts: Mutex::default(),
             counters: ConnectionCounters::default(),
@@ -93,7 +122,18 @@ impl Http {
                 free: Mutex::new(ramp.max(1)),
                 bell: Condvar::new(),
             },
+            notes: Mutex::default(),
         }
+    }
+
+    /// Keeps what the report is to warn of; each text once.
+    pub fn note(&self, what: &'static str) {
+        self.notes.lock().insert(what);
+    }
+
+    /// What was kept.
+    pub fn notes(&self) -> Vec<String> {
+        self.notes.lock().iter().map(ToString::to_string).collect()
     }
 
     /// The host of a URL; its path does not matter.
@@ -109,11 +149,31 @@ impl Http {
                 Arc::new(Host {
                     authority: url.authority(),
                     url,
+                    addresses: Arc::default(),
                     idle: Mutex::default(),
-                    turn: AtomicUsize::new(0),
                 })
             })
             .clone()
+    }
+
+    /// Connections made, and the seconds of their handshakes.
+    pub fn made(&self) -> (u64, f64) {
+        let hosts = self.hosts.lock();
+        hosts.values().fold((0, 0.0), |(n, s), host| {
+            let (made, time) = host.addresses.totals();
+            (n + made, s + time.as_secs_f64())
+        })
+    }
+
+    /// How each address of each host fared.
+    pub fn addresses(&self) -> Vec<AddressTelemetry> {
+        let hosts = self.hosts.lock();
+        let mut all: Vec<_> = hosts
+            .values()
+            .flat_map(|host| host.addresses.telemetry(&host.authority))
+            .collect();
+        all.sort_by(|a, b| (&a.host, &a.address).cmp(&(&b.host, &b.address)));
+        all
     }
 
     /// When an attempt that begins now must be over.
@@ -122,25 +182,24 @@ impl Http {
     }
 
     /// A connection: one that is idle, or a new one.
-    ///
-    /// True: it was idle, and the server may have closed it at this very moment.
-    pub fn open(&self, host: &Arc<Host>) -> Result<(Connection, bool), Failure> {
+    pub fn open(&self, host: &Arc<Host>) -> Result<Connection, Failure> {
         loop {
             let idle = host.idle.lock().pop();
             match idle {
-                Some(connection) if connection.is_quiet() => {
+                Some(connection) if connection.is_fresh(IDLE) && connection.is_address_up() => {
                     self.counters.reused.fetch_add(1, Relaxed);
-                    return Ok((connection, true));
+                    return Ok(connection);
                 }
                 Some(_) => {}
-                None => return Ok((self.open_new(host)?, false)),
+                None => return self.open_new(host),
             }
         }
     }
 
     /// Keeps a connection whose answer was read to its end; drops any other.
-    pub fn put_back(&self, connection: Connection) {
-        if connection.is_reusable() {
+    pub fn put_back(&self, mut connection: Connection) {
+        connection.read_out();
+        if connection.rest() {
             let host = connection.host().clone();
             host.idle.lock().push(connection);
         }
@@ -154,84 +213,149 @@ impl Http {
         body: &[u8],
         has_body: bool,
     ) -> Result<Answered, Failure> {
-        let (mut connection, was_reused) = self.open(host)?;
-        let mut received = self.send_and_wait(&mut connection, head, body, has_body);
-        if was_reused && matches!(&received, Err(failure) if failure.class == Class::Reset) {
-            // The server closed an idle connection at this very moment: no failure of the request.
-            connection = self.open_new(host)?;
-            received = self.send_and_wait(&mut connection, head, body, has_body);
+        let mut connection = self.open(host)?;
+        let answered = self.ask(&mut connection, head, body, has_body);
+        match answered {
+            Ok(answered) => {
+                connection.succeeded();
+                self.put_back(connection);
+                Ok(answered)
+            }
+            Err(failure) => Err(connection.failed(failure)),
         }
-        let head = received?;
-        let body = connection.read_rest(MAX_ANSWER)?;
-        self.put_back(connection);
-        Ok(Answered { head, body })
     }
 
-    fn send_and_wait(
+    fn ask(
         &self,
         connection: &mut Connection,
         head: &[u8],
         body: &[u8],
         has_body: bool,
-    ) -> Result<Head, Failure> {
-        let sent = connection.send(head, body, self.deadline());
-        // A server that refuses an upload answers and closes before it has read everything: the answer says why.
-        match (sent, connection.receive_head(has_body)) {
-            (_, Ok(head)) => Ok(head),
-            (Err(failure), Err(_)) | (Ok(()), Err(failure)) => Err(failure),
-        }
+    ) -> Result<Answered, Failure> {
+        let head = match connection.send(head, body, self.deadline()) {
+            // What came before the connection broke says why.
+            Err(failure) if failure.class == Class::Reset => {
+                connection.receive_head(has_body).map_err(|_| failure)?
+            }
+            sent => {
+                sent?;
+                connection.receive_head(has_body)?
+            }
+        };
+        let body = connection.read_rest(MAX_ANSWER)?;
+        Ok(Answered { head, body })
     }
 
     /// A new connection.
-    pub fn open_new(&self, host: &Arc<Host>) -> Result<Connection, Failure> {
+    fn open_new(&self, host: &Arc<Host>) -> Result<Connection, Failure> {
         let _place = self.ramp.enter();
         let url = &host.url;
+        let proxy = self.proxies.of(url);
+        let via = proxy.map_or_else(|| host.clone(), |proxy| self.host(&proxy.url));
         let refuse = |what: String| {
+            let through = proxy.map_or(String::new(), |proxy| {
+                format!(" through the proxy {}", proxy.url)
+            });
             Failure::new(
                 Class::Connect,
-                format!("connect to {}: {what}", host.authority),
+                format!("connect to {}{through}: {what}", host.authority),
             )
         };
         let start = Instant::now();
-        let addresses: Vec<SocketAddr> = (url.host.as_str(), url.port)
-            .to_socket_addrs()
-            .map_err(|e| refuse(format!("the name cannot be resolved: {e}")))?
-            .collect();
-        let resolved = Instant::now();
-        add(&self.counters.dns_ns, resolved - start);
-        let mut failure = refuse("the name has no address".into());
-        // Connections are spread over all addresses of the name.
-        let first = host.turn.fetch_add(1, Relaxed);
-        for step in 0..addresses.len() {
-            let address = addresses[(first + step) % addresses.len()];
-            match TcpStream::connect_timeout(&address, self.limits.connect) {
-                Ok(socket) => {
-                    let connected = Instant::now();
-                    add(&self.counters.connect_ns, connected - resolved);
-                    self.counters.made.fetch_add(1, Relaxed);
-                    let stream = self
-                        .set_up(socket, url)
-                        .map_err(|e| tls_failure(host, &e))?;
-                    if url.is_tls {
-                        add(&self.counters.tls_ns, connected.elapsed());
-                        self.counters.tls_made.fetch_add(1, Relaxed);
-                    }
-                    return Ok(Connection::new(host.clone(), stream, self.limits.read));
-                }
-                Err(e) if e.kind() == io::ErrorKind::TimedOut => {
-                    failure = refuse(format!(
+        let candidates = via
+            .addresses
+            .candidates(&via.url.host, via.url.port)
+            .map_err(|e| refuse(format!("the name cannot be resolved: {e}")))?;
+        add(&self.counters.dns_ns, start.elapsed());
+        let (socket, address) = via
+            .addresses
+            .connect(&candidates, self.limits.connect)
+            .map_err(|e| {
+                refuse(match e.kind() {
+                    io::ErrorKind::TimedOut => format!(
                         "no answer within connect_timeout ({} s)",
                         self.limits.connect.as_secs_f64()
-                    ));
-                }
-                Err(e) => failure = refuse(e.to_string()),
-            }
+                    ),
+                    _ => e.to_string(),
+                })
+            })?;
+        if let Some(proxy) = proxy
+            && url.is_tls
+        {
+            self.tunnel(&socket, proxy, url)
+                .map_err(|failure| Failure {
+                    message: refuse(failure.message.clone()).message,
+                    ..failure
+                })?;
         }
-        Err(failure)
+        let connected = Instant::now();
+        let stream = self
+            .set_up(socket, url)
+            .map_err(|e| tls_failure(host, &e))?;
+        if url.is_tls {
+            add(&self.counters.tls_ns, connected.elapsed());
+            self.counters.tls_made.fetch_add(1, Relaxed);
+        }
+        let mut connection = Connection::new(
+            host.clone(),
+            via.addresses.clone(),
+            address,
+            stream,
+            self.limits.read,
+        );
+        connection.proxy = proxy.filter(|_| !url.is_tls).cloned();
+        Ok(connection)
+    }
+
+    /// Asks a proxy for a tunnel to a host.
+    fn tunnel(&self, mut socket: &TcpStream, proxy: &Proxy, url: &Url) -> Result<(), Failure> {
+        let wrong = |e: &io::Error| Failure::io("ask for a tunnel", e);
+        let limit = Some(self.limits.connect);
+        let head = connect_head(proxy, &url.host, url.port);
+        let mut answer = Vec::new();
+        socket
+            .set_write_timeout(limit)
+            .and_then(|()| socket.set_read_timeout(limit))
+            .and_then(|()| socket.write_all(head.as_bytes()))
+            .map_err(|e| wrong(&e))?;
+        // Byte by byte: what follows the head belongs to the server.
+        while !answer.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            if answer.len() > LONGEST || socket.read(&mut byte).map_err(|e| wrong(&e))? == 0 {
+                return Err(Failure::new(Class::Connect, "it closed the connection"));
+            }
+            answer.push(byte[0]);
+        }
+        let parsed = head::parse(&answer)
+            .ok()
+            .flatten()
+            .ok_or_else(|| Failure::new(Class::Permanent, "it speaks no HTTP"))?;
+        match parsed.head.status {
+            200..300 => Ok(()),
+            407 => Err(Failure {
+                code: "ProxyAuthentication".into(),
+                ..Failure::new(
+                    Class::Permanent,
+                    "it wants a user and a password (HTTP 407)",
+                )
+            }),
+            status => Err(Failure {
+                status: None,
+                ..Failure::new(
+                    if status >= 500 {
+                        Class::Connect
+                    } else {
+                        Class::Permanent
+                    },
+                    format!("it refuses (HTTP {status})"),
+                )
+            }),
+        }
     }
 
     fn set_up(&self, socket: TcpStream, url: &Url) -> io::Result<Stream> {
         socket.set_nodelay(true)?;
+        keep_alive(&socket)?;
         socket.set_write_timeout(Some(self.limits.read))?;
         if !url.is_tls {
             socket.set_read_timeout(Some(self.limits.read))?;
@@ -253,15 +377,44 @@ impl Http {
     }
 }
 
+/// The kernel looks after a peer that has been silent for so many seconds, so often, and then gives it up.
+const PROBES: [(libc::c_int, libc::c_int); 3] = [
+    (libc::TCP_KEEPIDLE, 15),
+    (libc::TCP_KEEPINTVL, 5),
+    (libc::TCP_KEEPCNT, 3),
+];
+
+fn keep_alive(socket: &TcpStream) -> io::Result<()> {
+    let probes = PROBES.map(|(name, value)| (libc::IPPROTO_TCP, name, value));
+    for (level, name, value) in [(libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)]
+        .into_iter()
+        .chain(probes)
+    {
+        // SAFETY: the descriptor is open and the value is an int of our own.
+        let status = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                level,
+                name,
+                (&raw const value).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        };
+        if status != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
 fn tls_failure(host: &Host, error: &io::Error) -> Failure {
     let inner = error
         .get_ref()
         .and_then(|e| e.downcast_ref::<rustls::Error>());
     let (class, cause) = match inner {
-        Some(rustls::Error::InvalidCertificate(why)) => (
-            Class::Permanent,
-            format!("its certificate is not trusted: {why:?}"),
-        ),
+        Some(rustls::Error::InvalidCertificate(why)) => {
+            return tls::refusal(&host.authority, why);
+        }
         Some(other) => (Class::Permanent, other.to_string()),
         None if error.kind() == io::ErrorKind::WouldBlock => (
             Class::Connect,

@@ -4,25 +4,26 @@
 //! between the caller's memory and a socket in the caller's own thread ([`connection`]); the SDKs find credentials
 //! and do what is rare (sizes, lists, deletions, the frame of an upload) over the same connections.
 
+mod addresses;
 #[cfg(feature = "azure")]
 pub(super) mod azure;
-#[cfg(feature = "azure")]
-mod azure_auth;
-#[cfg(feature = "azure")]
-mod azure_sdk;
+mod body;
 mod checksum;
 mod connection;
 mod endpoint;
 mod failure;
+mod head;
 mod http;
 mod open;
+mod proxy;
 mod read;
+mod receive;
 mod retry;
 #[cfg(feature = "s3")]
 pub(super) mod s3;
-#[cfg(feature = "s3")]
-mod s3_sdk;
+mod senders;
 mod store;
+mod stream;
 mod tls;
 mod url;
 mod write;
@@ -33,8 +34,8 @@ pub(super) use open::open;
 use std::path::Path;
 use std::sync::Arc;
 
-use connection::Head;
 use endpoint::Endpoint;
+use head::Head;
 use http::Host;
 
 /// An object, or a folder of objects, by its URI.
@@ -78,6 +79,18 @@ pub(crate) struct Page {
     pub next: Option<String>,
 }
 
+/// An upload by its object's key and its own name.
+pub(crate) type UploadMark = (String, String);
+
+/// One page of uploads.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct UploadPage {
+    /// Key and upload.
+    pub uploads: Vec<UploadMark>,
+    /// Behind which the next page begins.
+    pub next: Option<UploadMark>,
+}
+
 /// What one service's requests look like. Every call makes one attempt.
 pub(crate) trait Service: Send + Sync {
     /// Its word in the YAML.
@@ -91,6 +104,15 @@ pub(crate) trait Service: Send + Sync {
         object: &ObjectName,
         range: Option<(u64, u64)>,
     ) -> Result<Prepared, Failure>;
+    /// The same GET where an answer says that it is to go; None: the answer means something else.
+    fn redirect(
+        &self,
+        _endpoint: &Endpoint,
+        _answer: &Head,
+        _range: Option<(u64, u64)>,
+    ) -> Option<Result<Prepared, Failure>> {
+        None
+    }
     /// Writes a whole object.
     fn put(&self, endpoint: &Endpoint, object: &ObjectName, body: &[u8]) -> Result<(), Failure>;
     /// Begins an upload in parts; returns its name.
@@ -116,10 +138,26 @@ pub(crate) trait Service: Send + Sync {
     fn abort(&self, endpoint: &Endpoint, object: &ObjectName, upload: &str) -> Result<(), Failure>;
     /// Length; None when there is no such object.
     fn len(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<Option<u64>, Failure>;
-    /// Objects that one [`Service::delete`] may name.
+    /// One page of the uploads of objects whose keys begin with the folder's key that were begun and not ended.
+    fn uploads(
+        &self,
+        endpoint: &Endpoint,
+        folder: &ObjectName,
+        from: Option<UploadMark>,
+    ) -> Result<UploadPage, Failure>;
+    /// Deletes an object; a missing one is no error.
+    fn delete(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<(), Failure>;
+    /// Objects that one [`Service::delete_many`] may name.
     fn delete_batch(&self) -> usize;
-    /// Deletes objects of one bucket; missing ones are no error.
-    fn delete(&self, endpoint: &Endpoint, bucket: &str, keys: &[String]) -> Result<(), Failure>;
+    /// Deletes objects of one bucket with one request; missing ones are no error.
+    ///
+    /// Errors: a failure for which [`Failure::refuses_batches`] holds where the server has no such request.
+    fn delete_many(
+        &self,
+        endpoint: &Endpoint,
+        bucket: &str,
+        keys: &[String],
+    ) -> Result<(), Failure>;
     /// One page of the objects whose keys begin with the folder's key.
     fn list(
         &self,
@@ -127,14 +165,22 @@ pub(crate) trait Service: Send + Sync {
         folder: &ObjectName,
         from: Option<String>,
     ) -> Result<Page, Failure>;
-    /// What an answer that is no success means.
+    /// What an answer that is no success means, or an error under status 200.
     fn failure(&self, head: &Head, body: &[u8]) -> Failure;
     /// What to do about a failure.
     fn remedy(&self, failure: &Failure, object: &ObjectName) -> String;
+    /// Forgets the credentials that a failure says have run out; false: there will be no other.
+    fn renew(&self, failure: &Failure) -> bool;
     /// Checksum of a whole object that came with it: its kind and value.
     fn checksum(&self, _head: &Head) -> Option<checksum::Expected> {
         None
     }
+}
+
+/// Decodes a recorded answer, its body in pieces of `piece` bytes; for fuzzing. True: it is whole.
+#[doc(hidden)]
+pub fn http_answer(bytes: &[u8], piece: usize) -> bool {
+    body::decode(bytes, piece).is_ok()
 }
 
 /// The runtime that the SDKs need. One per rank; ended without waiting for what is stuck.
@@ -146,7 +192,7 @@ impl Runtime {
         tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("object-sdk")
-            .enable_time()
+            .enable_all()
             .build()
             .map(|runtime| Runtime(Some(runtime)))
             .map_err(|e| format!("start the threads of the object store's SDK: {e}"))
@@ -182,4 +228,67 @@ pub(crate) fn xml_element(xml: &str, name: &str) -> Option<String> {
             .replace("&apos;", "'")
             .replace("&amp;", "&"),
     )
+}
+
+/// True when an XML text is an error as a whole, and not one that names errors.
+pub(crate) fn is_error_document(xml: &str) -> bool {
+    let mut rest = xml.trim_start_matches('\u{feff}').trim_start();
+    if let Some(after) = rest.strip_prefix("<?xml") {
+        rest = after
+            .split_once("?>")
+            .map_or("", |(_, rest)| rest.trim_start());
+    }
+    rest.starts_with("<Error>") || rest.starts_with("<Error ")
+}
+
+/// Appends `text` as XML holds it.
+// Azure's lists of blocks are made by its SDK.
+#[cfg_attr(not(feature = "s3"), allow(dead_code))]
+pub(crate) fn xml_escape(text: &str, out: &mut String) {
+    for c in text.chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&apos;"),
+            c if c.is_ascii_control() => out.push_str(&format!("&#{};", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+}
+
+/// The longest text of a server that a message shows. Units: characters.
+const LONGEST_TEXT: usize = 300;
+
+/// What a server sent, so that a terminal can show it: without control characters, and not too long.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::new();
+    for (index, c) in text.trim().chars().enumerate() {
+        if index == LONGEST_TEXT {
+            shown.push_str("...");
+            break;
+        }
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// An error and what led to it.
+pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(e) = cause {
+        let more = e.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = e.source();
+    }
+    text
 }

@@ -1,12 +1,15 @@
 //! The object store that a workload names.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::Service;
 use super::endpoint::Endpoints;
 use super::http::{Http, Limits};
+use super::proxy::Proxies;
 use super::retry::Policy;
+use super::senders::Senders;
 use super::store::{Inner, ObjectStore, Options};
 use super::tls;
 use super::url::Url;
@@ -38,12 +41,18 @@ pub(in crate::storage) fn open(
         range_size: workload.reader.range_size.unwrap_or(RANGE),
         ranges_in_flight: o.ranges_in_flight.unwrap_or(2),
         part_size: o.part_size.unwrap_or(PART),
+        parts_in_flight: workload.checkpoint.parts_in_flight,
         checksum: o.checksum.clone().unwrap_or_else(|| "none".into()),
     };
     let verify = o.verify.unwrap_or(true);
     let tls = tls::config(o.ca_bundle.as_deref(), verify).map_err(StorageError::Setup)?;
+    let proxies = Proxies::new(o.proxy.as_ref().map(|p| p.expose()), |name| {
+        std::env::var(name).ok()
+    })
+    .map_err(StorageError::Setup)?;
     let http = Arc::new(Http::new(
         tls,
+        proxies,
         Limits {
             connect: Duration::from_secs_f64(limits.connect_timeout),
             read: Duration::from_secs_f64(limits.read_timeout),
@@ -69,12 +78,15 @@ pub(in crate::storage) fn open(
         verifies_certificates: verify,
         limits,
     };
+    let senders = Senders::new(workload.checkpoint.parts_in_flight as usize);
     Ok(Box::new(ObjectStore(Arc::new(Inner {
         service,
         http,
         endpoints: Endpoints::new(urls, seed),
         policy,
         options,
+        senders,
+        lacks_batches: AtomicBool::new(false),
     }))))
 }
 

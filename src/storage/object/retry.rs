@@ -9,6 +9,14 @@ use super::failure::{Class, Failure, ObjectError};
 /// The longest wait between two attempts.
 const LONGEST_DELAY: Duration = Duration::from_secs(20);
 
+/// What the service knows of a failure.
+pub trait Advice {
+    /// What to do about it.
+    fn remedy(&self, failure: &Failure) -> String;
+    /// Gets new credentials in place of those that ran out; false: there are none.
+    fn renew(&self, failure: &Failure) -> bool;
+}
+
 /// How often and how patiently.
 pub struct Policy {
     /// Attempts of one operation without progress.
@@ -51,6 +59,7 @@ pub struct Trial<'a> {
     start: Instant,
     /// Failed attempts since the last progress.
     failed: u64,
+    has_renewed: bool,
     /// All retries.
     pub retries: u64,
 }
@@ -63,6 +72,7 @@ impl<'a> Trial<'a> {
             object,
             start: Instant::now(),
             failed: 0,
+            has_renewed: false,
             retries: 0,
         }
     }
@@ -81,10 +91,21 @@ impl<'a> Trial<'a> {
         endpoints: &Endpoints,
         endpoint: &Endpoint,
         failure: Failure,
-        remedy: impl FnOnce(&Failure) -> String,
+        advice: &dyn Advice,
     ) -> Result<(), Box<ObjectError>> {
-        endpoint.failed(failure.class);
+        if failure.is_stale {
+            endpoint.stale();
+            self.retries += 1;
+            return Ok(());
+        }
+        endpoint.failed(&failure);
         self.failed += 1;
+        if failure.class == Class::Expired && !self.has_renewed && advice.renew(&failure) {
+            self.has_renewed = true;
+            endpoint.retried(failure.class);
+            self.retries += 1;
+            return Ok(());
+        }
         let has_budget = || {
             policy
                 .budget
@@ -97,10 +118,10 @@ impl<'a> Trial<'a> {
             Some(has_budget())
         };
         if spent != Some(true) {
-            let mut remedy = remedy(&failure);
+            let mut remedy = advice.remedy(&failure);
             if spent == Some(false) {
                 remedy = format!(
-                    "this rank has used up storage.storage_options.retry_budget: mend the storage, or raise it; {remedy}"
+                    "this rank has used up storage.storage_options.retry_budget: repair the storage, or raise it; {remedy}"
                 );
             }
             return Err(Box::new(ObjectError {
@@ -120,8 +141,10 @@ impl<'a> Trial<'a> {
             Class::Connect | Class::Timeout | Class::Reset | Class::Truncated
         );
         // Another endpoint can be asked at once; a store that is overloaded as a whole cannot.
-        if !(is_the_endpoints_own && endpoints.has_other_up(endpoint)) {
-            std::thread::sleep(policy.wait(self.failed));
+        let has_other = failure.has_other_address || endpoints.has_other_up(endpoint);
+        if !(is_the_endpoints_own && has_other) {
+            let asked = failure.retry_after.unwrap_or_default();
+            std::thread::sleep(policy.wait(self.failed).max(asked));
         }
         Ok(())
     }
@@ -133,7 +156,7 @@ pub fn persist<T>(
     endpoints: &Endpoints,
     kind: Operation,
     mut trial: Trial,
-    remedy: impl Fn(&Failure) -> String,
+    advice: &dyn Advice,
     mut attempt: impl FnMut(&Endpoint) -> Result<T, Failure>,
 ) -> Result<T, Box<ObjectError>> {
     loop {
@@ -143,7 +166,7 @@ pub fn persist<T>(
                 aim.endpoint.succeeded();
                 return Ok(value);
             }
-            Err(failure) => trial.failed(policy, endpoints, aim.endpoint, failure, &remedy)?,
+            Err(failure) => trial.failed(policy, endpoints, aim.endpoint, failure, advice)?,
         }
     }
 }
@@ -157,6 +180,19 @@ mod tests {
         Endpoints::new(vec![Url::parse("http://one:1", false).unwrap()], 0)
     }
 
+    /// Renews as long as there is something left.
+    struct Renewals(AtomicU64);
+
+    impl Advice for Renewals {
+        fn remedy(&self, _: &Failure) -> String {
+            "none".into()
+        }
+        fn renew(&self, _: &Failure) -> bool {
+            let left = self.0.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
+            left.is_ok()
+        }
+    }
+
     fn run(policy: &Policy, failures: &[Class]) -> (Result<u64, Box<ObjectError>>, Endpoints) {
         let endpoints = endpoints();
         let mut calls = 0;
@@ -165,7 +201,7 @@ mod tests {
             &endpoints,
             Operation::Get,
             Trial::new("read", "s3://b/k"),
-            |_| "none".into(),
+            &Renewals(AtomicU64::new(1)),
             |_| {
                 calls += 1;
                 match failures.get(calls - 1) {
@@ -188,17 +224,17 @@ mod tests {
             &[Class::Connect, Class::SlowDown, Class::Truncated],
         );
         assert_eq!(result.unwrap(), 4);
-        let told = &endpoints.telemetry()[0];
-        assert_eq!(told.gets, 4);
-        assert_eq!(told.failures, 3);
+        let seen = &endpoints.telemetry()[0];
+        assert_eq!(seen.gets, 4);
+        assert_eq!(seen.failures, 3);
         for class in ["connect", "slow_down", "truncated"] {
-            assert_eq!(told.retries[class], 1, "{class}");
+            assert_eq!(seen.retries[class], 1, "{class}");
         }
-        assert_eq!(told.retries.values().sum::<u64>(), 3);
+        assert_eq!(seen.retries.values().sum::<u64>(), 3);
     }
 
     #[test]
-    fn permanent_failures_are_told_at_once() {
+    fn permanent_failures_end_it_at_once() {
         let (result, endpoints) = run(&policy(5, 100), &[Class::Permanent; 9]);
         let error = result.unwrap_err();
         assert_eq!(error.attempts, 1);
@@ -207,6 +243,40 @@ mod tests {
             error.to_string(),
             "read s3://b/k at http://one:1: because\n  remedy: none"
         );
+    }
+
+    #[test]
+    fn credentials_that_ran_out_are_renewed_once() {
+        let (result, endpoints) = run(&policy(5, 0), &[Class::Expired]);
+        assert_eq!(result.unwrap(), 2);
+        assert_eq!(endpoints.telemetry()[0].retries["expired"], 1);
+        let (result, _) = run(&policy(5, 0), &[Class::Expired; 2]);
+        assert_eq!(result.unwrap_err().attempts, 2);
+    }
+
+    #[test]
+    fn a_connection_that_the_server_closed_while_idle_costs_no_attempt() {
+        let endpoints = endpoints();
+        let mut left = 20;
+        let result = persist(
+            &policy(1, 0),
+            &endpoints,
+            Operation::Get,
+            Trial::new("read", "s3://b/k"),
+            &Renewals(AtomicU64::new(0)),
+            |_| {
+                left -= 1;
+                let stale = Failure {
+                    is_stale: true,
+                    ..Failure::new(Class::Reset, "closed")
+                };
+                if left > 0 { Err(stale) } else { Ok(()) }
+            },
+        );
+        assert!(result.is_ok());
+        let seen = &endpoints.telemetry()[0];
+        assert_eq!((seen.gets, seen.retries["reset"]), (20, 19));
+        assert_eq!(seen.times_down, 0);
     }
 
     #[test]

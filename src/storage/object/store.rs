@@ -2,13 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::endpoint::{Endpoint, Endpoints, Operation};
 use super::failure::Failure;
 use super::http::Http;
-use super::retry::{Policy, Trial, persist};
-use super::write::Upload;
+use super::retry::{Advice, Policy, Trial, persist};
+use super::senders::Senders;
+use super::write::{Upload, longest_part};
 use super::{ObjectName, Service, read};
 use crate::storage::telemetry::{ConnectionTelemetry, LimitsTelemetry, Telemetry};
 use crate::storage::{Answer, Buffer, Request, Sink, Storage, StorageError, Writer};
@@ -37,6 +38,25 @@ pub(super) struct Inner {
     pub endpoints: Endpoints,
     pub policy: Policy,
     pub options: Options,
+    /// Parts of all uploads on their way.
+    pub senders: Senders,
+    /// The server does not delete several objects with one request.
+    pub lacks_batches: AtomicBool,
+}
+
+/// A service and the object that a request is about.
+pub(super) struct About<'a> {
+    pub service: &'a dyn Service,
+    pub object: &'a ObjectName,
+}
+
+impl Advice for About<'_> {
+    fn remedy(&self, failure: &Failure) -> String {
+        self.service.remedy(failure, self.object)
+    }
+    fn renew(&self, failure: &Failure) -> bool {
+        self.service.renew(failure)
+    }
 }
 
 impl Inner {
@@ -48,9 +68,42 @@ impl Inner {
         })
     }
 
+    /// The prefix of all objects in a folder.
+    fn folder(&self, path: &Path) -> Result<ObjectName, StorageError> {
+        let mut folder = self.object(path)?;
+        if !folder.key.is_empty() && !folder.key.ends_with('/') {
+            folder.key.push('/');
+        }
+        Ok(folder)
+    }
+
     /// A 404 means the object, not its bucket.
     pub(super) fn is_object_missing(&self, failure: &Failure) -> bool {
         !matches!(failure.code.as_str(), "NoSuchBucket" | "ContainerNotFound")
+    }
+
+    /// Deletes objects of one bucket: with one request, or one by one where there is one or the server knows no other way.
+    fn remove(&self, objects: &[ObjectName]) -> Result<(), StorageError> {
+        if let [first, _, ..] = objects
+            && !self.lacks_batches.load(Relaxed)
+        {
+            let keys: Vec<_> = objects.iter().map(|object| object.key.clone()).collect();
+            let is_done = self.control("delete", first, |endpoint| {
+                match self.service.delete_many(endpoint, &first.bucket, &keys) {
+                    Err(failure) if failure.refuses_batches() => Ok(false),
+                    other => other.map(|()| true),
+                }
+            })?;
+            if is_done {
+                return Ok(());
+            }
+            self.lacks_batches.store(true, Relaxed);
+        }
+        objects.iter().try_for_each(|object| {
+            self.control("delete", object, |endpoint| {
+                self.service.delete(endpoint, object)
+            })
+        })
     }
 
     fn control<T>(
@@ -64,7 +117,10 @@ impl Inner {
             &self.endpoints,
             Operation::Control,
             Trial::new(what, &object.uri),
-            |failure| self.service.remedy(failure, object),
+            &About {
+                service: &*self.service,
+                object,
+            },
             attempt,
         )
         .map_err(StorageError::Object)
@@ -131,6 +187,19 @@ impl Storage for ObjectStore {
         got.ok_or_else(|| StorageError::Missing { path: path.into() })
     }
 
+    // Each writer collects a part, and those that are on their way are in memory too.
+    fn write_memory(&self, writers: u64, len: u64) -> u64 {
+        let options = &self.0.options;
+        let part = longest_part(options.part_size, len) as u64;
+        let is_in_parts = len > options.part_size as u64;
+        let on_their_way = if is_in_parts {
+            options.limits.parts_in_flight
+        } else {
+            0
+        };
+        (writers + on_their_way).saturating_mul(part)
+    }
+
     fn create(&self, path: &Path) -> Result<Box<dyn Writer>, StorageError> {
         Ok(Box::new(Upload::new(self.0.clone(), path)?))
     }
@@ -154,13 +223,7 @@ impl Storage for ObjectStore {
                 .iter()
                 .map(|path| self.0.object(path))
                 .collect::<Result<Vec<_>, _>>()?;
-            let Some(first) = objects.first() else {
-                continue;
-            };
-            let keys: Vec<_> = objects.iter().map(|object| object.key.clone()).collect();
-            self.0.control("delete", first, |endpoint| {
-                self.0.service.delete(endpoint, &first.bucket, &keys)
-            })?;
+            self.0.remove(&objects)?;
         }
         Ok(())
     }
@@ -170,10 +233,7 @@ impl Storage for ObjectStore {
     }
 
     fn list(&self, folder: &Path, visit: &mut dyn FnMut(&str, u64)) -> Result<(), StorageError> {
-        let mut folder = self.0.object(folder)?;
-        if !folder.key.is_empty() && !folder.key.ends_with('/') {
-            folder.key.push('/');
-        }
+        let folder = self.0.folder(folder)?;
         let mut from = None;
         loop {
             let page = self.0.control("list", &folder, |endpoint| {
@@ -189,23 +249,54 @@ impl Storage for ObjectStore {
         }
     }
 
+    fn uploads(
+        &self,
+        folder: &Path,
+        visit: &mut dyn FnMut(&str, &str),
+    ) -> Result<(), StorageError> {
+        let folder = self.0.folder(folder)?;
+        let mut from = None;
+        loop {
+            let page = self.0.control("list the uploads of", &folder, |endpoint| {
+                self.0.service.uploads(endpoint, &folder, from.clone())
+            })?;
+            for (key, upload) in &page.uploads {
+                visit(key.strip_prefix(&folder.key).unwrap_or(key), upload);
+            }
+            from = page.next;
+            if from.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn abort(&self, path: &Path, upload: &str) -> Result<(), StorageError> {
+        let object = self.0.object(path)?;
+        self.0.control("abort the upload of", &object, |endpoint| {
+            self.0.service.abort(endpoint, &object, upload)
+        })
+    }
+
     fn evict(&self, _: &Path) -> Result<(), StorageError> {
         Ok(())
     }
 
     fn telemetry(&self) -> Option<Telemetry> {
         let counters = &self.0.http.counters;
+        let (made, connect_s) = self.0.http.made();
         let seconds = |ns: &std::sync::atomic::AtomicU64| ns.load(Relaxed) as f64 / 1e9;
         Some(Telemetry {
             endpoints: self.0.endpoints.telemetry(),
+            addresses: self.0.http.addresses(),
             connections: ConnectionTelemetry {
-                made: counters.made.load(Relaxed),
+                made,
                 reused: counters.reused.load(Relaxed),
                 tls_handshakes: counters.tls_made.load(Relaxed),
                 dns_s: seconds(&counters.dns_ns),
-                connect_s: seconds(&counters.connect_ns),
+                connect_s,
                 tls_s: seconds(&counters.tls_ns),
             },
+            notes: self.0.http.notes(),
             verifies_certificates: self.0.options.verifies_certificates,
             limits: self.0.options.limits.clone(),
         })

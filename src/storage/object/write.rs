@@ -1,32 +1,66 @@
 //! Writing an object as it is produced: one PUT when it fits into a part, an upload in parts otherwise.
+//!
+//! Parts go in parallel while the next ones are collected: see [`senders`](super::senders).
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use parking_lot::{Condvar, Mutex};
 
 use super::endpoint::{Endpoint, Operation};
 use super::failure::{Class, Failure, ObjectError};
 use super::retry::{Trial, persist};
-use super::store::Inner;
+use super::store::{About, Inner};
 use super::{ObjectName, Part};
+use crate::clock::now_ns;
+use crate::interrupt::{self, Unfinished};
 use crate::storage::{StorageError, Writer};
 
 /// The longest part that is made of its own accord.
 const LONGEST_PART: usize = 64 << 20;
 /// Parts of one size before the next ones are twice as long.
-const PARTS_PER_SIZE: u32 = 16;
+const PARTS_PER_SIZE: u32 = 128;
 /// S3's limit of an upload; Azure's is above it.
 const MAX_PARTS: u32 = 10_000;
 
-/// An object being written. Its memory is one part.
+/// An object being written. Its memory is one part, and those that are on their way.
 pub(super) struct Upload {
+    target: Arc<Target>,
+    part: Vec<u8>,
+    /// Parts handed over so far.
+    parts: u32,
+    /// Its name, once parts were sent.
+    upload: Option<Begun>,
+    written: u64,
+    /// Writing calls in which nothing was waited for.
+    client_ns: u64,
+}
+
+/// An upload that the server knows.
+struct Begun {
+    name: Arc<str>,
+    /// A signal aborts it.
+    _unfinished: Unfinished,
+}
+
+/// What an upload and the threads that send its parts share.
+struct Target {
     inner: Arc<Inner>,
     object: ObjectName,
-    part: Vec<u8>,
+    sent: Mutex<Sent>,
+    arrived: Condvar,
+    /// A signal has come.
+    is_stopped: AtomicBool,
+}
+
+#[derive(Default)]
+struct Sent {
+    /// Parts that are on their way.
+    out: usize,
     parts: Vec<Part>,
-    /// Its name, once parts were sent.
-    upload: Option<String>,
-    written: u64,
+    failure: Option<Box<ObjectError>>,
 }
 
 /// Length of part `number` (from 1): longer ones later, so that short objects cost little memory and long ones fit.
@@ -38,18 +72,20 @@ fn part_len(first: usize, number: u32) -> usize {
         .map_or(longest, |len| len.min(longest))
 }
 
-impl Upload {
-    pub(super) fn new(inner: Arc<Inner>, path: &Path) -> Result<Self, StorageError> {
-        Ok(Upload {
-            object: inner.object(path)?,
-            inner,
-            part: Vec::new(),
-            parts: Vec::new(),
-            upload: None,
-            written: 0,
-        })
+/// Bytes of the longest part of an object of `len` bytes.
+pub(super) fn longest_part(first: usize, len: u64) -> usize {
+    let mut left = len;
+    for number in 1..=MAX_PARTS {
+        let part = part_len(first, number);
+        if left <= part as u64 {
+            return if number == 1 { left as usize } else { part };
+        }
+        left -= part as u64;
     }
+    first.max(LONGEST_PART)
+}
 
+impl Target {
     fn try_hard<T>(
         &self,
         what: &'static str,
@@ -62,18 +98,167 @@ impl Upload {
             &inner.endpoints,
             kind,
             Trial::new(what, &self.object.uri),
-            |failure| inner.service.remedy(failure, &self.object),
+            &About {
+                service: &*inner.service,
+                object: &self.object,
+            },
             attempt,
         )
     }
 
+    /// Begins an upload. An attempt whose outcome is unknown may have begun one: it is looked for and aborted before
+    /// another is begun, so that nothing is begun twice.
+    fn begin(&self) -> Result<Arc<str>, Box<ObjectError>> {
+        let service = &*self.inner.service;
+        let mut is_unsure = false;
+        let upload = self.try_hard("begin the upload of", Operation::Control, |endpoint| {
+            if is_unsure {
+                // One writer has this object: its uploads fit into a page.
+                let page = service.uploads(endpoint, &self.object, None)?;
+                for (_, stray) in page
+                    .uploads
+                    .iter()
+                    .filter(|(key, _)| *key == self.object.key)
+                {
+                    endpoint.count_request(Operation::Control);
+                    service.abort(endpoint, &self.object, stray)?;
+                }
+                endpoint.count_request(Operation::Control);
+                is_unsure = false;
+            }
+            service
+                .begin_upload(endpoint, &self.object)
+                .inspect_err(|failure| is_unsure = failure.is_unsure())
+        })?;
+        Ok(upload.into())
+    }
+
+    /// From here on a signal aborts the upload: with one attempt, and no part is begun any more.
+    fn announce(self: &Arc<Self>, upload: &Arc<str>) -> Unfinished {
+        let (target, upload) = (self.clone(), upload.clone());
+        let abort = move || {
+            target.is_stopped.store(true, Relaxed);
+            let aim = target.inner.endpoints.choose(Operation::Control);
+            let service = &*target.inner.service;
+            service.abort(aim.endpoint, &target.object, &upload).is_ok()
+        };
+        interrupt::unfinished_upload(&self.object.uri, Arc::new(abort))
+    }
+
+    fn send_part(&self, upload: &str, number: u32, bytes: &[u8]) {
+        let is_given_up = self.is_stopped.load(Relaxed) || self.sent.lock().failure.is_some();
+        let outcome = if is_given_up {
+            None
+        } else {
+            Some(
+                self.try_hard("write a part of", Operation::Put, |endpoint| {
+                    let service = &*self.inner.service;
+                    let part = service.put_part(endpoint, &self.object, upload, number, bytes)?;
+                    endpoint.count_written(bytes.len() as u64);
+                    Ok(part)
+                }),
+            )
+        };
+        let mut sent = self.sent.lock();
+        match outcome {
+            Some(Ok(part)) => sent.parts.push(part),
+            Some(Err(error)) => {
+                sent.failure.get_or_insert(error);
+            }
+            None => {}
+        }
+        sent.out -= 1;
+        drop(sent);
+        self.arrived.notify_all();
+    }
+
+    /// Waits until no part is on its way; the parts in order.
+    fn arrive(&self) -> Result<Vec<Part>, Box<ObjectError>> {
+        let mut sent = self.sent.lock();
+        while sent.out > 0 {
+            self.arrived.wait(&mut sent);
+        }
+        if let Some(failure) = sent.failure.take() {
+            return Err(failure);
+        }
+        let mut parts = std::mem::take(&mut sent.parts);
+        parts.sort_by_key(|part| part.number);
+        Ok(parts)
+    }
+
+    fn complete(&self, upload: &str, parts: &[Part], written: u64) -> Result<(), Box<ObjectError>> {
+        let service = &*self.inner.service;
+        self.try_hard("complete the upload of", Operation::Control, |endpoint| {
+            match service.complete(endpoint, &self.object, upload, parts) {
+                // An attempt whose answer was lost may have completed it: then the upload is gone and the object is there.
+                Err(failure) if failure.is_not_found() => {
+                    endpoint.count_request(Operation::Control);
+                    match service.len(endpoint, &self.object)? {
+                        Some(len) if len == written => Ok(()),
+                        _ => Err(failure),
+                    }
+                }
+                other => other,
+            }
+        })
+    }
+
+    /// Parts have been lost by servers before: the object must be as long as what was sent. If not, it goes away: a wrong
+    /// object must not be taken for a right one.
+    fn check_len(&self, written: u64) -> Result<(), Box<ObjectError>> {
+        let service = &*self.inner.service;
+        let len = self.try_hard("check the length of", Operation::Control, |endpoint| {
+            let len = service.len(endpoint, &self.object)?;
+            if len == Some(written) {
+                return Ok(());
+            }
+            Err(Failure::new(
+                Class::Permanent,
+                match len {
+                    Some(len) => format!("it has {len} bytes where {written} were written"),
+                    None => "it is not there after its upload was completed".into(),
+                },
+            ))
+        });
+        if len.is_err() {
+            let _ = self.try_hard("delete", Operation::Control, |endpoint| {
+                service.delete(endpoint, &self.object)
+            });
+        }
+        len
+    }
+}
+
+impl Upload {
+    pub(super) fn new(inner: Arc<Inner>, path: &Path) -> Result<Self, StorageError> {
+        Ok(Upload {
+            target: Arc::new(Target {
+                object: inner.object(path)?,
+                inner,
+                sent: Mutex::default(),
+                arrived: Condvar::new(),
+                is_stopped: AtomicBool::new(false),
+            }),
+            part: Vec::new(),
+            parts: 0,
+            upload: None,
+            written: 0,
+            client_ns: 0,
+        })
+    }
+
+    /// Hands the part over to be sent; waits only while all places are taken.
     fn send_part(&mut self) -> Result<(), Box<ObjectError>> {
-        let number = self.parts.len() as u32 + 1;
+        let target = &self.target;
+        if let Some(failure) = target.sent.lock().failure.take() {
+            return Err(failure);
+        }
+        let number = self.parts + 1;
         if number > MAX_PARTS {
             return Err(Box::new(ObjectError {
                 operation: "write",
-                object: self.object.uri.clone(),
-                endpoint: self.inner.endpoints.all()[0].url.to_string(),
+                object: target.object.uri.clone(),
+                endpoint: target.inner.endpoints.all()[0].url.to_string(),
                 attempts: 0,
                 elapsed_s: 0.0,
                 failure: Failure::new(
@@ -83,81 +268,65 @@ impl Upload {
                 remedy: "raise storage.storage_options.part_size".into(),
             }));
         }
-        let service = &*self.inner.service;
-        if self.upload.is_none() {
-            let upload = self.try_hard("begin the upload of", Operation::Control, |endpoint| {
-                service.begin_upload(endpoint, &self.object)
-            })?;
-            self.upload = Some(upload);
-        }
-        let upload = self.upload.as_deref().unwrap_or_default();
-        let part = self.try_hard("write a part of", Operation::Put, |endpoint| {
-            let part = service.put_part(endpoint, &self.object, upload, number, &self.part)?;
-            endpoint.count_written(self.part.len() as u64);
-            Ok(part)
-        })?;
-        self.parts.push(part);
-        self.part.clear();
+        let upload = match &self.upload {
+            Some(begun) => begun.name.clone(),
+            None => {
+                let name = target.begin()?;
+                let begun = Begun {
+                    _unfinished: target.announce(&name),
+                    name: name.clone(),
+                };
+                self.upload = Some(begun);
+                name
+            }
+        };
+        let senders = &target.inner.senders;
+        let spare = senders.enter();
+        let bytes = std::mem::replace(&mut self.part, spare);
+        self.parts = number;
+        target.sent.lock().out += 1;
+        let target = target.clone();
+        senders.start(Box::new(move || {
+            target.send_part(&upload, number, &bytes);
+            bytes
+        }));
         Ok(())
     }
 
     fn end(&mut self) -> Result<(), Box<ObjectError>> {
-        if self.upload.is_none() {
-            return self.try_hard("write", Operation::Put, |endpoint| {
-                self.inner.service.put(endpoint, &self.object, &self.part)?;
+        let Some(upload) = self.upload.as_ref().map(|begun| begun.name.clone()) else {
+            let target = &self.target;
+            return target.try_hard("write", Operation::Put, |endpoint| {
+                target
+                    .inner
+                    .service
+                    .put(endpoint, &target.object, &self.part)?;
                 endpoint.count_written(self.part.len() as u64);
                 Ok(())
             });
-        }
+        };
         if !self.part.is_empty() {
             self.send_part()?;
         }
-        let service = &*self.inner.service;
-        let upload = self.upload.clone().unwrap_or_default();
-        self.try_hard("complete the upload of", Operation::Control, |endpoint| {
-            match service.complete(endpoint, &self.object, &upload, &self.parts) {
-                // An attempt whose answer was lost may have completed it: then the upload is gone and the object is there.
-                Err(failure) if failure.is_not_found() => {
-                    match service.len(endpoint, &self.object)? {
-                        Some(len) if len == self.written => Ok(()),
-                        _ => Err(failure),
-                    }
-                }
-                other => other,
-            }
-        })?;
+        let parts = self.target.arrive()?;
+        // After a signal parts may be missing: then this never returns.
+        interrupt::uninterrupted(|| ());
+        self.target.complete(&upload, &parts, self.written)?;
         self.upload = None;
-        // Parts have been lost by servers before: the object must be as long as what was sent.
-        let len = self.try_hard("check the length of", Operation::Control, |endpoint| {
-            let len = service.len(endpoint, &self.object)?;
-            if len == Some(self.written) {
-                return Ok(());
-            }
-            Err(Failure::new(
-                Class::Permanent,
-                match len {
-                    Some(len) => format!("it has {len} bytes where {} were written", self.written),
-                    None => "it is not there after its upload was completed".into(),
-                },
-            ))
-        });
-        if len.is_err() {
-            // A wrong object must not be taken for a right one.
-            let keys = [self.object.key.clone()];
-            let _ = self.try_hard("delete", Operation::Control, |endpoint| {
-                service.delete(endpoint, &self.object.bucket, &keys)
-            });
-        }
-        len
+        self.target.check_len(self.written)
     }
 }
 
 impl Writer for Upload {
     fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        let start = now_ns();
+        let mut waited_ns = 0;
         while !bytes.is_empty() {
-            let want = part_len(self.inner.options.part_size, self.parts.len() as u32 + 1);
+            let want = part_len(self.target.inner.options.part_size, self.parts + 1);
             if self.part.len() == want {
+                let before = now_ns();
                 self.send_part().map_err(io::Error::other)?;
+                waited_ns += now_ns() - before;
                 continue;
             }
             let room = want - self.part.len();
@@ -166,7 +335,12 @@ impl Writer for Upload {
             self.written += now.len() as u64;
             bytes = later;
         }
+        self.client_ns += now_ns() - start - waited_ns;
         Ok(())
+    }
+
+    fn client_ns(&self) -> u64 {
+        self.client_ns
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), StorageError> {
@@ -179,9 +353,15 @@ impl Drop for Upload {
         let Some(upload) = self.upload.take() else {
             return;
         };
-        // The failure that led here is told by the caller; parts of a server that is gone cannot be removed.
-        let _ = self.try_hard("abort the upload of", Operation::Control, |endpoint| {
-            self.inner.service.abort(endpoint, &self.object, &upload)
+        let target = &self.target;
+        // A part that arrived after the abort would stay.
+        let _ = target.arrive();
+        // The caller reports the failure that led here; parts of a server that is gone cannot be removed.
+        let _ = target.try_hard("abort the upload of", Operation::Control, |endpoint| {
+            target
+                .inner
+                .service
+                .abort(endpoint, &target.object, &upload.name)
         });
     }
 }
@@ -194,12 +374,16 @@ mod tests {
     fn parts_grow_and_hold_large_objects() {
         let first = 8 << 20;
         assert_eq!(part_len(first, 1), first);
-        assert_eq!(part_len(first, 16), first);
-        assert_eq!(part_len(first, 17), 16 << 20);
-        assert_eq!(part_len(first, 49), 64 << 20);
+        assert_eq!(part_len(first, 128), first);
+        assert_eq!(part_len(first, 129), 16 << 20);
+        assert_eq!(part_len(first, 385), 64 << 20);
         assert_eq!(part_len(first, MAX_PARTS), 64 << 20);
         let total: u64 = (1..=MAX_PARTS).map(|n| part_len(first, n) as u64).sum();
         assert!(total > 600 << 30);
         assert_eq!(part_len(100 << 20, 9_999), 100 << 20);
+        assert_eq!(longest_part(first, 100), 100);
+        assert_eq!(longest_part(first, 1 << 30), first);
+        assert_eq!(longest_part(first, (1 << 30) + 1), 16 << 20);
+        assert_eq!(longest_part(first, u64::MAX), 64 << 20);
     }
 }

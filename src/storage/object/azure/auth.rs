@@ -18,11 +18,11 @@ use hmac::{Hmac, Mac};
 use parking_lot::Mutex;
 use sha2::Sha256;
 
-use super::Runtime;
-use super::azure_sdk::OverHttp;
-use super::failure::{Class, Failure};
-use super::http::Http;
-use super::url::encode_query;
+use super::super::Runtime;
+use super::super::failure::{Class, Failure};
+use super::super::http::Http;
+use super::super::url::encode_query;
+use super::sdk::OverHttp;
 use crate::config::{Secret, StorageOptions};
 
 /// The service's version that requests and signatures name.
@@ -59,7 +59,8 @@ impl Connection {
             let (name, value) = part.split_once('=').ok_or(
                 "storage.storage_options.connection_string has a part without a value\n  remedy: copy it whole from the portal",
             )?;
-            match name.to_ascii_lowercase().as_str() {
+            let value = value.trim();
+            match name.trim().to_ascii_lowercase().as_str() {
                 "accountname" => this.account = Some(value.into()),
                 "accountkey" => this.key = Some(Secret::new(value)),
                 "sharedaccesssignature" => this.sas = Some(Secret::new(value)),
@@ -122,7 +123,7 @@ impl Auth {
             given => given,
         };
         let source = if let Some(sas) = sas {
-            Source::Sas(sas.expose().trim_start_matches('?').into())
+            Source::Sas(sas.expose().trim().trim_start_matches('?').into())
         } else if let Some(key) = key {
             Source::Key {
                 account: account.into(),
@@ -158,6 +159,14 @@ impl Auth {
         };
         *kept = Some((proof.clone(), end));
         Ok(proof)
+    }
+}
+
+impl Auth {
+    /// The service says that a proof has run out: true when another can be made.
+    pub(super) fn forget(&self) -> bool {
+        *self.kept.lock() = None;
+        !matches!(self.source, Source::Sas(_))
     }
 }
 
@@ -225,7 +234,7 @@ async fn token(
         let made = AzureCliCredential::new(None);
         sources.push(("Azure CLI", made.map(|c| c as Arc<dyn TokenCredential>)));
     }
-    let mut told = Vec::new();
+    let mut tried = Vec::new();
     for (name, source) in sources {
         let got = match source {
             Ok(credential) => credential.get_token(&[SCOPE], None).await,
@@ -238,14 +247,14 @@ async fn token(
                 let header = format!("Bearer {}", token.token.secret());
                 return Ok((Proof::Header(header.into()), end));
             }
-            Err(error) => told.push(format!("{name}: {error}")),
+            Err(error) => tried.push(format!("{name}: {error}")),
         }
     }
     Err(Failure {
         code: "NoCredentials".into(),
         ..Failure::new(
             Class::Permanent,
-            format!("find credentials: {}", told.join("; ")),
+            format!("find credentials: {}", tried.join("; ")),
         )
     })
 }

@@ -2,9 +2,15 @@
 
 use std::sync::Arc;
 
+use aws_config::SdkConfig;
+use aws_config::meta::region::ProvideRegion;
+use aws_config::profile::region::ProfileFileRegionProvider;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_s3::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    BehaviorVersion, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -17,10 +23,12 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 
-use super::failure::{Class, Failure};
-use super::http::{Answered, Http};
-use super::s3::failure_from_answer;
-use super::url::Url;
+use super::super::causes;
+use super::super::failure::{Class, Failure};
+use super::super::http::{Answered, Http};
+use super::super::url::Url;
+use super::answer::failure_from_answer;
+use super::keys::{ForSdk, Keys};
 use crate::config::StorageOptions;
 
 /// [`Http`] as the SDK's client.
@@ -88,49 +96,83 @@ fn exchange(http: &Http, request: &HttpRequest) -> Result<Answered, Failure> {
     http.exchange(&host, &head, body, request.method() != "HEAD")
 }
 
-/// One SDK client per endpoint, and the credentials as the SDK finds them.
-pub(super) async fn clients(
-    options: &StorageOptions,
-    http: &Arc<Http>,
-    urls: &[Url],
-    region: &str,
-    path_style: bool,
-) -> (
-    Vec<aws_sdk_s3::Client>,
-    Option<aws_credential_types::provider::SharedCredentialsProvider>,
-) {
+/// What the SDK finds of region, credentials and kinds of endpoint: the options, then the environment and the profile.
+pub(super) async fn shared(options: &StorageOptions, http: &Arc<Http>) -> SdkConfig {
+    let region = match &options.region {
+        Some(region) => Some(Region::new(region.clone())),
+        None => {
+            let mut provider = ProfileFileRegionProvider::builder();
+            if let Some(profile) = &options.s3_profile {
+                provider = provider.profile_name(profile);
+            }
+            provider.build().region().await
+        }
+    };
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(OverHttp(http.clone()))
         .retry_config(RetryConfig::disabled())
-        .region(Region::new(region.to_string()));
+        .region(region.unwrap_or(Region::from_static("us-east-1")));
     if let Some(profile) = &options.s3_profile {
         loader = loader.profile_name(profile);
     }
     if let (Some(id), Some(secret)) = (&options.access_key_id, &options.secret_access_key) {
-        loader = loader.credentials_provider(aws_credential_types::Credentials::new(
-            id,
-            secret.expose(),
-            options.session_token.as_ref().map(|t| t.expose().into()),
+        loader = loader.credentials_provider(Credentials::new(
+            id.trim(),
+            secret.expose().trim(),
+            options
+                .session_token
+                .as_ref()
+                .map(|token| token.expose().trim().into()),
             None,
             "workload",
         ));
     }
-    let shared = loader.load().await;
-    let clients = urls
-        .iter()
-        .map(|url| {
-            let config = aws_sdk_s3::config::Builder::from(&shared)
-                .endpoint_url(url.to_string())
-                .force_path_style(path_style)
-                .retry_config(RetryConfig::disabled())
-                .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-                .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-                .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-                .build();
-            aws_sdk_s3::Client::from_conf(config)
-        })
-        .collect();
-    (clients, shared.credentials_provider())
+    loader.load().await
+}
+
+/// Amazon's endpoint of the region, in its partition, with IPv6 or FIPS where the environment or the profile asks for it.
+///
+/// Errors: there is no such endpoint.
+pub(super) async fn amazon(shared: &SdkConfig) -> Result<Url, String> {
+    let region = shared.region().map(ToString::to_string).unwrap_or_default();
+    let wrong = |e: String| {
+        format!(
+            "find Amazon's endpoint of region {region}: {e}\n  remedy: check storage.storage_options.region"
+        )
+    };
+    let params = Params::builder()
+        .region(region.clone())
+        .use_fips(shared.use_fips().unwrap_or(false))
+        .use_dual_stack(shared.use_dual_stack().unwrap_or(false))
+        .build()
+        .map_err(|e| wrong(e.to_string()))?;
+    let found = DefaultResolver::new().resolve_endpoint(&params).await;
+    let found = found.map_err(|e| wrong(e.to_string()))?;
+    Url::parse(found.url(), true).map_err(wrong)
+}
+
+/// A client of one endpoint.
+pub(super) fn client(
+    shared: &SdkConfig,
+    keys: &Arc<Keys>,
+    url: &Url,
+    path_style: bool,
+) -> aws_sdk_s3::Client {
+    let config = aws_sdk_s3::config::Builder::from(shared)
+        .endpoint_url(url.to_string())
+        // They name kinds of Amazon's endpoints, and this one is given.
+        .use_fips(false)
+        .use_dual_stack(false)
+        .credentials_provider(SharedCredentialsProvider::new(ForSdk(keys.clone())))
+        // Kept by `Keys`.
+        .identity_cache(IdentityCache::no_cache())
+        .force_path_style(path_style)
+        .retry_config(RetryConfig::disabled())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .build();
+    aws_sdk_s3::Client::from_conf(config)
 }
 
 /// What an SDK error says, in this crate's terms.
@@ -145,18 +187,6 @@ where
         }
         cause = e.source();
     }
-    let text = {
-        let mut text = String::new();
-        let mut cause: Option<&dyn std::error::Error> = Some(&error);
-        while let Some(e) = cause {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&e.to_string());
-            cause = e.source();
-        }
-        text
-    };
     if let SdkError::ServiceError(service) = &error {
         let raw = service.raw();
         let header = |name: &str| raw.headers().get(name).map(str::to_string);
@@ -171,5 +201,46 @@ where
         }
         return failure;
     }
-    Failure::new(Class::Permanent, text)
+    Failure::new(Class::Permanent, causes(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amazons_endpoints_follow_partition_fips_and_dual_stack() {
+        let runtime = super::super::super::Runtime::new().unwrap();
+        // Source: AWS General Reference, Amazon S3 endpoints.
+        for (region, fips, dual, host) in [
+            ("eu-west-1", false, false, "s3.eu-west-1.amazonaws.com"),
+            ("us-east-1", false, false, "s3.us-east-1.amazonaws.com"),
+            ("cn-north-1", false, false, "s3.cn-north-1.amazonaws.com.cn"),
+            (
+                "us-gov-west-1",
+                true,
+                false,
+                "s3-fips.us-gov-west-1.amazonaws.com",
+            ),
+            (
+                "us-east-2",
+                true,
+                true,
+                "s3-fips.dualstack.us-east-2.amazonaws.com",
+            ),
+            (
+                "eu-west-1",
+                false,
+                true,
+                "s3.dualstack.eu-west-1.amazonaws.com",
+            ),
+        ] {
+            let shared = SdkConfig::builder()
+                .region(Region::new(region))
+                .use_fips(fips)
+                .use_dual_stack(dual)
+                .build();
+            assert_eq!(runtime.wait(amazon(&shared)).unwrap().host, host);
+        }
+    }
 }

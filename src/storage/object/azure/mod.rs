@@ -3,24 +3,31 @@
 //! Get Blob, Put Blob and Put Block are sent over [`Http`] directly; lists and the commit of blocks go through
 //! azure_storage_blob. Source: Azure Blob Storage REST API.
 
+mod answer;
+mod auth;
+mod batch;
+mod sdk;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use azure_core::http::RequestContent;
-use azure_storage_blob::models::{BlobContainerClientListBlobsOptions, BlockLookupList};
+use azure_storage_blob::models::{
+    BlobContainerClientListBlobsOptions, BlockLookupList, ListBlobsIncludeItem,
+};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::TryStreamExt;
 
-use super::azure_auth::{Auth, Connection, Proof, VERSION};
-use super::azure_sdk::{self, container, header};
-use super::connection::Head;
-use super::endpoint::Endpoint;
-use super::failure::{Class, Failure};
+use self::auth::{Auth, Connection, Proof, VERSION};
+use self::sdk::container;
+use super::endpoint::{Endpoint, Operation};
+use super::failure::Failure;
+use super::head::Head;
 use super::http::{Answered, Http};
 use super::open::urls;
 use super::url::{Url, encode_path, encode_query};
-use super::{ObjectName, Page, Part, Prepared, Runtime, Service, xml_element};
+use super::{ObjectName, Page, Part, Prepared, Runtime, Service, UploadMark, UploadPage};
 use crate::config::StorageOptions;
 
 /// Azure Blob Storage.
@@ -91,8 +98,10 @@ impl Azure {
         head.push_str(&endpoint.url.path);
         head.push('/');
         encode_path(&object.bucket, &mut head);
-        head.push('/');
-        encode_path(&object.key, &mut head);
+        if !object.key.is_empty() {
+            head.push('/');
+            encode_path(&object.key, &mut head);
+        }
         let mut divider = '?';
         let sas = match &proof {
             Proof::Query(sas) => sas,
@@ -128,7 +137,7 @@ impl Azure {
             .http
             .exchange(&prepared.host, &prepared.head, body, has_body)?;
         if answered.head.status >= 300 {
-            return Err(failure_from_answer(&answered.head, &answered.body));
+            return Err(self.failure(&answered.head, &answered.body));
         }
         Ok(answered)
     }
@@ -140,6 +149,40 @@ impl Azure {
     ) -> Result<azure_storage_blob::BlobContainerClient, Failure> {
         let proof = self.auth.proof(&self.runtime)?;
         container(&self.http, proof, &format!("{}/{name}", endpoint.url))
+    }
+
+    fn page(
+        &self,
+        endpoint: &Endpoint,
+        folder: &ObjectName,
+        from: Option<String>,
+        include: Option<Vec<ListBlobsIncludeItem>>,
+    ) -> Result<Page, Failure> {
+        let options = BlobContainerClientListBlobsOptions {
+            prefix: (!folder.key.is_empty()).then(|| folder.key.clone()),
+            marker: from,
+            include,
+            ..BlobContainerClientListBlobsOptions::default()
+        };
+        let container = self.container(endpoint, &folder.bucket)?;
+        let page = self.runtime.wait(async {
+            let mut pages = container.list_blobs(Some(options))?.into_pages();
+            match pages.try_next().await? {
+                Some(page) => page.into_model().map(Some),
+                None => Ok(None),
+            }
+        });
+        let Some(page) = page.map_err(sdk::failure)? else {
+            return Ok(Page::default());
+        };
+        let objects = page.blob_items.into_iter().filter_map(|blob| {
+            let len = blob.properties.and_then(|p| p.content_length).unwrap_or(0);
+            Some((blob.name?, len))
+        });
+        Ok(Page {
+            objects: objects.collect(),
+            next: page.next_marker.filter(|marker| !marker.is_empty()),
+        })
     }
 
     fn commit(
@@ -156,11 +199,11 @@ impl Azure {
             latest: Some(blocks),
             ..BlockLookupList::default()
         };
-        let content = RequestContent::try_from(list).map_err(azure_sdk::failure)?;
+        let content = RequestContent::try_from(list).map_err(sdk::failure)?;
         self.runtime
             .wait(blob.commit_block_list(content, None))
             .map(|_| ())
-            .map_err(azure_sdk::failure)
+            .map_err(sdk::failure)
     }
 }
 
@@ -258,20 +301,41 @@ impl Service for Azure {
             return Ok(());
         }
         self.commit(endpoint, object, Vec::new())?;
-        self.delete(endpoint, &object.bucket, std::slice::from_ref(&object.key))
+        self.delete(endpoint, object)
+    }
+
+    /// Blobs of which nothing but uncommitted blocks is there; such uploads have no names of their own.
+    fn uploads(
+        &self,
+        endpoint: &Endpoint,
+        folder: &ObjectName,
+        from: Option<UploadMark>,
+    ) -> Result<UploadPage, Failure> {
+        let include = Some(vec![ListBlobsIncludeItem::UncommittedBlobs]);
+        let marker = from.map(|(marker, _)| marker);
+        let page = self.page(endpoint, folder, marker, include)?;
+        let mut uploads = Vec::new();
+        for (key, _) in page.objects.into_iter().filter(|(_, len)| *len == 0) {
+            let object = ObjectName {
+                uri: String::new(),
+                bucket: folder.bucket.clone(),
+                key,
+            };
+            endpoint.count_request(Operation::Control);
+            if self.len(endpoint, &object)?.is_none() {
+                uploads.push((object.key, "uncommitted blocks".into()));
+            }
+        }
+        Ok(UploadPage {
+            uploads,
+            next: page.next.map(|marker| (marker, String::new())),
+        })
     }
 
     fn len(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<Option<u64>, Failure> {
         let prepared = self.prepare("HEAD", endpoint, object, "", "", None)?;
         match self.exchange(&prepared, &[]) {
-            Ok(answered) => answered
-                .head
-                .get("content-length")
-                .and_then(|len| len.trim().parse().ok())
-                .map(Some)
-                .ok_or_else(|| {
-                    Failure::new(Class::ServerError, "the answer does not say its length")
-                }),
+            Ok(answered) => answered.announced_len().map(Some),
             Err(failure) if failure.is_not_found() && failure.code != "ContainerNotFound" => {
                 Ok(None)
             }
@@ -279,27 +343,42 @@ impl Service for Azure {
         }
     }
 
-    // The service's batches need a body of many requests that the crate does not build; deletions run one by one.
-    fn delete_batch(&self) -> usize {
-        1
+    fn delete(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<(), Failure> {
+        let prepared = self.prepare("DELETE", endpoint, object, "", "", Some(0))?;
+        match self.exchange(&prepared, &[]) {
+            Err(failure) if failure.is_not_found() && failure.code != "ContainerNotFound" => Ok(()),
+            other => other.map(|_| ()),
+        }
     }
 
-    fn delete(&self, endpoint: &Endpoint, bucket: &str, keys: &[String]) -> Result<(), Failure> {
-        for key in keys {
-            let object = ObjectName {
-                uri: String::new(),
-                bucket: bucket.into(),
-                key: key.clone(),
-            };
-            let prepared = self.prepare("DELETE", endpoint, &object, "", "", Some(0))?;
-            match self.exchange(&prepared, &[]) {
-                Err(failure) if failure.is_not_found() && failure.code != "ContainerNotFound" => {}
-                other => {
-                    other?;
-                }
-            }
-        }
-        Ok(())
+    fn delete_batch(&self) -> usize {
+        batch::MOST
+    }
+
+    fn delete_many(
+        &self,
+        endpoint: &Endpoint,
+        bucket: &str,
+        keys: &[String],
+    ) -> Result<(), Failure> {
+        let proof = self.auth.proof(&self.runtime)?;
+        let folder = format!("{}/{bucket}", endpoint.url.path);
+        let body = batch::request(&folder, keys, &proof);
+        let object = ObjectName {
+            uri: String::new(),
+            bucket: bucket.into(),
+            key: String::new(),
+        };
+        let prepared = self.prepare(
+            "POST",
+            endpoint,
+            &object,
+            "restype=container&comp=batch",
+            batch::HEADERS,
+            Some(body.len()),
+        )?;
+        let answered = self.exchange(&prepared, body.as_bytes())?;
+        batch::outcome(&answered.body, keys)
     }
 
     fn list(
@@ -308,116 +387,18 @@ impl Service for Azure {
         folder: &ObjectName,
         from: Option<String>,
     ) -> Result<Page, Failure> {
-        let options = BlobContainerClientListBlobsOptions {
-            prefix: (!folder.key.is_empty()).then(|| folder.key.clone()),
-            marker: from,
-            ..BlobContainerClientListBlobsOptions::default()
-        };
-        let container = self.container(endpoint, &folder.bucket)?;
-        let page = self.runtime.wait(async {
-            let mut pages = container.list_blobs(Some(options))?.into_pages();
-            match pages.try_next().await? {
-                Some(page) => page.into_model().map(Some),
-                None => Ok(None),
-            }
-        });
-        let Some(page) = page.map_err(azure_sdk::failure)? else {
-            return Ok(Page::default());
-        };
-        let objects = page.blob_items.into_iter().filter_map(|blob| {
-            let len = blob.properties.and_then(|p| p.content_length).unwrap_or(0);
-            Some((blob.name?, len))
-        });
-        Ok(Page {
-            objects: objects.collect(),
-            next: page.next_marker.filter(|marker| !marker.is_empty()),
-        })
+        self.page(endpoint, folder, from, None)
     }
 
     fn failure(&self, head: &Head, body: &[u8]) -> Failure {
-        failure_from_answer(head, body)
+        answer::failure(head, body)
     }
 
     fn remedy(&self, failure: &Failure, object: &ObjectName) -> String {
-        remedy(failure, &object.bucket)
+        answer::remedy(failure, &object.bucket)
     }
-}
 
-/// An answer that is no success, by status, headers and the XML of its body.
-pub(super) fn failure_from_answer(head: &Head, body: &[u8]) -> Failure {
-    let text = String::from_utf8_lossy(body);
-    let mut code = header(head, "x-ms-error-code");
-    if code.is_empty() {
-        code = xml_element(&text, "Code").unwrap_or_default();
-    }
-    let mut message = xml_element(&text, "Message").unwrap_or_default();
-    // The service repeats request and time, each in a line of its own.
-    message.truncate(message.find('\n').unwrap_or(message.len()));
-    if let Some(detail) = xml_element(&text, "AuthenticationErrorDetail") {
-        message.push_str(&format!(" ({detail})"));
-    }
-    if code.is_empty() && message.is_empty() && !text.trim().is_empty() {
-        message = text
-            .chars()
-            .take(200)
-            .collect::<String>()
-            .trim()
-            .to_string();
-    }
-    Failure {
-        class: Class::of_status(head.status, &code),
-        status: Some(head.status),
-        code,
-        message,
-        request_id: header(head, "x-ms-request-id"),
-    }
-}
-
-/// What to do about a failure, by Azure's codes.
-fn remedy(failure: &Failure, container: &str) -> String {
-    let keys = "storage.storage_options.account_key, sas_token or connection_string (or AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_CONNECTION_STRING)";
-    match (failure.code.as_str(), failure.status) {
-        ("NoCredentials", _) => format!("set {keys}, or run where Entra ID gives a token"),
-        ("ContainerNotFound", _) => {
-            format!("create the container {container}, or check dataset.data_folder")
-        }
-        ("AuthenticationFailed", _)
-            if failure.message.contains("expired")
-                || failure
-                    .message
-                    .contains("Signature not valid in the specified time frame")
-                || failure.message.contains("ignature fields not well formed") =>
-        {
-            "the SAS has expired or is not valid yet: make a new one, and check this host's clock"
-                .into()
-        }
-        (
-            "AuthenticationFailed" | "InvalidAuthenticationInfo" | "NoAuthenticationInformation",
-            _,
-        ) => {
-            format!("the key or SAS is wrong or has expired: check {keys}")
-        }
-        // Azurite's code for a wrong signature.
-        ("AuthorizationFailure", _) if failure.message.contains("failed to authenticate") => {
-            format!("the key or SAS is wrong or has expired: check {keys}")
-        }
-        (
-            "AuthorizationFailure"
-            | "AuthorizationPermissionMismatch"
-            | "AuthorizationProtocolMismatch"
-            | "AuthorizationResourceTypeMismatch"
-            | "AuthorizationServiceMismatch",
-            _,
-        ) => format!(
-            "they may not do this: grant read, write, list and delete on {container}, or check {keys}"
-        ),
-        ("AccountIsDisabled" | "ResourceNotFound", _) => {
-            "check the account's name in az://account/container/prefix".into()
-        }
-        (_, Some(401 | 403)) => format!("check {keys}"),
-        (_, Some(404)) => {
-            "check dataset.data_folder and storage.storage_options.blob_endpoint".into()
-        }
-        _ => super::failure::remedy(failure),
+    fn renew(&self, _: &Failure) -> bool {
+        self.auth.forget()
     }
 }

@@ -9,12 +9,11 @@ use azure_core::http::{
 };
 use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
 
-use super::azure::failure_from_answer;
-use super::azure_auth::{Proof, VERSION};
-use super::connection::Head;
-use super::failure::{Class, Failure};
-use super::http::{Answered, Http};
-use super::url::Url;
+use super::super::failure::{Class, Failure};
+use super::super::http::{Answered, Http};
+use super::super::url::Url;
+use super::answer;
+use super::auth::{Proof, VERSION};
 
 /// [`Http`] as the crates' client.
 pub(super) struct OverHttp {
@@ -112,7 +111,7 @@ fn exchange(http: &Http, request: &Plain) -> Result<Answered, Failure> {
     let has_body = request.method != "HEAD";
     let answered = http.exchange(&host, head.as_bytes(), &request.body, has_body)?;
     if answered.head.status >= 400 {
-        return Err(failure_from_answer(&answered.head, &answered.body));
+        return Err(answer::failure(&answered.head, &answered.body));
     }
     Ok(answered)
 }
@@ -150,9 +149,4 @@ pub(super) fn failure(error: azure_core::Error) -> Failure {
         cause = e.source();
     }
     Failure::new(Class::Permanent, error.to_string())
-}
-
-/// The head of an answer is needed by the caller's own requests, too.
-pub(super) fn header(head: &Head, name: &str) -> String {
-    head.get(name).unwrap_or_default().to_string()
 }

@@ -1,0 +1,163 @@
+//! `dlio-rs clean FOLDER`: what an ended run left on an object store: uploads that were begun, checkpoints marked
+//! incomplete. Only what has this program's names is shown, and only what was shown is removed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::args::{CleanArgs, WorkloadArgs};
+use super::{Exit, Stop, load};
+use crate::checkpoint::INCOMPLETE_MARKER;
+use crate::config::Address;
+use crate::storage::{self, Storage, StorageError};
+
+/// What was found below a folder.
+#[derive(Default)]
+struct Left {
+    /// Object and name of each upload.
+    uploads: Vec<(String, String)>,
+    /// Files of incomplete checkpoints and their lengths, the marker of each last.
+    files: Vec<(String, u64)>,
+}
+
+/// Shows what is left, and with `--yes` removes it.
+///
+/// Errors: the folder is on no object store (status 2), or the store refuses (status 1).
+pub(super) fn clean(args: &CleanArgs) -> Result<(), Stop> {
+    let failed = |error: StorageError| Stop {
+        exit: Exit::Failed,
+        message: format!("failed to clean {}: {error}", args.folder),
+    };
+    let loaded = load(&WorkloadArgs::of_words(&args.words), false).map_err(Stop::usage)?;
+    let address =
+        Address::resolve(&loaded.workload.storage, "FOLDER", &args.folder).map_err(Stop::usage)?;
+    if !matches!(address, Address::S3 { .. } | Address::Azure { .. }) {
+        return Err(Stop::usage(format!(
+            "clean {}: it is on no object store\n  remedy: name s3://bucket/prefix or az://account/container/prefix; on file systems a run that ends removes what is half written",
+            args.folder
+        )));
+    }
+    let storage = storage::open_at(&loaded.workload, &address, &[]).map_err(failed)?;
+    let root = address.to_path();
+    let left = find(&*storage, &root).map_err(failed)?;
+    for (name, upload) in &left.uploads {
+        println!("upload {} ({upload})", in_folder(&root, name).display());
+    }
+    for (name, len) in &left.files {
+        println!("file   {} ({len} bytes)", in_folder(&root, name).display());
+    }
+    let found = format!(
+        "{} unfinished uploads, {} files of incomplete checkpoints",
+        left.uploads.len(),
+        left.files.len()
+    );
+    if !args.yes {
+        println!("{found}; nothing is removed without --yes");
+        return Ok(());
+    }
+    for (name, upload) in &left.uploads {
+        storage
+            .abort(&in_folder(&root, name), upload)
+            .map_err(failed)?;
+    }
+    let paths: Vec<PathBuf> = left
+        .files
+        .iter()
+        .map(|(name, _)| in_folder(&root, name))
+        .collect();
+    let (markers, files): (Vec<&Path>, Vec<&Path>) =
+        paths.iter().map(PathBuf::as_path).partition(|path| {
+            path.file_name()
+                .is_some_and(|name| name == INCOMPLETE_MARKER)
+        });
+    // The markers go last: until then the checkpoints are known to be incomplete.
+    storage.remove_many(&files).map_err(failed)?;
+    storage.remove_many(&markers).map_err(failed)?;
+    println!("{found}: removed");
+    Ok(())
+}
+
+fn find(storage: &dyn Storage, root: &Path) -> Result<Left, StorageError> {
+    let mut left = Left::default();
+    storage.uploads(root, &mut |name, upload| {
+        if is_ours(name) {
+            left.uploads.push((name.into(), upload.into()));
+        }
+    })?;
+    let mut checkpoints: BTreeMap<String, Vec<(String, u64)>> = BTreeMap::new();
+    storage.list(root, &mut |name, len| {
+        if let Some(folder) = checkpoint_of(name) {
+            let files = checkpoints.entry(folder.into()).or_default();
+            files.push((name.into(), len));
+        }
+    })?;
+    for (folder, mut files) in checkpoints {
+        let marker = format!("{folder}/{INCOMPLETE_MARKER}");
+        if files.iter().any(|(name, _)| *name == marker) {
+            files.sort_by_key(|(name, _)| (*name == marker, name.clone()));
+            left.files.extend(files);
+        }
+    }
+    Ok(left)
+}
+
+/// Object stores know no folders: a name is what follows the prefix.
+fn in_folder(root: &Path, name: &str) -> PathBuf {
+    let root = root.to_string_lossy();
+    PathBuf::from(format!("{}/{name}", root.trim_end_matches('/')))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// The checkpoint's folder in which a file lies: `.../global_epoch1_step2`.
+fn checkpoint_of(name: &str) -> Option<&str> {
+    let (folder, _) = name.rsplit_once('/')?;
+    let last = folder.rsplit('/').next()?;
+    let (epoch, step) = last.strip_prefix("global_epoch")?.split_once("_step")?;
+    (is_number(epoch) && is_number(step)).then_some(folder)
+}
+
+/// True for names that datasets and checkpoints of this program have.
+fn is_ours(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    let is_of_dataset = || {
+        // PREFIX_N_of_M.FORMAT
+        let (stem, _) = file.split_once('.')?;
+        let (rest, count) = stem.rsplit_once("_of_")?;
+        let (_, index) = rest.rsplit_once('_')?;
+        Some(is_number(index) && is_number(count))
+    };
+    file == crate::run::dataset::MANIFEST
+        || checkpoint_of(name).is_some()
+        || is_of_dataset().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_program_are_taken() {
+        for ours in [
+            "train/img_07_of_64.npz",
+            "valid/3/a_b_1_of_2.tfrecord",
+            ".dlio-rs-manifest.json",
+            "llama/global_epoch1_step2/zero_pp_rank_0.pt",
+            "global_epoch1_step2/INCOMPLETE",
+        ] {
+            assert!(is_ours(ours), "{ours}");
+        }
+        for strange in [
+            "train/img_07_of_64",
+            "img_x_of_64.npz",
+            "of_64.npz",
+            "global_epoch1/step2.pt",
+            "global_epoch1_stepx/a.pt",
+            "backup.tar",
+            "global_epoch1_step2",
+        ] {
+            assert!(!is_ours(strange), "{strange}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The threads that send parts: a bounded number of parts of all uploads of a rank is on its way at one time.
+//!
+//! A part is sent from the memory in which it was collected; its upload goes on in a spare one. So an upload holds one
+//! buffer of its own, and all of them together share as many as parts may be out.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread;
+
+use parking_lot::{Condvar, Mutex};
+
+/// Sends one part and gives its memory back.
+type Job = Box<dyn FnOnce() -> Vec<u8> + Send>;
+
+/// The threads, started when they are needed.
+pub(super) struct Senders {
+    shared: Arc<Shared>,
+    limit: usize,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// There is a job, or no more will come.
+    work: Condvar,
+    /// A part has arrived.
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    threads: usize,
+    idle: usize,
+    /// Places taken.
+    out: usize,
+    spare: Vec<Vec<u8>>,
+    is_over: bool,
+}
+
+impl Senders {
+    /// `limit`: parts on their way at one time.
+    pub(super) fn new(limit: usize) -> Self {
+        Senders {
+            shared: Arc::new(Shared {
+                state: Mutex::default(),
+                work: Condvar::new(),
+                arrived: Condvar::new(),
+            }),
+            limit: limit.max(1),
+        }
+    }
+
+    /// Takes a place, waiting while all are taken; returns memory for the part after the one that will be sent.
+    /// Must be followed by [`Senders::start`].
+    pub(super) fn enter(&self) -> Vec<u8> {
+        let mut state = self.shared.state.lock();
+        while state.out >= self.limit {
+            self.shared.arrived.wait(&mut state);
+        }
+        state.out += 1;
+        state.spare.pop().unwrap_or_default()
+    }
+
+    /// Sends a part in another thread; in this one where none can be started.
+    pub(super) fn start(&self, job: Job) {
+        let mut state = self.shared.state.lock();
+        state.jobs.push_back(job);
+        if state.idle < state.jobs.len() {
+            let shared = self.shared.clone();
+            let started = thread::Builder::new()
+                .name("part-sender".into())
+                .spawn(move || shared.serve());
+            match started {
+                Ok(_) => state.threads += 1,
+                Err(_) if state.threads == 0 => {
+                    drop(state);
+                    self.shared.run_one();
+                    return;
+                }
+                // The threads that there are will come to it.
+                Err(_) => {}
+            }
+        }
+        drop(state);
+        self.shared.work.notify_one();
+    }
+}
+
+impl Drop for Senders {
+    fn drop(&mut self) {
+        self.shared.state.lock().is_over = true;
+        self.shared.work.notify_all();
+    }
+}
+
+impl Shared {
+    fn serve(&self) {
+        let mut state = self.state.lock();
+        state.idle += 1;
+        loop {
+            while state.jobs.is_empty() {
+                if state.is_over {
+                    return;
+                }
+                self.work.wait(&mut state);
+            }
+            let Some(job) = state.jobs.pop_front() else {
+                continue;
+            };
+            state.idle -= 1;
+            drop(state);
+            let memory = job();
+            state = self.state.lock();
+            // Idle and its place free at once: nobody starts a further thread in between.
+            state.idle += 1;
+            self.give_back(&mut state, memory);
+        }
+    }
+
+    /// Does the next job in the calling thread.
+    fn run_one(&self) {
+        let Some(job) = self.state.lock().jobs.pop_front() else {
+            return;
+        };
+        let memory = job();
+        self.give_back(&mut self.state.lock(), memory);
+    }
+
+    fn give_back(&self, state: &mut State, mut memory: Vec<u8>) {
+        memory.clear();
+        state.spare.push(memory);
+        state.out -= 1;
+        self.arrived.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    #[test]
+    fn as_many_parts_are_out_as_may_be_and_never_more() {
+        let senders = Senders::new(3);
+        let (out, peak) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        // Nobody passes before three are there.
+        let together = Arc::new(Barrier::new(3));
+        for number in 0..12 {
+            let memory = senders.enter();
+            assert!(memory.is_empty());
+            let (out, peak, together) = (out.clone(), peak.clone(), together.clone());
+            senders.start(Box::new(move || {
+                let now = out.fetch_add(1, SeqCst) + 1;
+                peak.fetch_max(now, SeqCst);
+                together.wait();
+                out.fetch_sub(1, SeqCst);
+                vec![number; 10]
+            }));
+        }
+        // All places are free again once all have arrived.
+        let spare: Vec<_> = (0..3).map(|_| senders.enter()).collect();
+        assert_eq!(peak.load(SeqCst), 3);
+        assert!(spare.iter().all(|memory| memory.capacity() >= 10));
+        assert_eq!(senders.shared.state.lock().threads, 3);
+    }
+}

@@ -1,0 +1,319 @@
+//! A socket with or without TLS, read and written by the thread that waits for it.
+
+use std::io::{self, BufReader, IoSlice, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use super::failure::{Class, Failure};
+
+/// A TLS record is at most 16 KiB; many are fetched with one system call.
+const TLS_BUFFER: usize = 256 << 10;
+
+/// A socket whose reads are bundled and whose writes never wait.
+pub(super) struct Bundled(BufReader<TcpStream>);
+
+impl Bundled {
+    pub(super) fn new(socket: TcpStream) -> Self {
+        Bundled(BufReader::with_capacity(TLS_BUFFER, socket))
+    }
+
+    pub(super) fn socket(&self) -> &TcpStream {
+        self.0.get_ref()
+    }
+}
+
+impl Read for Bundled {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.read(into)
+    }
+}
+
+impl Write for Bundled {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.get_mut().write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.get_mut().flush()
+    }
+}
+
+/// With or without TLS.
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<rustls::StreamOwned<rustls::ClientConnection, Bundled>>),
+}
+
+/// How far a request got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    Whole,
+    /// The peer answered, or closed, before it took all of it: the connection cannot be used again.
+    Cut,
+}
+
+/// How long an exchange may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    /// Without a byte.
+    pub(super) read: Duration,
+    /// When the whole exchange must be over.
+    pub(super) deadline: Option<Instant>,
+}
+
+impl Limit {
+    fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|end| Instant::now() >= end)
+    }
+
+    /// What the next call may wait.
+    fn wait(&self) -> Result<Duration, Failure> {
+        let Some(end) = self.deadline else {
+            return Ok(self.read);
+        };
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(too_long());
+        }
+        Ok(left.min(self.read))
+    }
+
+    /// Where there is a deadline, the next read call waits no longer than until then.
+    fn before_read(&self, socket: &TcpStream) -> Result<(), Failure> {
+        if self.deadline.is_none() {
+            return Ok(());
+        }
+        socket
+            .set_read_timeout(Some(self.wait()?))
+            .map_err(|e| Failure::io("set a time limit", &e))
+    }
+
+    fn failure(&self, doing: &str, error: &io::Error) -> Failure {
+        // The call's own limit was the rest of the request's.
+        if error.kind() == io::ErrorKind::WouldBlock && self.is_over() {
+            return too_long();
+        }
+        Failure::io(doing, error)
+    }
+}
+
+fn too_long() -> Failure {
+    Failure::new(
+        Class::Timeout,
+        "the request took longer than request_timeout",
+    )
+}
+
+impl Stream {
+    /// Reads what there is, at most `into`; 0: the peer closed.
+    pub(super) fn read_some(&mut self, into: &mut [u8], limit: &Limit) -> Result<usize, Failure> {
+        loop {
+            limit.before_read(self.socket())?;
+            let got = match self {
+                Stream::Plain(socket) => socket.read(into),
+                Stream::Tls(tls) => tls.read(into),
+            };
+            match got {
+                Ok(got) => return Ok(got),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                // The peer closed without TLS's farewell.
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+                Err(e) => return Err(limit.failure("wait for the answer", &e)),
+            }
+        }
+    }
+
+    /// Reads until `into` is full, the peer closes, or a time limit passes.
+    pub(super) fn read_full(&mut self, into: &mut [u8], limit: &Limit) -> Result<usize, Failure> {
+        let mut filled = 0;
+        while filled < into.len() {
+            limit.before_read(self.socket())?;
+            let rest = &mut into[filled..];
+            let got = match self {
+                Stream::Plain(socket) => receive_all(socket, rest),
+                Stream::Tls(tls) => tls.read(rest),
+            };
+            match got {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(limit.failure("receive the body", &e)),
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Sends all of it, unless the peer answers while it takes no more.
+    pub(super) fn send(
+        &mut self,
+        head: &[u8],
+        body: &[u8],
+        limit: &Limit,
+    ) -> Result<Sent, Failure> {
+        match self {
+            Stream::Plain(socket) => send_plain(socket, head, body, limit),
+            Stream::Tls(tls) => {
+                for mut bytes in [head, body] {
+                    while !bytes.is_empty() {
+                        let taken = tls
+                            .conn
+                            .writer()
+                            .write(bytes)
+                            .map_err(|e| Failure::io("send the request", &e))?;
+                        bytes = &bytes[taken..];
+                        if flush_tls(tls, limit)? == Sent::Cut {
+                            return Ok(Sent::Cut);
+                        }
+                    }
+                }
+                Ok(Sent::Whole)
+            }
+        }
+    }
+
+    pub(super) fn socket(&self) -> &TcpStream {
+        match self {
+            Stream::Plain(socket) => socket,
+            Stream::Tls(tls) => tls.sock.socket(),
+        }
+    }
+}
+
+/// recv(2) with MSG_WAITALL: the kernel fills the buffer with one call instead of one per arrived segment.
+fn receive_all(socket: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the pointer and the length are those of `into`, which lives through the call.
+    let got = unsafe {
+        libc::recv(
+            socket.as_raw_fd(),
+            into.as_mut_ptr().cast(),
+            into.len(),
+            libc::MSG_WAITALL,
+        )
+    };
+    usize::try_from(got).map_err(|_| io::Error::last_os_error())
+}
+
+/// sendmsg(2) of what the socket's buffer takes at once.
+fn send_now(socket: &TcpStream, parts: &[IoSlice; 2]) -> io::Result<usize> {
+    // SAFETY: all zeros is a message without an address, control data or flags.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    // IoSlice has iovec's layout (std documents it); sendmsg only reads it.
+    message.msg_iov = parts.as_ptr().cast_mut().cast();
+    message.msg_iovlen = parts.len() as _;
+    // SAFETY: the message names two live slices; the descriptor is open.
+    let sent = unsafe {
+        libc::sendmsg(
+            socket.as_raw_fd(),
+            &raw const message,
+            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+        )
+    };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Waits until a socket takes more. False: something came from the peer meanwhile, where `watches`.
+fn wait_writable(socket: &TcpStream, watches: bool, limit: &Limit) -> Result<bool, Failure> {
+    let input = if watches { libc::POLLIN } else { 0 };
+    let mut poll = libc::pollfd {
+        fd: socket.as_raw_fd(),
+        events: libc::POLLOUT | input,
+        revents: 0,
+    };
+    loop {
+        let wait = limit.wait()?.as_millis().clamp(1, 1 << 30) as libc::c_int;
+        // SAFETY: one pollfd of our own.
+        let ready = unsafe { libc::poll(&raw mut poll, 1, wait) };
+        if ready > 0 {
+            return Ok(poll.revents & libc::POLLOUT != 0 && poll.revents & input == 0);
+        }
+        if ready == 0 {
+            let error = io::Error::from(io::ErrorKind::WouldBlock);
+            return Err(match limit.failure("send the request", &error) {
+                failure if failure.message.contains("request_timeout") => failure,
+                failure => Failure {
+                    message: "send the request: the server took no byte within read_timeout".into(),
+                    ..failure
+                },
+            });
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(Failure::io("send the request", &error));
+        }
+    }
+}
+
+/// True when what waits to be read is an interim answer (1xx), which ends nothing.
+fn is_interim(socket: &TcpStream) -> bool {
+    let mut start = [0; 10];
+    matches!(socket.peek(&mut start), Ok(10) if start.starts_with(b"HTTP/1.") && start[9] == b'1')
+}
+
+fn send_plain(
+    socket: &TcpStream,
+    mut head: &[u8],
+    mut body: &[u8],
+    limit: &Limit,
+) -> Result<Sent, Failure> {
+    let mut watches = true;
+    while !head.is_empty() || !body.is_empty() {
+        match send_now(socket, &[IoSlice::new(head), IoSlice::new(body)]) {
+            Ok(n) => {
+                let of_head = n.min(head.len());
+                head = &head[of_head..];
+                body = &body[n - of_head..];
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                if !wait_writable(socket, watches, limit)? {
+                    if !is_interim(socket) {
+                        return Ok(Sent::Cut);
+                    }
+                    watches = false;
+                }
+            }
+            Err(e) => return Err(Failure::io("send the request", &e)),
+        }
+    }
+    Ok(Sent::Whole)
+}
+
+type Tls = rustls::StreamOwned<rustls::ClientConnection, Bundled>;
+
+/// A socket whose writes never wait.
+struct Now<'a>(&'a TcpStream);
+
+impl Write for Now<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        send_now(self.0, &[IoSlice::new(bytes), IoSlice::new(&[])])
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn flush_tls(tls: &mut Tls, limit: &Limit) -> Result<Sent, Failure> {
+    let failed = |e: io::Error| Failure::io("send the request", &e);
+    while tls.conn.wants_write() {
+        match tls.conn.write_tls(&mut Now(tls.sock.socket())) {
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                if wait_writable(tls.sock.socket(), true, limit)? {
+                    continue;
+                }
+                // An answer, or a record of TLS itself.
+                let got = tls.conn.read_tls(&mut tls.sock).map_err(failed)?;
+                let state = tls
+                    .conn
+                    .process_new_packets()
+                    .map_err(|e| failed(io::Error::other(e)))?;
+                if got == 0 || state.plaintext_bytes_to_read() > 0 {
+                    return Ok(Sent::Cut);
+                }
+            }
+            Err(e) => return Err(failed(e)),
+        }
+    }
+    Ok(Sent::Whole)
+}

@@ -1,0 +1,150 @@
+//! HTTP proxies between the client and the store: the store's name is known to the proxy alone.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use crate::scripted::{Running, Scripted, tls_of};
+use crate::servers::{BUCKET, free_ports};
+use crate::support::*;
+
+fn job(scratch: &Scratch, endpoint: &str) -> Command {
+    let mut command = solo();
+    for name in [
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+    ] {
+        command.env_remove(name);
+    }
+    command
+        .arg("run")
+        .args(small(scratch, 2))
+        .args(crate::servers::s3_words(endpoint))
+        .arg(format!("dataset.data_folder=s3://{BUCKET}/proxied"))
+        .args([
+            "workflow.generate_data=true",
+            "reader.verify_content=full",
+            "storage.storage_options.s3_max_attempts=2",
+            "storage.storage_options.retry_delay=0.01",
+            "--quiet",
+        ]);
+    command
+}
+
+/// A proxy that makes tunnels to `port` for whoever has the right password; gives the heads that came.
+fn tunnel_to(port: u16) -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = listener.local_addr().unwrap().port();
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let seen = heads.clone();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, seen) = (client.unwrap(), seen.clone());
+            std::thread::spawn(move || -> std::io::Result<()> {
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") {
+                    client.read_exact(&mut byte)?;
+                    head.push(byte[0]);
+                }
+                let head = String::from_utf8(head).unwrap();
+                seen.lock().unwrap().push(head.clone());
+                // "user:pass word" in base64.
+                if !head.contains("proxy-authorization: Basic dXNlcjpwYXNzIHdvcmQ=\r\n") {
+                    return client.write_all(b"HTTP/1.1 407 Who\r\ncontent-length: 0\r\n\r\n");
+                }
+                let mut server = TcpStream::connect(("127.0.0.1", port))?;
+                client.write_all(b"HTTP/1.1 200 Connected\r\n\r\n")?;
+                let (mut from, mut to) = (client.try_clone()?, server.try_clone()?);
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+                std::io::copy(&mut server, &mut client)?;
+                Ok(())
+            });
+        }
+    });
+    (own, heads)
+}
+
+fn with_certificate(scratch: &Scratch) -> Running {
+    let made = Command::new(python())
+        .arg(repo().join("tests/python/make_certificate.py"))
+        .args([&scratch.text(""), "self"])
+        .status()
+        .unwrap();
+    assert!(made.success());
+    Scripted::start_with(Some(tls_of(&scratch.path(""))), |_, _| None)
+}
+
+#[test]
+fn https_goes_through_a_tunnel_and_passwords_stay_hidden() {
+    let scratch = Scratch::new();
+    let server = with_certificate(&scratch);
+    let (port, heads) = tunnel_to(server.port());
+    let mut command = job(&scratch, "https://store.example.com");
+    command.arg(format!(
+        "storage.storage_options.ca_bundle={}",
+        scratch.text("server.pem")
+    ));
+    command.arg(format!(
+        "storage.storage_options.proxy=http://user:pass%20word@127.0.0.1:{port}"
+    ));
+    let outcome = run(command).ok();
+    assert!(!outcome.text().contains("pass%20word"));
+    assert!(server.count(|a| a.method == "GET") >= 2);
+    let heads = heads.lock().unwrap();
+    assert!(
+        heads
+            .iter()
+            .all(|h| h.starts_with("CONNECT store.example.com:443 HTTP/1.1\r\n"))
+    );
+    let report = json(&scratch.path("out/report.json"));
+    let made = &report["object_store"]["connections"]["made"]["value"];
+    assert_eq!(made.as_u64().unwrap(), heads.len() as u64);
+    assert!(!report.to_string().contains("pass%20word"));
+
+    // A wrong password is named, and is no reason to try again.
+    let scratch = Scratch::new();
+    let (port, heads) = tunnel_to(server.port());
+    let mut command = job(&scratch, "https://store.example.com");
+    command.env("HTTPS_PROXY", format!("http://user:wrong@127.0.0.1:{port}"));
+    let outcome = run(command).fails(
+        1,
+        &[
+            "HTTP 407",
+            &format!("through the proxy http://127.0.0.1:{port}"),
+            "storage.storage_options.proxy=http://user:password@host:port",
+        ],
+    );
+    assert!(!outcome.text().contains("user:wrong"));
+    assert_eq!(heads.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn http_goes_to_the_proxy_with_absolute_targets() {
+    let server = Scripted::start(|_, _| None);
+    let scratch = Scratch::new();
+    let mut command = job(&scratch, "http://store.example.com");
+    command.env("HTTP_PROXY", server.url());
+    run(command).ok();
+    assert!(server.count(|_| true) > 4);
+    assert_eq!(
+        server.count(|a| a.target.starts_with("http://store.example.com/")),
+        server.count(|_| true)
+    );
+
+    // Hosts in NO_PROXY are reached without one.
+    let scratch = Scratch::new();
+    let [closed] = free_ports();
+    let mut command = job(&scratch, "http://store.invalid");
+    command
+        .env("HTTP_PROXY", format!("http://127.0.0.1:{closed}"))
+        .env("NO_PROXY", "store.invalid");
+    run(command).fails(
+        1,
+        &["connect to store.invalid: the name cannot be resolved"],
+    );
+}
