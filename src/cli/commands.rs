@@ -4,9 +4,16 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::size::SizeArgs;
+use super::args::WorkloadArgs;
 use crate::config::{Loaded, Workload};
 use crate::mlperf::size::ranks_of_hosts;
+
+/// What is to run, and on what.
+pub(super) struct Job<'a> {
+    pub(super) workload: &'a WorkloadArgs,
+    pub(super) accelerators: u64,
+    pub(super) hosts: u64,
+}
 
 /// What to type.
 #[derive(Serialize)]
@@ -29,17 +36,17 @@ fn quoted(word: &str) -> String {
 }
 
 /// `mpirun -np 16 -host host1:8,host2:8 dlio-rs`
-fn launcher(args: &SizeArgs) -> String {
-    let n = args.accelerators;
-    if args.hosts == 1 {
+fn launcher(job: &Job<'_>) -> String {
+    let n = job.accelerators;
+    if job.hosts == 1 {
         return format!("mpirun -np {n} dlio-rs");
     }
-    format!("mpirun -np {n} -host {} dlio-rs", slots(args))
+    format!("mpirun -np {n} -host {} dlio-rs", slots(job))
 }
 
 /// `host1:8,host2:8`; above eight hosts shortened.
-fn slots(args: &SizeArgs) -> String {
-    let ranks = ranks_of_hosts(args.accelerators, args.hosts);
+fn slots(job: &Job<'_>) -> String {
+    let ranks = ranks_of_hosts(job.accelerators, job.hosts);
     let of = |i: usize| format!("host{}:{}", i + 1, ranks[i]);
     if ranks.len() <= 8 {
         (0..ranks.len()).map(of).collect::<Vec<_>>().join(",")
@@ -56,8 +63,8 @@ fn key_of(word: &str) -> &str {
 }
 
 /// The user's words without those that a command sets itself.
-fn words(args: &SizeArgs, without: &[&str]) -> Vec<String> {
-    args.workload
+fn words(job: &Job<'_>, without: &[&str]) -> Vec<String> {
+    job.workload
         .words
         .iter()
         .filter(|word| !without.contains(&key_of(word)))
@@ -66,13 +73,13 @@ fn words(args: &SizeArgs, without: &[&str]) -> Vec<String> {
 }
 
 /// The launcher and the options that decide how the workload is read.
-fn beginning(args: &SizeArgs) -> Vec<String> {
-    let mut line = vec![launcher(args)];
-    if let Some(dir) = &args.workload.config_dir {
+fn beginning(job: &Job<'_>) -> Vec<String> {
+    let mut line = vec![launcher(job)];
+    if let Some(dir) = &job.workload.config_dir {
         let dir = quoted(&dir.display().to_string());
         line.push(format!("--config-dir {dir}"));
     }
-    if args.workload.allow_unknown_keys {
+    if job.workload.allow_unknown_keys {
         line.push("--allow-unknown-keys".into());
     }
     line
@@ -85,7 +92,7 @@ fn python(is_true: bool) -> &'static str {
 
 impl Commands {
     /// Of a training workload with that many files and subfolders.
-    pub(super) fn training(loaded: &Loaded, args: &SizeArgs, files: u128, folders: u128) -> Self {
+    pub(super) fn training(loaded: &Loaded, job: &Job<'_>, files: u128, folders: u128) -> Self {
         let own = [
             "dataset.num_files_train",
             "dataset.num_subfolders_train",
@@ -102,8 +109,8 @@ impl Commands {
             set.push(format!("dataset.num_subfolders_train={n}"));
         }
         let command = |generate, train, checkpoint| {
-            let mut line = beginning(args);
-            line.extend(words(args, &own));
+            let mut line = beginning(job);
+            line.extend(words(job, &own));
             line.extend(set.iter().map(|s| format!("++workload.{s}")));
             for (key, is_on) in [
                 ("generate_data", generate),
@@ -121,9 +128,9 @@ impl Commands {
     }
 
     /// Of a checkpointing workload; `subset` is what it became where its processes are a part of the job.
-    pub(super) fn checkpoint(args: &SizeArgs, subset: Option<&Workload>) -> Self {
-        let mut line = beginning(args);
-        line.extend(words(args, &[]));
+    pub(super) fn checkpoint(job: &Job<'_>, subset: Option<&Workload>) -> Self {
+        let mut line = beginning(job);
+        line.extend(words(job, &[]));
         if let Some(subset) = subset {
             line.push("++workload.checkpoint.mode=subset".into());
             let data = subset.model.parallelism.data;

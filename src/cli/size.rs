@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::Stop;
 use super::args::WorkloadArgs;
-use super::commands::Commands;
+use super::commands::{Commands, Job};
 use super::output::{self, Format};
 use crate::config::{CheckpointMode, Loaded, Workload};
 use crate::mlperf::NOT_CLOSED;
@@ -160,7 +160,7 @@ pub(super) fn print(loaded: &Loaded, args: &SizeArgs) -> Result<(), Stop> {
         (
             Some(dataset),
             None,
-            Commands::training(loaded, args, files, folders),
+            Commands::training(loaded, &job(args), files, folders),
         )
     };
     let size = Size {
@@ -176,6 +176,14 @@ pub(super) fn print(loaded: &Loaded, args: &SizeArgs) -> Result<(), Stop> {
         commands,
     };
     output::print(args.format, &size, text)
+}
+
+fn job(args: &SizeArgs) -> Job<'_> {
+    Job {
+        workload: &args.workload,
+        accelerators: args.accelerators,
+        hosts: args.hosts,
+    }
 }
 
 fn inputs(args: &SizeArgs) -> Inputs {
@@ -273,7 +281,10 @@ fn checkpoint(loaded: &Loaded, args: &SizeArgs) -> Result<(Checkpoint, Commands)
         need,
         writes,
     };
-    Ok((checkpoint, Commands::checkpoint(args, subset.as_ref())))
+    Ok((
+        checkpoint,
+        Commands::checkpoint(&job(args), subset.as_ref()),
+    ))
 }
 
 /// What the number of processes is by the rules; `w` as it is computed.

@@ -184,57 +184,45 @@ mod tests {
 
     #[test]
     fn five_percent_is_within_and_more_is_not() {
-        let t = Tolerance::default();
-        let rule = |more_is_better, floor| Rule {
-            tolerance: 5.0,
-            points: false,
-            floor,
-            more_is_better,
-        };
-        let verdict = |t: &Tolerance, a, b, r: &Rule, p| judged(t, a, b, r, p).verdict;
-        let plain = rule(Some(true), 0.0);
-        assert_eq!(verdict(&t, 100.0, 95.0, &plain, None), Verdict::Within);
-        assert_eq!(verdict(&t, 100.0, 94.9, &plain, None), Verdict::Beyond);
-        assert_eq!(verdict(&t, 100.0, 105.1, &plain, None), Verdict::Beyond);
-        assert_eq!(verdict(&t, 0.0, 0.0, &plain, None), Verdict::Within);
-        // From nothing to something is beyond every percentage, and none.
-        let from_zero = judged(&t, 0.0, 1.0, &plain, None);
-        assert_eq!(
-            (from_zero.verdict, from_zero.difference),
-            (Verdict::Beyond, None)
-        );
-        let floor = rule(Some(false), 0.1);
-        assert_eq!(verdict(&t, 0.1, 0.2, &floor, None), Verdict::Within);
-        assert_eq!(verdict(&t, 0.1, 0.3, &floor, None), Verdict::Beyond);
+        use Verdict::{Beyond, Within};
+        let both = Tolerance::default();
         let worse = Tolerance {
             direction: Direction::Worse,
-            ..t.clone()
+            ..both.clone()
         };
-        assert_eq!(verdict(&worse, 100.0, 120.0, &plain, None), Verdict::Within);
-        assert_eq!(verdict(&worse, 100.0, 80.0, &plain, None), Verdict::Beyond);
-        let slower = rule(Some(false), 0.0);
-        assert_eq!(
-            verdict(&worse, 100.0, 120.0, &slower, None),
-            Verdict::Beyond
-        );
-        // Bytes have no better: any difference counts.
-        assert_eq!(
-            verdict(&worse, 100.0, 120.0, &rule(None, 0.0), None),
-            Verdict::Beyond
-        );
         let sure = Tolerance {
             only_significant: true,
-            ..t
+            ..both.clone()
         };
-        assert_eq!(
-            verdict(&sure, 100.0, 80.0, &plain, Some(0.2)),
-            Verdict::Within
-        );
-        assert_eq!(
-            verdict(&sure, 100.0, 80.0, &plain, Some(0.01)),
-            Verdict::Beyond
-        );
-        assert_eq!(verdict(&sure, 100.0, 80.0, &plain, None), Verdict::Beyond);
+        let (more, less) = (Some(true), Some(false));
+        for (t, a, b, more_is_better, floor, p, expected) in [
+            (&both, 100.0, 95.0, more, 0.0, None, Within),
+            (&both, 100.0, 94.9, more, 0.0, None, Beyond),
+            (&both, 100.0, 105.1, more, 0.0, None, Beyond),
+            (&both, 0.0, 0.0, more, 0.0, None, Within),
+            (&both, 0.1, 0.2, less, 0.1, None, Within),
+            (&both, 0.1, 0.3, less, 0.1, None, Beyond),
+            (&worse, 100.0, 120.0, more, 0.0, None, Within),
+            (&worse, 100.0, 80.0, more, 0.0, None, Beyond),
+            (&worse, 100.0, 120.0, less, 0.0, None, Beyond),
+            // Bytes have no better: any difference counts.
+            (&worse, 100.0, 120.0, None, 0.0, None, Beyond),
+            (&sure, 100.0, 80.0, more, 0.0, Some(0.2), Within),
+            (&sure, 100.0, 80.0, more, 0.0, Some(0.01), Beyond),
+            (&sure, 100.0, 80.0, more, 0.0, None, Beyond),
+        ] {
+            let rule = Rule {
+                tolerance: 5.0,
+                points: false,
+                floor,
+                more_is_better,
+            };
+            let item = judged(t, a, b, &rule, p);
+            assert_eq!(item.verdict, expected, "{a} {b} {more_is_better:?} {p:?}");
+            // From nothing to something is beyond every percentage, and none.
+            let item = judged(&both, 0.0, 1.0, &rule, None);
+            assert_eq!(item.difference, None);
+        }
     }
 
     #[test]

@@ -255,7 +255,7 @@ impl Job<'_> {
         self.number(
             &name("bandwidth"),
             "GiB/s",
-            of(|d| d.gib_per_second),
+            of(|d| d.means.gib_per_second),
             &source,
             &rate,
             Some(welch(
@@ -266,7 +266,7 @@ impl Job<'_> {
         self.number(
             &name("duration"),
             "s",
-            of(|d| d.duration_seconds),
+            of(|d| d.means.duration_seconds),
             &source,
             &time,
             Some(welch(
@@ -277,7 +277,7 @@ impl Job<'_> {
         self.number(
             &name("duration of the slowest rank"),
             "s",
-            of(|d| d.slowest_rank_seconds),
+            of(|d| d.means.slowest_rank_seconds),
             OURS,
             &time,
             None,

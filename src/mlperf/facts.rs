@@ -45,7 +45,7 @@ pub(crate) fn overrides<'w>(words: impl IntoIterator<Item = &'w str>) -> Vec<Wor
 pub struct Memory {
     /// Bytes.
     pub bytes: Ratio,
-    /// Who says so.
+    /// Where the figure is from.
     pub source: String,
 }
 

@@ -27,7 +27,7 @@ pub struct Absence {
     pub reason: String,
 }
 
-/// Whether the mean AU reached what was expected of it, and who says so.
+/// Whether the mean AU reached what was expected of it, and whose word that is.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct AuVerdict {
     pub(crate) is_met: bool,
@@ -92,23 +92,31 @@ pub struct Training {
     pub means_of_lists: BTreeMap<String, Option<f64>>,
 }
 
-/// Saves or loads of one run.
+/// Saves or loads of a run, or of a group of runs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Direction {
+pub struct Means {
     /// How many.
     pub operations: usize,
     /// Mean, GiB/s: size / rank 0's duration, as DLIO computes it.
     pub gib_per_second: Option<f64>,
     /// Mean, seconds, of rank 0.
     pub duration_seconds: Option<f64>,
+    /// Mean of the slowest rank's seconds; only runs of dlio-rs know it.
+    pub slowest_rank_seconds: Option<f64>,
+    /// Mean by the slowest rank's time, GiB/s.
+    pub slowest_rank_gib_per_second: Option<f64>,
+}
+
+/// Saves or loads of one run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Direction {
+    /// Means over operations.
+    #[serde(flatten)]
+    pub means: Means,
     /// Seconds of each.
     pub durations: Vec<f64>,
     /// GiB/s of each.
     pub throughputs: Vec<f64>,
-    /// Mean over operations of the slowest rank's seconds; only runs of dlio-rs know it.
-    pub slowest_rank_seconds: Option<f64>,
-    /// Mean over operations by the slowest rank's time, GiB/s.
-    pub slowest_rank_gib_per_second: Option<f64>,
 }
 
 /// Checkpoints of one run.
@@ -468,13 +476,16 @@ fn direction(
             "there is no report.json of dlio-rs; DLIO records rank 0's time only",
         );
     }
-    Some(Direction {
+    let means = Means {
         operations,
         gib_per_second: rate.or_else(|| mean(&throughputs)),
         duration_seconds: time.or_else(|| mean(&durations)),
-        durations,
-        throughputs,
         slowest_rank_seconds: slowest,
         slowest_rank_gib_per_second: own.and_then(|d| d.slowest_rank_throughput_mean.value),
+    };
+    Some(Direction {
+        means,
+        durations,
+        throughputs,
     })
 }

@@ -198,20 +198,20 @@ fn direction(name: &str, result: Option<&DirectionResult>, style: Style) -> Stri
     let mut out = item(
         &format!(
             "{name} B/W: {} GiB/s{}; {name} Duration: {} s{}; {} operations",
-            number(d.gib_per_second, 3),
+            number(d.means.gib_per_second, 3),
             stdev(&d.throughputs),
-            number(d.duration_seconds, 3),
+            number(d.means.duration_seconds, 3),
             stdev(&d.durations),
-            d.operations
+            d.means.operations
         ),
         style,
     );
-    if d.slowest_rank_seconds.is_some() {
+    if d.means.slowest_rank_seconds.is_some() {
         out += &item(
             &format!(
                 "{name} by the slowest rank: {} GiB/s, {} s",
-                number(d.slowest_rank_gib_per_second, 3),
-                number(d.slowest_rank_seconds, 3)
+                number(d.means.slowest_rank_gib_per_second, 3),
+                number(d.means.slowest_rank_seconds, 3)
             ),
             style,
         );
@@ -270,10 +270,10 @@ fn runs(g: &Group) -> Table {
             for d in [&c.save, &c.load] {
                 let d = d.as_ref();
                 row.extend([
-                    d.map_or(0, |d| d.operations).to_string(),
-                    number(d.and_then(|d| d.gib_per_second), 3),
-                    number(d.and_then(|d| d.duration_seconds), 3),
-                    number(d.and_then(|d| d.slowest_rank_seconds), 3),
+                    d.map_or(0, |d| d.means.operations).to_string(),
+                    number(d.and_then(|d| d.means.gib_per_second), 3),
+                    number(d.and_then(|d| d.means.duration_seconds), 3),
+                    number(d.and_then(|d| d.means.slowest_rank_seconds), 3),
                 ]);
             }
         }

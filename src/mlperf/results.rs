@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::editions::{CHECKPOINTS, TRAINING_RUNS};
-use super::figures::{self, Checkpoints, Direction, RunFigures, Training, Unreadable};
+use super::figures::{self, Checkpoints, Direction, Means, RunFigures, Training, Unreadable};
 use super::group::{self, groups};
 use super::hash::work;
 use super::leaf::{Kind, Leaf};
@@ -63,20 +63,13 @@ pub struct TrainingResult {
 /// One direction of a group of checkpoints.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DirectionResult {
-    /// Operations of all its runs.
-    pub operations: usize,
-    /// Mean over runs, GiB/s.
-    pub gib_per_second: Option<f64>,
-    /// Mean over runs, seconds.
-    pub duration_seconds: Option<f64>,
+    /// Operations of all its runs; means over runs.
+    #[serde(flatten)]
+    pub means: Means,
     /// Of all operations, seconds.
     pub durations: Option<Sample>,
     /// Of all operations, GiB/s.
     pub throughputs: Option<Sample>,
-    /// Mean over runs, the slowest rank's seconds.
-    pub slowest_rank_seconds: Option<f64>,
-    /// Mean over runs, by the slowest rank's time, GiB/s.
-    pub slowest_rank_gib_per_second: Option<f64>,
 }
 
 /// Figures of a group of checkpoints.
@@ -416,7 +409,7 @@ fn direction_result(
 ) -> Option<DirectionResult> {
     let operations = of
         .iter()
-        .fold(0usize, |n, d| n.saturating_add(d.operations));
+        .fold(0usize, |n, d| n.saturating_add(d.means.operations));
     if operations as u64 != CHECKPOINTS {
         reasons.push(format!(
             "a published figure needs {CHECKPOINTS} {word}; there are {operations}"
@@ -425,25 +418,27 @@ fn direction_result(
     if of.is_empty() {
         return None;
     }
-    let mean = |f: fn(&Direction) -> Option<f64>| {
-        let values: Option<Vec<f64>> = of.iter().map(|d| f(d)).collect();
+    let mean = |f: fn(&Means) -> Option<f64>| {
+        let values: Option<Vec<f64>> = of.iter().map(|d| f(&d.means)).collect();
         Some(Sample::of(&values?)?.mean)
     };
     let each = |f: fn(&Direction) -> &Vec<f64>| {
         let values: Vec<f64> = of.iter().flat_map(|d| f(d).iter().copied()).collect();
         Sample::of(&values)
     };
-    let result = DirectionResult {
+    let means = Means {
         operations,
         gib_per_second: mean(|d| d.gib_per_second),
         duration_seconds: mean(|d| d.duration_seconds),
-        durations: each(|d| &d.durations),
-        throughputs: each(|d| &d.throughputs),
         slowest_rank_seconds: mean(|d| d.slowest_rank_seconds),
         slowest_rank_gib_per_second: mean(|d| d.slowest_rank_gib_per_second),
     };
-    if result.gib_per_second.is_none() || result.duration_seconds.is_none() {
+    if means.gib_per_second.is_none() || means.duration_seconds.is_none() {
         reasons.push(format!("a run has no bandwidth or duration of its {word}"));
     }
-    Some(result)
+    Some(DirectionResult {
+        means,
+        durations: each(|d| &d.durations),
+        throughputs: each(|d| &d.throughputs),
+    })
 }

@@ -1,9 +1,9 @@
 //! Figures as comma-separated values: the columns of MLPerf Storage's results, then our own.
 
 use super::NOT_CLOSED;
-use super::figures::{Direction, RunFigures};
+use super::figures::{Means, RunFigures};
 use super::leaf::Kind;
-use super::results::{DirectionResult, Figures, Group, GroupRun};
+use super::results::{Figures, Group, GroupRun};
 use super::sample::Sample;
 use super::table::Table;
 
@@ -136,8 +136,8 @@ fn result(g: &Group, columns: &[String]) -> Option<Vec<String>> {
         row.set("Checkpointing - Checkpoint Mode", Some(c.mode));
         row.set("Checkpointing - DP Instances", c.dp_instances);
         row.own("Checkpoint size (GiB)", c.size_gib);
-        direction(&mut row, "Write", c.write.as_ref().map(Cells::from));
-        direction(&mut row, "Read", c.read.as_ref().map(Cells::from));
+        direction(&mut row, "Write", c.write.as_ref().map(|d| &d.means));
+        direction(&mut row, "Read", c.read.as_ref().map(|d| &d.means));
     }
     Some(row.cells)
 }
@@ -163,62 +163,29 @@ fn single(GroupRun { role, run }: &GroupRun, kind: Kind, columns: &[String]) -> 
     if let Some(c) = &run.checkpoints {
         row.set("Checkpointing - Checkpoint Mode", Some(c.mode));
         row.own("Checkpoint size (GiB)", c.size_gib);
-        direction(&mut row, "Write", c.save.as_ref().map(Cells::from));
-        direction(&mut row, "Read", c.load.as_ref().map(Cells::from));
+        direction(&mut row, "Write", c.save.as_ref().map(|d| &d.means));
+        direction(&mut row, "Read", c.load.as_ref().map(|d| &d.means));
     }
     row.cells
 }
 
-/// What a run and a group have of a direction alike.
-struct Cells {
-    operations: usize,
-    rate: Option<f64>,
-    seconds: Option<f64>,
-    slowest_rate: Option<f64>,
-    slowest_seconds: Option<f64>,
-}
-
-impl From<&Direction> for Cells {
-    fn from(d: &Direction) -> Self {
-        Cells {
-            operations: d.operations,
-            rate: d.gib_per_second,
-            seconds: d.duration_seconds,
-            slowest_rate: d.slowest_rank_gib_per_second,
-            slowest_seconds: d.slowest_rank_seconds,
-        }
-    }
-}
-
-impl From<&DirectionResult> for Cells {
-    fn from(d: &DirectionResult) -> Self {
-        Cells {
-            operations: d.operations,
-            rate: d.gib_per_second,
-            seconds: d.duration_seconds,
-            slowest_rate: d.slowest_rank_gib_per_second,
-            slowest_seconds: d.slowest_rank_seconds,
-        }
-    }
-}
-
-fn direction(row: &mut Row<'_>, word: &str, cells: Option<Cells>) {
-    row.own(
-        &format!("{word}s"),
-        Some(cells.as_ref().map_or(0, |c| c.operations)),
+fn direction(row: &mut Row<'_>, word: &str, means: Option<&Means>) {
+    row.own(&format!("{word}s"), Some(means.map_or(0, |m| m.operations)));
+    let Some(m) = means else { return };
+    row.set(
+        &format!("Checkpointing - {word} B/W (GiB/s)"),
+        m.gib_per_second,
     );
-    let Some(c) = cells else { return };
-    row.set(&format!("Checkpointing - {word} B/W (GiB/s)"), c.rate);
     row.set(
         &format!("Checkpointing - {word} Duration (secs)"),
-        c.seconds,
+        m.duration_seconds,
     );
     row.own(
         &format!("{word} Duration of the slowest rank (s)"),
-        c.slowest_seconds,
+        m.slowest_rank_seconds,
     );
     row.own(
         &format!("{word} B/W by the slowest rank (GiB/s)"),
-        c.slowest_rate,
+        m.slowest_rank_gib_per_second,
     );
 }

@@ -208,7 +208,7 @@ impl Assessment {
     pub fn standing_text(&self, edition: Edition) -> String {
         let as_far = match self.count(Verdict::Skip) {
             0 => String::new(),
-            n => format!(", as far as the inputs tell ({n} skipped)"),
+            n => format!(", as far as the inputs go ({n} skipped)"),
         };
         let what = match self.standing {
             Standing::Closed => {
