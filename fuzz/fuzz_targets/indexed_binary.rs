@@ -1,11 +1,10 @@
 #![no_main]
 
-use dlio_rs::config::FormatKind;
 use dlio_rs::format::memory::check;
 
 // The first 64 bytes are the two indexes.
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     if let Some((indexes, file)) = input.split_at_checked(64) {
-        let _ = check(FormatKind::IndexedBinary, file, [&indexes[..32], &indexes[32..]]);
+        let _ = check("indexed_binary", file, [&indexes[..32], &indexes[32..]]);
     }
 });

@@ -1,8 +1,7 @@
 #![no_main]
 
-use dlio_rs::config::FormatKind;
 use dlio_rs::format::memory::check;
 
 libfuzzer_sys::fuzz_target!(|file: &[u8]| {
-    let _ = check(FormatKind::Parquet, file, [&[], &[]]);
+    let _ = check("parquet", file, [&[], &[]]);
 });

@@ -1,6 +1,5 @@
 #![no_main]
 
-use dlio_rs::config::FormatKind;
 use dlio_rs::format::memory::check;
 
 // The first byte is the length of the index.
@@ -8,6 +7,6 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     if let Some((&len, rest)) = input.split_first()
         && let Some((index, file)) = rest.split_at_checked(usize::from(len))
     {
-        let _ = check(FormatKind::TfRecord, file, [index, &[]]);
+        let _ = check("tfrecord", file, [index, &[]]);
     }
 });

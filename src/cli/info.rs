@@ -21,7 +21,7 @@ pub(super) fn print(cluster: &dyn Cluster) -> Result<(), Stop> {
         facts.memory_gib(),
     );
     if let Some(lines) = cluster.gather(line.as_bytes()) {
-        let formats: Vec<_> = format::built().iter().map(|k| k.word()).collect();
+        let formats = format::built();
         println!(
             "dlio-rs {} (commit {}, {})",
             env!("CARGO_PKG_VERSION"),

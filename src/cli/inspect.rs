@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::args::{InspectArgs, WorkloadArgs};
 use super::{Exit, Stop, load};
-use crate::config::{Address, Decode, FormatKind};
+use crate::config::{Address, Decode};
 use crate::format::{self, Access, Checker, Expect, Format, FormatError, FormatOptions, Opened};
 use crate::run::source::StorageSource;
 use crate::storage::{self, Buffer, Extent, Request, Sink, Storage, StorageError};
@@ -20,7 +20,7 @@ pub(super) fn print(args: &InspectArgs) -> Result<(), Stop> {
         exit: Exit::Failed,
         message: format!("failed to inspect {}: {error}", args.file),
     };
-    let format = format_of(args)?;
+    let (word, format) = format_of(args)?;
     let options = FormatOptions::default();
     let loaded = load(&WorkloadArgs::of_words(&args.words), false).map_err(Stop::usage)?;
     let address =
@@ -34,7 +34,7 @@ pub(super) fn print(args: &InspectArgs) -> Result<(), Stop> {
         .map_err(|e| failed(e.to_string()))?
         .ok_or_else(|| failed("it does not exist".into()))?;
     println!("file: {}", args.file);
-    println!("format: {}", format.kind());
+    println!("format: {word}");
     println!("bytes: {len}");
     let mut source = StorageSource::new(storage.clone(), path);
     let index = format
@@ -85,11 +85,8 @@ pub(super) fn print(args: &InspectArgs) -> Result<(), Stop> {
     Ok(())
 }
 
-fn format_of(args: &InspectArgs) -> Result<&'static dyn Format, Stop> {
-    let known = || {
-        let words: Vec<_> = format::built().iter().map(|k| k.word()).collect();
-        words.join(", ")
-    };
+fn format_of(args: &InspectArgs) -> Result<(&'static str, &'static dyn Format), Stop> {
+    let known = || format::built().join(", ");
     let word = match &args.format {
         Some(word) => word.clone(),
         None => Path::new(&args.file)
@@ -103,20 +100,15 @@ fn format_of(args: &InspectArgs) -> Result<&'static dyn Format, Stop> {
                 ))
             })?,
     };
-    // Names that other tools give.
-    let kind = match word.as_str() {
-        "jpg" => Some(FormatKind::Jpeg),
-        "h5" => Some(FormatKind::Hdf5),
-        "tfrecords" => Some(FormatKind::TfRecord),
-        word => format::built().into_iter().find(|k| k.word() == word),
-    };
-    kind.and_then(format::by_kind).ok_or_else(|| {
-        Stop::usage(format!(
-            "inspect {}: {word} is no format of this build\n  remedy: add --format, one of {}",
-            args.file,
-            known()
-        ))
-    })
+    format::row(&word)
+        .and_then(|row| Some((row.word, row.format?)))
+        .ok_or_else(|| {
+            Stop::usage(format!(
+                "inspect {}: {word} is no format of this build\n  remedy: add --format, one of {}",
+                args.file,
+                known()
+            ))
+        })
 }
 
 fn list(extents: &[Extent]) -> String {

@@ -13,7 +13,7 @@ use crate::plan;
 use crate::report::dlio_log::Level;
 use crate::report::provenance;
 use crate::run::job::{JobRequest, Voice};
-use crate::run::{self, JobError, RunOptions};
+use crate::run::{self, JobError, RunOptions, wire};
 
 /// Which phases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +134,7 @@ fn check(cluster: &dyn Cluster, w: &Workload, args: &RunArgs) -> Result<Vec<Stri
     let mut w = w.clone();
     if args.max_steps.is_some() {
         // The flag is a cap: more steps than there are is no error, as it is for the key.
-        let available = plan::steps::Steps::available(&w, cluster.size());
+        let available = plan::steps::Steps::available(&wire::steps(&w), cluster.size());
         w.train.total_training_steps = w.train.total_training_steps.min(available as i64);
     }
     let warnings =

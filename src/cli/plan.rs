@@ -10,7 +10,7 @@ use crate::plan::checkpoint::CheckpointPlan;
 use crate::plan::dataset::DatasetPlan;
 use crate::plan::simulate::JobOrder;
 use crate::plan::steps::Steps;
-use crate::run::shape;
+use crate::run::{shape, wire};
 
 /// Prints the plan.
 pub(super) fn print(loaded: &Loaded, args: &PlanArgs) -> Result<(), Stop> {
@@ -46,11 +46,11 @@ fn order(loaded: &Loaded, args: &PlanArgs, ranks: usize) -> std::io::Result<()> 
             d.num_files_generated.unwrap_or(d.num_files_train),
         )
     };
-    let steps = Steps::new(workload, ranks);
+    let steps = Steps::new(&wire::steps(workload), ranks);
     let limit = if args.eval { steps.eval } else { steps.train };
-    let plan = DatasetPlan::new(d, split, files);
+    let plan = DatasetPlan::new(&wire::dataset_spec(workload), split, files);
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let mut job = JobOrder::new(workload, split, ranks, files);
+    let mut job = JobOrder::new(wire::order(workload, split, files), ranks);
     let (mut runs, mut name) = (Vec::new(), String::new());
     for epoch in 1..=workload.train.epochs {
         job.advance(epoch);
@@ -143,9 +143,9 @@ fn gib(bytes: u64) -> f64 {
 fn dataset_totals(out: &mut impl Write, loaded: &Loaded, ranks: usize) -> std::io::Result<()> {
     let w = &loaded.workload;
     let d = &w.dataset;
-    let steps = Steps::new(w, ranks);
+    let steps = Steps::new(&wire::steps(w), ranks);
     let plan = DatasetPlan::new(
-        d,
+        &wire::dataset_spec(w),
         Split::Train,
         d.num_files_generated.unwrap_or(d.num_files_train),
     );

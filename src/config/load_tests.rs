@@ -269,7 +269,7 @@ fn what_is_not_built_is_refused_by_its_key() {
         let w = loaded("dataset: {format: npz}\n", &[word])
             .unwrap()
             .workload;
-        let error = unsupported(&w, &[FormatKind::Npz]).unwrap_err().to_string();
+        let error = unsupported(&w, &["npz"]).unwrap_err().to_string();
         assert!(error.starts_with(key), "{error}");
     }
 }

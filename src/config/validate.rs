@@ -365,7 +365,7 @@ fn checkpoint(w: &Workload, ranks: u64) -> Result<(), ConfigError> {
 }
 
 /// Refuses what this version cannot run, by the key that asks for it.
-pub fn unsupported(w: &Workload, built: &[FormatKind]) -> Result<(), ConfigError> {
+pub fn unsupported(w: &Workload, built: &[&str]) -> Result<(), ConfigError> {
     let no = |key: &str, value: &dyn std::fmt::Display, remedy: &str| {
         Err(ConfigError::rule(
             key,
@@ -431,12 +431,11 @@ pub fn unsupported(w: &Workload, built: &[FormatKind]) -> Result<(), ConfigError
     }
     let has_bytes = !matches!(kind, StorageType::Null | StorageType::Model);
     let has_dataset = w.workflow.train || w.workflow.generate_data;
-    if has_bytes && has_dataset && !built.contains(&w.dataset.format) {
-        let names: Vec<_> = built.iter().map(|k| k.word()).collect();
+    if has_bytes && has_dataset && !built.contains(&w.dataset.format.word()) {
         return no(
             "dataset.format",
             &w.dataset.format,
-            &format!("use {}, or storage.storage_type=null", names.join(" or ")),
+            &format!("use {}, or storage.storage_type=null", built.join(" or ")),
         );
     }
     Ok(())

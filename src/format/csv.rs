@@ -18,7 +18,7 @@ use super::{
     Checker, Chunks, Element, Expect, FileSpec, Format, FormatError, FormatOptions, Index,
     LengthChecker, Opened, Out, Source,
 };
-use crate::config::{Compression, Decode, FormatKind};
+use crate::config::{Compression, Decode};
 use crate::storage::Extent;
 
 /// The csv format.
@@ -156,9 +156,6 @@ fn no_cells(element: Element) -> FormatError {
 }
 
 impl Format for Csv {
-    fn kind(&self) -> FormatKind {
-        FormatKind::Csv
-    }
     fn supports(&self, spec: &FileSpec) -> Result<(), FormatError> {
         if cells(spec.element).is_none() {
             return Err(no_cells(spec.element));

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use super::spans::SpanIndex;
 use super::{
-    Checker, Chunks, Expect, FileSpec, Format, FormatError, FormatOptions, Index, LengthChecker,
-    Opened, Out, Source, check_len, no_compression,
+    Checker, Chunks, Expect, FileSpec, Format, FormatError, FormatOptions, Index, Key,
+    LengthChecker, Opened, Out, Source, check_len, no_compression,
 };
-use crate::config::{Decode, FormatKind, ImageEncoding};
+use crate::config::{Decode, ImageEncoding};
 
 /// A format of one image per file, as far as it differs from others of them.
 pub(super) trait Picture: Sync {
-    const KIND: FormatKind;
     /// No side may be longer.
     const MAX_SIDE: u64;
 
@@ -31,20 +30,20 @@ pub(super) trait Picture: Sync {
     fn decode(file: &[u8], raster: &mut Vec<u8>) -> Result<(), FormatError>;
 
     fn raster(spec: &FileSpec) -> Result<Raster, FormatError> {
-        Raster::of(Self::KIND, spec.sample_dims, Self::MAX_SIDE)
+        Raster::of(spec.sample_dims, Self::MAX_SIDE)
     }
 }
 
 impl<P: Picture> Format for P {
-    fn kind(&self) -> FormatKind {
-        P::KIND
-    }
     fn supports(&self, spec: &FileSpec) -> Result<(), FormatError> {
-        no_compression(P::KIND, spec)?;
+        no_compression(spec)?;
         if !is_raw(spec) {
             P::raster(spec)?;
         }
         Ok(())
+    }
+    fn keys(&self, options: &FormatOptions) -> Vec<Key> {
+        vec![Key::new("image_encoding", &options.image_encoding)]
     }
     fn encoded_len(&self, spec: &FileSpec) -> Option<u64> {
         if is_raw(spec) {
@@ -92,7 +91,7 @@ pub(super) struct Raster {
 
 impl Raster {
     /// Of a sample's shape, (rows, columns) or (rows, columns, 3).
-    pub(super) fn of(kind: FormatKind, dims: &[u64], limit: u64) -> Result<Raster, FormatError> {
+    pub(super) fn of(dims: &[u64], limit: u64) -> Result<Raster, FormatError> {
         let raster = match *dims {
             [height, width] | [height, width, 1] => Raster {
                 width,
@@ -106,13 +105,13 @@ impl Raster {
             },
             _ => {
                 return Err(FormatError::content(format!(
-                    "dataset.record_dims={dims:?} is no image; {kind} takes (rows, columns) or (rows, columns, 3), or dataset.image_encoding=raw"
+                    "dataset.record_dims={dims:?} is no image; it takes (rows, columns) or (rows, columns, 3), or dataset.image_encoding=raw"
                 )));
             }
         };
         if raster.width.max(raster.height) > limit || raster.width.min(raster.height) == 0 {
             return Err(FormatError::content(format!(
-                "an image of {} x {} pixels; {kind} holds 1 to {limit} each way, or set dataset.image_encoding=raw",
+                "an image of {} x {} pixels; the format holds 1 to {limit} each way, or set dataset.image_encoding=raw",
                 raster.width, raster.height
             )));
         }

@@ -13,11 +13,11 @@ use super::{
     Checker, Chunks, Companion, Expect, FileSpec, Format, FormatError, FormatOptions, Index,
     LengthChecker, Opened, Out, Source,
 };
-use crate::config::{Decode, FormatKind};
+use crate::config::Decode;
 use crate::storage::Extent;
 
-/// One of the two formats.
-pub struct IndexedBinary(pub FormatKind);
+/// Both formats.
+pub struct IndexedBinary;
 
 const OFFSETS: Companion = Companion::Suffix(".off.idx");
 const SIZES: Companion = Companion::Suffix(".sz.idx");
@@ -53,9 +53,6 @@ fn words(
 }
 
 impl Format for IndexedBinary {
-    fn kind(&self) -> FormatKind {
-        self.0
-    }
     fn encoded_len(&self, spec: &FileSpec) -> Option<u64> {
         Some(spec.payload_len())
     }

@@ -20,7 +20,6 @@
 use super::image::{Picture, Raster};
 use super::jpeg_check::{MarkerChecker, decode_full, describe};
 use super::{Checker, Chunks, FileSpec, FormatError, Out, Source};
-use crate::config::FormatKind;
 
 /// The jpeg format.
 pub struct Jpeg;
@@ -110,7 +109,6 @@ fn bend(bytes: &mut [u8], running: &mut [i32], first_block: u64) {
 }
 
 impl Picture for Jpeg {
-    const KIND: FormatKind = FormatKind::Jpeg;
     const MAX_SIDE: u64 = 65_535;
 
     fn file_len(raster: &Raster) -> u64 {

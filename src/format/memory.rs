@@ -1,9 +1,7 @@
 //! Files in memory, put through everything that reads files: what the fuzz targets and the tests of damage call.
 
-use std::path::Path;
-
-use super::{Access, Companion, Expect, FormatError, FormatOptions, Opened, Source, by_kind};
-use crate::config::{Decode, FormatKind};
+use super::{Access, Companion, Expect, FormatError, FormatOptions, Opened, Source, row};
+use crate::config::Decode;
 use crate::storage::Extent;
 
 /// Samples that are read at most; damaged metadata may announce any number.
@@ -13,16 +11,11 @@ const MAX_SAMPLES: u64 = 64;
 pub(crate) struct InMemory<'a> {
     file: &'a [u8],
     companions: [Option<&'a [u8]>; 2],
-    on_disk: Option<tempfile::NamedTempFile>,
 }
 
 impl<'a> InMemory<'a> {
     pub(crate) fn new(file: &'a [u8], companions: [Option<&'a [u8]>; 2]) -> Self {
-        InMemory {
-            file,
-            companions,
-            on_disk: None,
-        }
+        InMemory { file, companions }
     }
 }
 
@@ -57,26 +50,18 @@ impl Source for InMemory<'_> {
         }
         Ok(Some(bytes.to_vec()))
     }
-    fn local_path(&mut self) -> Result<&Path, FormatError> {
-        let file = tempfile::NamedTempFile::new()?;
-        std::fs::write(file.path(), self.file)?;
-        Ok(self.on_disk.insert(file).path())
-    }
 }
 
 /// Reads the metadata of a file and its samples at both levels that look at contents.
 ///
-/// `companions`: its index files, empty where there are none. Returns what would be said of it.
+/// `word`: its format; `companions`: its index files, empty where there are none. Returns what would be said of it.
 ///
 /// Errors: whatever is wrong with it. It never panics, and allocates in proportion to the file.
-pub fn check(
-    kind: FormatKind,
-    file: &[u8],
-    companions: [&[u8]; 2],
-) -> Result<Vec<String>, FormatError> {
+pub fn check(word: &str, file: &[u8], companions: [&[u8]; 2]) -> Result<Vec<String>, FormatError> {
     let options = FormatOptions::default();
-    let format = by_kind(kind)
-        .ok_or_else(|| FormatError::content(format!("{kind} is no format of this build")))?;
+    let format = row(word)
+        .and_then(|row| row.format)
+        .ok_or_else(|| FormatError::content(format!("{word} is no format of this build")))?;
     let companions = companions.map(|bytes| (!bytes.is_empty()).then_some(bytes));
     let mut source = InMemory::new(file, companions);
     let index = format.index(&mut source, &options);

@@ -17,11 +17,11 @@
 //! | `parquet` | the chunks of the wanted columns in its row group | page headers, page CRC-32 | decompress, decode into arrays |
 
 mod chunks;
+#[cfg(test)]
+mod conformance;
 pub mod content;
 mod csv;
 mod csv_check;
-#[cfg(test)]
-mod damage_tests;
 #[cfg(feature = "hdf5")]
 mod hdf5;
 mod image;
@@ -40,6 +40,7 @@ mod png;
 pub mod source;
 mod spans;
 mod synthetic;
+mod table;
 #[cfg(test)]
 mod test_support;
 mod tfrecord;
@@ -48,42 +49,16 @@ mod tfrecord_check;
 use std::any::Any;
 use std::sync::Arc;
 
-use crate::config::{Decode, FormatKind};
+use crate::config::Decode;
 use crate::plan::fill::Fill;
 use crate::storage::{Extent, StorageError};
 
 pub use crate::config::Element;
 pub(crate) use chunks::Chunks;
 pub(crate) use length::{LengthChecker, check_len, unpacked_limit};
-pub use options::FormatOptions;
+pub use options::{FormatOptions, Key};
 pub use source::{Companion, Source};
-
-/// Every format of this version.
-pub static FORMATS: &[&dyn Format] = &[
-    &npz::Npz,
-    &npy::Npy,
-    #[cfg(feature = "hdf5")]
-    &hdf5::Hdf5,
-    &tfrecord::Tfrecord,
-    &csv::Csv,
-    &jpeg::Jpeg,
-    &png::Png,
-    &indexed_binary::IndexedBinary(FormatKind::IndexedBinary),
-    &indexed_binary::IndexedBinary(FormatKind::MmapIndexedBinary),
-    &synthetic::Synthetic,
-    #[cfg(feature = "parquet")]
-    &parquet::Parquet,
-];
-
-/// The format of this name, if this version has it.
-pub fn by_kind(kind: FormatKind) -> Option<&'static dyn Format> {
-    FORMATS.iter().copied().find(|format| format.kind() == kind)
-}
-
-/// The formats that this version has.
-pub fn built() -> Vec<FormatKind> {
-    FORMATS.iter().map(|format| format.kind()).collect()
-}
+pub use table::{FORMATS, Row, Verifies, Walked, built, row};
 
 /// What one file holds.
 #[derive(Clone)]
@@ -175,12 +150,15 @@ pub trait Index: Send + Sync {
 
 /// A file format.
 pub trait Format: Sync {
-    /// Its word in the YAML.
-    fn kind(&self) -> FormatKind;
+    /// The keys of `dataset` that only this format understands, as far as they change its files.
+    fn keys(&self, options: &FormatOptions) -> Vec<Key> {
+        let _ = options;
+        Vec::new()
+    }
 
     /// Whether files of these dimensions and options can be made; says why not.
     fn supports(&self, spec: &FileSpec) -> Result<(), FormatError> {
-        no_compression(self.kind(), spec)
+        no_compression(spec)
     }
 
     /// Bytes of a file; None when only encoding tells.
@@ -237,10 +215,9 @@ pub trait Format: Sync {
         options: &FormatOptions,
     ) -> Result<Arc<dyn Index>, FormatError> {
         let _ = (source, options);
-        Err(FormatError::Content(format!(
-            "{} files are read whole and have no index",
-            self.kind()
-        )))
+        Err(FormatError::content(
+            "files of this format are read whole and have no index",
+        ))
     }
 
     /// A checker that is used for one file after another.
@@ -281,11 +258,11 @@ pub(crate) fn begins_with(
 }
 
 /// Refuses `dataset.compression` for a format that has none.
-pub(crate) fn no_compression(kind: FormatKind, spec: &FileSpec) -> Result<(), FormatError> {
+pub(crate) fn no_compression(spec: &FileSpec) -> Result<(), FormatError> {
     match spec.options.compression {
         crate::config::Compression::None => Ok(()),
         other => Err(FormatError::Content(format!(
-            "dataset.compression={other} is not possible for dataset.format={kind}"
+            "dataset.compression={other} is not possible for this format"
         ))),
     }
 }

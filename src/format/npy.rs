@@ -9,7 +9,7 @@ use super::{
     Checker, Chunks, Expect, FileSpec, Format, FormatError, FormatOptions, Index, LengthChecker,
     Opened, Out, Source, check_len,
 };
-use crate::config::{Decode, FormatKind};
+use crate::config::Decode;
 
 /// The npy format.
 pub struct Npy;
@@ -182,9 +182,6 @@ impl Header {
 }
 
 impl Format for Npy {
-    fn kind(&self) -> FormatKind {
-        FormatKind::Npy
-    }
     fn encoded_len(&self, spec: &FileSpec) -> Option<u64> {
         Some(header(spec.element.descr, &array_shape(spec)).len() as u64 + spec.payload_len())
     }

@@ -17,7 +17,7 @@ use super::{
     Checker, Chunks, FileSpec, Format, FormatError, FormatOptions, Index, LengthChecker, Out,
     Source, begins_with,
 };
-use crate::config::{Compression, Decode, FormatKind};
+use crate::config::{Compression, Decode};
 
 /// The npz format.
 pub struct Npz;
@@ -261,9 +261,6 @@ fn is_deflated(spec: &FileSpec) -> bool {
 }
 
 impl Format for Npz {
-    fn kind(&self) -> FormatKind {
-        FormatKind::Npz
-    }
     fn supports(&self, spec: &FileSpec) -> Result<(), FormatError> {
         match spec.options.compression {
             Compression::None | Compression::Zip => Ok(()),

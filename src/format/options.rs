@@ -1,6 +1,9 @@
-//! What the YAML says of a dataset's format.
+//! What a dataset's format is asked for.
 
-use crate::config::{Compression, Hdf5Section, ImageEncoding, ParquetSection, Workload};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::config::{Compression, Hdf5Section, ImageEncoding, ParquetSection};
 
 /// The keys of `dataset` and `storage_options` that only formats understand.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,8 +14,10 @@ pub struct FormatOptions {
     pub compression_level: u32,
     /// `dataset.hdf5`
     pub hdf5: Hdf5Section,
-    /// `dataset.enable_chunking` and `dataset.chunk_size` (bytes), where chunking is wanted without `chunk_dims`.
-    pub chunk_bytes: Option<u64>,
+    /// `dataset.enable_chunking`: chunks of `chunk_size` where `dataset.hdf5.chunk_dims` gives none.
+    pub enable_chunking: bool,
+    /// `dataset.chunk_size`, bytes.
+    pub chunk_size: u64,
     /// `dataset.image_encoding`
     pub image_encoding: ImageEncoding,
     /// `dataset.parquet`
@@ -22,28 +27,41 @@ pub struct FormatOptions {
 }
 
 impl FormatOptions {
-    /// The options of a workload.
-    pub fn new(workload: &Workload) -> Self {
-        let d = &workload.dataset;
-        FormatOptions {
-            compression: d.compression,
-            compression_level: d.compression_level,
-            hdf5: d.hdf5.clone(),
-            chunk_bytes: d.enable_chunking.then_some(d.chunk_size),
-            image_encoding: d.image_encoding,
-            parquet: d.parquet.clone(),
-            read_columns: workload
-                .storage
-                .storage_options
-                .columns
-                .clone()
-                .unwrap_or_default(),
-        }
+    /// Bytes of a chunk, where chunks are wanted by their size.
+    pub fn chunk_bytes(&self) -> Option<u64> {
+        self.enable_chunking.then_some(self.chunk_size)
     }
 }
 
 impl Default for FormatOptions {
+    /// What a workload without these keys has.
     fn default() -> Self {
-        FormatOptions::new(&Workload::default())
+        FormatOptions {
+            compression: Compression::None,
+            compression_level: 4,
+            hdf5: Hdf5Section::default(),
+            enable_chunking: false,
+            chunk_size: 0,
+            image_encoding: ImageEncoding::Image,
+            parquet: ParquetSection::default(),
+            read_columns: Vec::new(),
+        }
+    }
+}
+
+/// A key of `dataset` that changes the files of a format, and its value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Key {
+    /// Its name below `dataset`.
+    pub name: &'static str,
+    /// Its value.
+    pub value: Value,
+}
+
+impl Key {
+    /// The key `dataset.<name>`.
+    pub fn new(name: &'static str, value: &impl Serialize) -> Self {
+        let value = serde_json::to_value(value).expect("plain data becomes JSON");
+        Key { name, value }
     }
 }

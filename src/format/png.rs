@@ -6,7 +6,6 @@
 
 use super::image::{MAX_RASTER, Picture, Raster};
 use super::{Checker, Chunks, FileSpec, FormatError, Opened, Out, Source, check_len};
-use crate::config::FormatKind;
 
 /// The png format.
 pub struct Png;
@@ -135,7 +134,6 @@ fn encode(spec: &FileSpec, raster: &Raster, chunk: &mut [u8], out: Out) -> Resul
 }
 
 impl Picture for Png {
-    const KIND: FormatKind = FormatKind::Png;
     const MAX_SIDE: u64 = (1 << 31) - 1;
 
     fn file_len(raster: &Raster) -> u64 {

@@ -18,10 +18,6 @@ pub trait Source {
         companion: &Companion,
         limit: u64,
     ) -> Result<Option<Vec<u8>>, FormatError>;
-    /// A path by which a library can open the file: its own, or that of a temporary copy.
-    ///
-    /// Errors: the copy cannot be made.
-    fn local_path(&mut self) -> Result<&Path, FormatError>;
 }
 
 /// A file that belongs to a data file.

@@ -9,7 +9,7 @@ use super::{
     Checker, Chunks, FileSpec, Format, FormatError, FormatOptions, Index, LengthChecker, Out,
     Source,
 };
-use crate::config::{Decode, FormatKind};
+use crate::config::Decode;
 
 /// The synthetic format.
 pub struct Synthetic;
@@ -18,9 +18,6 @@ pub struct Synthetic;
 const MAX_LEN: u64 = 20;
 
 impl Format for Synthetic {
-    fn kind(&self) -> FormatKind {
-        FormatKind::Synthetic
-    }
     fn encoded_len(&self, spec: &FileSpec) -> Option<u64> {
         Some(spec.file.to_string().len() as u64)
     }

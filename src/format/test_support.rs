@@ -34,6 +34,8 @@ pub(crate) fn encoded(format: &dyn Format, spec: &FileSpec) -> Vec<u8> {
 pub(crate) struct Memory {
     pub(crate) file: Vec<u8>,
     pub(crate) companions: Vec<Option<Vec<u8>>>,
+    /// Bytes that a checker is shown at once.
+    pub(crate) step: usize,
 }
 
 impl Memory {
@@ -41,6 +43,7 @@ impl Memory {
         Memory {
             file,
             companions: Vec::new(),
+            step: 777,
         }
     }
 
@@ -65,6 +68,41 @@ impl Memory {
         InMemory::new(&self.file, [companion(0), companion(1)])
     }
 
+    /// Where the bytes of samples lie, as a loader finds them.
+    pub(crate) fn locate(
+        &self,
+        format: &dyn Format,
+        options: &FormatOptions,
+        expect: Expect,
+    ) -> Result<(Vec<Extent>, Option<Arc<dyn Index>>), FormatError> {
+        if !format.needs_index(&expect, options) {
+            return Ok((vec![Extent::Whole], None));
+        }
+        let index = format.index(&mut self.source(), options)?;
+        if index.samples() != expect.samples {
+            return Err(FormatError::content(format!(
+                "{} samples, not {}",
+                index.samples(),
+                expect.samples
+            )));
+        }
+        let mut extents = Vec::new();
+        index.extents(expect.sample, expect.count, Access::Random, &mut extents);
+        Ok((extents, Some(index)))
+    }
+
+    /// The bytes of an extent.
+    pub(crate) fn bytes(&self, extent: &Extent) -> Result<&[u8], FormatError> {
+        let (from, to) = match *extent {
+            Extent::Whole => (0, self.file.len()),
+            Extent::Range { offset, len } => (offset as usize, (offset + len) as usize),
+        };
+        self.file.get(from..to).ok_or(FormatError::Truncated {
+            expected: to as u64,
+            got: self.file.len() as u64,
+        })
+    }
+
     /// Reads `count` samples from `sample` as a loader does; `spec` has the contents compared.
     pub(crate) fn read(
         &mut self,
@@ -74,21 +112,7 @@ impl Memory {
         expect: Expect,
         spec: Option<&FileSpec>,
     ) -> Result<u64, FormatError> {
-        let mut extents = vec![Extent::Whole];
-        let mut index = None;
-        if format.needs_index(&expect, options) {
-            let found = format.index(&mut self.source(), options)?;
-            if found.samples() != expect.samples {
-                return Err(FormatError::content(format!(
-                    "{} samples, not {}",
-                    found.samples(),
-                    expect.samples
-                )));
-            }
-            extents.clear();
-            found.extents(expect.sample, expect.count, Access::Random, &mut extents);
-            index = Some(found);
-        }
+        let (extents, index) = self.locate(format, options, expect)?;
         let mut checker = format.checker(decode, options);
         if spec.is_some() {
             checker = Box::new(ContentChecker::new(
@@ -105,17 +129,10 @@ impl Memory {
             spec,
         });
         let mut bytes = 0;
-        for extent in extents {
-            let (from, to) = match extent {
-                Extent::Whole => (0, self.file.len()),
-                Extent::Range { offset, len } => (offset as usize, (offset + len) as usize),
-            };
-            let got = self.file.get(from..to).ok_or(FormatError::Truncated {
-                expected: to as u64,
-                got: self.file.len() as u64,
-            })?;
+        for extent in &extents {
+            let got = self.bytes(extent)?;
             bytes += got.len() as u64;
-            for chunk in got.chunks(777) {
+            for chunk in got.chunks(self.step) {
                 checker.push(chunk)?;
             }
         }
@@ -136,5 +153,56 @@ pub(crate) fn some(samples: u64, sample: u64, count: u64) -> Expect {
         sample,
         count,
         min_len: 0,
+    }
+}
+
+/// How much memory a thread has allocated.
+pub(crate) mod allocated {
+    use std::alloc::{GlobalAlloc, Layout, System};
+    use std::cell::Cell;
+
+    struct Counting;
+
+    thread_local! {
+        static NOW: Cell<isize> = const { Cell::new(0) };
+        static PEAK: Cell<isize> = const { Cell::new(0) };
+    }
+
+    fn count(bytes: isize) {
+        // A thread that ends has no counters any more.
+        let _ = NOW.try_with(|now| {
+            now.set(now.get() + bytes);
+            let _ = PEAK.try_with(|peak| peak.set(peak.get().max(now.get())));
+        });
+    }
+
+    // SAFETY: the system's allocator does the work; counting allocates nothing.
+    unsafe impl GlobalAlloc for Counting {
+        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+            count(layout.size() as isize);
+            // SAFETY: the caller's duties are the same.
+            unsafe { System.alloc(layout) }
+        }
+        unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+            count(layout.size() as isize);
+            // SAFETY: the caller's duties are the same.
+            unsafe { System.alloc_zeroed(layout) }
+        }
+        unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+            count(-(layout.size() as isize));
+            // SAFETY: the caller's duties are the same.
+            unsafe { System.dealloc(at, layout) }
+        }
+    }
+
+    #[global_allocator]
+    static COUNTING: Counting = Counting;
+
+    /// The most bytes that this thread held at once during `work`, beyond those before.
+    pub(crate) fn peak_of(work: impl FnOnce()) -> u64 {
+        let before = NOW.get();
+        PEAK.set(before);
+        work();
+        (PEAK.get() - before).max(0) as u64
     }
 }

@@ -12,7 +12,7 @@ use super::{
     Checker, Chunks, Companion, Expect, FileSpec, Format, FormatError, FormatOptions, Index,
     LengthChecker, Opened, Out, Source,
 };
-use crate::config::{Decode, FormatKind};
+use crate::config::Decode;
 use crate::storage::Extent;
 
 /// The tfrecord format.
@@ -26,6 +26,8 @@ pub(super) const HEADER: u64 = 12;
 pub(super) const FOOTER: u64 = 4;
 /// Bytes of the longest index line: two numbers of 20 digits, a blank, a line end.
 const MAX_LINE: u64 = 42;
+/// Bytes of a scan's read.
+const WINDOW: u64 = 256 << 10;
 /// The longest index that is read.
 const MAX_INDEX: u64 = 1 << 30;
 
@@ -158,13 +160,31 @@ fn parse_index(text: &[u8], file_len: u64) -> Result<Vec<[u64; 2]>, FormatError>
 }
 
 /// Finds the records by their headers, once per file.
+///
+/// Cost: short records are read in windows of [`WINDOW`]; of records longer than that only the headers are read.
 fn scan(source: &mut dyn Source, file_len: u64) -> Result<Vec<[u64; 2]>, FormatError> {
     let mut spans = Vec::new();
-    let mut at = 0;
+    let mut window = vec![0; WINDOW as usize];
+    // What the window holds: first byte and end.
+    let (mut from, mut to) = (0, 0);
+    let (mut at, mut len) = (0, 0);
     while at < file_len {
-        let mut header = [0; HEADER as usize];
-        source.read_at(at, &mut header)?;
-        let len = record_len(&header, at, file_len - at)?;
+        let end = (at + HEADER).min(file_len);
+        if end > to {
+            from = at;
+            to = if len > WINDOW {
+                end
+            } else {
+                (at + WINDOW).min(file_len)
+            };
+            source.read_at(from, &mut window[..(to - from) as usize])?;
+        }
+        let header = &window[(at - from) as usize..(end - from) as usize];
+        let header = header.try_into().map_err(|_| FormatError::Truncated {
+            expected: at + HEADER + FOOTER,
+            got: file_len,
+        })?;
+        len = record_len(header, at, file_len - at)?;
         spans.push([at, len]);
         at += len;
     }
@@ -205,9 +225,6 @@ pub(super) fn record_len(
 }
 
 impl Format for Tfrecord {
-    fn kind(&self) -> FormatKind {
-        FormatKind::TfRecord
-    }
     fn encoded_len(&self, spec: &FileSpec) -> Option<u64> {
         Some(spec.samples * Frame::new(spec.sample_len()).record_len())
     }

@@ -46,3 +46,40 @@ fn an_index_that_disagrees_is_refused() {
         assert!(error.contains(word), "{error}");
     }
 }
+
+/// A scan reads a file of short records once, in windows, and of long records only the headers.
+#[test]
+fn a_scan_reads_windows_and_finds_what_the_index_says() {
+    struct Counted<'a> {
+        inner: super::super::memory::InMemory<'a>,
+        reads: Vec<(u64, u64)>,
+    }
+    impl Source for Counted<'_> {
+        fn file_len(&mut self) -> Result<u64, FormatError> {
+            self.inner.file_len()
+        }
+        fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), FormatError> {
+            self.reads.push((offset, buf.len() as u64));
+            self.inner.read_at(offset, buf)
+        }
+        fn companion(&mut self, _: &Companion, _: u64) -> Result<Option<Vec<u8>>, FormatError> {
+            Ok(None)
+        }
+    }
+    let options = FormatOptions::default();
+    for (dims, samples, reads) in [(vec![20, 20], 1251, 3), (vec![600, 600], 4, 4)] {
+        let spec = spec(&dims, samples, &options);
+        let file = encoded(&Tfrecord, &spec);
+        let mut source = Counted {
+            inner: super::super::memory::InMemory::new(&file, [None, None]),
+            reads: Vec::new(),
+        };
+        let found = scan(&mut source, file.len() as u64).unwrap();
+        let len = Frame::new(spec.sample_len()).record_len();
+        let expected: Vec<_> = (0..samples).map(|k| [k * len, len]).collect();
+        assert_eq!(found, expected);
+        assert_eq!(source.reads.len(), reads, "{:?}", source.reads);
+        let bytes: u64 = source.reads.iter().map(|(_, len)| len).sum();
+        assert!(bytes <= file.len() as u64, "{bytes}");
+    }
+}

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use crate::format::{Checker, FormatError, Index};
 use crate::plan::Run;
 use crate::stage::{Parts, Stage};
-use crate::storage::{Extent, StorageError};
+use crate::storage::{Answer, Extent, StorageError};
 
 pub use activity::{Activity, Outstanding, Phase};
 pub use pool::Loader;
@@ -66,6 +66,8 @@ pub struct Place {
     pub index: Option<Arc<dyn Index>>,
     /// Time spent on reading metadata, nanoseconds.
     pub index_ns: u64,
+    /// Bytes, calls and retries of reading metadata.
+    pub metadata: Answer,
 }
 
 /// Where a reader thread's durations go; one per thread, so recording needs no lock.

@@ -421,7 +421,7 @@ impl Thread {
                 source,
             });
         }
-        if self.place.index_ns > 0 {
+        if self.place.metadata.calls > 0 {
             self.recorder
                 .record(Stage::Metadata, self.place.index_ns, 1);
         }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::Split;
 use super::mt19937::Mt19937;
-use crate::config::{Dataset, FormatKind, SizeLaw};
+use crate::config::SizeLaw;
 
 /// Shape of one sample of a file, without the sample axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,9 +31,36 @@ impl Dims {
     }
 }
 
+/// What names and shapes of a dataset's files are made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DatasetSpec {
+    /// First part of file names.
+    pub prefix: String,
+    /// Extension of file names.
+    pub extension: String,
+    /// Subfolders of `train/`; 0 and 1: none.
+    pub subfolders_train: u64,
+    /// Subfolders of `valid/`; 0 and 1: none.
+    pub subfolders_valid: u64,
+    /// Samples per file.
+    pub samples_per_file: u64,
+    /// Shape of a sample; empty: a square of `record_len` elements.
+    pub record_dims: Vec<u64>,
+    /// Elements of a sample without `record_dims`; may be fractional.
+    pub record_len: f64,
+    /// Standard deviation of it.
+    pub record_len_stdev: f64,
+    /// Bytes of an element.
+    pub element_bytes: u64,
+    /// Which law gives files their dimensions where there is a standard deviation.
+    pub size_law: SizeLaw,
+    /// Files are listed by number instead of by path.
+    pub names_in_order: bool,
+}
+
 /// `int(sqrt(record_length_bytes))`: both sides of a sample that has no `record_dims`.
-fn base_dim(dataset: &Dataset) -> u64 {
-    dataset.record_length_bytes.sqrt() as u64
+fn base_dim(dataset: &DatasetSpec) -> u64 {
+    dataset.record_len.sqrt() as u64
 }
 
 /// The dimensions of every file in the order of generation (train, then valid): an endless stream in constant memory.
@@ -49,13 +76,13 @@ pub struct Shapes {
 
 impl Shapes {
     /// The stream as `rank` sees it (the rank matters only to the `fork` law).
-    pub fn new(dataset: &Dataset, rank: usize) -> Self {
+    pub fn new(dataset: &DatasetSpec, rank: usize) -> Self {
         let seed = match dataset.size_law {
             SizeLaw::Upstream => 10,
             SizeLaw::Fork => 10 + rank as u64,
         };
         let d = base_dim(dataset);
-        let stdev = dataset.record_length_bytes_stdev / 2.0 / dataset.record_length_bytes.sqrt();
+        let stdev = dataset.record_len_stdev / 2.0 / dataset.record_len.sqrt();
         let fixed = if !dataset.record_dims.is_empty() {
             Some(Dims(Inner::List(dataset.record_dims.clone())))
         } else if stdev > 0.0 {
@@ -91,7 +118,7 @@ pub struct SideTable(Vec<[u32; 2]>);
 
 impl SideTable {
     /// The dimensions of `files` files (train, then valid) that `ranks` ranks generated.
-    pub fn new(dataset: &Dataset, files: u64, ranks: usize) -> Self {
+    pub fn new(dataset: &DatasetSpec, files: u64, ranks: usize) -> Self {
         let streams = match dataset.size_law {
             SizeLaw::Upstream => 1,
             SizeLaw::Fork => ranks.max(1),
@@ -126,7 +153,7 @@ pub struct DatasetPlan {
     digits: usize,
     folder_digits: usize,
     prefix: String,
-    format: FormatKind,
+    extension: String,
     samples_per_file: u64,
     nominal: Dims,
     element_bytes: u64,
@@ -139,27 +166,27 @@ fn digits(n: u64) -> usize {
 
 impl DatasetPlan {
     /// A split of `files` files; the count is part of the names.
-    pub fn new(dataset: &Dataset, split: Split, files: u64) -> Self {
+    pub fn new(dataset: &DatasetSpec, split: Split, files: u64) -> Self {
         let subfolders = match split {
-            Split::Train => dataset.num_subfolders_train,
-            Split::Valid => dataset.num_subfolders_eval,
+            Split::Train => dataset.subfolders_train,
+            Split::Valid => dataset.subfolders_valid,
         };
         let mut law = dataset.clone();
-        law.record_length_bytes_stdev = 0.0;
+        law.record_len_stdev = 0.0;
         DatasetPlan {
             split,
             files,
             subfolders: if subfolders > 1 { subfolders } else { 0 },
             digits: digits(files),
             folder_digits: digits(subfolders),
-            prefix: dataset.file_prefix.clone(),
-            format: dataset.format,
-            samples_per_file: dataset.num_samples_per_file,
+            prefix: dataset.prefix.clone(),
+            extension: dataset.extension.clone(),
+            samples_per_file: dataset.samples_per_file,
             nominal: Shapes::new(&law, 0)
                 .next()
                 .expect("the stream of shapes is endless"),
-            element_bytes: crate::config::element_bytes(&dataset.record_element_type).unwrap_or(1),
-            names_in_order: dataset.skip_listing,
+            element_bytes: dataset.element_bytes,
+            names_in_order: dataset.names_in_order,
         }
     }
 
@@ -205,7 +232,7 @@ impl DatasetPlan {
                 "{}_{index:0w$}_of_{}.{}",
                 self.prefix,
                 self.files,
-                self.format,
+                self.extension,
                 w = self.digits
             )
         });
@@ -243,13 +270,27 @@ impl DatasetPlan {
 mod tests {
     use super::*;
 
-    fn unet3d() -> Dataset {
-        Dataset {
-            record_length_bytes: 146_600_628.0,
-            record_length_bytes_stdev: 68_341_808.0,
-            format: FormatKind::Npz,
-            num_files_train: 168,
-            ..Dataset::default()
+    fn flat() -> DatasetSpec {
+        DatasetSpec {
+            prefix: "img".into(),
+            extension: "npz".into(),
+            subfolders_train: 0,
+            subfolders_valid: 0,
+            samples_per_file: 1,
+            record_dims: Vec::new(),
+            record_len: 65536.0,
+            record_len_stdev: 0.0,
+            element_bytes: 1,
+            size_law: SizeLaw::Upstream,
+            names_in_order: false,
+        }
+    }
+
+    fn unet3d() -> DatasetSpec {
+        DatasetSpec {
+            record_len: 146_600_628.0,
+            record_len_stdev: 68_341_808.0,
+            ..flat()
         }
     }
 
@@ -276,10 +317,10 @@ mod tests {
 
     #[test]
     fn cosmoflow_dimensions_are_upstreams() {
-        let dataset = Dataset {
-            record_length_bytes: 2_828_486.0,
-            record_length_bytes_stdev: 71_311.0,
-            ..Dataset::default()
+        let dataset = DatasetSpec {
+            record_len: 2_828_486.0,
+            record_len_stdev: 71_311.0,
+            ..flat()
         };
         let shapes: Vec<_> = Shapes::new(&dataset, 0)
             .take(4)
@@ -293,25 +334,22 @@ mod tests {
 
     #[test]
     fn names_are_dlios() {
-        let name = |dataset: &Dataset, files, index| {
+        let name = |dataset: &DatasetSpec, files, index| {
             let mut out = String::new();
             DatasetPlan::new(dataset, Split::Train, files).write_name(index, &mut out);
             out
         };
-        let flat = Dataset {
-            format: FormatKind::Npz,
-            ..Dataset::default()
-        };
+        let flat = flat();
         assert_eq!(name(&flat, 64, 0), "train/img_00_of_64.npz");
         assert_eq!(name(&flat, 8, 7), "train/img_7_of_8.npz");
         assert_eq!(name(&flat, 10, 3), "train/img_03_of_10.npz");
-        let nested = Dataset {
-            num_subfolders_train: 10,
+        let nested = DatasetSpec {
+            subfolders_train: 10,
             ..flat.clone()
         };
         assert_eq!(name(&nested, 64, 63), "train/03/img_63_of_64.npz");
-        let one = Dataset {
-            num_subfolders_train: 1,
+        let one = DatasetSpec {
+            subfolders_train: 1,
             ..flat
         };
         assert_eq!(name(&one, 64, 63), "train/img_63_of_64.npz");
@@ -321,9 +359,9 @@ mod tests {
     fn positions_follow_sorted_paths() {
         for subfolders in [0, 2, 3, 7] {
             for files in 1..60 {
-                let dataset = Dataset {
-                    num_subfolders_train: subfolders,
-                    ..Dataset::default()
+                let dataset = DatasetSpec {
+                    subfolders_train: subfolders,
+                    ..flat()
                 };
                 let plan = DatasetPlan::new(&dataset, Split::Train, files);
                 let path = |index| {

@@ -9,11 +9,11 @@
 
 use std::sync::Arc;
 
+use super::Run;
 use super::dataset::DatasetPlan;
 use super::mt19937::Mt19937;
 use super::permutation::Permutation;
-use super::{Run, Split};
-use crate::config::{DataLoaderKind, FormatKind, Framework, OrderKind, Shuffle, Workload};
+use crate::config::{OrderKind, Shuffle};
 
 /// One rank's files, as indices of file names.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ impl LocalFiles {
 
 /// How a loader walks a rank's samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Walk {
+pub enum Walk {
     /// Ascending ids: PyTorch, native.
     Index,
     /// Per-thread blocks of ids, batches interleaved round robin: TensorFlow.
@@ -58,25 +58,29 @@ enum Walk {
     Stream,
 }
 
-/// The loader that is emulated: the one named, or the framework's own.
-pub fn loader_kind(workload: &Workload) -> DataLoaderKind {
-    workload
-        .reader
-        .data_loader
-        .unwrap_or(match workload.framework {
-            Framework::PyTorch => DataLoaderKind::PyTorch,
-            Framework::TensorFlow => DataLoaderKind::TensorFlow,
-        })
-}
-
-fn walk(workload: &Workload) -> Walk {
-    match (loader_kind(workload), workload.dataset.format) {
-        (_, FormatKind::Parquet) | (DataLoaderKind::TensorFlow, FormatKind::TfRecord) => {
-            Walk::Stream
-        }
-        (DataLoaderKind::TensorFlow, _) => Walk::Iterative,
-        _ => Walk::Index,
-    }
+/// What the order of one split depends on.
+#[derive(Debug, Clone)]
+pub struct OrderSpec {
+    /// The files that exist.
+    pub dataset: Arc<DatasetPlan>,
+    /// How many of them are used.
+    pub files: u64,
+    /// Which law.
+    pub kind: OrderKind,
+    /// How the loader walks a rank's samples.
+    pub walk: Walk,
+    /// Threads among which [`Walk::Iterative`] divides the samples.
+    pub threads: u64,
+    /// Samples of a batch.
+    pub batch_size: u64,
+    /// Seed of every shuffle.
+    pub seed: u64,
+    /// Whether the epoch is part of the seed.
+    pub seed_change_epoch: bool,
+    /// Whether files are shuffled.
+    pub file_shuffle: bool,
+    /// Whether samples are shuffled.
+    pub sample_shuffle: bool,
 }
 
 /// The access order of one split on one rank, from epoch to epoch.
@@ -107,61 +111,39 @@ enum Kind {
     },
 }
 
-/// Files of a split that are used, of `found` that exist.
-///
-/// Source: the fork takes `min(configured, found)`, and nothing of `valid` when evaluation is off.
-pub fn files_used(workload: &Workload, split: Split, found: u64) -> u64 {
-    match split {
-        Split::Train => workload.dataset.num_files_train.min(found),
-        Split::Valid if workload.workflow.evaluation => workload.dataset.num_files_eval.min(found),
-        Split::Valid => 0,
-    }
-}
-
 impl ShardOrder {
-    /// The order of `split` as `rank` of `size` follows it, when `files_found` files exist.
-    pub fn new(
-        workload: &Workload,
-        split: Split,
-        rank: usize,
-        size: usize,
-        files_found: u64,
-    ) -> Self {
-        let reader = &workload.reader;
+    /// The order as `rank` of `size` follows it.
+    pub fn new(spec: OrderSpec, rank: usize, size: usize) -> Self {
         let (rank, size) = (rank as u64, size as u64);
-        let plan = Arc::new(DatasetPlan::new(&workload.dataset, split, files_found));
-        let used = files_used(workload, split, files_found);
-        let kind = match reader.order {
+        let plan = spec.dataset;
+        let samples_per_file = plan.samples_per_file();
+        let kind = match spec.kind {
             OrderKind::Dlio => Kind::Dlio {
                 local: LocalFiles::Strided {
                     plan,
                     rank,
                     size,
-                    count: used / size,
+                    count: spec.files / size,
                 },
-                file_shuffle: reader.file_shuffle != Shuffle::Off,
-                walk: walk(workload),
-                threads: reader.read_threads.max(1),
+                file_shuffle: spec.file_shuffle,
+                walk: spec.walk,
+                threads: spec.threads,
             },
             OrderKind::Permutation => Kind::Permutation {
                 plan,
-                files: used,
-                is_shuffled: reader.file_shuffle != Shuffle::Off
-                    || reader.sample_shuffle != Shuffle::Off,
+                files: spec.files,
+                is_shuffled: spec.file_shuffle || spec.sample_shuffle,
             },
         };
         ShardOrder {
             kind,
             rank,
             size,
-            samples_per_file: workload.dataset.num_samples_per_file,
-            batch_size: match split {
-                Split::Train => reader.batch_size,
-                Split::Valid => reader.batch_size_eval,
-            },
-            seed: workload.train.seed,
-            seed_change_epoch: workload.train.seed_change_epoch,
-            sample_shuffle: reader.sample_shuffle != Shuffle::Off,
+            samples_per_file,
+            batch_size: spec.batch_size,
+            seed: spec.seed,
+            seed_change_epoch: spec.seed_change_epoch,
+            sample_shuffle: spec.sample_shuffle,
         }
     }
 
@@ -428,31 +410,23 @@ impl Iterative {
     }
 }
 
-/// What a user of the shuffle keys should know, once.
-pub fn warnings(workload: &Workload) -> Vec<String> {
-    let reader = &workload.reader;
-    let mut out = Vec::new();
-    if reader.order == OrderKind::Permutation || !workload.workflow.train {
-        return out;
+/// What `reader.sample_shuffle` comes to in [`OrderKind::Dlio`], for who set it.
+pub fn sample_shuffle_warning(
+    walk: Walk,
+    shuffle: Shuffle,
+    loader: impl std::fmt::Display,
+) -> String {
+    match walk {
+        Walk::Index => format!(
+            "reader.sample_shuffle={shuffle} has no effect on the access order of the {loader} loader, as in DLIO; reader.order=permutation shuffles samples"
+        ),
+        Walk::Iterative => format!(
+            "reader.sample_shuffle={shuffle} changes which sample of a file is taken and not the order of files, as in DLIO; reader.order=permutation shuffles samples"
+        ),
+        Walk::Stream => format!(
+            "reader.sample_shuffle={shuffle} has no effect on reads: files are read as streams, as in DLIO"
+        ),
     }
-    if reader.sample_shuffle != Shuffle::Off {
-        match walk(workload) {
-            Walk::Index => out.push(format!(
-                "reader.sample_shuffle={} has no effect on the access order of the {} loader, as in DLIO; reader.order=permutation shuffles samples",
-                reader.sample_shuffle,
-                loader_kind(workload)
-            )),
-            Walk::Iterative => out.push(format!(
-                "reader.sample_shuffle={} changes which sample of a file is taken and not the order of files, as in DLIO; reader.order=permutation shuffles samples",
-                reader.sample_shuffle
-            )),
-            Walk::Stream => out.push(format!(
-                "reader.sample_shuffle={} has no effect on reads: files are read as streams, as in DLIO",
-                reader.sample_shuffle
-            )),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

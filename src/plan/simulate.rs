@@ -1,8 +1,6 @@
 //! All ranks' orders in one process, with the exchange between them done in memory.
 
-use super::Split;
-use super::order::{EpochOrder, ShardOrder};
-use crate::config::Workload;
+use super::order::{EpochOrder, OrderSpec, ShardOrder};
 
 /// The orders of every rank of a job.
 pub struct JobOrder {
@@ -11,11 +9,11 @@ pub struct JobOrder {
 }
 
 impl JobOrder {
-    /// The orders of `split` for `size` ranks over `files` existing files, before the first epoch.
-    pub fn new(workload: &Workload, split: Split, size: usize, files: u64) -> Self {
+    /// The orders of `size` ranks, before the first epoch.
+    pub fn new(spec: OrderSpec, size: usize) -> Self {
         JobOrder {
             ranks: (0..size)
-                .map(|r| ShardOrder::new(workload, split, r, size, files))
+                .map(|r| ShardOrder::new(spec.clone(), r, size))
                 .collect(),
             epoch: 0,
         }

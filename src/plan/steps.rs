@@ -1,8 +1,17 @@
 //! How many steps a run takes. Every number is the same on all ranks, so that no collective can dead-lock.
 
-use super::Split;
-use super::order::ShardOrder;
-use crate::config::Workload;
+use super::order::{OrderSpec, ShardOrder};
+
+/// What step counts depend on.
+#[derive(Debug, Clone)]
+pub struct StepsSpec {
+    /// The order of training.
+    pub train: OrderSpec,
+    /// The order of evaluation, where there is one.
+    pub valid: Option<OrderSpec>,
+    /// The most training steps per epoch, where there is a limit.
+    pub cap: Option<u64>,
+}
 
 /// Step counts of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,47 +27,31 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// The steps of `workload` on this many ranks.
+    /// The steps of a run on this many ranks.
     ///
     /// Source: DLIO main.py: the loader's batches, capped per epoch by `total_training_steps`.
-    pub fn new(workload: &Workload, ranks: usize) -> Self {
-        let available = Self::available(workload, ranks);
-        let cap = workload.train.total_training_steps;
-        let train = if cap > 0 {
-            available.min(cap as u64)
-        } else {
-            available
-        };
-        let d = &workload.dataset;
-        let eval = if workload.workflow.evaluation {
-            Self::batches(workload, Split::Valid, ranks)
-        } else {
-            0
-        };
+    pub fn new(spec: &StepsSpec, ranks: usize) -> Self {
+        let available = Self::available(spec, ranks);
+        let samples = spec.train.files * spec.train.dataset.samples_per_file();
         Steps {
-            train,
-            overridden: cap > 0,
-            eval,
-            dropped: d.num_files_train * d.num_samples_per_file
-                - available * workload.reader.batch_size * ranks as u64,
+            train: spec.cap.map_or(available, |cap| available.min(cap)),
+            overridden: spec.cap.is_some(),
+            eval: spec.valid.as_ref().map_or(0, |valid| batches(valid, ranks)),
+            dropped: samples - available * spec.train.batch_size * ranks as u64,
         }
     }
 
     /// Training steps per epoch that the dataset gives.
-    pub fn available(workload: &Workload, ranks: usize) -> u64 {
-        Self::batches(workload, Split::Train, ranks)
+    pub fn available(spec: &StepsSpec, ranks: usize) -> u64 {
+        batches(&spec.train, ranks)
     }
+}
 
-    fn batches(workload: &Workload, split: Split, ranks: usize) -> u64 {
-        let mut plain = workload.clone();
-        // The count does not depend on the shuffle, whose list of ids would cost memory.
-        plain.reader.sample_shuffle = crate::config::Shuffle::Off;
-        let files = match split {
-            Split::Train => workload.dataset.num_files_train,
-            Split::Valid => workload.dataset.num_files_eval,
-        };
-        ShardOrder::new(&plain, split, 0, ranks, files)
-            .epoch(1)
-            .batches()
-    }
+fn batches(order: &OrderSpec, ranks: usize) -> u64 {
+    // The count does not depend on the shuffle, whose list of ids would cost memory.
+    let plain = OrderSpec {
+        sample_shuffle: false,
+        ..order.clone()
+    };
+    ShardOrder::new(plain, 0, ranks).epoch(1).batches()
 }

@@ -3,11 +3,12 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use super::wire;
 use crate::cluster::Cluster;
-use crate::config::{DataLoaderKind, FormatKind, Workload};
+use crate::config::{DataLoaderKind, Workload};
+use crate::format::Walked;
 use crate::host;
 use crate::loader::{Activity, Shape, Unit};
-use crate::plan::order::loader_kind;
 
 /// What the command line adds to the workload.
 #[derive(Debug, Clone, Copy)]
@@ -89,10 +90,10 @@ pub fn shape(workload: &Workload) -> Shape {
     let reader = &workload.reader;
     let threads = reader.read_threads.max(1) as usize;
     let prefetch = reader.prefetch_size as usize;
-    match loader_kind(workload) {
+    match wire::loader(workload) {
         DataLoaderKind::TensorFlow => {
-            let unit = match workload.dataset.format {
-                FormatKind::TfRecord => Unit::Run,
+            let unit = match wire::format_row(workload).walked {
+                Walked::Records => Unit::Run,
                 _ => Unit::Batch,
             };
             Shape {

@@ -7,10 +7,11 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 
 use super::failure::RankError;
-use crate::config::{FormatKind, SizeLaw, StorageType, VerifyContent, Workload};
-use crate::format::{self, Companion, Element, FileSpec, Format, FormatOptions};
+use super::wire;
+use crate::config::{SizeLaw, StorageType, VerifyContent, Workload};
+use crate::format::{Companion, Element, FileSpec, Format, FormatOptions};
 use crate::plan::Split;
-use crate::plan::dataset::{DatasetPlan, Dims, SideTable};
+use crate::plan::dataset::{DatasetPlan, DatasetSpec, Dims, SideTable};
 use crate::plan::fill::FillSource;
 use crate::storage::{Storage, StorageError};
 
@@ -142,19 +143,9 @@ fn layout_of(workload: &Workload) -> BTreeMap<String, serde_json::Value> {
         ("compression".to_string(), json(&d.compression)),
         ("compression_level".to_string(), json(&d.compression_level)),
     ]);
-    match d.format {
-        FormatKind::Hdf5 => {
-            layout.insert("hdf5".into(), json(&d.hdf5));
-            layout.insert("enable_chunking".into(), json(&d.enable_chunking));
-            layout.insert("chunk_size".into(), json(&d.chunk_size));
-        }
-        FormatKind::Jpeg | FormatKind::Png => {
-            layout.insert("image_encoding".into(), json(&d.image_encoding));
-        }
-        FormatKind::Parquet => {
-            layout.insert("parquet".into(), json(&d.parquet));
-        }
-        _ => {}
+    if let Some(format) = wire::format_row(workload).format {
+        let keys = format.keys(&wire::format_options(workload));
+        layout.extend(keys.into_iter().map(|key| (key.name.into(), key.value)));
     }
     layout
 }
@@ -170,10 +161,13 @@ pub struct DatasetFiles {
     pub used: (u64, u64),
     manifest: Manifest,
     workload: Workload,
+    spec: DatasetSpec,
     options: Arc<FormatOptions>,
     element: Element,
     fill: FillSource,
     min_file_len: u64,
+    /// What a file of another writer would hold at least if it were made here; 0 where files were.
+    nominal_len: u64,
     /// Sides of every file, made when first needed.
     sides: OnceLock<SideTable>,
     /// Ranks that generated the files, which the `fork` law of sizes depends on.
@@ -227,17 +221,22 @@ impl DatasetFiles {
             this = Self::with_counts(workload, found.num_files_train, found.num_files_eval, ranks);
             this.generated_by = generated_by;
             this.fill = FillSource::new(found.fill_seed);
+        } else if has_files {
+            // Files of other writers have any size: what is inside them tells whether they are whole.
+            this.nominal_len = this.min_file_len;
+            this.min_file_len = 1;
         }
         Ok(this)
     }
 
     fn with_counts(workload: &Workload, train: u64, valid: u64, ranks: usize) -> Self {
         let d = &workload.dataset;
-        let options = Arc::new(FormatOptions::new(workload));
+        let options = Arc::new(wire::format_options(workload));
+        let spec = wire::dataset_spec(workload);
         let element = Element::parse(&d.record_element_type).unwrap_or(Element::BYTE);
         let fill = FillSource::new(d.fill_seed);
-        let plan = DatasetPlan::new(d, Split::Train, train);
-        let min_file_len = match format::by_kind(d.format) {
+        let plan = DatasetPlan::new(&spec, Split::Train, train);
+        let min_file_len = match wire::format_row(workload).format {
             Some(format) if d.record_length_bytes_stdev == 0.0 => format.min_len(&FileSpec {
                 sample_dims: plan.nominal_dims().as_slice(),
                 samples: d.num_samples_per_file,
@@ -251,14 +250,16 @@ impl DatasetFiles {
         DatasetFiles {
             root: workload.data_root(),
             train: plan,
-            valid: DatasetPlan::new(d, Split::Valid, valid),
+            valid: DatasetPlan::new(&spec, Split::Valid, valid),
             used: (d.num_files_train.min(train), d.num_files_eval.min(valid)),
             manifest: Manifest::of(workload, train, valid, ranks as u64),
             workload: workload.clone(),
+            spec,
             options,
             element,
             fill,
             min_file_len,
+            nominal_len: 0,
             sides: OnceLock::new(),
             generated_by: ranks,
         }
@@ -305,8 +306,9 @@ impl DatasetFiles {
                 .chain(self.valid.folders())
                 .map(|folder| self.root.join(folder)),
         );
-        let companions =
-            format::by_kind(self.workload.dataset.format).map_or(&[][..], |f| f.companions());
+        let companions = wire::format_row(&self.workload)
+            .format
+            .map_or(&[][..], |f| f.companions());
         if companions
             .iter()
             .any(|companion| matches!(companion, Companion::IndexFolder(_)))
@@ -393,16 +395,17 @@ impl DatasetFiles {
 
     /// Checks a sample of the files that this rank answers for: present, and not shorter than planned.
     ///
-    /// Every `listing_validation_interval`-th file and the last one (0: none), spread over the ranks.
+    /// Every `listing_validation_interval`-th file and the last one (0: none), spread over the ranks. Returns a warning
+    /// where files of another writer hold less than the workload's samples.
     pub fn check_presence(
         &self,
         storage: &dyn Storage,
         rank: u64,
         ranks: u64,
-    ) -> Result<(), RankError> {
+    ) -> Result<Option<String>, RankError> {
         let interval = self.workload.dataset.listing_validation_interval;
         if interval == 0 || !storage.has_bytes() {
-            return Ok(());
+            return Ok(None);
         }
         if !storage.has_folder(&self.root)? {
             return Err(RankError::Dataset(format!(
@@ -412,6 +415,7 @@ impl DatasetFiles {
         }
         let evaluates = self.workload.workflow.evaluation;
         let mut path = PathBuf::new();
+        let (mut files, mut bytes) = (0, 0);
         for (split, used) in [
             (Split::Train, self.used.0),
             (Split::Valid, if evaluates { self.used.1 } else { 0 }),
@@ -433,11 +437,20 @@ impl DatasetFiles {
                             self.min_file_len()
                         )));
                     }
-                    Some(_) => {}
+                    Some(len) => {
+                        files += 1;
+                        bytes += len;
+                    }
                 }
             }
         }
-        Ok(())
+        let needed = files * self.nominal_len;
+        Ok((bytes < needed).then(|| {
+            format!(
+                "the dataset in {} was not generated by dlio-rs: {files} of its files hold {bytes} bytes, and the workload's samples would make {needed}; throughput counts the workload's",
+                self.root.display()
+            )
+        }))
     }
 
     fn missing(&self, path: &Path, split: Split, used: u64) -> RankError {
@@ -483,7 +496,7 @@ impl DatasetFiles {
         }
         let files = self.train.files() + self.valid.files();
         self.sides
-            .get_or_init(|| SideTable::new(d, files, self.generated_by))
+            .get_or_init(|| SideTable::new(&self.spec, files, self.generated_by))
             .dims(self.global_index(split, index))
     }
 

@@ -9,14 +9,13 @@ use serde_json::Value;
 use super::context::{JobContext, RunOptions, label};
 use super::failure::{JobError, RankError, agree};
 use super::phase::{Measured, checkpoint, generate, train};
-use super::{Events, results};
+use super::{Events, results, wire};
 use crate::cluster::Cluster;
 use crate::config::{Loaded, Workload};
 use crate::host;
 use crate::interrupt;
 use crate::metrics::reduce::JobSummary;
 use crate::metrics::spec::MetricSpec;
-use crate::plan;
 use crate::report::console::{Console, JsonLines};
 use crate::report::dlio_log::{DlioLog, Level};
 use crate::report::{self, Event, OutputDir};
@@ -225,7 +224,7 @@ impl JobRequest<'_> {
             .collect();
         events.emit(Event::RunStarted { ranks, phases });
         let loaded = self.loaded.warnings.iter().chain(&self.warnings).cloned();
-        let derived = plan::order::warnings(w)
+        let derived = wire::order_warning(w)
             .into_iter()
             .chain(MetricSpec::of(w, ranks).warning());
         for warning in loaded.chain(derived) {

@@ -13,10 +13,10 @@ pub mod phase;
 pub mod source;
 pub mod steps;
 pub mod watch;
+pub mod wire;
 pub mod work;
 
 mod context;
-mod image;
 mod index_cache;
 mod results;
 mod sources;
@@ -72,14 +72,10 @@ pub fn pick_format(workload: &Workload) -> Result<Option<&'static dyn Format>, R
     let kind = workload.dataset.format;
     match workload.storage_type_effective() {
         StorageType::Null | StorageType::Model => Ok(None),
-        _ => format::by_kind(kind).map(Some).ok_or_else(|| {
+        _ => wire::format_row(workload).format.map(Some).ok_or_else(|| {
             RankError::NotBuilt(format!(
                 "run with dataset.format={kind}: this version reads and writes {}",
-                format::built()
-                    .iter()
-                    .map(|k| k.word())
-                    .collect::<Vec<_>>()
-                    .join(", ")
+                format::built().join(", ")
             ))
         }),
     }

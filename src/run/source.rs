@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::image::Image;
 use crate::format::{Companion, FormatError, Source};
-use crate::storage::{Buffer, Extent, Request, Sink, Storage, StorageError};
+use crate::storage::{Answer, Buffer, Extent, Request, Sink, Storage, StorageError};
 
 /// Bytes of one metadata read call.
 const TRANSFER: usize = 64 << 10;
@@ -16,7 +15,7 @@ pub struct StorageSource {
     path: PathBuf,
     buffer: Buffer,
     len: Option<u64>,
-    image: Option<Image>,
+    spent: Answer,
 }
 
 impl StorageSource {
@@ -27,8 +26,13 @@ impl StorageSource {
             path: path.into(),
             buffer: Buffer::new(TRANSFER),
             len: None,
-            image: None,
+            spent: Answer::default(),
         }
+    }
+
+    /// What was read so far: bytes, calls and retries.
+    pub fn spent(&self) -> Answer {
+        self.spent
     }
 
     fn read(&mut self, path: &Path, offset: u64, buf: &mut [u8]) -> Result<(), FormatError> {
@@ -44,7 +48,12 @@ impl StorageSource {
         };
         let mut copy = Copy { into: buf, used: 0 };
         match self.storage.read(&request, &mut self.buffer, &mut copy) {
-            Ok(_) if copy.used as u64 == len => Ok(()),
+            Ok(answer) if copy.used as u64 == len => {
+                self.spent.bytes += answer.bytes;
+                self.spent.calls += answer.calls;
+                self.spent.retries += answer.retries;
+                Ok(())
+            }
             Ok(_) => Err(FormatError::Truncated {
                 expected: offset + len,
                 got: offset + copy.used as u64,
@@ -112,17 +121,5 @@ impl Source for StorageSource {
         let mut bytes = vec![0; len as usize];
         self.read(&path, 0, &mut bytes)?;
         Ok(Some(bytes))
-    }
-
-    fn local_path(&mut self) -> Result<&Path, FormatError> {
-        if self.storage.opens_by_path() {
-            return Ok(&self.path);
-        }
-        let len = self.file_len()?;
-        let image = match self.image.take() {
-            Some(image) => image,
-            None => Image::fetch(&*self.storage, &self.path, len).map_err(Box::new)?,
-        };
-        Ok(self.image.insert(image).path())
     }
 }

@@ -9,7 +9,7 @@ use super::dataset::DatasetFiles;
 use super::index_cache::IndexCache;
 use super::source::StorageSource;
 use crate::clock::now_ns;
-use crate::config::{Decode, FormatKind, OrderKind, TimeSpec, VerifyContent, Workload};
+use crate::config::{Decode, TimeSpec, VerifyContent};
 use crate::format::content::ContentChecker;
 use crate::format::{Access, Checker, Expect, Format, FormatError, Index, Opened};
 use crate::loader::{LoaderError, Place, Work};
@@ -17,7 +17,7 @@ use crate::plan::digest::step_hash;
 use crate::plan::draw::TimeDraw;
 use crate::plan::order::EpochOrder;
 use crate::plan::{Run, Split};
-use crate::storage::{Extent, Storage};
+use crate::storage::{Answer, Extent, Storage};
 
 /// One read in this many is compared under `verify_content: sampled`.
 const SAMPLED: u64 = 64;
@@ -30,7 +30,7 @@ pub struct Reading {
     pub format: Option<&'static dyn Format>,
     /// Where metadata comes from.
     pub storage: Arc<dyn Storage>,
-    /// Metadata that was read.
+    /// Metadata that was read, as far as it outlives an epoch.
     pub indexes: IndexCache,
     /// How samples are asked for.
     pub access: Access,
@@ -46,17 +46,6 @@ pub struct Reading {
     pub preprocess_draws: Vec<Mutex<TimeDraw>>,
 }
 
-/// How a workload's loader asks for samples: parquet files are streams of row groups unless single samples are drawn.
-pub fn access(workload: &Workload) -> Access {
-    let is_stream =
-        workload.dataset.format == FormatKind::Parquet && workload.reader.order == OrderKind::Dlio;
-    if is_stream {
-        Access::Stream
-    } else {
-        Access::Random
-    }
-}
-
 impl Reading {
     fn expect(&self, run: &Run) -> Expect {
         Expect {
@@ -67,16 +56,12 @@ impl Reading {
         }
     }
 
+    /// Reads the metadata of a file; what that took is added to `place`.
     fn index_of(
         &self,
         format: &dyn Format,
-        split: Split,
-        run: &Run,
-        place: &Place,
+        place: &mut Place,
     ) -> Result<Arc<dyn Index>, LoaderError> {
-        if let Some(index) = self.indexes.get(split, run.file) {
-            return Ok(index);
-        }
         let mut source = StorageSource::new(self.storage.clone(), &place.path);
         let read = format
             .index(&mut source, self.files.options())
@@ -90,15 +75,14 @@ impl Reading {
                     self.samples_per_file
                 )))
             });
-        let index = read.map_err(|source| match source {
+        place.metadata = source.spent();
+        read.map_err(|source| match source {
             FormatError::Storage(error) => LoaderError::Storage(*error),
             source => LoaderError::Content {
                 path: place.path.clone(),
                 source,
             },
-        })?;
-        self.indexes.put(split, run.file, index.clone());
-        Ok(index)
+        })
     }
 }
 
@@ -112,9 +96,22 @@ pub struct EpochWork {
     pub epoch: u64,
     /// Which samples in which order.
     pub order: EpochOrder,
+    /// Metadata that was read.
+    indexes: IndexCache,
 }
 
 impl EpochWork {
+    /// The epoch `epoch` of `split`.
+    pub fn new(reading: Arc<Reading>, split: Split, epoch: u64, order: EpochOrder) -> Self {
+        EpochWork {
+            indexes: reading.indexes.next_epoch(),
+            reading,
+            split,
+            epoch,
+            order,
+        }
+    }
+
     fn is_compared(&self, run: &Run) -> bool {
         match self.reading.verify_content {
             VerifyContent::Off => false,
@@ -148,6 +145,7 @@ impl Work for EpochWork {
         place.extents.clear();
         place.index = None;
         place.index_ns = 0;
+        place.metadata = Answer::default();
         place.planned_len = self.planned_len(run);
         let Some(format) = reading.format else {
             place.extents.push(Extent::Whole);
@@ -163,10 +161,12 @@ impl Work for EpochWork {
             return Ok(());
         }
         let before = now_ns();
-        let index = reading.index_of(format, self.split, run, place)?;
+        let index = self
+            .indexes
+            .get_or_read(self.split, run.file, || reading.index_of(format, place))?;
+        place.index_ns = now_ns() - before;
         index.extents(run.first, run.count, reading.access, &mut place.extents);
         place.index = Some(index);
-        place.index_ns = now_ns() - before;
         Ok(())
     }
 

@@ -52,8 +52,12 @@ def hdf5(path, i, kind):
         "growing": {"chunks": (1, 48, 56), "maxshape": (None, *SHAPE)},
         "scaleoffset": {"chunks": (1, 48, 56), "scaleoffset": 2},
         "other_names": {},
+        "user_block": {},
+        "user_block_chunked": {"chunks": (1, 20, 20), "compression": "gzip"},
+        "external": {"external": [(str(path) + ".raw", 0, h5py.h5f.UNLIMITED)]},
     }[kind]
-    with h5py.File(path, "w", libver="earliest" if kind == "old" else "latest") as f:
+    block = {"userblock_size": 1024} if kind.startswith("user_block") else {}
+    with h5py.File(path, "w", libver="earliest" if kind in ("old", "user_block") else "latest", **block) as f:
         f.create_dataset("images" if kind == "other_names" else "records_0", data=x, **options)
         f.create_dataset("labels", data=np.zeros(SAMPLES, np.int64))
 

@@ -63,6 +63,8 @@ pub struct Reader {
     pub verify_content: VerifyContent,
     /// dlio-rs: page cache between epochs. Default `fadvise`.
     pub drop_cache: DropCache,
+    /// dlio-rs: how long a rank keeps the metadata (index, footer, chunk table) of a file. Default `epoch`.
+    pub index_cache: IndexCacheLife,
     /// dlio-rs: reads in flight per rank for the native loader. Default: `read_threads`.
     pub io_depth: Option<u64>,
     /// dlio-rs: object stores: bytes of one GET; longer extents are read in several. 0: always one GET.
@@ -100,6 +102,7 @@ impl Default for Reader {
             decode: Decode::Verify,
             verify_content: VerifyContent::Off,
             drop_cache: DropCache::Fadvise,
+            index_cache: IndexCacheLife::Epoch,
             io_depth: None,
             range_size: None,
         }

@@ -119,6 +119,17 @@ word_enum! {
     }
 }
 word_enum! {
+    /// How long the metadata of a file that was read is kept.
+    IndexCacheLife {
+        /// For the epoch: the next one reads it again, as a framework that opens its files again does.
+        Epoch = "epoch",
+        /// For the whole run.
+        Run = "run",
+        /// Not at all: every read of samples reads the metadata first.
+        None = "none",
+    }
+}
+word_enum! {
     /// The storage system.
     StorageType {
         /// Local or mounted file system, buffered.

@@ -3,8 +3,10 @@
 use std::any::Any;
 
 use hdf5::dataset::Layout as Storage;
+use hdf5::plist::DatasetCreate;
 use hdf5_metno as hdf5;
 
+use super::driver::Reader;
 use super::filters::Undo;
 use super::layout::{Layout, coordinates, grid};
 use super::library::{Stored, chunk_at, failed};
@@ -12,7 +14,6 @@ use super::skeleton::packed;
 use crate::format::{Access, Chunks, FileSpec, FormatError, Index, Out, Source};
 use crate::storage::Extent;
 
-const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
 /// Chunks of one file that are listed: 384 MiB of metadata.
 const MAX_CHUNKS: u64 = 1 << 24;
 
@@ -59,24 +60,14 @@ pub(super) struct Packing<'a> {
 impl Hdf5Index {
     /// Errors: no HDF5 file, damaged metadata, no `records_0`, storage that no byte ranges describe.
     pub(super) fn read(source: &mut dyn Source) -> Result<Self, FormatError> {
-        let file_len = source.file_len()?;
-        let mut magic = [0; 8];
-        source.read_at(0, &mut magic[..file_len.min(8) as usize])?;
-        if magic != SIGNATURE {
-            if SIGNATURE.starts_with(&magic[..file_len.min(8) as usize]) {
-                return Err(FormatError::Truncated {
-                    expected: 512,
-                    got: file_len,
-                });
-            }
-            return Err(FormatError::Magic {
-                what: "an hdf5 file",
-                found: magic.to_vec(),
-            });
-        }
-        let path = source.local_path()?;
-        let file = hdf5::File::open(path).map_err(failed("open"))?;
-        let names = file.member_names().map_err(failed("list datasets"))?;
+        Self::read_by(Reader::new(source)?)
+    }
+
+    /// The same, with metadata fetched as `reader` does.
+    pub(super) fn read_by(mut reader: Reader) -> Result<Self, FormatError> {
+        let file = reader.open()?;
+        let names = reader.libhdf5(|| file.member_names())?;
+        let names = names.map_err(failed("list datasets"))?;
         let mut index = Hdf5Index {
             samples: 0,
             datasets: Vec::new(),
@@ -87,8 +78,9 @@ impl Hdf5Index {
             if !names.contains(&name) {
                 break;
             }
-            let dataset = file.dataset(&name).map_err(failed(&name))?;
-            index.add(&name, &dataset, file_len)?;
+            let dataset = reader.libhdf5(|| file.dataset(&name))?;
+            let dataset = dataset.map_err(failed(&name))?;
+            index.add(&name, &dataset, &mut reader)?;
         }
         if index.datasets.is_empty() {
             return Err(FormatError::Content(format!(
@@ -96,10 +88,11 @@ impl Hdf5Index {
                 names.join(", ")
             )));
         }
-        if let Ok(labels) = file.dataset("labels") {
-            index
-                .lines
-                .push(format!("labels: shape {:?}", labels.shape()));
+        if names.iter().any(|name| name == "labels")
+            && let Ok(labels) = reader.libhdf5(|| file.dataset("labels"))?
+        {
+            let shape = labels.shape();
+            index.lines.push(format!("labels: shape {shape:?}"));
         }
         Ok(index)
     }
@@ -108,27 +101,22 @@ impl Hdf5Index {
         &mut self,
         name: &str,
         dataset: &hdf5::Dataset,
-        file_len: u64,
+        reader: &mut Reader,
     ) -> Result<(), FormatError> {
         let bad = failed(name);
         let dims: Vec<u64> = dataset.shape().iter().map(|&d| d as u64).collect();
-        let dtype = dataset.dtype().map_err(&bad)?;
+        let dtype = reader.libhdf5(|| dataset.dtype())?.map_err(&bad)?;
         let element_bytes = dtype.size() as u64;
         let Some((&samples, rest)) = dims.split_first() else {
             return Err(FormatError::Content(format!(
                 "{name} has no axes; samples are the first axis of records_i"
             )));
         };
-        let too_large = || {
-            FormatError::Content(format!(
-                "{name} announces shape {dims:?} of {element_bytes} bytes each, more than any file holds"
-            ))
-        };
         let part_len = rest
             .iter()
             .try_fold(element_bytes, |len, &dim| len.checked_mul(dim))
-            .ok_or_else(too_large)?;
-        let len = part_len.checked_mul(samples).ok_or_else(too_large)?;
+            .filter(|part| part.checked_mul(samples).is_some())
+            .ok_or_else(|| too_large(name, &dims, element_bytes))?;
         if self.datasets.is_empty() {
             self.samples = samples;
         } else if self.samples != samples {
@@ -137,75 +125,32 @@ impl Hdf5Index {
                 self.samples
             )));
         }
-        let truncated = |expected: u64| FormatError::Truncated {
-            expected,
-            got: file_len,
-        };
+        let properties = reader.libhdf5(|| dataset.dcpl())?.map_err(&bad)?;
         let mut how = String::new();
-        let place = match dataset.layout() {
+        let place = match properties.layout() {
             Storage::Contiguous => {
-                let first = dataset.offset().ok_or_else(|| {
-                    FormatError::Content(format!("{name} has no storage: nothing was written"))
-                })?;
-                let end = first.saturating_add(len);
-                if end > file_len {
-                    return Err(truncated(end));
-                }
-                Place::Contiguous { first }
-            }
-            Storage::Chunked => {
-                let properties = dataset.dcpl().map_err(&bad)?;
-                let chunk = properties.chunk().unwrap_or_default();
-                let chunk: Vec<u64> = chunk.iter().map(|&c| c as u64).collect();
-                if chunk.len() != dims.len() || chunk.contains(&0) {
+                if let Some(external) = properties.external().first() {
                     return Err(FormatError::Content(format!(
-                        "{name} has shape {dims:?} and chunks of {chunk:?}"
+                        "{name} is stored outside of the file, in {}; external storage is not supported, datasets within the file are",
+                        external.name
                     )));
                 }
-                let chunk_len = chunk
-                    .iter()
-                    .try_fold(element_bytes, |len, &axis| len.checked_mul(axis))
-                    .ok_or_else(too_large)?;
-                let cells = grid(&dims, &chunk);
-                let count = cells
-                    .iter()
-                    .try_fold(1u64, |n, &axis| n.checked_mul(axis))
-                    .filter(|&n| n <= MAX_CHUNKS && n <= file_len.max(1 << 16))
-                    .ok_or_else(too_large)?;
-                let mut table = Vec::with_capacity(count as usize);
-                for cell in 0..count {
-                    let at = coordinates(cell, &cells);
-                    let first: Vec<u64> = at.iter().zip(&chunk).map(|(at, c)| at * c).collect();
-                    let stored = chunk_at(dataset, &first)?;
-                    let end = stored.address.map_or(0, |at| at.saturating_add(stored.len));
-                    if end > file_len {
-                        return Err(truncated(end));
-                    }
-                    table.push(stored);
-                }
-                let filters = properties.get_filters().map_err(&bad)?;
-                let filters: Result<Vec<Undo>, String> = filters
-                    .iter()
-                    .map(|f| Undo::of(f).map_err(|e| e.to_string()))
-                    .collect();
-                how = format!(", chunks of {chunk:?}");
-                if let Ok(filters) = &filters {
-                    for filter in filters {
+                contiguous(name, dataset, part_len * samples, reader)?
+            }
+            Storage::Chunked => {
+                let place = chunked(name, dataset, &properties, &dims, element_bytes, reader)?;
+                if let Place::Chunked { filters, .. } = &place {
+                    how = format!(", chunks of {:?}", properties.chunk().unwrap_or_default());
+                    for filter in filters.iter().flatten() {
                         how.push_str(", ");
                         how.push_str(filter.name());
                     }
                 }
-                Place::Chunked {
-                    along: chunk[0],
-                    per_row: cells[1..].iter().product(),
-                    table,
-                    chunk_len,
-                    filters,
-                }
+                place
             }
             other => {
                 return Err(FormatError::Content(format!(
-                    "{name} is stored {other:?}; contiguous and chunked datasets are read"
+                    "{name} is stored {other:?}, which is not supported; contiguous and chunked datasets are read"
                 )));
             }
         };
@@ -304,6 +249,89 @@ impl Hdf5Index {
         }
         Ok(chunks.end()?)
     }
+}
+
+fn too_large(name: &str, dims: &[u64], element_bytes: u64) -> FormatError {
+    FormatError::Content(format!(
+        "{name} announces shape {dims:?} of {element_bytes} bytes each, more than any file holds"
+    ))
+}
+
+/// Where a contiguous dataset of `len` bytes lies.
+fn contiguous(
+    name: &str,
+    dataset: &hdf5::Dataset,
+    len: u64,
+    reader: &mut Reader,
+) -> Result<Place, FormatError> {
+    let first = reader.libhdf5(|| dataset.offset())?.ok_or_else(|| {
+        FormatError::Content(format!("{name} has no storage: nothing was written"))
+    })?;
+    let first = first.saturating_add(reader.base());
+    let (expected, got) = (first.saturating_add(len), reader.file_len());
+    if expected > got {
+        return Err(FormatError::Truncated { expected, got });
+    }
+    Ok(Place::Contiguous { first })
+}
+
+/// Where the chunks of a dataset lie.
+fn chunked(
+    name: &str,
+    dataset: &hdf5::Dataset,
+    properties: &DatasetCreate,
+    dims: &[u64],
+    element_bytes: u64,
+    reader: &mut Reader,
+) -> Result<Place, FormatError> {
+    let chunk = properties.chunk().unwrap_or_default();
+    let chunk: Vec<u64> = chunk.iter().map(|&c| c as u64).collect();
+    if chunk.len() != dims.len() || chunk.contains(&0) {
+        return Err(FormatError::Content(format!(
+            "{name} has shape {dims:?} and chunks of {chunk:?}"
+        )));
+    }
+    let too_large = || too_large(name, dims, element_bytes);
+    let chunk_len = chunk
+        .iter()
+        .try_fold(element_bytes, |len, &axis| len.checked_mul(axis))
+        .ok_or_else(too_large)?;
+    let cells = grid(dims, &chunk);
+    let file_len = reader.file_len();
+    let count = cells
+        .iter()
+        .try_fold(1u64, |n, &axis| n.checked_mul(axis))
+        .filter(|&n| n <= MAX_CHUNKS && n <= file_len.max(1 << 16))
+        .ok_or_else(too_large)?;
+    let mut table = Vec::with_capacity(count as usize);
+    for cell in 0..count {
+        let at = coordinates(cell, &cells);
+        let first: Vec<u64> = at.iter().zip(&chunk).map(|(at, c)| at * c).collect();
+        let mut stored = reader.libhdf5(|| chunk_at(dataset, &first))??;
+        stored.address = stored
+            .address
+            .map(|address| address.saturating_add(reader.base()));
+        let end = stored.address.map_or(0, |at| at.saturating_add(stored.len));
+        if end > file_len {
+            return Err(FormatError::Truncated {
+                expected: end,
+                got: file_len,
+            });
+        }
+        table.push(stored);
+    }
+    let filters = properties.get_filters().map_err(failed(name))?;
+    let filters: Result<Vec<Undo>, String> = filters
+        .iter()
+        .map(|f| Undo::of(f).map_err(|e| e.to_string()))
+        .collect();
+    Ok(Place::Chunked {
+        along: chunk[0],
+        per_row: cells[1..].iter().product(),
+        table,
+        chunk_len,
+        filters,
+    })
 }
 
 impl Index for Hdf5Index {

@@ -81,7 +81,7 @@ impl Layout {
         let compression = options.compression;
         let chunk = if !section.chunk_dims.is_empty() {
             Some(section.chunk_dims.clone())
-        } else if let Some(bytes) = options.chunk_bytes {
+        } else if let Some(bytes) = options.chunk_bytes() {
             Some(within(&dims, element.bytes, bytes.max(1) as f64))
         } else if compression != Compression::None || max_dims.is_some() {
             Some(guessed(&dims, element.bytes))

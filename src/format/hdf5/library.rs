@@ -1,9 +1,14 @@
 //! The calls of libhdf5 that the safe bindings lack, and how errors and types are put.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use hdf5::plist::{FileAccess, FileCreate};
 use hdf5::types::{FloatSize, IntSize, TypeDescriptor};
 use hdf5_metno as hdf5;
 use hdf5_metno_sys::h5d::{H5Dget_chunk_info_by_coord, H5Dwrite_chunk};
-use hdf5_metno_sys::h5p::H5P_DEFAULT;
+use hdf5_metno_sys::h5f::{H5F_ACC_TRUNC, H5Fcreate};
+use hdf5_metno_sys::h5p::{H5P_DEFAULT, H5Pset_obj_track_times};
 
 use crate::config::Element;
 use crate::format::FormatError;
@@ -18,6 +23,25 @@ pub(super) fn failed(what: &str) -> impl Fn(hdf5::Error) -> FormatError + '_ {
         let text = text.replace('\n', " ");
         FormatError::Content(format!("hdf5: {what}: {text}"))
     }
+}
+
+/// Makes a file in which nothing depends on when it is made: the root group, too, would hold the second of its creation.
+pub(super) fn create_file(path: &Path) -> Result<hdf5::File, FormatError> {
+    let bad = failed("make a file");
+    let text = std::ffi::CString::new(path.as_os_str().as_bytes())
+        .map_err(|e| FormatError::content(format!("hdf5: temporary image: {e}")))?;
+    let access = FileAccess::build().libver_latest().finish().map_err(&bad)?;
+    let create = FileCreate::try_new().map_err(&bad)?;
+    let file = hdf5::sync::sync(|| {
+        // SAFETY: both property lists are open, and the name ends with a zero. What H5Fcreate returns is owned by nobody
+        // else.
+        unsafe {
+            hdf5::h5check(H5Pset_obj_track_times(create.id(), 0))?;
+            let id = H5Fcreate(text.as_ptr(), H5F_ACC_TRUNC, create.id(), access.id());
+            hdf5::h5check(id).and_then(|id| hdf5::from_id::<hdf5::File>(id))
+        }
+    });
+    file.map_err(bad)
 }
 
 /// Where a chunk lies.

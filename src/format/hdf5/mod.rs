@@ -12,6 +12,7 @@
 //! is streamed.
 
 mod check;
+mod driver;
 mod filters;
 mod index;
 mod layout;
@@ -21,10 +22,10 @@ mod skeleton;
 use std::sync::Arc;
 
 use super::{
-    Checker, Chunks, Expect, FileSpec, Format, FormatError, FormatOptions, Index, LengthChecker,
-    Opened, Out, Source,
+    Checker, Chunks, Expect, FileSpec, Format, FormatError, FormatOptions, Index, Key,
+    LengthChecker, Opened, Out, Source,
 };
-use crate::config::{Compression, Decode, FormatKind};
+use crate::config::{Compression, Decode};
 use check::ChunkChecker;
 use index::Hdf5Index;
 use layout::Layout;
@@ -34,11 +35,15 @@ use skeleton::Skeleton;
 pub struct Hdf5;
 
 impl Format for Hdf5 {
-    fn kind(&self) -> FormatKind {
-        FormatKind::Hdf5
-    }
     fn supports(&self, spec: &FileSpec) -> Result<(), FormatError> {
         Layout::of(spec).map(|_| ())
+    }
+    fn keys(&self, options: &FormatOptions) -> Vec<Key> {
+        vec![
+            Key::new("hdf5", &options.hdf5),
+            Key::new("enable_chunking", &options.enable_chunking),
+            Key::new("chunk_size", &options.chunk_size),
+        ]
     }
     fn encoded_len(&self, spec: &FileSpec) -> Option<u64> {
         let layout = Layout::of(spec).ok()?;

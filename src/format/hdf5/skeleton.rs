@@ -11,7 +11,7 @@ use hdf5_metno as hdf5;
 use parking_lot::Mutex;
 
 use super::layout::{Layout, coordinates};
-use super::library::{chunk_at, descriptor, failed, write_chunk};
+use super::library::{chunk_at, create_file, descriptor, failed, write_chunk};
 use crate::config::Compression;
 use crate::format::{Chunks, FileSpec, FormatError};
 use crate::plan::fill::Fill;
@@ -56,10 +56,7 @@ fn temporary() -> Result<tempfile::NamedTempFile, FormatError> {
 /// Creates all datasets in a new file; sample storage is allocated at once unless it is to be compressed.
 fn create(path: &Path, layout: &Layout) -> Result<(hdf5::File, Vec<hdf5::Dataset>), FormatError> {
     let bad = failed("make a file");
-    let file = hdf5::File::with_options()
-        .with_fapl(|p| p.libver_latest())
-        .create(path)
-        .map_err(&bad)?;
+    let file = create_file(path)?;
     let is_compressed = layout.compression != Compression::None;
     let longest = layout.max_dims.as_ref().unwrap_or(&layout.dims);
     let extents = layout

@@ -29,7 +29,10 @@ fn every_layout_reads_back_what_was_made() {
     with(&|o| o.hdf5.num_dset_per_record = 3);
     with(&|o| o.hdf5.chunk_dims = vec![1, 16, 41]);
     with(&|o| o.hdf5.chunk_dims = vec![2, 7, 9]);
-    with(&|o| o.chunk_bytes = Some(500));
+    with(&|o| {
+        o.enable_chunking = true;
+        o.chunk_size = 500;
+    });
     with(&|o| {
         o.hdf5 = Hdf5Section {
             num_dset_per_record: 2,
@@ -76,4 +79,105 @@ fn keys_that_contradict_the_sample_are_refused() {
     refused(&|o| o.hdf5.max_shape = vec![40, 40], "max_shape");
     refused(&|o| o.hdf5.num_dset_per_record = 41, "num_dset_per_record");
     refused(&|o| o.compression = Compression::Bz2, "gzip and lzf");
+}
+
+/// The same index whatever is fetched at once: with 16 bytes nearly every read of libhdf5 fails at first.
+#[test]
+fn metadata_is_the_same_by_windows_of_any_size() {
+    let mut options = FormatOptions::default();
+    options.hdf5.num_dset_per_record = 2;
+    options.hdf5.chunk_dims = vec![1, 2, 9];
+    let spec = spec(&[40, 41], 5, &options);
+    let file = Memory::made(&Hdf5, &spec);
+    let read = |window| {
+        let mut source = file.source();
+        let reader = driver::Reader::with_window(&mut source, window).unwrap();
+        let index = Hdf5Index::read_by(reader).unwrap();
+        let mut extents = Vec::new();
+        index.extents(0, 5, crate::format::Access::Random, &mut extents);
+        (index.describe(), extents)
+    };
+    let whole = read(1 << 20);
+    assert_eq!(whole.0.len(), 3);
+    for window in [16, 100, 512, 4096] {
+        assert_eq!(read(window), whole, "windows of {window}");
+    }
+}
+
+/// A superblock may lie at byte 512 and its doubles; addresses count from it.
+#[test]
+fn a_user_block_is_left_out() {
+    let options = FormatOptions::default();
+    for chunked in [false, true] {
+        let mut options = options.clone();
+        if chunked {
+            options.hdf5.chunk_dims = vec![1, 16, 41];
+        }
+        let spec = spec(&[40, 41], 5, &options);
+        let plain = Memory::made(&Hdf5, &spec);
+        for block in [512, 1024, 65536] {
+            let mut bytes = vec![b'#'; block];
+            bytes.extend_from_slice(&plain.file);
+            let mut file = Memory::new(bytes);
+            for decode in [Decode::None, Decode::Verify, Decode::Full] {
+                file.read(&Hdf5, decode, &options, all(5), Some(&spec))
+                    .unwrap_or_else(|e| panic!("{block} {decode:?}: {e}"));
+            }
+        }
+        // Anywhere else it is no superblock.
+        let mut bytes = vec![b'#'; 700];
+        bytes.extend_from_slice(&plain.file);
+        let error = Memory::new(bytes)
+            .read(&Hdf5, Decode::None, &options, all(5), None)
+            .unwrap_err();
+        assert!(error.to_string().contains("wrong magic"), "{error}");
+    }
+}
+
+/// Threads that read metadata at the same time do not wait for each other's storage: every one of them is inside its
+/// source at once.
+#[test]
+fn no_lock_is_held_while_bytes_come() {
+    use std::sync::Barrier;
+    const THREADS: usize = 4;
+    struct Meeting<'a> {
+        inner: super::super::memory::InMemory<'a>,
+        barrier: &'a Barrier,
+        first: bool,
+    }
+    impl Source for Meeting<'_> {
+        fn file_len(&mut self) -> Result<u64, FormatError> {
+            self.inner.file_len()
+        }
+        fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), FormatError> {
+            // The first read is ours, before libhdf5 is called; the second is one that libhdf5 waits for.
+            if !std::mem::take(&mut self.first) {
+                self.barrier.wait();
+            }
+            self.inner.read_at(offset, buf)
+        }
+        fn companion(
+            &mut self,
+            _: &super::super::Companion,
+            _: u64,
+        ) -> Result<Option<Vec<u8>>, FormatError> {
+            Ok(None)
+        }
+    }
+    let options = FormatOptions::default();
+    let file = Memory::made(&Hdf5, &spec(&[40, 41], 5, &options));
+    let barrier = Barrier::new(THREADS);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                let mut source = Meeting {
+                    inner: file.source(),
+                    barrier: &barrier,
+                    first: true,
+                };
+                let reader = driver::Reader::with_window(&mut source, 64).unwrap();
+                Hdf5Index::read_by(reader).unwrap();
+            });
+        }
+    });
 }

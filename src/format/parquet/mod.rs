@@ -24,10 +24,10 @@ mod thrift;
 use std::sync::Arc;
 
 use super::{
-    Checker, Expect, FileSpec, Format, FormatError, FormatOptions, Index, LengthChecker, Opened,
-    Out, Source,
+    Checker, Expect, FileSpec, Format, FormatError, FormatOptions, Index, Key, LengthChecker,
+    Opened, Out, Source,
 };
-use crate::config::{Decode, FormatKind};
+use crate::config::Decode;
 
 /// The parquet format.
 pub struct Parquet;
@@ -36,10 +36,6 @@ pub struct Parquet;
 const MIN_LEN: u64 = 12;
 
 impl Format for Parquet {
-    fn kind(&self) -> FormatKind {
-        FormatKind::Parquet
-    }
-
     fn supports(&self, spec: &FileSpec) -> Result<(), FormatError> {
         if let Some(column) = &spec.options.parquet.partition_by {
             return Err(FormatError::content(format!(
@@ -51,6 +47,10 @@ impl Format for Parquet {
 
     fn encoded_len(&self, spec: &FileSpec) -> Option<u64> {
         encode::Plan::new(spec).ok()?.len()
+    }
+
+    fn keys(&self, options: &FormatOptions) -> Vec<Key> {
+        vec![Key::new("parquet", &options.parquet)]
     }
 
     fn min_len(&self, _: &FileSpec) -> u64 {

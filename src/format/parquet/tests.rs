@@ -1,5 +1,3 @@
-use std::path::Path;
-
 use super::encode::{MAGIC, Plan};
 use super::page::{ChunkSize, header};
 use super::*;
@@ -26,9 +24,6 @@ impl Source for Memory<'_> {
     }
     fn companion(&mut self, _: &Companion, _: u64) -> Result<Option<Vec<u8>>, FormatError> {
         Ok(None)
-    }
-    fn local_path(&mut self) -> Result<&Path, FormatError> {
-        Err(FormatError::content("a file in memory has no path"))
     }
 }
 

@@ -15,6 +15,7 @@ use crate::run::dataset::DatasetFiles;
 use crate::run::failure::{JobError, RankError, agree};
 use crate::run::sources::reshard;
 use crate::run::steps::{Span, StepLoop};
+use crate::run::wire;
 use crate::run::work::{EpochWork, Reading};
 use crate::storage::Storage;
 
@@ -48,7 +49,7 @@ impl<'a> Evaluation<'a> {
         Evaluation {
             job,
             source,
-            order: ShardOrder::new(w, Split::Valid, rank, ranks, files.valid.files()),
+            order: ShardOrder::new(wire::order(w, Split::Valid, files.valid.files()), rank, ranks),
             steps,
             next: w.evaluation.eval_after_epoch,
             work: None,
@@ -60,12 +61,12 @@ impl<'a> Evaluation<'a> {
         reshard(self.job.cluster, &mut self.order, epoch);
         let order = self.order.epoch(epoch);
         self.work = (epoch >= self.next).then(|| {
-            Arc::new(EpochWork {
-                reading: reading.clone(),
-                split: Split::Valid,
+            Arc::new(EpochWork::new(
+                reading.clone(),
+                Split::Valid,
                 epoch,
                 order,
-            })
+            ))
         });
     }
 

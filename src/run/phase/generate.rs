@@ -22,7 +22,7 @@ use crate::report::Event;
 use crate::run::dataset::{DatasetFiles, split_of};
 use crate::run::failure::{JobError, RankError, agree};
 use crate::run::watch::Watchdog;
-use crate::run::{Events, JobContext, open_storage, pick_format};
+use crate::run::{Events, JobContext, open_storage, pick_format, wire};
 use crate::storage::{Buffer, Storage, StorageError, Telemetry};
 
 /// What generation did on this rank.
@@ -152,7 +152,7 @@ impl<'a> Generation<'a> {
             format.supports(&spec).map_err(|cause| {
                 RankError::Dataset(format!(
                     "generate dataset.format={}: {cause}",
-                    format.kind()
+                    job.workload.dataset.format
                 ))
             }),
         )?;
@@ -187,7 +187,7 @@ impl<'a> Generation<'a> {
         }
         let shared = Shared {
             queue: Mutex::new(Queue {
-                shapes: Shapes::new(&job.workload.dataset, cluster.rank()),
+                shapes: Shapes::new(&wire::dataset_spec(job.workload), cluster.rank()),
                 next: 0,
                 mine: rank,
                 total,

@@ -32,7 +32,8 @@ use crate::run::index_cache::IndexCache;
 use crate::run::sources::{Sources, ThreadRecords, reshard};
 use crate::run::steps::{Span, StepLoop};
 use crate::run::watch::Watchdog;
-use crate::run::work::{EpochWork, Reading, access};
+use crate::run::wire;
+use crate::run::work::{EpochWork, Reading};
 use crate::run::{Events, open_storage, pick_format};
 use crate::storage::{Storage, Telemetry};
 
@@ -84,11 +85,11 @@ impl<'a> Training<'a> {
         let format = agree(cluster, pick_format(w))?;
         let files = agree(cluster, DatasetFiles::to_read(w, ranks, &*storage))?;
         let files = Arc::new(files);
-        agree(
-            cluster,
-            files.check_presence(&*storage, rank as u64, ranks as u64),
-        )?;
-        let plan = Steps::new(w, ranks);
+        let foreign = files.check_presence(&*storage, rank as u64, ranks as u64);
+        if let Some(warning) = agree(cluster, foreign)? {
+            events.emit(Event::Warning(warning));
+        }
+        let plan = Steps::new(&wire::steps(w), ranks);
         events.emit(Event::StepsPlanned {
             steps: plan.train,
             eval_steps: plan.eval,
@@ -121,7 +122,7 @@ impl<'a> Training<'a> {
             job,
             plan,
             reading,
-            order: ShardOrder::new(w, Split::Train, rank, ranks, files.train.files()),
+            order: ShardOrder::new(wire::order(w, Split::Train, files.train.files()), rank, ranks),
             source,
             evaluation: eval.map(|source| Evaluation::prepare(job, source, &files, plan.eval)),
             threads,
@@ -190,12 +191,12 @@ impl<'a> Training<'a> {
         let cluster = self.job.cluster;
         let aside = process_cpu_ns();
         reshard(cluster, &mut self.order, epoch);
-        let work = Arc::new(EpochWork {
-            reading: self.reading.clone(),
-            split: Split::Train,
+        let work = Arc::new(EpochWork::new(
+            self.reading.clone(),
+            Split::Train,
             epoch,
-            order: self.order.epoch(epoch),
-        });
+            self.order.epoch(epoch),
+        ));
         if let Some(evaluation) = &mut self.evaluation {
             evaluation.begin_epoch(&self.reading, epoch);
         }
@@ -366,8 +367,8 @@ fn reading_of(
         files: files.clone(),
         format,
         storage: storage.clone(),
-        indexes: IndexCache::default(),
-        access: access(w),
+        indexes: IndexCache::new(w.reader.index_cache),
+        access: wire::access(w),
         decode: w.reader.decode,
         verify_content: w.reader.verify_content,
         samples_per_file: w.dataset.num_samples_per_file,

@@ -1,0 +1,133 @@
+//! From a workload to the small specs that the rooms below take. They know no workload.
+
+use std::sync::Arc;
+
+use crate::config::{DataLoaderKind, Framework, OrderKind, Shuffle, Workload};
+use crate::format::{self, Access, FormatOptions, Row, Walked};
+use crate::plan::Split;
+use crate::plan::dataset::{DatasetPlan, DatasetSpec};
+use crate::plan::order::{OrderSpec, Walk, sample_shuffle_warning};
+use crate::plan::steps::StepsSpec;
+
+/// Words that DLIO has and no version of dlio-rs: `config` refuses them wherever bytes are read or written.
+static UNKNOWN: Row = Row {
+    word: "",
+    extensions: &[],
+    walked: Walked::Samples,
+    verifies: format::Verifies::Nothing,
+    format: None,
+};
+
+/// The row of the workload's format.
+pub fn format_row(workload: &Workload) -> &'static Row {
+    format::row(workload.dataset.format.word()).unwrap_or(&UNKNOWN)
+}
+
+/// What the workload's format is asked for.
+pub fn format_options(workload: &Workload) -> FormatOptions {
+    let d = &workload.dataset;
+    let columns = &workload.storage.storage_options.columns;
+    FormatOptions {
+        compression: d.compression,
+        compression_level: d.compression_level,
+        hdf5: d.hdf5.clone(),
+        enable_chunking: d.enable_chunking,
+        chunk_size: d.chunk_size,
+        image_encoding: d.image_encoding,
+        parquet: d.parquet.clone(),
+        read_columns: columns.clone().unwrap_or_default(),
+    }
+}
+
+/// The loader that is emulated: the one named, or the framework's own.
+pub fn loader(workload: &Workload) -> DataLoaderKind {
+    let own = match workload.framework {
+        Framework::PyTorch => DataLoaderKind::PyTorch,
+        Framework::TensorFlow => DataLoaderKind::TensorFlow,
+    };
+    workload.reader.data_loader.unwrap_or(own)
+}
+
+/// How the workload's loader walks a rank's samples.
+fn walk(workload: &Workload) -> Walk {
+    match (format_row(workload).walked, loader(workload)) {
+        (Walked::Groups, _) | (Walked::Records, DataLoaderKind::TensorFlow) => Walk::Stream,
+        (_, DataLoaderKind::TensorFlow) => Walk::Iterative,
+        _ => Walk::Index,
+    }
+}
+
+/// How samples are asked for: streams ask for all of a file in order, unless single samples are drawn.
+pub fn access(workload: &Workload) -> Access {
+    match (walk(workload), workload.reader.order) {
+        (Walk::Stream, OrderKind::Dlio) => Access::Stream,
+        _ => Access::Random,
+    }
+}
+
+/// Names and shapes of the workload's files.
+pub fn dataset_spec(workload: &Workload) -> DatasetSpec {
+    let d = &workload.dataset;
+    DatasetSpec {
+        prefix: d.file_prefix.clone(),
+        extension: d.format.word().into(),
+        subfolders_train: d.num_subfolders_train,
+        subfolders_valid: d.num_subfolders_eval,
+        samples_per_file: d.num_samples_per_file,
+        record_dims: d.record_dims.clone(),
+        record_len: d.record_length_bytes,
+        record_len_stdev: d.record_length_bytes_stdev,
+        element_bytes: crate::config::element_bytes(&d.record_element_type).unwrap_or(1),
+        size_law: d.size_law,
+        names_in_order: d.skip_listing,
+    }
+}
+
+/// The order of a split of which `found` files exist.
+///
+/// Source: the fork takes `min(configured, found)`, and nothing of `valid` when evaluation is off.
+pub fn order(workload: &Workload, split: Split, found: u64) -> OrderSpec {
+    let (reader, d) = (&workload.reader, &workload.dataset);
+    let (files, batch_size) = match split {
+        Split::Train => (d.num_files_train.min(found), reader.batch_size),
+        Split::Valid if workload.workflow.evaluation => {
+            (d.num_files_eval.min(found), reader.batch_size_eval)
+        }
+        Split::Valid => (0, reader.batch_size_eval),
+    };
+    OrderSpec {
+        dataset: Arc::new(DatasetPlan::new(&dataset_spec(workload), split, found)),
+        files,
+        kind: reader.order,
+        walk: walk(workload),
+        threads: reader.read_threads.max(1),
+        batch_size,
+        seed: workload.train.seed,
+        seed_change_epoch: workload.train.seed_change_epoch,
+        file_shuffle: reader.file_shuffle != Shuffle::Off,
+        sample_shuffle: reader.sample_shuffle != Shuffle::Off,
+    }
+}
+
+/// What the workload's step counts depend on.
+pub fn steps(workload: &Workload) -> StepsSpec {
+    let (d, cap) = (&workload.dataset, workload.train.total_training_steps);
+    StepsSpec {
+        train: order(workload, Split::Train, d.num_files_train),
+        valid: workload
+            .workflow
+            .evaluation
+            .then(|| order(workload, Split::Valid, d.num_files_eval)),
+        cap: u64::try_from(cap).ok().filter(|&cap| cap > 0),
+    }
+}
+
+/// What a user of `reader.sample_shuffle` should know, once.
+pub fn order_warning(workload: &Workload) -> Option<String> {
+    let reader = &workload.reader;
+    let is_shuffled = reader.sample_shuffle != Shuffle::Off
+        && reader.order == OrderKind::Dlio
+        && workload.workflow.train;
+    is_shuffled
+        .then(|| sample_shuffle_warning(walk(workload), reader.sample_shuffle, loader(workload)))
+}
