@@ -141,7 +141,8 @@ fn check(cluster: &dyn Cluster, w: &Workload, args: &RunArgs) -> Result<Vec<Stri
         config::validate(&w, cluster.size(), cluster.local_size()).map_err(|e| e.to_string())?;
     config::unsupported(&w, &format::built()).map_err(|e| e.to_string())?;
     if w.workflow.checkpoint {
-        plan::checkpoint::CheckpointPlan::new(&w, cluster.size()).map_err(|e| e.to_string())?;
+        plan::checkpoint::CheckpointPlan::new(&w.model, w.checkpoint.mode, cluster.size())
+            .map_err(|e| e.to_string())?;
     }
     let kind = w.storage_type_effective();
     if args.virtual_time && !matches!(kind, StorageType::Model | StorageType::Null) {

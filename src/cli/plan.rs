@@ -20,7 +20,10 @@ pub(super) fn print(loaded: &Loaded, args: &PlanArgs) -> Result<(), Stop> {
         eprintln!("warning: {warning}");
     }
     let checkpoint = if workload.workflow.checkpoint {
-        Some(CheckpointPlan::new(workload, ranks).map_err(Stop::usage)?)
+        Some(
+            CheckpointPlan::new(&workload.model, workload.checkpoint.mode, ranks)
+                .map_err(Stop::usage)?,
+        )
     } else {
         None
     };

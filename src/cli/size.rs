@@ -256,7 +256,7 @@ fn checkpoint(loaded: &Loaded, args: &SizeArgs) -> Result<(Checkpoint, Commands)
         None => Stop::usage(why),
     };
     crate::config::validate(w, ranks, ranks).map_err(|e| refused(&e))?;
-    let plan = CheckpointPlan::new(w, ranks).map_err(|e| refused(&e))?;
+    let plan = CheckpointPlan::new(&w.model, w.checkpoint.mode, ranks).map_err(|e| refused(&e))?;
     let totals = plan.totals();
     let hosts = ranks_of_hosts(args.accelerators, args.hosts);
     let of_hosts = bytes_of_hosts(&totals.rank_bytes, &hosts);

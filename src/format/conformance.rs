@@ -3,6 +3,7 @@
 use super::test_support::*;
 use super::*;
 use crate::config::{Compression, ImageEncoding};
+use crate::plan::allocated;
 use crate::plan::fill::FillSource;
 
 const LEVELS: [Decode; 3] = [Decode::None, Decode::Verify, Decode::Full];

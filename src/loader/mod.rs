@@ -120,7 +120,7 @@ impl Batch {
 /// Totals of what the threads read. Units: bytes, counts and nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
-    /// Bytes delivered by the storage system.
+    /// Bytes delivered by the storage system, metadata included.
     pub bytes: u64,
     /// Read calls.
     pub calls: u64,
@@ -128,6 +128,10 @@ pub struct Totals {
     pub retries: u64,
     /// Samples.
     pub samples: u64,
+    /// Bytes of metadata (of `bytes`).
+    pub metadata_bytes: u64,
+    /// Read calls for metadata (of `calls`).
+    pub metadata_calls: u64,
     /// CPU time (user + system) of the reader threads while they read.
     pub cpu_ns: u64,
     /// Time in which reader threads could have run and had no CPU; None where the kernel does not count it.

@@ -40,6 +40,8 @@ struct Shared {
     calls: AtomicU64,
     retries: AtomicU64,
     samples: AtomicU64,
+    metadata_bytes: AtomicU64,
+    metadata_calls: AtomicU64,
     cpu_ns: AtomicU64,
     delay_ns: AtomicU64,
     /// A thread's run-queue delay could not be read.
@@ -118,6 +120,8 @@ impl Loader {
             calls: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             samples: AtomicU64::new(0),
+            metadata_bytes: AtomicU64::new(0),
+            metadata_calls: AtomicU64::new(0),
             cpu_ns: AtomicU64::new(0),
             delay_ns: AtomicU64::new(0),
             is_blind: AtomicBool::new(false),
@@ -240,6 +244,8 @@ impl BatchSource for Loader {
             calls: self.shared.calls.load(Relaxed),
             retries: self.shared.retries.load(Relaxed),
             samples: self.shared.samples.load(Relaxed),
+            metadata_bytes: self.shared.metadata_bytes.load(Relaxed),
+            metadata_calls: self.shared.metadata_calls.load(Relaxed),
             cpu_ns: self.shared.cpu_ns.load(Relaxed),
             delay_ns: (!self.shared.is_blind.load(Relaxed))
                 .then(|| self.shared.delay_ns.load(Relaxed)),
@@ -429,9 +435,14 @@ impl Thread {
             self.recorder.record(Stage::FirstByte, ns, 1);
         }
         times.parts[Part::Decode] = seen.spent_ns;
-        shared.bytes.fetch_add(answers.bytes, Relaxed);
-        shared.calls.fetch_add(answers.calls, Relaxed);
-        shared.retries.fetch_add(answers.retries, Relaxed);
+        let metadata = self.place.metadata;
+        for answer in [answers, metadata] {
+            shared.bytes.fetch_add(answer.bytes, Relaxed);
+            shared.calls.fetch_add(answer.calls, Relaxed);
+            shared.retries.fetch_add(answer.retries, Relaxed);
+        }
+        shared.metadata_bytes.fetch_add(metadata.bytes, Relaxed);
+        shared.metadata_calls.fetch_add(metadata.calls, Relaxed);
         shared.samples.fetch_add(run.count, Relaxed);
         Ok(())
     }

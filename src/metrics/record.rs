@@ -83,10 +83,14 @@ pub struct RankRecord {
 /// Summed over ranks in the report, except where a maximum is named.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Counters {
-    /// Bytes given by the storage system to readers (training and evaluation).
+    /// Bytes given by the storage system to readers (training and evaluation), metadata of files included.
     pub bytes_read: u64,
     /// Read requests completed.
     pub reads: u64,
+    /// Bytes of files' metadata (part of `bytes_read`).
+    pub metadata_bytes: u64,
+    /// Read requests for metadata (part of `reads`).
+    pub metadata_reads: u64,
     /// Samples read.
     pub samples: u64,
     /// Requests repeated after an error.

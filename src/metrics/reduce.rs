@@ -630,6 +630,8 @@ fn total_counters(ranks: &[RankSummary]) -> Counters {
     for c in ranks.iter().map(|r| &r.counters) {
         t.bytes_read += c.bytes_read;
         t.reads += c.reads;
+        t.metadata_bytes += c.metadata_bytes;
+        t.metadata_reads += c.metadata_reads;
         t.samples += c.samples;
         t.retries += c.retries;
         // A property of the job's plan: every rank reports the same number.

@@ -2,6 +2,9 @@
 //!
 //! No I/O, no clock, no threads, no MPI, and no randomness that does not come from a seed.
 
+#[cfg(test)]
+#[path = "allocated_tests.rs"]
+pub(crate) mod allocated;
 pub mod checkpoint;
 pub mod dataset;
 pub mod digest;
@@ -10,6 +13,7 @@ pub mod fill;
 pub mod mt19937;
 pub mod order;
 pub mod permutation;
+pub mod reshard;
 pub mod simulate;
 pub mod steps;
 

@@ -13,6 +13,7 @@ use super::Run;
 use super::dataset::DatasetPlan;
 use super::mt19937::Mt19937;
 use super::permutation::Permutation;
+use super::reshard::Reshard;
 use crate::config::{OrderKind, Shuffle};
 
 /// One rank's files, as indices of file names.
@@ -155,34 +156,33 @@ impl ShardOrder {
         }
     }
 
-    /// What this rank sends to each rank before `epoch`; None when files stay where they are. Every rank calls this
-    /// for every epoch from 1 on, because an exchange starts from the one before.
-    pub fn reshard_split(&self, epoch: u64) -> Option<Vec<Vec<u32>>> {
+    /// Begins the exchange of files before `epoch`; None when files stay where they are. Every rank calls this for every
+    /// epoch from 1 on, because an exchange starts from the one before; [`ShardOrder::resharded`] ends it.
+    pub fn reshard(&mut self, epoch: u64) -> Option<Reshard> {
         let Kind::Dlio {
             local,
             file_shuffle: true,
             ..
-        } = &self.kind
+        } = &mut self.kind
         else {
             return None;
         };
-        let mut files: Vec<u32> = (0..local.len()).map(|k| local.at(k) as u32).collect();
-        Mt19937::new(self.epoch_seed(epoch)).shuffle(&mut files);
-        let mut parts =
-            vec![Vec::with_capacity(files.len() / self.size as usize + 1); self.size as usize];
-        for (i, file) in files.into_iter().enumerate() {
-            parts[(i + self.rank as usize) % self.size as usize].push(file);
-        }
-        Some(parts)
+        let files = match std::mem::replace(local, LocalFiles::List(Arc::default())) {
+            // Nobody else has the list any more once the epoch is over.
+            LocalFiles::List(list) => Arc::unwrap_or_clone(list),
+            strided => (0..strided.len()).map(|k| strided.at(k) as u32).collect(),
+        };
+        // The epoch is part of the second seed even when seed_change_epoch is off.
+        let last_seed = self.seed + epoch + 31 * self.rank;
+        let (rank, size) = (self.rank as usize, self.size as usize);
+        let first_seed = self.epoch_seed(epoch);
+        Some(Reshard::new(files, rank, size, first_seed, last_seed))
     }
 
-    /// Takes what every rank sent, in rank order.
-    pub fn reshard_merge(&mut self, epoch: u64, received: Vec<Vec<u32>>) {
-        let mut files = received.concat();
-        // The epoch is part of this seed even when seed_change_epoch is off.
-        Mt19937::new(self.seed + epoch + 31 * self.rank).shuffle(&mut files);
+    /// Takes the files that an exchange gave.
+    pub fn resharded(&mut self, reshard: Reshard) {
         if let Kind::Dlio { local, .. } = &mut self.kind {
-            *local = LocalFiles::List(Arc::new(files));
+            *local = LocalFiles::List(Arc::new(reshard.finish()));
         }
     }
 

@@ -282,6 +282,8 @@ fn counters(out: &mut Report, s: &JobSummary) {
     let mut rows = vec![
         row(&at("bytes_read"), c.bytes_read, "B", "sum"),
         row(&at("reads"), c.reads, "requests", "sum"),
+        row(&at("metadata_bytes"), c.metadata_bytes, "B", "sum"),
+        row(&at("metadata_reads"), c.metadata_reads, "requests", "sum"),
         row(&at("samples"), c.samples, "samples", "sum"),
         row(&at("retries"), c.retries, "requests", "sum"),
         row(

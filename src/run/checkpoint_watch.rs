@@ -28,7 +28,7 @@ impl FileNames {
     /// Of a workload. None when it has no plan of checkpoints.
     pub fn new(w: &Workload, ranks: usize) -> Option<Self> {
         Some(FileNames {
-            plan: CheckpointPlan::new(w, ranks).ok()?,
+            plan: CheckpointPlan::new(&w.model, w.checkpoint.mode, ranks).ok()?,
             root: w.checkpoint_root(),
         })
     }

@@ -84,7 +84,8 @@ impl<'a> Checkpointer<'a> {
         let (cluster, w) = (job.cluster, job.workload);
         let storage = agree(cluster, open(job))?;
         let ranks = cluster.size();
-        let plan = CheckpointPlan::new(w, ranks).map_err(|e| RankError::Dataset(e.to_string()));
+        let plan = CheckpointPlan::new(&w.model, w.checkpoint.mode, ranks)
+            .map_err(|e| RankError::Dataset(e.to_string()));
         let plan = agree(cluster, plan)?;
         let rank = cluster.rank() as u64;
         let c = &w.checkpoint;

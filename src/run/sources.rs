@@ -130,21 +130,24 @@ fn announce(job: &JobContext, events: &mut Events, threads: usize, transfer: usi
 
 /// Exchanges files between ranks where the order wants it; every rank takes part.
 pub(super) fn reshard(cluster: &dyn Cluster, order: &mut ShardOrder, epoch: u64) {
-    let Some(parts) = order.reshard_split(epoch) else {
+    let Some(mut exchange) = order.reshard(epoch) else {
         return;
     };
-    let bytes = parts
-        .iter()
-        .map(|part| part.iter().flat_map(|i| i.to_le_bytes()).collect())
-        .collect();
-    let received = cluster.all_to_all(bytes);
-    let received = received
-        .iter()
-        .map(|part| {
-            part.chunks_exact(4)
-                .map(|b| u32::from_le_bytes(b.try_into().expect("chunks of 4")))
-                .collect()
-        })
-        .collect();
-    order.reshard_merge(epoch, received);
+    for slice in 0..exchange.slices() {
+        let sent = exchange.send(slice);
+        let bytes = sent
+            .iter()
+            .map(|part| part.iter().flat_map(|i| i.to_le_bytes()).collect())
+            .collect();
+        let received = cluster.all_to_all(bytes);
+        let received: Vec<Vec<u32>> = received
+            .iter()
+            .map(|part| {
+                let (words, _) = part.as_chunks::<4>();
+                words.iter().map(|word| u32::from_le_bytes(*word)).collect()
+            })
+            .collect();
+        exchange.take(slice, &received);
+    }
+    order.resharded(exchange);
 }

@@ -247,7 +247,8 @@ fn check(case: &Case) {
             ]);
             run(command).ok();
             let report = json(&scratch.path(&format!("{out}/report.json")));
-            let read = report["counters"]["bytes_read"]["value"].as_u64().unwrap();
+            let counter = |name: &str| report["counters"][name]["value"].as_u64().unwrap();
+            let read = counter("bytes_read") - counter("metadata_bytes");
             let samples = spec["samples"].as_u64().unwrap();
             match case.read {
                 // Whole files, once for each of their samples.

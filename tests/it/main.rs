@@ -17,6 +17,7 @@ mod formats;
 mod generate;
 mod inspect;
 mod leftovers;
+mod metadata;
 mod mlperf_check;
 mod mlperf_dropin;
 mod mlperf_report;

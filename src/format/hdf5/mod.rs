@@ -52,6 +52,14 @@ impl Format for Hdf5 {
         }
         Skeleton::of(&layout).ok().map(|skeleton| skeleton.len)
     }
+    fn min_len(&self, spec: &FileSpec) -> u64 {
+        match Layout::of(spec) {
+            Ok(layout) if layout.compression == Compression::None => {
+                layout.datasets * layout.dataset_len()
+            }
+            _ => 1,
+        }
+    }
     fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
         let layout = Layout::of(spec)?;
         let mut chunks = Chunks::new(chunk, out);

@@ -79,7 +79,8 @@ pub(super) fn plan(facts: &Facts) -> Result<CheckpointPlan, String> {
     if ranks == 0 || ranks > 1 << 20 {
         return Err(format!("a job of {ranks} processes"));
     }
-    CheckpointPlan::new(workload, ranks as usize).map_err(|e| one_line(&e.to_string()))
+    CheckpointPlan::new(&workload.model, workload.checkpoint.mode, ranks as usize)
+        .map_err(|e| one_line(&e.to_string()))
 }
 
 /// Bytes of one checkpoint per host, hosts in blocks of ranks.

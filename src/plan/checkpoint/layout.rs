@@ -2,7 +2,7 @@
 
 use super::PlanError;
 use super::model::{DType, Sizes};
-use crate::config::{CheckpointMode, Workload};
+use crate::config::{CheckpointMode, Model};
 
 /// Name of the folder of one checkpoint inside the checkpoint folder.
 pub fn folder_name(epoch: u64, step: u64) -> String {
@@ -145,11 +145,11 @@ pub struct CheckpointPlan {
 }
 
 impl CheckpointPlan {
-    /// Of a workload run by `ranks` ranks; the parallelism has been validated.
+    /// Of a model saved by `ranks` ranks; the parallelism has been validated.
     ///
     /// Errors: [`PlanError`].
-    pub fn new(w: &Workload, ranks: usize) -> Result<Self, PlanError> {
-        let (m, p) = (&w.model, &w.model.parallelism);
+    pub fn new(m: &Model, mode: CheckpointMode, ranks: usize) -> Result<Self, PlanError> {
+        let p = &m.parallelism;
         for (key, n) in [
             ("model.parallelism.tensor", p.tensor),
             ("model.parallelism.pipeline", p.pipeline),
@@ -162,7 +162,7 @@ impl CheckpointPlan {
         if p.tensor.checked_mul(p.pipeline).is_none() {
             return Err(PlanError::TooLarge);
         }
-        let data = match (w.checkpoint.mode, u64::try_from(p.data)) {
+        let data = match (mode, u64::try_from(p.data)) {
             (CheckpointMode::Subset, Ok(data)) => data,
             _ => ranks / p.tensor.saturating_mul(p.pipeline),
         };

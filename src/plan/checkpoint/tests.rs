@@ -36,7 +36,7 @@ fn workload(shape: Shape, tp: u64, pp: u64, zero: u64, data: Option<i64>) -> Wor
 }
 
 fn plan(w: &Workload, ranks: usize) -> CheckpointPlan {
-    CheckpointPlan::new(w, ranks).unwrap()
+    CheckpointPlan::new(&w.model, w.checkpoint.mode, ranks).unwrap()
 }
 
 /// Parallelism (tp, pp, zero, data of a subset), ranks, parameters, then bytes: model, optimizer, total; files; then
@@ -250,16 +250,24 @@ fn a_flat_model_is_one_blob_of_the_first_rank() {
 fn nonsense_is_refused() {
     let mut w = small(1, 1, 1);
     w.model.model_datatype = "fp8".into();
-    let text = CheckpointPlan::new(&w, 1).unwrap_err().to_string();
+    let text = CheckpointPlan::new(&w.model, w.checkpoint.mode, 1)
+        .unwrap_err()
+        .to_string();
     assert!(text.contains("model.model_datatype=fp8"), "{text}");
     let mut w = small(1, 1, 1);
     w.model.transformer.num_attention_heads = 0;
-    assert!(CheckpointPlan::new(&w, 1).is_err());
+    assert!(CheckpointPlan::new(&w.model, w.checkpoint.mode, 1).is_err());
     let mut w = small(1, 1, 1);
     w.model.transformer.hidden_size = 1 << 39;
-    assert_eq!(CheckpointPlan::new(&w, 1), Err(PlanError::TooLarge));
+    assert_eq!(
+        CheckpointPlan::new(&w.model, w.checkpoint.mode, 1),
+        Err(PlanError::TooLarge)
+    );
     let mut w = small(1, 1, 1);
     w.model.parallelism.tensor = u64::MAX / 2;
     w.model.parallelism.pipeline = 3;
-    assert_eq!(CheckpointPlan::new(&w, 8), Err(PlanError::TooLarge));
+    assert_eq!(
+        CheckpointPlan::new(&w.model, w.checkpoint.mode, 8),
+        Err(PlanError::TooLarge)
+    );
 }

@@ -49,7 +49,11 @@ impl<'a> Evaluation<'a> {
         Evaluation {
             job,
             source,
-            order: ShardOrder::new(wire::order(w, Split::Valid, files.valid.files()), rank, ranks),
+            order: ShardOrder::new(
+                wire::order(w, Split::Valid, files.valid.files()),
+                rank,
+                ranks,
+            ),
             steps,
             next: w.evaluation.eval_after_epoch,
             work: None,
@@ -58,16 +62,11 @@ impl<'a> Evaluation<'a> {
 
     /// Draws the order of an epoch, which goes on also where no evaluation is due. A collective.
     pub(super) fn begin_epoch(&mut self, reading: &Arc<Reading>, epoch: u64) {
+        self.work = None;
         reshard(self.job.cluster, &mut self.order, epoch);
         let order = self.order.epoch(epoch);
-        self.work = (epoch >= self.next).then(|| {
-            Arc::new(EpochWork::new(
-                reading.clone(),
-                Split::Valid,
-                epoch,
-                order,
-            ))
-        });
+        self.work = (epoch >= self.next)
+            .then(|| Arc::new(EpochWork::new(reading.clone(), Split::Valid, epoch, order)));
     }
 
     /// Empties the page cache of what this epoch's evaluation will read.

@@ -122,7 +122,11 @@ impl<'a> Training<'a> {
             job,
             plan,
             reading,
-            order: ShardOrder::new(wire::order(w, Split::Train, files.train.files()), rank, ranks),
+            order: ShardOrder::new(
+                wire::order(w, Split::Train, files.train.files()),
+                rank,
+                ranks,
+            ),
             source,
             evaluation: eval.map(|source| Evaluation::prepare(job, source, &files, plan.eval)),
             threads,
@@ -327,6 +331,8 @@ impl<'a> Training<'a> {
             counters.reads += t.calls;
             counters.samples += t.samples;
             counters.retries += t.retries;
+            counters.metadata_bytes += t.metadata_bytes;
+            counters.metadata_reads += t.metadata_calls;
         }
         counters.samples_dropped_per_epoch = self.plan.dropped;
         counters.cpu_ns = cpu_ns
