@@ -30,6 +30,9 @@ pub(crate) fn encoded(format: &dyn Format, spec: &FileSpec) -> Vec<u8> {
     file
 }
 
+/// The extents of samples, and the index that named them.
+pub(crate) type Located = (Vec<Extent>, Option<Arc<dyn Index>>);
+
 /// A file and its companions.
 pub(crate) struct Memory {
     pub(crate) file: Vec<u8>,
@@ -74,7 +77,7 @@ impl Memory {
         format: &dyn Format,
         options: &FormatOptions,
         expect: Expect,
-    ) -> Result<(Vec<Extent>, Option<Arc<dyn Index>>), FormatError> {
+    ) -> Result<Located, FormatError> {
         if !format.needs_index(&expect, options) {
             return Ok((vec![Extent::Whole], None));
         }
