@@ -43,6 +43,8 @@ have:strace strace
 have:zstd zstd
 have:pgrep procps
 have:openssl openssl
+have:ip iproute2
+have:unshare util-linux
 have:node nodejs
 have:npm npm"
 SLURM_NEEDS="have:mpicc.mpich libmpich-dev

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs every test: `cargo test` against Open MPI, then a second build against MPICH and two jobs under its launcher, then
-# the batch scripts under a Slurm of its own.
+# the batch scripts under a Slurm of its own, then jobs on three hosts.
 #
 #   scripts/test.sh [CARGO TEST ARGUMENTS]     e.g. scripts/test.sh --release, scripts/test.sh -- plan
 set -euo pipefail
@@ -48,4 +48,6 @@ fi
 step "the batch scripts under Slurm"
 cargo build --locked </dev/null
 DLIO_RS=$TARGET/debug/dlio-rs DLIO_RS_MPICH=$mpich_bin scripts/test-slurm.sh
+step "jobs on three hosts"
+DLIO_RS=$TARGET/debug/dlio-rs DLIO_RS_MPICH=$mpich_bin scripts/test-hosts.sh
 step "all tests passed"

@@ -1,24 +1,42 @@
-//! SIGTERM and SIGINT: what is half written is removed, one rank of a host says so, the process ends.
+//! The early end of a process, by a signal or by the watchdog: what is half written is removed, then the process ends.
 //!
-//! Launchers, batch systems and `mlpstorage` send SIGTERM and kill seconds later, and a rank may be inside of an MPI call
-//! or a read that takes longer. So nobody is asked to stop: a thread removes what was announced here and ends the process.
+//! Launchers, batch systems and `mlpstorage` send a signal and kill seconds later, and a rank may be inside of an MPI call
+//! or a read that takes longer. So nobody is asked to stop: one thread waits for signals, which are blocked in all others,
+//! removes what was announced here and ends the process. It does so within [`LONGEST_CLEANUP`], whatever else is stuck.
 
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
+use parking_lot::{Mutex, RwLock};
+
+/// Signals by which launchers, batch systems, shells and the kernel ask a process to end.
+const SIGNALS: [Signal; 7] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGXCPU,
+    Signal::SIGXFSZ,
+];
+
+/// From the signal to the end of the process.
+pub const LONGEST_CLEANUP: Duration = Duration::from_millis(1500);
+
+/// How long the cleanup waits for a lock whose holder may be stuck.
+const LOCK_WAIT: Duration = Duration::from_millis(300);
 
 #[derive(Default)]
 struct Pending {
     next: u64,
-    paths: HashMap<u64, PathBuf>,
-    uploads: HashMap<u64, Upload>,
+    paths: Option<HashMap<u64, PathBuf>>,
+    uploads: Option<HashMap<u64, Upload>>,
 }
 
 /// Gives up an upload; true: nothing of it is left.
@@ -30,89 +48,68 @@ struct Upload {
     abort: Abort,
 }
 
-/// How long a server may take to forget uploads.
-const PATIENCE: Duration = Duration::from_millis(1500);
+static PENDING: Mutex<Pending> = Mutex::new(Pending {
+    next: 0,
+    paths: None,
+    uploads: None,
+});
 
-static PENDING: Mutex<Option<Pending>> = Mutex::new(None);
-
-/// Read while a file gets its final name, written for good by a signal.
+/// Read while a file gets its final name, written for good by an early end.
 static GATE: RwLock<()> = RwLock::new(());
 
 /// The word by which one rank of a host takes the task of speaking.
-static SPOKEN: OnceLock<&'static AtomicU64> = OnceLock::new();
+static SPOKEN: Mutex<Option<&'static AtomicU64>> = Mutex::new(None);
+
+/// Threads that remove what is half written.
+const CLEANERS: usize = 16;
 
 /// Tries to remove a folder in which others write.
 const REMOVALS: usize = 1000;
 
 static IS_TOLD: AtomicBool = AtomicBool::new(false);
 
-fn pending() -> MutexGuard<'static, Option<Pending>> {
-    PENDING.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A file or folder that a signal removes, until this is dropped.
+/// A file or folder that an early end removes, until this is dropped.
 #[derive(Debug)]
 pub struct Unfinished(u64);
 
-/// Announces a file or folder that is about to be made. Waits for ever once a signal has come.
+/// Announces a file or folder that is about to be made. Waits for ever once an early end has begun.
 pub fn unfinished(path: &Path) -> Unfinished {
     let _gate = GATE.read();
-    let mut pending = pending();
-    let pending = pending.get_or_insert_default();
+    let mut pending = PENDING.lock();
     pending.next += 1;
-    pending.paths.insert(pending.next, path.to_owned());
-    Unfinished(pending.next)
+    let number = pending.next;
+    pending
+        .paths
+        .get_or_insert_default()
+        .insert(number, path.to_owned());
+    Unfinished(number)
 }
 
-/// Announces an upload that has begun; a signal calls `abort`, which must not wait for long.
+/// Announces an upload that has begun; an early end calls `abort`, which must not wait for long.
 pub fn unfinished_upload(name: &str, abort: Abort) -> Unfinished {
-    let mut pending = pending();
-    let pending = pending.get_or_insert_default();
+    let mut pending = PENDING.lock();
     pending.next += 1;
+    let number = pending.next;
     let name = name.to_string();
-    pending.uploads.insert(pending.next, Upload { name, abort });
-    Unfinished(pending.next)
+    let uploads = pending.uploads.get_or_insert_default();
+    uploads.insert(number, Upload { name, abort });
+    Unfinished(number)
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        if let Some(pending) = pending().as_mut() {
-            pending.paths.remove(&self.0);
-            pending.uploads.remove(&self.0);
+        let mut pending = PENDING.lock();
+        if let Some(paths) = &mut pending.paths {
+            paths.remove(&self.0);
+        }
+        if let Some(uploads) = &mut pending.uploads {
+            uploads.remove(&self.0);
         }
     }
 }
 
-/// Gives up all uploads at once; the names of those of which something may be left.
-fn abort_uploads(pending: Option<&Pending>) -> Vec<String> {
-    let uploads: HashMap<_, _> = pending
-        .into_iter()
-        .flat_map(|pending| pending.uploads.iter())
-        .map(|(id, upload)| (*id, upload.name.clone()))
-        .collect();
-    let mut left = uploads;
-    let (done, outcomes) = channel();
-    for (id, upload) in pending.into_iter().flat_map(|pending| &pending.uploads) {
-        let (id, abort, done) = (*id, upload.abort.clone(), done.clone());
-        // Without a thread it stays among those that are left.
-        let _ = std::thread::Builder::new().spawn(move || done.send((id, abort())));
-    }
-    drop(done);
-    let end = Instant::now() + PATIENCE;
-    while let Ok((id, is_gone)) =
-        outcomes.recv_timeout(end.saturating_duration_since(Instant::now()))
-    {
-        if is_gone {
-            left.remove(&id);
-        }
-    }
-    let mut names: Vec<_> = left.into_values().collect();
-    names.sort();
-    names
-}
-
-/// Does what a signal has to come before or after: giving something its final name, or making folders within what is
-/// announced, which would stand there anew. Waits for ever once a signal has come.
+/// Does what an early end has to come before or after: giving something its final name, or making folders within what is
+/// announced, which would stand there anew. Waits for ever once an early end has begun.
 pub fn uninterrupted<T>(action: impl FnOnce() -> T) -> T {
     let _gate = GATE.read();
     action()
@@ -120,44 +117,52 @@ pub fn uninterrupted<T>(action: impl FnOnce() -> T) -> T {
 
 /// Removes what is announced, for an end that is no signal's. What another thread holds right now stays.
 pub fn remove_unfinished() {
-    if let Ok(pending) = PENDING.try_lock() {
-        remove(pending.as_ref());
+    if let Some(pending) = PENDING.try_lock() {
+        let paths = pending.paths.iter().flat_map(HashMap::values);
+        paths.for_each(|path| remove(path));
     }
 }
 
-fn remove(pending: Option<&Pending>) {
-    for path in pending.into_iter().flat_map(|p| p.paths.values()) {
-        // One of them fits; the process ends whatever comes of it.
-        let _ = std::fs::remove_file(path);
-        // Threads still write into a folder while it is emptied, until what they write into is gone.
-        for _ in 0..REMOVALS {
-            if std::fs::remove_dir_all(path).is_ok() || !path.exists() {
-                break;
-            }
+fn remove(path: &Path) {
+    // One of them fits; the process ends whatever comes of it.
+    let _ = std::fs::remove_file(path);
+    // Threads still write into a folder while it is emptied, until what they write into is gone.
+    for _ in 0..REMOVALS {
+        if std::fs::remove_dir_all(path).is_ok() || !path.exists() {
+            break;
         }
     }
 }
 
 /// One word of the memory that the ranks of a host share, 0 until one of them speaks.
 pub fn speak_once(word: &'static AtomicU64) {
-    let _ = SPOKEN.set(word);
+    *SPOKEN.lock() = Some(word);
 }
 
 /// Nothing is left to say: a launcher that sees one rank end with an error may send SIGTERM to the others, whose outcome is
-/// told already.
+/// told already. The word of [`speak_once`] is not used any more, so its memory may go.
 pub fn finished() {
     IS_TOLD.store(true, Ordering::SeqCst);
+    *SPOKEN.lock() = None;
 }
 
-/// Starts the thread that waits for signals. `speaks`: whether this process tells of a signal that comes before
+/// Blocks the signals in this thread and those that it will start, and starts the thread that waits for them. Called before
+/// any other thread begins, those of MPI included. `speaks`: whether this process tells of a signal that comes before
 /// [`speak_once`].
 ///
-/// Errors: the handlers cannot be installed.
+/// Errors: the signals cannot be blocked, or the thread cannot be started.
 pub fn listen(speaks: bool) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let mut set = SigSet::empty();
+    for signal in SIGNALS {
+        // nohup(1) has asked that a closed terminal be survived.
+        if signal != Signal::SIGHUP || !is_ignored(signal)? {
+            set.add(signal);
+        }
+    }
+    set.thread_block()?;
     let wait = move || {
-        if let Some(signal) = signals.forever().next() {
-            end(signal, speaks);
+        if let Ok(signal) = set.wait() {
+            end_by(signal, speaks);
         }
     };
     std::thread::Builder::new()
@@ -166,31 +171,123 @@ pub fn listen(speaks: bool) -> io::Result<()> {
         .map(drop)
 }
 
-fn end(signal: i32, speaks: bool) -> ! {
-    // Never released: nothing new is begun, and nothing gets its final name, from here on.
-    let _gate = GATE.write();
-    let held = pending();
-    remove(held.as_ref());
-    let left = abort_uploads(held.as_ref());
-    let status = 128 + signal;
+/// True where the process was started with this signal ignored.
+fn is_ignored(signal: Signal) -> io::Result<bool> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: asks for the present action by setting the default one, and puts it back; no handler of ours runs.
+    let before = unsafe {
+        let before = nix::sys::signal::sigaction(signal, &default)?;
+        nix::sys::signal::sigaction(signal, &before)?;
+        before
+    };
+    Ok(matches!(before.handler(), SigHandler::SigIgn))
+}
+
+fn end_by(signal: Signal, speaks: bool) -> ! {
+    let status = 128 + signal as i32;
     let speaks = SPOKEN
-        .get()
+        .lock()
         .map_or(speaks, |word| word.swap(1, Ordering::SeqCst) == 0);
-    if speaks && !IS_TOLD.load(Ordering::SeqCst) {
-        let name = if signal == SIGTERM {
-            "SIGTERM"
-        } else {
-            "SIGINT"
-        };
-        eprintln!(
-            "dlio-rs: stopped by {name}: half-written files are removed, no results are written; the job ends with status {status}"
-        );
+    let message = (speaks && !IS_TOLD.load(Ordering::SeqCst)).then(|| {
+        format!(
+            "dlio-rs: stopped by {signal}: half-written files are removed, no results are written; the job ends with status {status}"
+        )
+    });
+    end(status, message)
+}
+
+/// Writes a line to the standard error output. A closed or full one is no reason to fail.
+pub fn say(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Removes what is half written, gives up uploads, says why and ends the process with this status, within
+/// [`LONGEST_CLEANUP`] also where a file system, a server or the standard error output does not take anything. Nothing new is
+/// begun and nothing gets its final name from here on.
+pub fn end(status: i32, message: Option<String>) -> ! {
+    let by = Instant::now() + LONGEST_CLEANUP;
+    // Never released. Where a rename is stuck, it does not come to an end before the process.
+    let gate = GATE.try_write_for(LOCK_WAIT);
+    let pending = PENDING.try_lock_for(LOCK_WAIT);
+    let mut paths: Vec<PathBuf> = Vec::new();
+    let mut uploads: Vec<(String, Abort)> = Vec::new();
+    if let Some(pending) = &pending {
+        paths.extend(pending.paths.iter().flat_map(HashMap::values).cloned());
+        let all = pending.uploads.iter().flat_map(HashMap::values);
+        uploads.extend(all.map(|upload| (upload.name.clone(), upload.abort.clone())));
     }
-    for name in left {
-        eprintln!(
-            "dlio-rs: the upload of {name} could not be aborted: its parts stay on the server\n  remedy: dlio-rs clean {name} removes them"
-        );
+    std::mem::forget((gate, pending));
+    let mut work = Work::default();
+    let in_each = paths.len().div_ceil(CLEANERS).max(1);
+    for some in paths.chunks(in_each) {
+        let some = some.to_vec();
+        work.begin(None, move || {
+            some.iter().for_each(|path| remove(path));
+            true
+        });
+    }
+    for (name, abort) in uploads {
+        work.begin(Some(name), move || abort());
+    }
+    if let Some(message) = message {
+        work.begin(None, move || {
+            say(&message);
+            true
+        });
+    }
+    let left = work.wait(by);
+    if !left.is_empty() {
+        let mut last = Work::default();
+        last.begin(None, move || {
+            for name in left {
+                say(&format!(
+                    "dlio-rs: the upload of {name} could not be aborted: its parts stay on the server\n  remedy: dlio-rs clean {name} removes them"
+                ));
+            }
+            true
+        });
+        last.wait(Instant::now() + LOCK_WAIT);
     }
     // SAFETY: ends the process at once; MPI may be what hangs, and nothing of the process is needed any more.
     unsafe { libc::_exit(status) }
+}
+
+/// Things that are done at once, each in a thread of its own, since each of them may take for ever: what lies on one file
+/// system or server does not wait for another.
+#[derive(Default)]
+struct Work {
+    /// What each is about, where that is to be known if it fails.
+    names: Vec<Option<String>>,
+    outcomes: Option<(Sender<(usize, bool)>, Receiver<(usize, bool)>)>,
+}
+
+impl Work {
+    fn begin(&mut self, name: Option<String>, action: impl FnOnce() -> bool + Send + 'static) {
+        let number = self.names.len();
+        self.names.push(name);
+        let (done, _) = self.outcomes.get_or_insert_with(channel);
+        let done = done.clone();
+        // Without a thread it counts as not done.
+        let _ = std::thread::Builder::new().spawn(move || done.send((number, action())));
+    }
+
+    /// Waits until all have ended or the time is up; the names of what was not done, sorted.
+    fn wait(self, by: Instant) -> Vec<String> {
+        let mut left: HashMap<usize, String> = (self.names.into_iter().enumerate())
+            .filter_map(|(number, name)| Some((number, name?)))
+            .collect();
+        if let Some((done, outcomes)) = self.outcomes {
+            drop(done);
+            let until = || by.saturating_duration_since(Instant::now());
+            while let Ok((number, is_done)) = outcomes.recv_timeout(until()) {
+                if is_done {
+                    left.remove(&number);
+                }
+            }
+        }
+        let mut names: Vec<_> = left.into_values().collect();
+        names.sort();
+        names
+    }
 }

@@ -23,7 +23,7 @@
 //! | [`config`] | the typed workload, its loading, overrides and validation |
 //! | [`cluster`] | ranks: the only module that names MPI |
 //! | [`host`] | what the kernel says of this machine: CPUs, memory, caches, mounts, counters |
-//! | [`interrupt`] | SIGTERM and SIGINT: what is half written is removed |
+//! | [`interrupt`] | an early end, by a signal or the watchdog: what is half written is removed |
 //! | [`stage`] | the table of stages of time |
 //! | [`clock`] | monotonic time and exact waiting |
 

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // A panic on one rank must not leave the others waiting for it: the process ends, and the launcher ends the job.
     std::panic::set_hook(Box::new(|info| {
-        eprintln!(
+        dlio_rs::interrupt::say(&format!(
             "dlio-rs: internal error: {info}\n  remedy: this is a defect of dlio-rs; report it with the command line and the workload"
-        );
+        ));
         dlio_rs::interrupt::remove_unfinished();
         std::process::abort();
     }));

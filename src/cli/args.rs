@@ -162,6 +162,9 @@ pub struct RunArgs {
     /// Exit with status 3 when AU is below metric.au (or below PERCENT)
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "config")]
     pub require_au: Option<String>,
+    /// Run the shell command that the workload file names as checkpoint.between_phases
+    #[arg(long)]
+    pub allow_commands: bool,
     /// Compute the run in virtual time, without waiting (storage_type model or null)
     #[arg(long)]
     pub virtual_time: bool,

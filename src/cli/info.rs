@@ -1,6 +1,8 @@
 //! `dlio-rs info`: what this binary and these hosts are.
 
-use super::Stop;
+use std::fmt::Write;
+
+use super::{Stop, out};
 use crate::cluster::Cluster;
 use crate::format;
 use crate::host;
@@ -22,31 +24,35 @@ pub(super) fn print(cluster: &dyn Cluster) -> Result<(), Stop> {
     );
     if let Some(lines) = cluster.gather(line.as_bytes()) {
         let formats = format::built();
-        println!(
+        let mut text = String::new();
+        let _ = writeln!(
+            text,
             "dlio-rs {} (commit {}, {})",
             env!("CARGO_PKG_VERSION"),
             env!("DLIO_RS_COMMIT"),
             env!("DLIO_RS_PROFILE")
         );
-        println!("MPI library: {}", cluster.library());
+        let _ = writeln!(text, "MPI library: {}", cluster.library());
         let build = Build::here();
         let libraries: Vec<String> = build
             .libraries
             .iter()
             .map(|(name, version)| format!("{name} {version}"))
             .collect();
-        println!("features: {}", build.features.join(", "));
-        println!("libraries: {}", libraries.join(", "));
-        println!("formats: {}", formats.join(", "));
-        println!("storage: local_fs, direct_fs, mmap, null, model");
-        println!(
+        let _ = writeln!(text, "features: {}", build.features.join(", "));
+        let _ = writeln!(text, "libraries: {}", libraries.join(", "));
+        let _ = writeln!(text, "formats: {}", formats.join(", "));
+        let _ = writeln!(text, "storage: local_fs, direct_fs, mmap, null, model");
+        let _ = writeln!(
+            text,
             "ranks: {}, hosts: {}",
             cluster.size(),
             cluster.host_names().len()
         );
         for line in lines {
-            println!("{}", String::from_utf8_lossy(&line));
+            let _ = writeln!(text, "{}", String::from_utf8_lossy(&line));
         }
+        out(&text)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::args::{InspectArgs, WorkloadArgs};
-use super::{Exit, Stop, load};
+use super::{Exit, Stop, load, out};
 use crate::config::{Address, Decode};
 use crate::format::{self, Access, Checker, Expect, Format, FormatError, FormatOptions, Opened};
 use crate::run::source::StorageSource;
@@ -33,21 +33,21 @@ pub(super) fn print(args: &InspectArgs) -> Result<(), Stop> {
         .len(path)
         .map_err(|e| failed(e.to_string()))?
         .ok_or_else(|| failed("it does not exist".into()))?;
-    println!("file: {}", args.file);
-    println!("format: {word}");
-    println!("bytes: {len}");
+    out(&format!("file: {}\n", args.file))?;
+    out(&format!("format: {word}\n"))?;
+    out(&format!("bytes: {len}\n"))?;
     let mut source = StorageSource::new(storage.clone(), path);
     let index = format
         .index(&mut source, &options)
         .map_err(|e| failed(e.to_string()))?;
     let samples = index.samples();
-    println!("samples: {samples}");
+    out(&format!("samples: {samples}\n"))?;
     for line in index.describe() {
-        println!("  {line}");
+        out(&format!("  {line}\n"))?;
     }
     let mut extents = Vec::new();
     index.extents(0, samples.min(1), Access::Random, &mut extents);
-    println!("sample 0: {}", list(&extents));
+    out(&format!("sample 0: {}\n", list(&extents)))?;
 
     let expect = Expect {
         samples,
@@ -75,9 +75,9 @@ pub(super) fn print(args: &InspectArgs) -> Result<(), Stop> {
             .map_err(|e| failed(e.to_string()))
             .map(|bytes| bytes.and_then(|bytes| checker.finish().map(|()| bytes)))?;
         match verdict {
-            Ok(bytes) => println!("{name}: passed, {bytes} bytes"),
+            Ok(bytes) => out(&format!("{name}: passed, {bytes} bytes\n"))?,
             Err(error) => {
-                println!("{name}: FAILED");
+                out(&format!("{name}: FAILED\n"))?;
                 return Err(failed(format!("decode level {name}: {error}")));
             }
         }

@@ -4,15 +4,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::RunArgs;
-use super::{Exit, Stop, default_output, load_everywhere, rules, told_by_rank_0};
+use super::{
+    Exit, Stop, command_of_file, default_output, load_everywhere, rules, together, told_by_rank_0,
+};
 use crate::cluster::Cluster;
 use crate::config::{self, DropCache, Loaded, StorageType, Workload};
 use crate::format;
 use crate::mlperf::hash::CoreConfig;
 use crate::plan;
+use crate::report::Clash;
 use crate::report::dlio_log::Level;
 use crate::report::provenance;
-use crate::run::job::{JobRequest, Voice};
+use crate::run::request::{JobRequest, Voice};
 use crate::run::{self, JobError, RunOptions, wire};
 
 /// Which phases.
@@ -34,17 +37,10 @@ pub(super) fn start(
 ) -> Result<(), Stop> {
     let mut loaded = load_everywhere(cluster, &args.workload, as_dlio)?;
     apply_flags(&mut loaded.workload, args, what);
+    // Whatever one rank refuses, as a variable of its own environment, ends all of them.
+    let (warnings, level) = together(cluster, refusals(cluster, &loaded, args))?;
+    let (folder, clash) = output_folder(args, &loaded);
     let usage = |message: String| told_by_rank_0(cluster, Exit::Usage, message);
-    let warnings = check(cluster, &loaded.workload, args).map_err(usage)?;
-    stays_inside("output.log_file", &loaded.workload.output.log_file).map_err(usage)?;
-    if let Some(Some(subdir)) = &loaded.hydra.output_subdir {
-        stays_inside("hydra.output_subdir", subdir).map_err(usage)?;
-    }
-    if loaded.workload.reader.drop_cache == DropCache::System {
-        run::caches::drop_timeout().map_err(usage)?;
-    }
-    let folder = output_folder(args, &loaded);
-    let level = Level::from_env(std::env::var("DLIO_LOG_LEVEL").ok().as_deref()).map_err(usage)?;
     let rules = rules::enforce(cluster, &loaded, args, &folder, as_dlio).map_err(usage)?;
     let w = &loaded.workload;
     let request = JobRequest {
@@ -59,9 +55,7 @@ pub(super) fn start(
             level,
         },
         folder,
-        is_folder_asked: args.output.is_some()
-            || w.output.folder.is_some()
-            || loaded.hydra.run_dir.is_some(),
+        clash,
         warnings,
         require_au: args
             .require_au
@@ -83,6 +77,33 @@ pub(super) fn start(
         };
         told_by_rank_0(cluster, exit, failure.error.to_string())
     })
+}
+
+/// Everything that can be refused before any I/O; the warnings, and how much DLIO's log takes up.
+fn refusals(
+    cluster: &dyn Cluster,
+    loaded: &Loaded,
+    args: &RunArgs,
+) -> Result<(Vec<String>, Level), String> {
+    let w = &loaded.workload;
+    let warnings = check(cluster, w, args)?;
+    if w.is_checkpoint_only()
+        && !args.allow_commands
+        && let Some(command) = command_of_file(loaded)
+    {
+        return Err(format!(
+            "{command}\n  remedy: add --allow-commands if you trust it, or type checkpoint.between_phases=... on the command line"
+        ));
+    }
+    stays_inside("output.log_file", &w.output.log_file)?;
+    if let Some(Some(subdir)) = &loaded.hydra.output_subdir {
+        stays_inside("hydra.output_subdir", subdir)?;
+    }
+    if w.reader.drop_cache == DropCache::System {
+        run::caches::drop_timeout()?;
+    }
+    let level = Level::from_env(std::env::var("DLIO_LOG_LEVEL").ok().as_deref())?;
+    Ok((warnings, level))
 }
 
 /// What the workload hashes to in MLPerf's terms.
@@ -129,7 +150,7 @@ fn stays_inside(key: &str, name: &str) -> Result<(), String> {
     ))
 }
 
-/// Everything that can be refused before any I/O.
+/// The workload, for this many ranks.
 fn check(cluster: &dyn Cluster, w: &Workload, args: &RunArgs) -> Result<Vec<String>, String> {
     let mut w = w.clone();
     if args.max_steps.is_some() {
@@ -166,12 +187,16 @@ fn check(cluster: &dyn Cluster, w: &Workload, args: &RunArgs) -> Result<Vec<Stri
     Ok(warnings)
 }
 
-/// The folder of results: `--output`, then `output.folder`, then `hydra.run.dir`, then `results/<model>/<time>`.
-fn output_folder(args: &RunArgs, loaded: &Loaded) -> PathBuf {
+/// The folder of results: `--output`, then `output.folder`, then `hydra.run.dir`, then `results/<model>/<time>`, which is
+/// the only one that may get another name.
+fn output_folder(args: &RunArgs, loaded: &Loaded) -> (PathBuf, Clash) {
     let w = &loaded.workload;
     args.output
         .clone()
         .or_else(|| w.output.folder.clone().map(PathBuf::from))
         .or_else(|| loaded.hydra.run_dir.clone().map(PathBuf::from))
-        .unwrap_or_else(|| default_output(&w.model.name))
+        .map_or_else(
+            || (default_output(&w.model.name), Clash::Suffix),
+            |asked| (asked, Clash::Refuse),
+        )
 }

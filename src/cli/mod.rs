@@ -23,9 +23,10 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 
 use crate::cluster::{self, Cluster};
-use crate::config::{self, LoadRequest, Loaded, Source};
+use crate::config::{self, LoadRequest, Loaded, Origin, Source};
 use crate::host;
 use crate::interrupt;
+use crate::run::{JobError, RankError, agree};
 use args::{Cli, ValidateArgs, Verb, WorkloadArgs};
 
 /// Exit statuses of every verb; `--help` lists them for users. A process that a signal ends has 128 and its number.
@@ -142,10 +143,28 @@ pub fn main(args: Vec<OsString>) -> u8 {
         Ok(()) => Exit::Done as u8,
         Err(stop) => {
             if !stop.message.is_empty() {
-                eprintln!("dlio-rs: {}", stop.message);
+                interrupt::say(&format!("dlio-rs: {}", stop.message));
             }
             stop.exit as u8
         }
+    }
+}
+
+/// Prints to the standard output. A reader that went away is no failure.
+///
+/// Errors: it is full, or cannot be written to.
+fn out(text: &str) -> Result<(), Stop> {
+    use std::io::Write;
+    let mut stdout = std::io::stdout();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Stop {
+            exit: Exit::Failed,
+            message: format!("write to the standard output: {error}"),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -166,7 +185,27 @@ fn alone(
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
     }
+    if let Some(command) = command_of_file(&loaded) {
+        interrupt::say(&format!(
+            "warning: {command}; `run` does so only with --allow-commands"
+        ));
+    }
     verb(&loaded)
+}
+
+/// The shell command that a workload would run, where it was not typed on the command line.
+fn command_of_file(loaded: &Loaded) -> Option<String> {
+    const KEY: &str = "checkpoint.between_phases";
+    let command = loaded.workload.checkpoint.between_phases.as_ref()?;
+    let place = match loaded.origins.get(KEY) {
+        Some(Origin::CommandLine(_)) => return None,
+        Some(origin) => origin.to_string(),
+        None => "the workload".into(),
+    };
+    Some(format!(
+        "{KEY} of {place} runs a shell command: {}",
+        command.escape_debug()
+    ))
 }
 
 /// Waits for signals, which remove what is half written.
@@ -189,13 +228,15 @@ fn in_job(
     })?;
     let mut outcome = verb(&*cluster);
     interrupt::finished();
-    if let Err(stop) = &mut outcome {
-        // Told before any rank ends: a launcher that sees one end with an error ends the others at once.
-        if cluster.rank() == 0 && !stop.message.is_empty() {
-            eprintln!("dlio-rs: {}", std::mem::take(&mut stop.message));
-        }
-        cluster.barrier();
+    if let Err(stop) = &mut outcome
+        && cluster.rank() == 0
+        && !stop.message.is_empty()
+    {
+        // Before any rank ends: a launcher that sees one end with an error ends the others at once.
+        interrupt::say(&format!("dlio-rs: {}", std::mem::take(&mut stop.message)));
     }
+    // On every rank, whatever it has met: one that failed alone must not wait for those that have left.
+    cluster.barrier();
     outcome
 }
 
@@ -307,6 +348,25 @@ fn load_everywhere(
     result.map_err(|message| told_by_rank_0(cluster, Exit::Usage, message))
 }
 
+/// All ranks go on, or none: the lowest that refuses something tells why. A collective.
+fn together<T>(cluster: &dyn Cluster, mine: Result<T, String>) -> Result<T, Stop> {
+    agree(cluster, mine.map_err(RankError::Dataset)).map_err(|error| {
+        let message = match error {
+            JobError::Failed {
+                rank: 0, message, ..
+            } => message,
+            JobError::Failed {
+                rank,
+                host,
+                message,
+                ..
+            } => format!("rank {rank} on {host}: {message}"),
+            _ => String::new(),
+        };
+        told_by_rank_0(cluster, Exit::Usage, message)
+    })
+}
+
 fn told_by_rank_0(cluster: &dyn Cluster, exit: Exit, message: String) -> Stop {
     Stop {
         exit,
@@ -330,6 +390,11 @@ fn default_output(model: &str) -> PathBuf {
             }
         })
         .collect();
+    // A name of dots only would be a folder outside of it.
+    let name = match name.trim_matches('.') {
+        "" => "model".to_owned(),
+        _ => name,
+    };
     Path::new("results")
         .join(name)
         .join(chrono::Local::now().format("%Y%m%d_%H%M%S").to_string())

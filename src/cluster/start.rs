@@ -5,13 +5,16 @@ use super::{Cluster, ClusterError, Mpi, Solo};
 /// Variables by which launchers announce the number of ranks.
 ///
 /// `SLURM_STEP_NUM_TASKS` and not `SLURM_NTASKS`: the latter is also set in a batch script, outside any step.
-const SIZE_VARIABLES: [&str; 6] = [
+const SIZE_VARIABLES: [&str; 8] = [
     "OMPI_COMM_WORLD_SIZE",
     "PMI_SIZE",
     "MPI_LOCALNRANKS",
     "MV2_COMM_WORLD_SIZE",
     "PALS_NRANKS",
     "SLURM_STEP_NUM_TASKS",
+    // flux run without its PMI plug-in, and jsrun.
+    "FLUX_JOB_SIZE",
+    "JSM_NAMESPACE_SIZE",
 ];
 
 /// Joins the job that a launcher started, or forms one of a single rank.

@@ -196,7 +196,7 @@ const FLAGS: [&str; 10] = [
     "dataset.skip_listing",
     "dataset.keep_files",
 ];
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 18] = [
     "model.type",
     "output.folder",
     "storage.storage_options.access_key_id",
@@ -213,6 +213,8 @@ const NAMES: [&str; 16] = [
     "storage.storage_options.checksum",
     "dataset.data_gen_method",
     "dataset.parquet.partition_by",
+    "dataset.shared",
+    "reader.cpus",
 ];
 
 pub(super) fn typed(

@@ -23,6 +23,15 @@ pub fn validate(
         checkpoint(w, ranks as u64)?;
         super::checkpoint::files(w, &mut warnings)?;
     }
+    if let Some(cpus) = &w.reader.cpus {
+        crate::host::cpus::Choice::parse(cpus).map_err(|cause| {
+            ConfigError::rule(
+                "reader.cpus",
+                format!("is '{cpus}': {cause}"),
+                "write inherit, node or a list of CPUs such as 0-3,8",
+            )
+        })?;
+    }
     if w.metric.au.is_nan() || w.metric.au < 0.0 || w.metric.au > 1.0 {
         return Err(ConfigError::rule(
             "metric.au",
@@ -230,6 +239,9 @@ fn training(w: &Workload, ranks: u64, warnings: &mut Vec<String>) -> Result<(), 
             ),
             "raise dataset.num_files_train, or set reader.order=permutation, which deals samples",
         ));
+    }
+    if w.workflow.evaluation && d.num_files_eval == 0 {
+        warnings.push("workflow.evaluation=true has no effect: dataset.num_files_eval=0".into());
     }
     if w.workflow.evaluation
         && d.num_files_eval > 0

@@ -1,7 +1,9 @@
 //! Facts about a host as Linux tells them, in the shape of DLIO's files.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::machine::Machine;
@@ -56,8 +58,68 @@ impl HostFacts {
 }
 
 /// `/proc/meminfo` as pairs; empty where unreadable.
-pub fn read_meminfo() -> Vec<(String, String)> {
+fn read_meminfo() -> Vec<(String, String)> {
     read_pairs(Path::new("/proc/meminfo"))
+}
+
+/// `/proc/meminfo` at one moment, in a few hundred bytes: a run keeps one of these per epoch.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<(String, String)>", into = "Vec<(String, String)>")]
+pub struct Meminfo {
+    layout: Arc<Layout>,
+    values: Box<[u64]>,
+}
+
+/// Keys and units.
+type Layout = Vec<(String, String)>;
+
+/// They are the same at every moment of a process.
+static LAYOUT: Mutex<Option<Arc<Layout>>> = Mutex::new(None);
+
+impl From<Vec<(String, String)>> for Meminfo {
+    fn from(pairs: Vec<(String, String)>) -> Self {
+        Self::of(&pairs)
+    }
+}
+
+impl From<Meminfo> for Vec<(String, String)> {
+    fn from(info: Meminfo) -> Self {
+        info.pairs()
+    }
+}
+
+impl Meminfo {
+    /// Of now.
+    pub fn read() -> Self {
+        Self::of(&read_meminfo())
+    }
+
+    fn of(pairs: &[(String, String)]) -> Self {
+        let split = |(key, text): &(String, String)| {
+            let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+            let value: u64 = text[..digits].parse().ok()?;
+            Some(((key.clone(), text[digits..].to_owned()), value))
+        };
+        // Lines of another shape would be lost; the kernel has none.
+        let (layout, values): (Vec<_>, Vec<u64>) = pairs.iter().filter_map(split).unzip();
+        let mut known = LAYOUT.lock();
+        let layout = match &*known {
+            Some(known) if **known == layout => known.clone(),
+            _ => known.insert(Arc::new(layout)).clone(),
+        };
+        Meminfo {
+            layout,
+            values: values.into(),
+        }
+    }
+
+    /// As the kernel writes it.
+    pub fn pairs(&self) -> Vec<(String, String)> {
+        let text = |((key, unit), value): (&(String, String), &u64)| {
+            (key.clone(), format!("{value}{unit}"))
+        };
+        self.layout.iter().zip(&self.values).map(text).collect()
+    }
 }
 
 fn read_pairs(path: &Path) -> Vec<(String, String)> {
@@ -100,5 +162,14 @@ mod tests {
                 ("flags".into(), String::new())
             ]
         );
+    }
+
+    #[test]
+    fn memory_is_kept_as_the_kernel_writes_it_with_its_keys_once() {
+        let pairs = read_meminfo();
+        assert!(pairs.len() > 10);
+        let (a, b) = (Meminfo::of(&pairs), Meminfo::of(&pairs));
+        assert_eq!(a.pairs(), pairs);
+        assert!(Arc::ptr_eq(&a.layout, &b.layout));
     }
 }

@@ -10,12 +10,14 @@
 //! | `process` | counters of this process: device bytes, resident set |
 //! | `caches` | emptying the page cache of the host |
 //! | `mounts` | where a folder lies |
+//! | `network` | addresses of this host |
 
 pub mod caches;
 pub mod cpus;
 pub mod facts;
 pub mod machine;
 pub mod mounts;
+pub mod network;
 pub mod process;
 
 /// Host name, as the kernel knows it.

@@ -12,3 +12,12 @@ pub fn peak_rss_bytes() -> u64 {
     nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF)
         .map_or(0, |usage| usage.max_rss().max(0) as u64 * 1024)
 }
+
+/// When a process of this host began, in clock ticks since the host's boot; None where it does not run.
+/// Source: proc_pid_stat(5), field 22.
+pub fn start_tick(id: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The second field is a name that may hold anything; the third one follows its closing parenthesis.
+    let (_, rest) = text.rsplit_once(')')?;
+    rest.split_whitespace().nth(19)?.parse().ok()
+}

@@ -13,7 +13,14 @@ const EPOCH: usize = 2;
 const STEP: usize = 3;
 const BUSY_UNTIL: usize = 4;
 const ALIVE: usize = 5;
-const HEAD: usize = 8;
+const PAUSE_UNTIL: usize = 6;
+const WAITS: usize = 7;
+const TASK_SINCE: usize = 8;
+const TASK_LEN: usize = 9;
+const TASK: usize = 10;
+/// Bytes of a task's words; longer ones are cut.
+const TASK_BYTES: usize = 304;
+const HEAD: usize = TASK + TASK_BYTES / 8;
 const PER_READER: usize = 3;
 
 /// What the main thread of a rank is in.
@@ -30,6 +37,8 @@ pub enum Phase {
     Compute,
     /// Waiting for the other ranks.
     Barrier,
+    /// Looking for the dataset: manifest and files.
+    Find,
     /// Dropping cached pages between epochs.
     DropCache,
     /// Saving a checkpoint.
@@ -51,10 +60,11 @@ impl Phase {
             Phase::BatchWait => "waiting for a batch",
             Phase::Compute => "compute",
             Phase::Barrier => "waiting for other ranks",
+            Phase::Find => "looking for the dataset",
             Phase::DropCache => "dropping caches",
             Phase::Save => "saving a checkpoint",
             Phase::Load => "loading a checkpoint",
-            Phase::Report => "report",
+            Phase::Report => "results",
             Phase::Done => "done",
         }
     }
@@ -66,6 +76,7 @@ impl Phase {
             Phase::BatchWait,
             Phase::Compute,
             Phase::Barrier,
+            Phase::Find,
             Phase::DropCache,
             Phase::Save,
             Phase::Load,
@@ -147,9 +158,57 @@ impl Activity {
         self.words[BUSY_UNTIL].store(at_ns, Relaxed);
     }
 
-    /// When the main thread's knowing wait ends.
+    /// A reader thread pauses until this time, as the workload says; the latest of such times counts.
+    pub fn pauses_until(&self, at_ns: u64) {
+        self.words[PAUSE_UNTIL].fetch_max(at_ns, Relaxed);
+    }
+
+    /// When the last wait that is known in advance ends, of the main thread or of a reader.
     pub fn busy_end(&self) -> u64 {
-        self.words[BUSY_UNTIL].load(Relaxed)
+        let of = |word: usize| self.words[word].load(Relaxed);
+        of(BUSY_UNTIL).max(of(PAUSE_UNTIL))
+    }
+
+    /// The main thread begins or ends a collective: all that it does is wait for other ranks.
+    pub fn waits(&self, is_waiting: bool) {
+        self.words[WAITS].store(u64::from(is_waiting), Relaxed);
+    }
+
+    /// True while the main thread waits for other ranks.
+    pub fn is_waiting(&self) -> bool {
+        self.words[WAITS].load(Relaxed) != 0
+    }
+
+    /// The main thread begins something that may take long, such as `read /data/manifest`, until the guard is dropped.
+    pub fn task(&self, text: &str) -> Task {
+        let mut end = text.len().min(TASK_BYTES);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let bytes = &text.as_bytes()[..end];
+        for (word, part) in self.words[TASK..HEAD].iter().zip(bytes.chunks(8)) {
+            let mut whole = [0; 8];
+            whole[..part.len()].copy_from_slice(part);
+            word.store(u64::from_le_bytes(whole), Relaxed);
+        }
+        self.words[TASK_LEN].store(end as u64, Relaxed);
+        self.words[TASK_SINCE].store(now_ns(), Relaxed);
+        Task(*self)
+    }
+
+    /// What the main thread is in the middle of, and since when ([`now_ns`]).
+    pub fn current_task(&self) -> Option<(String, u64)> {
+        let since = self.words[TASK_SINCE].load(Relaxed);
+        if since == 0 {
+            return None;
+        }
+        let len = self.words[TASK_LEN].load(Relaxed) as usize;
+        let mut bytes: Vec<u8> = (self.words[TASK..HEAD].iter())
+            .flat_map(|word| word.load(Relaxed).to_le_bytes())
+            .collect();
+        bytes.truncate(len);
+        // Another rank may be changing it at this moment.
+        Some((String::from_utf8_lossy(&bytes).into_owned(), since))
     }
 
     /// Reader `thread` begins an I/O call.
@@ -177,5 +236,59 @@ impl Activity {
             })
             .filter(|io| io.since_ns != 0)
             .min_by_key(|io| io.since_ns)
+    }
+}
+
+/// Something that a main thread is in the middle of; it has moved when this is dropped.
+#[must_use]
+pub struct Task(Activity);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.words[TASK_SINCE].store(0, Relaxed);
+        self.0.moved();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page() -> Activity {
+        Activity::new(
+            (0..Activity::words(1))
+                .map(|_| AtomicU64::new(0))
+                .collect::<Vec<_>>()
+                .leak(),
+        )
+    }
+
+    #[test]
+    fn a_task_is_seen_while_it_lasts_and_long_ones_are_cut_between_characters() {
+        let page = page();
+        assert_eq!(page.current_task(), None);
+        let task = page.task("read /data/\u{e9}");
+        assert_eq!(page.current_task().unwrap().0, "read /data/\u{e9}");
+        drop(task);
+        assert_eq!(page.current_task(), None);
+        assert!(page.last_moved() > 0);
+        let long = "\u{e9}".repeat(TASK_BYTES);
+        let _task = page.task(&format!("x{long}"));
+        let seen = page.current_task().unwrap().0;
+        assert!(
+            seen.len() == TASK_BYTES - 1 && seen.ends_with('\u{e9}'),
+            "{seen}"
+        );
+    }
+
+    #[test]
+    fn a_reader_that_pauses_is_busy_though_the_main_thread_is_not() {
+        let page = page();
+        page.pauses_until(7);
+        page.pauses_until(5);
+        page.busy_until(0);
+        assert_eq!(page.busy_end(), 7);
+        page.busy_until(9);
+        assert_eq!(page.busy_end(), 9);
     }
 }

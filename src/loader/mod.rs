@@ -25,7 +25,7 @@ use crate::plan::Run;
 use crate::stage::{Parts, Stage};
 use crate::storage::{Answer, Extent, StorageError};
 
-pub use activity::{Activity, Outstanding, Phase};
+pub use activity::{Activity, Outstanding, Phase, Task};
 pub use pool::Loader;
 pub use simulated::SimulatedLoader;
 

@@ -90,7 +90,7 @@ impl Loader {
             .thread_name(|i| format!("reader-{i}"))
             .start_handler(|_| {
                 sharpen_this_thread();
-                crate::host::cpus::use_all_cpus();
+                crate::host::cpus::take_place();
             })
             .build()
             .map_err(|e| LoaderError::Threads {
@@ -347,7 +347,13 @@ impl Thread {
         run: &Run,
     ) -> Result<Parts, LoaderError> {
         let begun = now_ns();
-        work.locate(run, &mut self.place)?;
+        // Finding and opening the file, too, may hang.
+        shared.activity.io_begins(self.index, run.file, 0);
+        let located = work.locate(run, &mut self.place);
+        if located.is_err() || self.place.extents.is_empty() {
+            shared.activity.io_ends(self.index);
+        }
+        located?;
         let mut times = RunTimes::default();
         times.parts[Part::Metadata] = self.place.index_ns;
         let mut seen = Seen::default();
@@ -391,7 +397,7 @@ impl Thread {
             }
         }
         self.account(shared, run, answers, seen, &mut times)?;
-        self.preprocess(work, run, &mut times);
+        self.preprocess(shared, work, run, &mut times);
         let ended = now_ns();
         let each = (ended - begun) / run.count.max(1);
         self.recorder.record(Stage::Sample, each, run.count);
@@ -448,13 +454,14 @@ impl Thread {
     }
 
     /// The pause after each sample of a run.
-    fn preprocess(&mut self, work: &dyn Work, run: &Run, times: &mut RunTimes) {
+    fn preprocess(&mut self, shared: &Shared, work: &dyn Work, run: &Run, times: &mut RunTimes) {
         for _ in 0..run.count {
             let ns = work.preprocess_ns(self.index);
             if ns == 0 {
                 break;
             }
             let before = now_ns();
+            shared.activity.pauses_until(before + ns);
             pause(std::time::Duration::from_nanos(ns));
             let took = now_ns() - before;
             times.parts[Part::Preprocess] += took;

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::CheckpointLog;
+use crate::host::facts::Meminfo;
 use crate::stage::Parts;
 use crate::storage::Telemetry;
 
@@ -56,7 +57,7 @@ pub struct EpochRecord {
     /// The evaluation after this epoch, where there was one.
     pub eval: Option<BlockRecord>,
     /// `/proc/meminfo` at the end of the epoch.
-    pub host_meminfo: Vec<(String, String)>,
+    pub host_meminfo: Meminfo,
     /// Bytes that the readers of this rank were given by the storage system in this epoch.
     pub bytes_read: u64,
     /// Bytes that the kernel fetched from devices for this process in this epoch (`/proc/self/io` `read_bytes`); None where unreadable.

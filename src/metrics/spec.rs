@@ -58,7 +58,7 @@ impl MetricSpec {
             record_size_bytes: record_size_bytes(w),
             samples: samples(d.num_files_train),
             trains: w.workflow.train,
-            evaluates: w.workflow.train && w.workflow.evaluation,
+            evaluates: w.workflow.train && w.workflow.evaluation && w.dataset.num_files_eval > 0,
             checkpoints: w.workflow.checkpoint,
         }
     }

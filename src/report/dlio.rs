@@ -149,7 +149,7 @@ pub fn output_json(
             "throughput": map(&|p| json!(p.2)),
             "au": map(&|p| json!(p.3)),
             "compute": map(&|p| steps(p.1, |s| s.compute_ns)),
-            "host_meminfo": pairs(&e.host_meminfo),
+            "host_meminfo": pairs(&e.host_meminfo.pairs()),
             "end": e.end,
         });
         out.insert(e.epoch.to_string(), epoch);

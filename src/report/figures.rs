@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::bottleneck;
 use super::checkpoint;
-use super::json::{Provenance, SCHEMA_VERSION, object_store};
+use super::json::{HostFolder, Provenance, SCHEMA_VERSION, object_store};
 use super::provenance::machine_json;
 use super::rows::{GIB, Report, Row, Table, bytes, object, plain, row, sentence};
 use crate::config::{MetricFormula, Workload};
@@ -85,6 +85,7 @@ fn head(
         s.epochs.len(),
         s.formula
     )));
+    out.extend(folder_lines(&provenance.folders).into_iter().map(sentence));
     out.push(sentence(&rule));
     out.push(plain("schema_version", SCHEMA_VERSION));
     let Some(workload) = workload else { return };
@@ -103,6 +104,20 @@ fn head(
         plain("warnings", warnings),
         plain("rules", &provenance.rules),
     ]);
+}
+
+/// One line per host: what its folders are mounted from.
+fn folder_lines(folders: &[HostFolder]) -> Vec<String> {
+    let mut lines: Vec<(&str, String)> = Vec::new();
+    for f in folders {
+        let own = if f.shared { "" } else { ", of this host alone" };
+        let text = format!("{} on {} of {}{own}", f.folder, f.fs_type, f.source);
+        match lines.iter_mut().find(|(host, _)| *host == f.host) {
+            Some((_, line)) => *line += &format!("; {text}"),
+            None => lines.push((&f.host, format!("{}: {text}", f.host))),
+        }
+    }
+    lines.into_iter().map(|(_, line)| line).collect()
 }
 
 fn phase(name: &str, p: &PhaseSummary, s: &JobSummary, formula: &str) -> Vec<Row> {

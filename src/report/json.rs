@@ -19,6 +19,23 @@ use super::provenance::{Build, Library};
 /// Version of the layout of `report.json`; a change of meaning raises it.
 pub const SCHEMA_VERSION: u32 = 2;
 
+/// Where a folder of the job lies on one host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFolder {
+    /// Host name.
+    pub host: String,
+    /// What the job uses it for: `data` or `checkpoint`.
+    pub folder: String,
+    /// The folder.
+    pub path: String,
+    /// What is mounted there: a device or a server.
+    pub source: String,
+    /// Type of the file system.
+    pub fs_type: String,
+    /// All hosts see the same folder.
+    pub shared: bool,
+}
+
 /// Where the figures come from.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -41,6 +58,10 @@ pub struct Provenance {
     pub cpus_allowed: usize,
     /// How the launcher bound the ranks and what was done about it.
     pub affinity: String,
+    /// CPUs on which rank 0's reader and writer threads run, as a list such as `0-3,8`.
+    pub thread_cpus: String,
+    /// Where the folders of the job lie, by host.
+    pub folders: Vec<HostFolder>,
     /// Memory of rank 0's host, bytes.
     pub memory_bytes: u64,
     /// Wall-clock label.

@@ -24,7 +24,7 @@ mod rows;
 pub mod yaml;
 
 pub use event::{Event, Listener};
-pub use publish::{OutputDir, PublishError};
+pub use publish::{Clash, OutputDir, PublishError};
 
 use crate::cluster::Cluster;
 use crate::config::Workload;
@@ -51,6 +51,22 @@ pub enum ReportError {
         rank: usize,
         /// Cause.
         source: serde_json::Error,
+    },
+    /// They could not be written where they were wanted.
+    #[error("{cause}\n  {place}")]
+    Elsewhere {
+        /// Why.
+        cause: Box<ReportError>,
+        /// Where they are.
+        place: String,
+    },
+    /// The standard output does not take the report.
+    #[error(
+        "print the report: {source}; the results are saved, and report.json holds all that it says"
+    )]
+    Print {
+        /// Cause.
+        source: std::io::Error,
     },
     /// The folder cannot be created or published.
     #[error(transparent)]

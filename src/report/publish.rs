@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::host;
 use crate::interrupt::{self, Unfinished};
 
 /// Why outputs could not be written.
@@ -15,6 +16,26 @@ pub enum PublishError {
         "create output folder {path}: it already holds summary.json of an earlier run; choose another folder (--output DIR)"
     )]
     Exists {
+        /// Folder.
+        path: PathBuf,
+    },
+    /// Another job writes there.
+    #[error(
+        "create output folder {path}: another job is about to write its results there: {owner}; choose another folder (--output DIR), or delete {lock} if that job is gone"
+    )]
+    Taken {
+        /// Folder.
+        path: PathBuf,
+        /// Who.
+        owner: String,
+        /// What holds the name.
+        lock: PathBuf,
+    },
+    /// It was there and is not any more.
+    #[error(
+        "write results: their folder {path} was removed during the run; keep it, or choose another folder (--output DIR)"
+    )]
+    Removed {
         /// Folder.
         path: PathBuf,
     },
@@ -52,68 +73,102 @@ fn io_error(
     }
 }
 
+/// What happens when a folder of that name is there already, or another job is about to make it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clash {
+    /// An error: the user gave the name.
+    Refuse,
+    /// The next free name is taken: `NAME-2`, `NAME-3`, ...
+    Suffix,
+}
+
 /// A hidden folder whose content becomes the final folder's by [`publish`](Self::publish): beside the final folder, or
-/// inside of it where that exists already. Dropped unpublished it is removed with all that is in it, and so it is by
-/// SIGTERM and SIGINT. Rank 0 only.
+/// inside of it where that exists already. The final name is this job's from the beginning, by a lock that no two jobs can
+/// hold. Dropped unpublished it is removed with all that is in it, and so it is by signals. Rank 0 only.
 #[derive(Debug)]
 pub struct OutputDir {
     partial: PathBuf,
     target: PathBuf,
+    /// The target as the user would write it.
+    shown: PathBuf,
     /// Parent folders that did not exist before, outermost first.
     parents: Vec<PathBuf>,
     published: bool,
+    lock: Option<Lock>,
     _unfinished: Unfinished,
 }
 
+/// Names that are tried under [`Clash::Suffix`].
+const NAMES: u32 = 10_000;
+
 impl OutputDir {
-    /// Creates `.<name>.partial-<unique>` beside or in `target`.
+    /// Takes the name `wanted`, or one with a suffix, and creates `.<name>.partial-<unique>` beside or in it. `is_visible`:
+    /// the final folder itself is made, too, for runs whose log grows in it.
     ///
-    /// Errors: `Exists` when `target` already holds `summary.json`; `Io` when the place is not writable.
-    pub fn create(target: &Path) -> Result<Self, PublishError> {
+    /// Errors: `Exists` when the folder already holds `summary.json`; `Taken` when another job is writing into it; `Io` when
+    /// the place is not writable.
+    pub fn create(wanted: &Path, clash: Clash, is_visible: bool) -> Result<Self, PublishError> {
+        let mut number = 1;
+        loop {
+            let shown = suffixed(wanted, number);
+            match Self::reserve(shown, clash, is_visible) {
+                Err(PublishError::Exists { .. } | PublishError::Taken { .. })
+                    if clash == Clash::Suffix && number < NAMES =>
+                {
+                    number += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn reserve(shown: PathBuf, clash: Clash, is_visible: bool) -> Result<Self, PublishError> {
         let target =
-            std::path::absolute(target).map_err(io_error("resolve output folder", target))?;
+            std::path::absolute(&shown).map_err(io_error("resolve output folder", &shown))?;
         let (Some(name), Some(parent)) = (target.file_name(), target.parent()) else {
             return Err(PublishError::NoName { path: target });
         };
-        if target.join("summary.json").exists() {
+        let name = name.to_string_lossy().into_owned();
+        let is_there = target.exists();
+        if is_there && clash == Clash::Suffix {
             return Err(PublishError::Exists { path: target });
         }
-        if target.exists() {
+        if is_there {
             fs::read_dir(&target).map_err(io_error("open output folder", &target))?;
         }
         // Inside of a folder that somebody made for this run, nothing beside it is touched.
-        let place = if target.exists() { &target } else { parent };
+        let place = if is_there { &target } else { parent };
         let mut parents: Vec<PathBuf> = place
             .ancestors()
             .take_while(|p| !p.exists())
             .map(Path::to_owned)
             .collect();
         parents.reverse();
-        fs::create_dir_all(place).map_err(io_error("create output folder", place))?;
-        let nanos = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| d.as_nanos());
-        let partial = place.join(format!(
-            ".{}.partial-{}-{nanos}",
-            name.to_string_lossy(),
-            std::process::id()
-        ));
+        let lock = Lock::take(place, &name, &target)?;
+        // Only now: the job that held the lock before has published what it had.
+        let is_used = match clash {
+            Clash::Suffix => target.exists(),
+            Clash::Refuse => target.join("summary.json").exists(),
+        };
+        if is_used {
+            return Err(PublishError::Exists { path: target });
+        }
+        if is_visible {
+            fs::create_dir_all(&target).map_err(io_error("create output folder", &target))?;
+        }
+        let place = if is_visible { &target } else { place };
+        let partial = place.join(format!(".{name}.partial-{}", unique()));
         let unfinished = interrupt::unfinished(&partial);
         fs::create_dir(&partial).map_err(io_error("create output folder", &partial))?;
         Ok(OutputDir {
             partial,
             target,
+            shown,
             parents,
             published: false,
+            lock: Some(lock),
             _unfinished: unfinished,
         })
-    }
-
-    /// Makes the final folder itself, for runs whose log grows in it.
-    ///
-    /// Errors: the place is not writable.
-    pub fn make_target(target: &Path) -> Result<(), PublishError> {
-        fs::create_dir_all(target).map_err(io_error("create output folder", target))
     }
 
     /// Where to write.
@@ -124,6 +179,11 @@ impl OutputDir {
     /// Where it will be.
     pub fn target(&self) -> &Path {
         &self.target
+    }
+
+    /// Where it will be, as it was asked for: relative where that was.
+    pub fn shown(&self) -> &Path {
+        &self.shown
     }
 
     /// True where the final folder existed before.
@@ -139,6 +199,18 @@ impl OutputDir {
         interrupt::uninterrupted(|| self.move_all())?;
         self.published = true;
         Ok(self.target.clone())
+    }
+
+    /// The cause, where this folder is the cause.
+    ///
+    /// Errors: it was removed.
+    pub fn check(&self) -> Result<(), PublishError> {
+        if self.partial.exists() {
+            return Ok(());
+        }
+        Err(PublishError::Removed {
+            path: self.partial.clone(),
+        })
     }
 
     fn move_all(&self) -> Result<(), PublishError> {
@@ -188,6 +260,112 @@ fn move_entry(from: &Path, to: &Path) -> Result<(), PublishError> {
     fs::remove_dir(from).map_err(io_error("remove temporary folder", from))
 }
 
+/// `NAME`, `NAME-2`, `NAME-3`, ...
+fn suffixed(wanted: &Path, number: u32) -> PathBuf {
+    match wanted.file_name() {
+        Some(name) if number > 1 => {
+            let mut name = name.to_owned();
+            name.push(format!("-{number}"));
+            wanted.with_file_name(name)
+        }
+        _ => wanted.to_owned(),
+    }
+}
+
+fn unique() -> String {
+    let nanos = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_nanos());
+    format!("{}-{nanos}", std::process::id())
+}
+
+/// A symbolic link that names this process in place of a target: made or refused in one step on every file system, the
+/// owner with it.
+#[derive(Debug)]
+struct Lock {
+    path: PathBuf,
+    _unfinished: Unfinished,
+}
+
+/// Tries to take a lock whose folder or owner goes away meanwhile.
+const TRIES: usize = 100;
+
+impl Lock {
+    /// Takes the lock of the folder `target`, which lies in `place`; makes `place`.
+    ///
+    /// Errors: `Taken`; `Io` when `place` cannot be written to.
+    fn take(place: &Path, name: &str, target: &Path) -> Result<Self, PublishError> {
+        let path = place.join(format!(".{name}.lock"));
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let unfinished = interrupt::unfinished(&path);
+            fs::create_dir_all(place).map_err(io_error("create output folder", place))?;
+            let failed = match std::os::unix::fs::symlink(owner(), &path) {
+                Ok(()) => {
+                    return Ok(Lock {
+                        path,
+                        _unfinished: unfinished,
+                    });
+                }
+                Err(error) => error,
+            };
+            drop(unfinished);
+            match failed.kind() {
+                // Another job that ended removed the empty folder.
+                io::ErrorKind::NotFound if tries < TRIES => {}
+                io::ErrorKind::AlreadyExists => {
+                    let Ok(holder) = fs::read_link(&path) else {
+                        // Released at this moment.
+                        if tries < TRIES {
+                            continue;
+                        }
+                        return Err(io_error("take", &path)(failed));
+                    };
+                    let holder = holder.to_string_lossy().into_owned();
+                    if !is_gone(&holder) || tries >= TRIES {
+                        return Err(PublishError::Taken {
+                            path: target.to_owned(),
+                            owner: holder,
+                            lock: path,
+                        });
+                    }
+                    let _ = fs::remove_file(&path);
+                }
+                _ => return Err(io_error("take", &path)(failed)),
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// This process, for people and for [`is_gone`].
+fn owner() -> String {
+    let id = std::process::id();
+    format!(
+        "process {id} on {}, begun at tick {}",
+        host::name(),
+        host::process::start_tick(id).unwrap_or(0)
+    )
+}
+
+/// True for a process of this host that does not run any more. Of another host nobody knows.
+fn is_gone(owner: &str) -> bool {
+    let parse = || -> Option<(u32, &str, u64)> {
+        let (id, rest) = owner.strip_prefix("process ")?.split_once(" on ")?;
+        let (name, tick) = rest.split_once(", begun at tick ")?;
+        Some((id.parse().ok()?, name, tick.parse().ok()?))
+    };
+    parse().is_some_and(|(id, name, tick)| {
+        name == host::name() && host::process::start_tick(id) != Some(tick)
+    })
+}
+
 impl Drop for OutputDir {
     fn drop(&mut self) {
         if self.published {
@@ -195,6 +373,7 @@ impl Drop for OutputDir {
         }
         // Best effort: the error that led here is the one to report.
         let _ = fs::remove_dir_all(&self.partial);
+        self.lock = None;
         for parent in self.parents.iter().rev() {
             let _ = fs::remove_dir(parent);
         }
@@ -218,12 +397,14 @@ mod tests {
     fn appears_only_when_published() {
         let tmp = tempfile::tempdir().unwrap();
         let target = tmp.path().join("a/b/out");
-        let out = OutputDir::create(&target).unwrap();
+        let out = OutputDir::create(&target, Clash::Refuse, false).unwrap();
         fs::write(out.path().join("summary.json"), "{}").unwrap();
         assert!(!target.exists());
         assert_eq!(out.publish().unwrap(), target);
         assert_eq!(names(&tmp.path().join("a/b")), ["out"]);
-        let refused = OutputDir::create(&target).unwrap_err().to_string();
+        let refused = OutputDir::create(&target, Clash::Refuse, false)
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains("choose another folder"), "{refused}");
     }
 
@@ -233,7 +414,7 @@ mod tests {
         let target = tmp.path().join("out");
         fs::create_dir_all(target.join("dlio_config")).unwrap();
         fs::write(target.join("dlio_config/mine"), "x").unwrap();
-        let out = OutputDir::create(&target).unwrap();
+        let out = OutputDir::create(&target, Clash::Refuse, false).unwrap();
         fs::create_dir(out.path().join("dlio_config")).unwrap();
         fs::write(out.path().join("dlio_config/config.yaml"), "").unwrap();
         fs::write(out.path().join("summary.json"), "{}").unwrap();
@@ -246,7 +427,7 @@ mod tests {
     #[test]
     fn unpublished_leaves_nothing() {
         let tmp = tempfile::tempdir().unwrap();
-        let out = OutputDir::create(&tmp.path().join("x/y")).unwrap();
+        let out = OutputDir::create(&tmp.path().join("x/y"), Clash::Refuse, false).unwrap();
         fs::write(out.path().join("f"), "").unwrap();
         drop(out);
         assert!(names(tmp.path()).is_empty());
@@ -257,7 +438,7 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         fs::write(tmp.path().join("file"), "").unwrap();
         for bad in ["file", "file/out"] {
-            let message = OutputDir::create(&tmp.path().join(bad))
+            let message = OutputDir::create(&tmp.path().join(bad), Clash::Refuse, false)
                 .unwrap_err()
                 .to_string();
             assert!(
@@ -265,5 +446,65 @@ mod tests {
                 "{message}"
             );
         }
+    }
+
+    #[test]
+    fn jobs_that_begin_at_once_all_get_a_folder() {
+        let tmp = tempfile::tempdir().unwrap();
+        let target = tmp.path().join("a/results");
+        std::thread::scope(|scope| {
+            for _ in 0..10 {
+                scope.spawn(|| {
+                    let out = OutputDir::create(&target, Clash::Suffix, false).unwrap();
+                    fs::write(out.path().join("summary.json"), "{}").unwrap();
+                    out.publish().unwrap();
+                });
+            }
+        });
+        let found = names(&tmp.path().join("a"));
+        assert_eq!(found.len(), 10, "{found:?}");
+        assert!(found.contains(&"results-10".into()), "{found:?}");
+        let has_summary = |name| {
+            tmp.path()
+                .join("a")
+                .join(name)
+                .join("summary.json")
+                .exists()
+        };
+        assert!(found.iter().all(has_summary), "{found:?}");
+    }
+
+    #[test]
+    fn a_folder_that_a_running_job_took_is_refused_and_that_of_a_dead_one_is_not() {
+        let tmp = tempfile::tempdir().unwrap();
+        let target = tmp.path().join("out");
+        let first = OutputDir::create(&target, Clash::Refuse, false).unwrap();
+        let refused = OutputDir::create(&target, Clash::Refuse, false).unwrap_err();
+        let id = format!("process {}", std::process::id());
+        assert!(refused.to_string().contains(&id), "{refused}");
+        drop(first);
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let dead = format!(
+            "process {} on {}, begun at tick 1",
+            child.id(),
+            host::name()
+        );
+        std::os::unix::fs::symlink(dead, tmp.path().join(".out.lock")).unwrap();
+        OutputDir::create(&target, Clash::Refuse, false).unwrap();
+        let elsewhere = "process 1 on another-host, begun at tick 1";
+        std::os::unix::fs::symlink(elsewhere, tmp.path().join(".out.lock")).unwrap();
+        let refused = OutputDir::create(&target, Clash::Refuse, false).unwrap_err();
+        assert!(refused.to_string().contains(elsewhere), "{refused}");
+    }
+
+    #[test]
+    fn a_folder_that_was_removed_is_named() {
+        let tmp = tempfile::tempdir().unwrap();
+        let out = OutputDir::create(&tmp.path().join("out"), Clash::Refuse, false).unwrap();
+        out.check().unwrap();
+        fs::remove_dir_all(out.path()).unwrap();
+        let message = out.check().unwrap_err().to_string();
+        assert!(message.contains("was removed during the run"), "{message}");
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::context::JobContext;
 use super::failure::RankError;
 use super::work::EpochWork;
+use crate::clock::now_ns;
 use crate::config::{DropCache, StorageType};
 use crate::host::caches::{DropError, drop_page_cache};
 use crate::loader::Work;
@@ -29,7 +30,7 @@ pub(super) fn drop_caches(
         _ if !is_cached => Ok(()),
         DropCache::None => Ok(()),
         DropCache::System if job.cluster.local_rank() > 0 => Ok(()),
-        DropCache::System => drop_system_cache(),
+        DropCache::System => drop_system_cache(job),
         DropCache::Fadvise => {
             let mut path = PathBuf::new();
             let mut runs = Vec::new();
@@ -40,8 +41,8 @@ pub(super) fn drop_caches(
                 for run in &runs {
                     if last.replace(run.file) != Some(run.file) {
                         work.path_of(run, &mut path);
+                        let _task = job.doing("evict", &path);
                         storage.evict(&path)?;
-                        job.activity.moved();
                     }
                 }
             }
@@ -72,9 +73,16 @@ pub fn drop_timeout() -> Result<Option<Duration>, String> {
 }
 
 /// Empties the page cache of this node, within [`drop_timeout`].
-pub(super) fn drop_system_cache() -> Result<(), RankError> {
+pub(super) fn drop_system_cache(job: &JobContext) -> Result<(), RankError> {
     let limit = drop_timeout().map_err(RankError::Dataset)?;
-    drop_page_cache(limit).map_err(|cause| {
+    let _task = (job.activity).task("write back all data and empty the page cache of the host");
+    if let Some(limit) = limit {
+        // As long as the user allows.
+        (job.activity).busy_until(now_ns().saturating_add(limit.as_nanos() as u64));
+    }
+    let dropped = drop_page_cache(limit);
+    job.activity.busy_until(0);
+    dropped.map_err(|cause| {
         let (cause, remedy) = match cause {
             DropError::Refused(e) => (e.to_string(), "run as root"),
             DropError::Late(_) => (format!("{cause}, the limit of {DROP_TIMEOUT}"), "raise that variable"),

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use super::checkpoint_watch::Watched;
 use super::context::{JobContext, label};
+use super::events::Events;
 use super::failure::{JobError, RankError, agree};
-use super::{Events, open_storage};
+use super::open_storage;
 use crate::checkpoint::content::ContentSource;
 use crate::checkpoint::image::{Container, Image};
 use crate::checkpoint::load::{self, LoadOptions, Readers, Source};
@@ -19,7 +20,7 @@ use crate::checkpoint::save::{self, Buffers, Observer, PATIENCE_NS_PER_BYTE, Sav
 use crate::checkpoint::{CheckpointError, INCOMPLETE_MARKER};
 use crate::clock::now_ns;
 use crate::config::{Address, CheckpointCompression, CheckpointMode, StorageType};
-use crate::host::cpus::use_all_cpus;
+use crate::host::cpus::take_place;
 use crate::host::process::device_bytes;
 use crate::loader::Phase;
 use crate::metrics::checkpoint::{CheckpointKind, CheckpointLog, CheckpointRecord};
@@ -117,7 +118,7 @@ impl<'a> Checkpointer<'a> {
             packing,
             container,
             transfer: storage.transfer(w.reader.transfer_size),
-            thread_begins: use_all_cpus,
+            thread_begins: take_place,
         };
         let shift = if c.recovery_rank_shift {
             cluster.local_size() as u64
@@ -183,6 +184,7 @@ impl<'a> Checkpointer<'a> {
 
     fn mark(&self, moment: Moment) -> Result<(), RankError> {
         let (folder, marker) = (self.folder(moment), self.marker(moment));
+        let _task = self.job.doing("write", &marker);
         self.make_folder(&folder)?;
         let write = || {
             let mut writer = self.storage.create(&marker)?;
@@ -203,6 +205,7 @@ impl<'a> Checkpointer<'a> {
         self.make_folders(moment, &folder)?;
         let record = self.write(events, moment, &folder)?;
         let cleared = if self.job.cluster.rank() == 0 {
+            let _task = self.job.doing("remove", &self.marker(moment));
             self.storage.remove(&self.marker(moment))
         } else {
             Ok(())
@@ -226,6 +229,7 @@ impl<'a> Checkpointer<'a> {
         let made = if self.plan.files.is_empty() {
             Ok(())
         } else {
+            let _task = self.job.doing("make the folder", folder);
             self.make_folder(folder)
         };
         agree(cluster, made.map_err(RankError::from))
@@ -252,7 +256,7 @@ impl<'a> Checkpointer<'a> {
         let options = SaveOptions {
             fsync: c.fsync,
             packing: self.packing,
-            thread_begins: use_all_cpus,
+            thread_begins: take_place,
         };
         let storage = &*self.storage;
         let buffers = self.buffers.get_or_insert_with(|| Buffers::new(storage));
@@ -326,8 +330,10 @@ impl<'a> Checkpointer<'a> {
                 Ok(())
             };
             agree(cluster, marked)?;
+            let task = self.job.doing("delete the files of", &folder);
             let deleted = (self.plan.files.iter())
                 .try_for_each(|file| self.storage.remove(&self.path(&folder, file)));
+            drop(task);
             agree(cluster, deleted.map_err(RankError::from))?;
             let unmarked = if cluster.rank() == 0 {
                 self.storage.remove(&self.marker(oldest))
@@ -361,6 +367,7 @@ impl<'a> Checkpointer<'a> {
             }
             for &moment in moments {
                 let folder = self.folder(moment);
+                let _task = self.job.doing("look for the files of", &folder);
                 if load::exists(&*self.storage, &self.marker(moment))? {
                     return Err(CheckpointError::Incomplete { folder }.into());
                 }
@@ -462,6 +469,7 @@ impl<'a> Checkpointer<'a> {
         for &moment in moments {
             let folder = self.folder(moment);
             for file in &self.load_plan.files {
+                let _task = self.job.doing("evict", &self.path(&folder, file));
                 // What is not yet on the device is written first.
                 self.watched
                     .may_last(file.bytes().saturating_mul(PATIENCE_NS_PER_BYTE));

@@ -7,6 +7,7 @@ use super::*;
 use crate::cluster::{Cluster, Solo};
 use crate::config::Workload;
 use crate::run::RunOptions;
+use crate::run::watch::Board;
 
 /// Rank `rank` of four, two per node, alone with itself in every collective.
 struct Played {
@@ -103,7 +104,8 @@ fn a_rank_recovers_with_the_files_of_the_next_node() {
             stall_timeout: Duration::ZERO,
             virtual_time: false,
         };
-        let job = JobContext::new(&cluster, &w, options);
+        let board = Board::lay_out(&cluster, 32);
+        let job = JobContext::new(&cluster, &w, options, &board);
         let mut events = Events::default();
         let mut checkpointer = Checkpointer::new(&job, &mut events)?;
         if is_load {

@@ -1,14 +1,16 @@
 //! What every phase needs of the job, and the CPUs it may use.
 
-use std::sync::atomic::AtomicU64;
+use std::cell::Cell;
+use std::path::Path;
 use std::time::Duration;
 
+use super::watch::{Board, Names};
 use super::wire;
 use crate::cluster::Cluster;
 use crate::config::{DataLoaderKind, Workload};
 use crate::format::Walked;
 use crate::host;
-use crate::loader::{Activity, Shape, Unit};
+use crate::loader::{Activity, Shape, Task, Unit};
 
 /// What the command line adds to the workload.
 #[derive(Debug, Clone, Copy)]
@@ -29,41 +31,58 @@ pub struct JobContext<'a> {
     pub options: RunOptions,
     /// This rank's page.
     pub activity: Activity,
-    /// The pages of all ranks of this node, in node-local order.
-    pub pages: Vec<Activity>,
-    /// The word by which one watchdog of the node takes the task of speaking.
-    pub spoken: &'static AtomicU64,
+    /// Names of the files that pages hold as numbers.
+    pub names: Names,
     /// CPUs of this node.
     pub node_cpus: usize,
+    /// Each host has a data folder of its own.
+    pub has_own_data: Cell<bool>,
 }
 
 /// The cap that DLIO puts on automatic writer threads.
 const MAX_WRITE_THREADS: usize = 32;
 
+/// Threads of a rank that may have I/O outstanding: readers and writers are never at work together.
+pub(super) fn io_threads(workload: &Workload) -> usize {
+    shape(workload)
+        .threads
+        .max(MAX_WRITE_THREADS)
+        .max(workload.reader.write_threads.unwrap_or(0) as usize)
+}
+
 impl<'a> JobContext<'a> {
-    /// Lays out the pages that the ranks of a node share. A collective.
-    pub fn new(cluster: &'a dyn Cluster, workload: &'a Workload, options: RunOptions) -> Self {
-        let node_cpus = host::cpus::node_cpus();
-        // Both phases' threads have their slots: readers and writers are never at work together.
-        let threads = shape(workload)
-            .threads
-            .max(MAX_WRITE_THREADS)
-            .max(workload.reader.write_threads.unwrap_or(0) as usize);
-        let per_rank = Activity::words(threads);
-        let words = cluster.node_shared(1 + per_rank * cluster.local_size());
-        let pages: Vec<_> = words[1..]
-            .chunks_exact(per_rank)
-            .map(Activity::new)
-            .collect();
+    /// The job whose ranks have their pages on `board`.
+    pub fn new(
+        cluster: &'a dyn Cluster,
+        workload: &'a Workload,
+        options: RunOptions,
+        board: &Board,
+    ) -> Self {
         JobContext {
             cluster,
             workload,
             options,
-            activity: pages[cluster.local_rank()],
-            pages,
-            spoken: &words[0],
-            node_cpus,
+            activity: board.pages[cluster.local_rank()],
+            names: board.names.clone(),
+            node_cpus: host::cpus::node_cpus(),
+            has_own_data: Cell::new(false),
         }
+    }
+
+    /// Which part of the work on all files of the dataset is this rank's, and of how many: all ranks share it, or those of a
+    /// host where each host has a copy.
+    pub fn data_part(&self) -> (u64, u64) {
+        let cluster = self.cluster;
+        let (part, parts) = match self.has_own_data.get() {
+            true => (cluster.local_rank(), cluster.local_size()),
+            false => (cluster.rank(), cluster.size()),
+        };
+        (part as u64, parts as u64)
+    }
+
+    /// The main thread begins with a file or folder, until the guard is dropped: what the watchdog says of it.
+    pub fn doing(&self, what: &str, path: &Path) -> Task {
+        self.activity.task(&format!("{what} {}", path.display()))
     }
 
     /// CPUs of the node divided among its ranks, at least one.

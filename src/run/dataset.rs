@@ -6,13 +6,16 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
-use super::failure::RankError;
+use super::context::JobContext;
+use super::events::Events;
+use super::failure::{JobError, RankError, agree};
 use super::wire;
-use crate::config::{SizeLaw, StorageType, VerifyContent, Workload};
+use crate::config::{SizeLaw, VerifyContent, Workload};
 use crate::format::{Companion, Element, FileSpec, Format, FormatOptions};
 use crate::plan::Split;
 use crate::plan::dataset::{DatasetPlan, DatasetSpec, Dims, SideTable};
 use crate::plan::fill::FillSource;
+use crate::report::Event;
 use crate::storage::{Storage, StorageError};
 
 /// Name of the manifest in the data folder.
@@ -61,11 +64,33 @@ pub struct Manifest {
     pub layout: BTreeMap<String, serde_json::Value>,
 }
 
+/// The layout of manifests that this version writes, and the only one that it reads.
+const SCHEMA: u32 = 1;
+
 impl Manifest {
+    /// Errors: no manifest, or one of another layout.
+    fn parse(bytes: &[u8]) -> Result<Self, String> {
+        const REMEDY: &str =
+            "remedy: delete it if the dataset is complete, or generate the dataset again";
+        let value: serde_json::Value =
+            serde_json::from_slice(bytes).map_err(|e| format!("{e}\n  {REMEDY}"))?;
+        match value["schema"].as_u64() {
+            Some(schema) if schema == u64::from(SCHEMA) => {}
+            Some(other) => {
+                return Err(format!(
+                    "its schema is {other} and this version reads schema {SCHEMA} (written by dlio-rs {})\n  remedy: read the dataset with the version that wrote it, or generate it again into another folder",
+                    value["dlio_rs"].as_str().unwrap_or("of an unknown version")
+                ));
+            }
+            None => return Err(format!("it has no number `schema`\n  {REMEDY}")),
+        }
+        serde_json::from_value(value).map_err(|e| format!("{e}\n  {REMEDY}"))
+    }
+
     fn of(workload: &Workload, train: u64, valid: u64, ranks: u64) -> Self {
         let d = &workload.dataset;
         Manifest {
-            schema: 1,
+            schema: SCHEMA,
             dlio_rs: env!("CARGO_PKG_VERSION").into(),
             format: d.format.word().into(),
             num_files_train: train,
@@ -150,6 +175,16 @@ fn layout_of(workload: &Workload) -> BTreeMap<String, serde_json::Value> {
     layout
 }
 
+/// Files that were looked at, and their bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Presence {
+    files: u64,
+    bytes: u64,
+}
+
+/// Containers have bytes of their own, and so have their headers.
+const SIZE_TOLERANCE: f64 = 0.1;
+
 /// Where the files of a workload are.
 pub struct DatasetFiles {
     root: PathBuf,
@@ -168,6 +203,8 @@ pub struct DatasetFiles {
     min_file_len: u64,
     /// What a file of another writer would hold at least if it were made here; 0 where files were.
     nominal_len: u64,
+    /// Bytes of every file, where a manifest describes them and they all have the same.
+    exact_file_len: Option<u64>,
     /// Sides of every file, made when first needed.
     sides: OnceLock<SideTable>,
     /// Ranks that generated the files, which the `fork` law of sizes depends on.
@@ -188,45 +225,62 @@ impl DatasetFiles {
 
     /// The files of `workload` for reading: the manifest, where there is one, says how many exist.
     ///
-    /// Errors: the manifest cannot be read, or does not fit the workload.
-    pub fn to_read(
+    /// A collective. Errors: the manifest cannot be read, or does not fit the workload.
+    pub fn to_read(job: &JobContext, storage: &dyn Storage) -> Result<Self, JobError> {
+        let (cluster, workload) = (job.cluster, job.workload);
+        let this = Self::to_generate(workload, cluster.size());
+        // Read once: thousands of ranks would ask for the same file at the same time.
+        let mine = if cluster.rank() == 0 && storage.has_bytes() {
+            let _task = job.doing("read", &this.manifest_path());
+            this.read_manifest(storage)
+        } else {
+            Ok(None)
+        };
+        let mine = agree(cluster, mine)?;
+        let mut bytes = serde_json::to_vec(&mine).expect("plain data becomes JSON");
+        cluster.broadcast(&mut bytes);
+        let found = serde_json::from_slice(&bytes)
+            .map_err(|e| RankError::Dataset(format!("receive rank 0's manifest: {e}")))
+            .and_then(|found| this.fit(workload, cluster.size(), found));
+        agree(cluster, found)
+    }
+
+    /// These files as the manifest that was found tells them.
+    fn fit(
+        mut self,
         workload: &Workload,
         ranks: usize,
-        storage: &dyn Storage,
+        found: Option<Manifest>,
     ) -> Result<Self, RankError> {
-        let mut this = Self::to_generate(workload, ranks);
-        let has_files = !matches!(
-            workload.storage_type_effective(),
-            StorageType::Null | StorageType::Model
-        );
-        let found = if has_files {
-            this.read_manifest(storage)?
-        } else {
-            None
-        };
         if let Some(found) = found {
             let purpose = match workload.reader.verify_content {
                 VerifyContent::Off => Purpose::Read,
                 _ => Purpose::Compare,
             };
-            let differences = found.differences(&this.manifest, purpose);
+            let differences = found.differences(&self.manifest, purpose);
             if !differences.is_empty() {
                 return Err(RankError::Dataset(format!(
                     "use the dataset in {}: it was generated with other settings\n  {}\n  remedy: set the workload to the dataset's values, choose another dataset.data_folder, or generate again",
-                    this.root.display(),
+                    self.root.display(),
                     differences.join("\n  ")
                 )));
             }
             let generated_by = found.ranks as usize;
-            this = Self::with_counts(workload, found.num_files_train, found.num_files_eval, ranks);
-            this.generated_by = generated_by;
-            this.fill = FillSource::new(found.fill_seed);
-        } else if has_files {
+            let is_exact = found.layout == self.manifest.layout;
+            self = Self::with_counts(workload, found.num_files_train, found.num_files_eval, ranks);
+            self.generated_by = generated_by;
+            self.fill = FillSource::new(found.fill_seed);
+            if is_exact && workload.dataset.record_length_bytes_stdev == 0.0 {
+                let spec = self.spec(Split::Train, 0, self.train.nominal_dims());
+                let format = wire::format_row(workload).format;
+                self.exact_file_len = format.and_then(|format| format.encoded_len(&spec));
+            }
+        } else {
             // Files of other writers have any size: what is inside them tells whether they are whole.
-            this.nominal_len = this.min_file_len;
-            this.min_file_len = 1;
+            self.nominal_len = self.min_file_len;
+            self.min_file_len = 1;
         }
-        Ok(this)
+        Ok(self)
     }
 
     fn with_counts(workload: &Workload, train: u64, valid: u64, ranks: usize) -> Self {
@@ -260,6 +314,7 @@ impl DatasetFiles {
             fill,
             min_file_len,
             nominal_len: 0,
+            exact_file_len: None,
             sides: OnceLock::new(),
             generated_by: ranks,
         }
@@ -349,15 +404,12 @@ impl DatasetFiles {
             }
             Err(error) => return Err(error.into()),
         }
-        serde_json::from_slice(&bytes).map(Some).map_err(|e| {
-            RankError::Dataset(format!(
-                "read manifest {}: {e}\n  remedy: delete it if the dataset is complete, or generate the dataset again",
-                path.display()
-            ))
+        Manifest::parse(&bytes).map(Some).map_err(|cause| {
+            RankError::Dataset(format!("read manifest {}: {cause}", path.display()))
         })
     }
 
-    /// Generation into a folder that holds another dataset would mix the two.
+    /// Generation into a folder that holds another dataset would mix the two. Rank 0 only.
     pub fn check_manifest_before_generation(&self, storage: &dyn Storage) -> Result<(), RankError> {
         if !storage.has_bytes() {
             return Ok(());
@@ -399,23 +451,25 @@ impl DatasetFiles {
     /// where files of another writer hold less than the workload's samples.
     pub fn check_presence(
         &self,
+        job: &JobContext,
         storage: &dyn Storage,
-        rank: u64,
-        ranks: u64,
-    ) -> Result<Option<String>, RankError> {
+    ) -> Result<Presence, RankError> {
+        let mut seen = Presence::default();
+        let (rank, ranks) = job.data_part();
         let interval = self.workload.dataset.listing_validation_interval;
         if interval == 0 || !storage.has_bytes() {
-            return Ok(None);
+            return Ok(seen);
         }
+        let task = job.doing("look for", &self.root);
         if !storage.has_folder(&self.root)? {
             return Err(RankError::Dataset(format!(
                 "find the dataset: {} does not exist\n  remedy: set dataset.data_folder to where it is, or generate it (workflow.generate_data=true)",
                 self.root.display()
             )));
         }
+        drop(task);
         let evaluates = self.workload.workflow.evaluation;
         let mut path = PathBuf::new();
-        let (mut files, mut bytes) = (0, 0);
         for (split, used) in [
             (Split::Train, self.used.0),
             (Split::Valid, if evaluates { self.used.1 } else { 0 }),
@@ -428,6 +482,7 @@ impl DatasetFiles {
                 let position = (check * interval).min(used - 1);
                 let index = self.split(split).position_to_index(position);
                 self.path_of(split, index, &mut path);
+                let _task = job.doing("look for", &path);
                 match storage.len(&path)? {
                     None => return Err(self.missing(&path, split, used)),
                     Some(len) if len < self.min_file_len() => {
@@ -437,20 +492,37 @@ impl DatasetFiles {
                             self.min_file_len()
                         )));
                     }
+                    Some(len) if self.exact_file_len.is_some_and(|exact| exact != len) => {
+                        return Err(RankError::Dataset(format!(
+                            "use {}: it has {len} bytes, and a file of the dataset that {MANIFEST} describes has {}\n  remedy: it was changed or replaced; generate it again, or delete the manifest if the files are meant to be other ones",
+                            path.display(),
+                            self.exact_file_len.unwrap_or_default()
+                        )));
+                    }
                     Some(len) => {
-                        files += 1;
-                        bytes += len;
+                        seen.files += 1;
+                        seen.bytes += len;
                     }
                 }
             }
         }
-        let needed = files * self.nominal_len;
-        Ok((bytes < needed).then(|| {
-            format!(
-                "the dataset in {} was not generated by dlio-rs: {files} of its files hold {bytes} bytes, and the workload's samples would make {needed}; throughput counts the workload's",
-                self.root.display()
-            )
-        }))
+        Ok(seen)
+    }
+
+    /// Says when files that others wrote are not of the size that the workload gives them. A collective.
+    pub fn warn_of_sizes(&self, job: &JobContext, seen: Presence, events: &mut Events) {
+        let mut sums = [seen.files, seen.bytes];
+        job.cluster.sum_u64(&mut sums);
+        let [files, bytes] = sums;
+        let needed = files.saturating_mul(self.nominal_len);
+        let is_near = bytes >= needed && bytes as f64 <= (1.0 + SIZE_TOLERANCE) * needed as f64;
+        if needed == 0 || is_near {
+            return;
+        }
+        events.emit(Event::Warning(format!(
+            "the dataset in {} was not generated by dlio-rs: {files} of its files hold {bytes} bytes, and the workload's samples would make {needed}; throughput counts the workload's",
+            self.root.display()
+        )));
     }
 
     fn missing(&self, path: &Path, split: Split, used: u64) -> RankError {

@@ -2,17 +2,21 @@
 
 use std::fs::File;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 
-use serde_json::Value;
-
-use super::context::{JobContext, RunOptions, label};
+use super::context::{JobContext, io_threads, label};
+use super::events::Events;
 use super::failure::{JobError, RankError, agree};
+use super::patient::Patient;
 use super::phase::{Measured, checkpoint, generate, train};
-use super::{Events, results, wire};
+use super::request::JobRequest;
+use super::results::Begun;
+use super::waiting::Waiting;
+use super::watch::{Board, Watchdog};
+use super::{results, shared, wire};
 use crate::cluster::Cluster;
-use crate::config::{Loaded, Workload};
+use crate::config::Workload;
 use crate::host;
+use crate::host::cpus::{Choice, Placement, place};
 use crate::interrupt;
 use crate::metrics::reduce::JobSummary;
 use crate::metrics::spec::MetricSpec;
@@ -20,45 +24,6 @@ use crate::report::console::{Console, JsonLines};
 use crate::report::dlio_log::{DlioLog, Level};
 use crate::report::{self, Event, OutputDir};
 use crate::storage::Telemetry;
-
-/// How a job speaks.
-#[derive(Debug, Clone, Copy)]
-pub struct Voice {
-    /// Under DLIO's own name: its log on the standard error output, nothing on the standard output.
-    pub as_dlio: bool,
-    /// Events as JSON lines on the standard output, in place of the report.
-    pub json: bool,
-    /// No progress.
-    pub quiet: bool,
-    /// The least that DLIO's log takes up.
-    pub level: Level,
-}
-
-/// A job to run.
-pub struct JobRequest<'a> {
-    /// The workload, the same on all ranks.
-    pub loaded: &'a Loaded,
-    /// What the command line adds to it.
-    pub options: RunOptions,
-    /// How it speaks.
-    pub voice: Voice,
-    /// Folder of results; only rank 0's counts.
-    pub folder: PathBuf,
-    /// The folder was asked for, so that also a job that measures nothing leaves it.
-    pub is_folder_asked: bool,
-    /// Warnings of the workload.
-    pub warnings: Vec<String>,
-    /// Percent of AU below which the job fails.
-    pub require_au: Option<f64>,
-    /// `--config-dir`, for hydra's files.
-    pub config_dir: Option<PathBuf>,
-    /// The command line, as it was typed.
-    pub typed: &'a [String],
-    /// Findings of `--rules`, on rank 0.
-    pub rules: Value,
-    /// The workload's core, for the report.
-    pub core_config: Value,
-}
 
 /// Why a job failed.
 pub struct JobFailure {
@@ -80,12 +45,23 @@ impl From<JobError> for JobFailure {
 /// Runs the job. A collective.
 pub fn run(cluster: &dyn Cluster, request: &JobRequest) -> Result<(), JobFailure> {
     let start = label();
-    let job = JobContext::new(cluster, &request.loaded.workload, request.options);
-    interrupt::speak_once(job.spoken);
-    let output = agree(cluster, request.make_output(cluster))?;
-    let mut events = request.listeners(cluster, output.as_ref())?;
+    let workload = request.workload();
+    let board = Board::lay_out(cluster, io_threads(workload));
+    interrupt::speak_once(board.spoken);
+    let cluster = Waiting::new(cluster, board.pages[cluster.local_rank()]);
+    let placement = agree(&cluster, place_threads(workload))?;
+    let job = JobContext::new(&cluster, workload, request.options, &board);
+    let _watchdog = Watchdog::start(&cluster, board, request.options.stall_timeout);
+    let output = agree(&cluster, request.make_output(&job))?;
+    let mut events = request.listeners(&job, output.as_ref())?;
+    if let Some(reason) = &placement.reason {
+        events.emit(Event::Info(format!(
+            "reader and writer threads of rank 0 run on CPUs {}: {reason}",
+            placement.mask
+        )));
+    }
     request
-        .phases(&job, &mut events, output, &start)
+        .phases(&job, &mut events, output, (&start, &placement))
         .map_err(|error| {
             let mut failure = JobFailure::from(error);
             if matches!(failure.error, JobError::Failed { .. }) {
@@ -99,65 +75,54 @@ pub fn run(cluster: &dyn Cluster, request: &JobRequest) -> Result<(), JobFailure
         })
 }
 
+/// The CPUs of this rank's threads.
+fn place_threads(w: &Workload) -> Result<Placement, RankError> {
+    let choice = w.reader.cpus.as_deref().map(Choice::parse).transpose();
+    choice
+        .and_then(|choice| place(choice.as_ref(), |name| std::env::var(name).ok()))
+        .map_err(RankError::Dataset)
+}
+
 impl JobRequest<'_> {
-    pub(super) fn workload(&self) -> &Workload {
-        &self.loaded.workload
-    }
-
-    fn measures(&self) -> bool {
-        let w = self.workload();
-        w.workflow.train || w.is_checkpoint_only()
-    }
-
-    /// A generation leaves files only where their folder was asked for, or where DLIO would.
-    fn leaves_folder(&self) -> bool {
-        self.measures() || self.is_folder_asked || self.voice.as_dlio
-    }
-
     /// The folder of results, on rank 0.
-    fn make_output(&self, cluster: &dyn Cluster) -> Result<Option<OutputDir>, RankError> {
-        if cluster.rank() > 0 || !self.leaves_folder() {
+    fn make_output(&self, job: &JobContext) -> Result<Option<OutputDir>, RankError> {
+        if job.cluster.rank() > 0 || !self.leaves_folder() {
             return Ok(None);
         }
-        // As hydra, so that a run that fails leaves its log there.
-        let existing = if self.voice.as_dlio {
-            OutputDir::make_target(&self.folder)
-        } else {
-            Ok(())
-        };
-        existing
-            .and_then(|()| OutputDir::create(&self.folder))
+        let _task = job.doing("make the folder of results", &self.folder);
+        // Under DLIO's name the folder is there from the beginning, as with hydra: a run that fails leaves its log in it.
+        OutputDir::create(&self.folder, self.clash, self.voice.as_dlio)
             .map(Some)
             .map_err(|e| RankError::from(report::ReportError::from(e)))
     }
 
-    fn listeners(
-        &self,
-        cluster: &dyn Cluster,
-        output: Option<&OutputDir>,
-    ) -> Result<Events, JobError> {
+    fn listeners(&self, job: &JobContext, output: Option<&OutputDir>) -> Result<Events, JobError> {
         let mut events = Events::default();
         let mut log = Ok(());
+        let cluster = job.cluster;
         if cluster.rank() == 0 {
             let w = self.workload();
             if self.voice.json {
-                events.listen(Box::new(JsonLines::new(Box::new(std::io::stdout()))));
+                let out = Patient::new(std::io::stdout(), job.activity);
+                events.listen(Box::new(JsonLines::new(Box::new(out))));
             } else if !self.voice.as_dlio {
                 events.listen(Box::new(Console::new(
-                    Box::new(std::io::stderr()),
+                    Box::new(Patient::new(std::io::stderr(), job.activity)),
                     std::io::stderr().is_terminal(),
                     self.voice.quiet,
                 )));
             }
             let mut sinks: Vec<Box<dyn Write>> = Vec::new();
             if self.voice.as_dlio {
-                sinks.push(Box::new(std::io::stderr()));
+                let out = Patient::new(std::io::stderr(), job.activity);
+                sinks.push(Box::new(out));
             }
             if let Some(dir) = output {
                 // DLIO's own log grows where people look for it, also when the run fails.
                 let live = self.voice.as_dlio && dir.is_inside_target();
                 let folder = if live { dir.target() } else { dir.path() };
                 let path = folder.join(&w.output.log_file);
+                let _task = job.doing("create", &path);
                 match File::create(&path) {
                     Ok(file) => sinks.push(Box::new(file)),
                     Err(source) => {
@@ -179,10 +144,12 @@ impl JobRequest<'_> {
         job: &JobContext,
         events: &mut Events,
         output: Option<OutputDir>,
-        start: &str,
+        begun: (&str, &Placement),
     ) -> Result<(), JobError> {
         let w = self.workload();
         self.announce(job, events);
+        let hosts = shared::compare(job, events)?;
+        job.has_own_data.set(hosts.has_own_data);
         let generated = if w.workflow.generate_data {
             Some(generate::run(job, events)?)
         } else {
@@ -204,7 +171,12 @@ impl JobRequest<'_> {
             add_generation(&mut measured, &generated);
         }
         measured.record.counters.peak_rss_bytes = host::process::peak_rss_bytes();
-        let summary = results::report(self, job, &measured, events, output, start)?;
+        let begun = Begun {
+            start: begun.0,
+            placement: begun.1,
+            folders: hosts.folders,
+        };
+        let summary = results::report(self, job, &measured, events, output, &begun)?;
         generate::clean_up(job)?;
         self.judge(job.cluster, summary)
     }

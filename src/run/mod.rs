@@ -10,54 +10,31 @@ pub mod dataset;
 pub mod failure;
 pub mod job;
 pub mod phase;
+pub mod request;
 pub mod source;
 pub mod steps;
+mod waiting;
 pub mod watch;
 pub mod wire;
 pub mod work;
 
 mod context;
+mod events;
 mod index_cache;
+mod patient;
 mod results;
+mod shared;
 mod sources;
 
 pub use context::{JobContext, RunOptions, label, shape};
+pub use events::Events;
 pub use failure::{JobError, RankError, agree};
 
 use std::sync::Arc;
 
 use crate::config::{StorageType, Workload};
 use crate::format::{self, Format};
-use crate::report::{Event, Listener};
 use crate::storage::{self, Storage};
-
-/// Rank 0's listeners; other ranks have none. Remembers every warning for the report.
-#[derive(Default)]
-pub struct Events {
-    listeners: Vec<Box<dyn Listener>>,
-    /// Each once, in order.
-    pub warnings: Vec<String>,
-}
-
-impl Events {
-    /// Adds a listener.
-    pub fn listen(&mut self, listener: Box<dyn Listener>) {
-        self.listeners.push(listener);
-    }
-
-    /// Tells all listeners. A warning that was given before is not repeated.
-    pub fn emit(&mut self, event: Event) {
-        if let Event::Warning(text) = &event {
-            if self.warnings.contains(text) {
-                return;
-            }
-            self.warnings.push(text.clone());
-        }
-        for listener in &mut self.listeners {
-            listener.on(&event);
-        }
-    }
-}
 
 /// Opens the storage system of a workload, with the words that the ranks of a node share.
 pub fn open_storage(job: &JobContext) -> Result<Arc<dyn Storage>, RankError> {

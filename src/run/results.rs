@@ -1,22 +1,39 @@
 //! What a job leaves: figures reduced over all ranks, files, the report on the console.
 
-use super::Events;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
 use super::context::{JobContext, label};
+use super::events::Events;
 use super::failure::{JobError, RankError, agree};
-use super::job::JobRequest;
+use super::patient::Patient;
 use super::phase::Measured;
+use super::request::JobRequest;
 use crate::cluster::Cluster;
 use crate::config::{self, StorageType, Workload};
 use crate::host;
+use crate::host::cpus::Placement;
 use crate::host::facts::HostFacts;
 use crate::metrics::reduce::{JobSummary, ReduceInput, ServedByStorage, reduce};
 use crate::metrics::spec::MetricSpec;
 use crate::plan;
 use crate::report::console::final_report;
 use crate::report::hydra::HydraFacts;
-use crate::report::json::Provenance;
+use crate::report::json::{HostFolder, Provenance};
 use crate::report::provenance::{self, Build};
-use crate::report::{self, Event, OutputDir, ReportInput, gather_rank_files, write_all};
+use crate::report::{
+    self, Clash, Event, OutputDir, ReportError, ReportInput, gather_rank_files, write_all,
+};
+
+/// What was known before the first phase.
+pub(super) struct Begun<'a> {
+    /// Wall-clock label of the job's start.
+    pub(super) start: &'a str,
+    /// CPUs of rank 0's threads.
+    pub(super) placement: &'a Placement,
+    /// On rank 0: the folders of the job on each host.
+    pub(super) folders: Vec<HostFolder>,
+}
 
 /// Reduces, writes and publishes. A collective; the summary is on rank 0.
 pub(super) fn report(
@@ -25,7 +42,7 @@ pub(super) fn report(
     measured: &Measured,
     events: &mut Events,
     output: Option<OutputDir>,
-    start: &str,
+    begun: &Begun,
 ) -> Result<Option<JobSummary>, JobError> {
     let (cluster, w) = (job.cluster, job.workload);
     let name = &cluster.host_names()[cluster.node_of_rank()[cluster.rank()]];
@@ -48,8 +65,12 @@ pub(super) fn report(
     let files = agree(cluster, files)?;
     let written = match (&summary, &files, output) {
         (Some(summary), Some(files), Some(output)) => {
-            let provenance = provenance_of(request, cluster, &facts, start);
-            write(request, summary, &provenance, files, events, output)
+            let made = Made {
+                summary,
+                provenance: provenance_of(request, cluster, &facts, begun),
+                files,
+            };
+            write(request, job, &made, events, output)
         }
         _ => Ok(()),
     };
@@ -57,48 +78,125 @@ pub(super) fn report(
     Ok(summary)
 }
 
+/// What rank 0 has to write.
+struct Made<'a> {
+    summary: &'a JobSummary,
+    provenance: Provenance,
+    files: &'a [report::RankFiles],
+}
+
 fn write(
     request: &JobRequest,
-    summary: &JobSummary,
-    provenance: &Provenance,
-    files: &[report::RankFiles],
+    job: &JobContext,
+    made: &Made,
     events: &mut Events,
     output: OutputDir,
 ) -> Result<(), RankError> {
     let voice = request.voice;
-    let load = summary.checkpoint.as_ref().and_then(|c| c.load.as_ref());
+    let load = (made.summary.checkpoint.as_ref()).and_then(|c| c.load.as_ref());
     if load.is_some_and(|l| l.served_by_storage == ServedByStorage::Cached) {
         events.emit(Event::Warning(
             "checkpoint loads were answered by the page cache, not by the storage: their throughput is that of memory; use reader.drop_cache=system, checkpoint.between_phases or O_DIRECT".into(),
         ));
     }
-    for note in summary.object_store.iter().flat_map(|store| &store.notes) {
+    for note in (made.summary.object_store.iter()).flat_map(|store| &store.notes) {
         events.emit(Event::Warning(note.clone()));
     }
-    let hydra = hydra_facts(request);
-    let run_dir = request.folder.display().to_string();
+    let shown = output.shown().to_owned();
+    let folder = shown.display().to_string();
+    let task = job.doing("write results in", output.target());
+    let written = write_files(request, made, &events.warnings, &output);
+    drop(task);
+    events.emit(Event::RunMeasured {
+        summary: Box::new(made.summary.clone()),
+        folder: folder.clone(),
+    });
+    let written = written.and_then(|()| {
+        let _task = job.doing("publish results in", output.target());
+        Ok(output.publish()?)
+    });
+    if written.is_ok() {
+        events.emit(Event::OutputsSaved {
+            folder: folder.clone(),
+        });
+    }
+    // Also where they cannot be written: what was measured is not measured again in a minute.
+    let mut printed = Ok(());
+    if !voice.json && !voice.as_dlio {
+        let mut text = final_report(made.summary, &made.provenance);
+        if written.is_ok() {
+            text += &format!("Results: {folder}\n");
+        }
+        printed = print(job, &text);
+    }
+    if let Err(cause) = written {
+        return Err(second_place(request, job, made, &events.warnings, cause));
+    }
+    printed.map_err(RankError::from)
+}
+
+/// Writes all files of results.
+///
+/// Errors: what cannot be written, or that the folder is gone.
+fn write_files(
+    request: &JobRequest,
+    made: &Made,
+    warnings: &[String],
+    output: &OutputDir,
+) -> Result<(), ReportError> {
+    let hydra = hydra_facts(request, output.shown());
     let input = ReportInput {
         workload: request.workload(),
-        summary,
-        provenance,
-        rank_files: files,
-        warnings: &events.warnings.clone(),
+        summary: made.summary,
+        provenance: &made.provenance,
+        rank_files: made.files,
+        warnings,
         hydra: hydra.as_ref(),
         // mlpstorage, which calls by that name, writes its own.
-        with_provenance: !voice.as_dlio,
+        with_provenance: !request.voice.as_dlio,
     };
-    write_all(output.path(), &input)?;
-    events.emit(Event::RunMeasured {
-        summary: Box::new(summary.clone()),
-        folder: run_dir.clone(),
-    });
-    output.publish().map_err(report::ReportError::from)?;
-    events.emit(Event::OutputsSaved { folder: run_dir });
-    if !voice.json && !voice.as_dlio {
-        print!("{}", final_report(summary, provenance));
-        println!("Results: {}", request.folder.display());
+    output.check()?;
+    write_all(output.path(), &input).map_err(|error| match output.check() {
+        Ok(()) => error,
+        Err(removed) => removed.into(),
+    })
+}
+
+/// Writes what was measured to the folder of temporary files, since it cannot be written where it was wanted.
+fn second_place(
+    request: &JobRequest,
+    job: &JobContext,
+    made: &Made,
+    warnings: &[String],
+    cause: ReportError,
+) -> RankError {
+    let place = std::env::temp_dir().join("dlio-rs-results");
+    let _task = job.doing("write results in", &place);
+    let written = OutputDir::create(&place, Clash::Suffix, false)
+        .map_err(ReportError::from)
+        .and_then(|output| {
+            write_files(request, made, warnings, &output)?;
+            Ok(output.publish()?)
+        });
+    RankError::Report(ReportError::Elsewhere {
+        cause: Box::new(cause),
+        place: match written {
+            Ok(place) => format!("what was measured is in {}", place.display()),
+            Err(error) => {
+                format!("what was measured is in the report above only: failed to {error}")
+            }
+        },
+    })
+}
+
+/// Prints the report. Nobody who reads it any more is no failure.
+fn print(job: &JobContext, text: &str) -> Result<(), ReportError> {
+    let mut out = Patient::new(std::io::stdout(), job.activity);
+    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match printed {
+        Err(source) if source.kind() != ErrorKind::BrokenPipe => Err(ReportError::Print { source }),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// What a run without measurements leaves: hydra's folder and the log.
@@ -107,17 +205,17 @@ pub(super) fn write_unmeasured(
     output: OutputDir,
     events: &mut Events,
 ) -> Result<(), RankError> {
-    if let Some(hydra) = hydra_facts(request) {
+    let folder = output.shown().display().to_string();
+    if let Some(hydra) = hydra_facts(request, output.shown()) {
         report::hydra::write(output.path(), &hydra)?;
     }
-    output.publish().map_err(report::ReportError::from)?;
-    let folder = request.folder.display().to_string();
+    output.publish().map_err(ReportError::from)?;
     events.emit(Event::OutputsSaved { folder });
     Ok(())
 }
 
 /// What hydra's folder says; None where hydra was told to write none.
-fn hydra_facts<'a>(request: &JobRequest<'a>) -> Option<HydraFacts<'a>> {
+fn hydra_facts<'a>(request: &JobRequest<'a>, run_dir: &Path) -> Option<HydraFacts<'a>> {
     let loaded = request.loaded;
     let output_subdir = match &loaded.hydra.output_subdir {
         Some(subdir) => subdir.clone()?,
@@ -132,7 +230,7 @@ fn hydra_facts<'a>(request: &JobRequest<'a>) -> Option<HydraFacts<'a>> {
         tree: &loaded.tree,
         task_words: &loaded.words,
         hydra_words: &loaded.hydra.words,
-        run_dir: request.folder.display().to_string(),
+        run_dir: run_dir.display().to_string(),
         output_subdir,
         cwd: cwd.display().to_string(),
         config_dir: config_dir.map(|d| d.display().to_string()),
@@ -143,10 +241,11 @@ fn provenance_of(
     request: &JobRequest,
     cluster: &dyn Cluster,
     facts: &HostFacts,
-    start: &str,
+    begun: &Begun,
 ) -> Provenance {
     let bound = host::cpus::affinity_count();
     let cpus = host::cpus::node_cpus();
+    let threads = begun.placement.mask;
     let build = Build::here();
     let workload = request.workload();
     Provenance {
@@ -160,13 +259,15 @@ fn provenance_of(
         cpus_allowed: bound,
         affinity: if bound < cpus {
             format!(
-                "rank 0 bound to {bound} of {cpus} CPUs; reader and writer threads use all of them"
+                "rank 0 bound to {bound} of {cpus} CPUs; reader and writer threads on {threads}"
             )
         } else {
             format!("unbound, {cpus} CPUs")
         },
+        thread_cpus: threads.to_string(),
+        folders: begun.folders.clone(),
         memory_bytes: facts.memory_bytes,
-        start: start.into(),
+        start: begun.start.into(),
         end: label(),
         command_line: request
             .typed

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::Events;
 use super::context::JobContext;
+use super::events::Events;
 use super::failure::RankError;
 use crate::clock::VirtualClock;
 use crate::cluster::Cluster;
-use crate::host;
 use crate::loader::{BatchSource, Loader, Recorder, SimulatedLoader};
 use crate::metrics::histogram::StageHistograms;
 use crate::plan::order::ShardOrder;
@@ -87,7 +86,7 @@ impl Sources {
             });
         }
         let transfer = storage.transfer(job.workload.reader.transfer_size);
-        announce(job, events, shape.threads, transfer);
+        announce(events, shape.threads, transfer);
         let threads = shape.threads;
         let make = |from: usize| -> Result<Box<dyn BatchSource>, RankError> {
             let recorders = histograms[from..from + threads]
@@ -114,14 +113,7 @@ impl Sources {
     }
 }
 
-fn announce(job: &JobContext, events: &mut Events, threads: usize, transfer: usize) {
-    let bound = host::cpus::affinity_count();
-    if bound < job.node_cpus && bound < threads + 1 {
-        events.emit(Event::Info(format!(
-            "the launcher bound this rank to {bound} of {} CPUs; reader threads use all of them",
-            job.node_cpus
-        )));
-    }
+fn announce(events: &mut Events, threads: usize, transfer: usize) {
     events.emit(Event::Info(format!(
         "reader memory per rank: {threads} thread(s) x {transfer} bytes of transfer = {:.1} MiB",
         (threads * transfer) as f64 / 1048576.0

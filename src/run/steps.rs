@@ -17,8 +17,8 @@ use crate::plan::draw::TimeDraw;
 use crate::report::Event;
 use crate::stage::Stage;
 
-use super::Events;
 use super::context::label;
+use super::events::Events;
 use super::failure::RankError;
 
 /// The loops over steps, and what they keep from step to step.

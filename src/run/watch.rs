@@ -1,33 +1,26 @@
-//! When nothing moves: says which ranks are silent, where and in what, and ends the job.
+//! When nothing moves: says which ranks of which hosts are silent, where and in what, and ends the job.
 //!
-//! A thread that calls no MPI and only reads the pages that the ranks of a node share, so it can speak of a rank
-//! that cannot. The lowest rank of a node whose process still runs speaks; a launcher that sees one process end
-//! with an error ends the others.
+//! One watchdog per rank, from before the job's first I/O to after its last: a thread that calls no MPI and reads the pages
+//! that the ranks of a host share, so it can speak of a rank that cannot. On several hosts it also tells what it sees to one
+//! watchdog that speaks for all ([`link`]). What is known to take long is no stall: computation, pauses that the workload
+//! asks for, the user's own command, output that nobody reads.
 
-use std::fmt::Write as _;
+mod board;
+mod link;
+mod report;
+
+pub use board::{Board, Names};
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::JobContext;
 use crate::clock::now_ns;
-use crate::loader::{Activity, Phase};
-
-/// The page of every rank of this node, and a word by which one of them takes the task of speaking.
-pub struct Board {
-    /// Pages in node-local rank order.
-    pub pages: Vec<Activity>,
-    /// World ranks in the same order.
-    pub ranks: Vec<usize>,
-    /// This node's name.
-    pub host: String,
-    /// 0 until a watchdog speaks.
-    pub spoken: &'static AtomicU64,
-    /// Ranks of the job beyond this node.
-    pub has_other_nodes: bool,
-    /// Names of files, for messages.
-    pub file_name: Arc<dyn Fn(u64) -> String + Send + Sync>,
-}
+use crate::cluster::Cluster;
+use crate::interrupt;
+use board::{FROZEN_NS, LOOK_EVERY};
+use link::Link;
+use report::{Sight, Verdict};
 
 /// A running watchdog; stops when dropped.
 pub struct Watchdog {
@@ -35,38 +28,20 @@ pub struct Watchdog {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-
 impl Watchdog {
-    /// Watches the ranks of this node until dropped. `file_name` names the file of an index, for messages.
-    pub fn for_job(
-        job: &JobContext,
-        file_name: Arc<dyn Fn(u64) -> String + Send + Sync>,
-    ) -> Watchdog {
-        let cluster = job.cluster;
-        let nodes = cluster.node_of_rank();
-        let mine = nodes[cluster.rank()];
-        let board = Board {
-            pages: job.pages.clone(),
-            ranks: (0..cluster.size()).filter(|&r| nodes[r] == mine).collect(),
-            host: cluster.host_names()[mine].clone(),
-            spoken: job.spoken,
-            has_other_nodes: cluster.host_names().len() > 1,
-            file_name,
-        };
-        Self::start(board, cluster.local_rank(), job.options.stall_timeout)
-    }
-
-    /// Watches `board` from the node-local rank `me`. `timeout` zero: off.
-    pub fn start(board: Board, me: usize, timeout: Duration) -> Watchdog {
+    /// Watches the ranks of this host, and those of the others through their watchdogs, until dropped. `timeout` zero: off.
+    /// A collective.
+    pub fn start(cluster: &dyn Cluster, board: Board, timeout: Duration) -> Watchdog {
         let stop = Arc::new(AtomicBool::new(false));
         if timeout.is_zero() {
             return Watchdog { stop, thread: None };
         }
+        let link = Link::between_hosts(cluster);
+        let me = cluster.local_rank();
         let stopped = stop.clone();
         let thread = std::thread::Builder::new()
             .name("watchdog".into())
-            .spawn(move || watch(&board, me, timeout, &stopped))
+            .spawn(move || Watch::new(board, me, timeout, link).run(&stopped))
             .ok();
         Watchdog { stop, thread }
     }
@@ -82,94 +57,84 @@ impl Drop for Watchdog {
     }
 }
 
-fn watch(board: &Board, me: usize, timeout: Duration, stopped: &AtomicBool) {
-    let timeout_ns = timeout.as_nanos() as u64;
-    let mut alive_since = now_ns();
-    let mut looked = now_ns();
-    loop {
-        std::thread::park_timeout(LOOK_EVERY);
-        if stopped.load(Ordering::Relaxed) {
-            return;
-        }
-        let now = now_ns();
-        // A process that was itself stopped must not judge the others by the time it slept through.
-        if now - looked > 10 * LOOK_EVERY.as_nanos() as u64 {
-            alive_since = now;
-        }
-        looked = now;
-        board.pages[me].sign_of_life();
-        let last = board
-            .pages
-            .iter()
-            .map(|page| page.last_moved().max(page.busy_end().min(now)))
-            .fold(alive_since, u64::max);
-        // Higher ranks give lower ones a second each to speak first; a node whose ranks all wait for others
-        // gives those others' watchdogs time to name the culprit.
-        let all_wait = board
-            .pages
-            .iter()
-            .all(|page| matches!(page.place().0, Phase::Barrier | Phase::Done | Phase::Report));
-        let mut limit = timeout_ns + me as u64 * 1_000_000_000;
-        if all_wait && board.has_other_nodes {
-            limit += timeout_ns;
-        }
-        if now.saturating_sub(last) < limit {
-            continue;
-        }
-        if board.spoken.swap(1, Ordering::SeqCst) == 0 {
-            eprintln!("{}", verdict(board, last, now, timeout));
-        }
-        // `_exit` and not MPI_Abort: this is not the main thread, and MPI may be what hangs.
-        // SAFETY: ends the process at once; nothing of it is needed any more.
-        unsafe { libc::_exit(1) };
-    }
+struct Watch {
+    board: Board,
+    /// Node-local rank.
+    me: usize,
+    timeout: Duration,
+    link: Option<Link>,
+    /// Since when this process runs without a break.
+    awake_since: u64,
 }
 
-/// The message. Ranks that only wait for others are counted, the rest are named.
-fn verdict(board: &Board, last: u64, now: u64, timeout: Duration) -> String {
-    let mut text = format!(
-        "dlio-rs: nothing has moved on {} for {:.0} s (--stall-timeout {} s); the job ends with status 1.",
-        board.host,
-        now.saturating_sub(last) as f64 / 1e9,
-        timeout.as_secs()
-    );
-    let mut waiting = Vec::new();
-    for (page, rank) in board.pages.iter().zip(&board.ranks) {
-        let (phase, epoch, step) = page.place();
-        let silence = now.saturating_sub(page.last_sign_of_life());
-        let is_frozen = silence > 10 * LOOK_EVERY.as_nanos() as u64;
-        if matches!(phase, Phase::Barrier | Phase::Report) && !is_frozen {
-            waiting.push(*rank);
-            continue;
+impl Watch {
+    fn new(board: Board, me: usize, timeout: Duration, link: Option<Link>) -> Self {
+        Watch {
+            board,
+            me,
+            timeout,
+            link,
+            awake_since: now_ns(),
         }
-        let _ = write!(
-            text,
-            "\n  silent: rank {rank} on {}: {}, epoch {epoch}, step {step}",
-            board.host,
-            phase.name()
-        );
-        if is_frozen {
-            let _ = write!(
-                text,
-                "; its process has given no sign of life for {:.0} s (stopped?)",
-                silence as f64 / 1e9
-            );
-        }
-        match page.oldest() {
-            Some(io) => {
-                let age = now.saturating_sub(io.since_ns) as f64 / 1e9;
-                let name = (board.file_name)(io.file);
-                let _ = write!(
-                    text,
-                    "; oldest I/O: {name} at byte {}, {age:.1} s old",
-                    io.offset
-                );
+    }
+
+    fn run(mut self, stopped: &AtomicBool) {
+        let mut looked = now_ns();
+        loop {
+            std::thread::park_timeout(LOOK_EVERY);
+            if stopped.load(Ordering::Relaxed) {
+                return;
             }
-            None => text.push_str("; no I/O outstanding"),
+            let now = now_ns();
+            // A process that was itself stopped must not judge the others by the time that it slept through.
+            if now - looked > FROZEN_NS {
+                self.awake_since = now;
+                if let Some(link) = &mut self.link {
+                    link.wake(now);
+                }
+            }
+            looked = now;
+            self.board.pages[self.me].sign_of_life();
+            if let Some(verdict) = self.look(now) {
+                self.end(verdict);
+            }
         }
     }
-    if !waiting.is_empty() {
-        let _ = write!(text, "\n  waiting for them: rank(s) {waiting:?}");
+
+    /// One look at this host and at what the others told; the message, when it is time to speak.
+    fn look(&mut self, now: u64) -> Option<Verdict> {
+        let own = Sight::of(&self.board, self.awake_since, now);
+        let timeout_ns = self.timeout.as_nanos() as u64;
+        // Higher ranks give lower ones a second each to speak first.
+        let turn = self.me as u64 * 1_000_000_000;
+        let Some(link) = &mut self.link else {
+            let is_late = own.quiet_ns >= timeout_ns + turn;
+            return is_late.then(|| Verdict::of_host(&own, self.timeout));
+        };
+        let reports = (0..self.me).all(|below| {
+            now.saturating_sub(self.board.pages[below].last_sign_of_life()) > FROZEN_NS
+        });
+        match link.exchange(&own, reports, now) {
+            link::Heard::Ended => interrupt::end(1, None),
+            link::Heard::Nothing => {}
+        }
+        if let Some(turn) = link.turn_to_speak() {
+            let limit = timeout_ns + turn;
+            let all = link.all(&own, now);
+            return Verdict::of_hosts(&all, limit, self.timeout);
+        }
+        // Another watchdog speaks for this host, unless it cannot be reached.
+        let patience = if link.is_heard(now) { 3 } else { 2 };
+        let is_late = own.quiet_ns >= patience * timeout_ns + turn;
+        is_late.then(|| Verdict::of_host(&own, self.timeout))
     }
-    text
+
+    /// Speaks, where nobody of this host did, and ends this process; the launcher ends the others.
+    fn end(&mut self, verdict: Verdict) -> ! {
+        let speaks = self.board.spoken.swap(1, Ordering::SeqCst) == 0;
+        if let Some(link) = &mut self.link {
+            link.tell_the_end();
+        }
+        interrupt::end(1, speaks.then(|| verdict.to_string()))
+    }
 }

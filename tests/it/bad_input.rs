@@ -267,7 +267,9 @@ fn direct_io_is_refused_where_there_is_none() {
 #[test]
 fn a_full_disk_stops_generation_and_leaves_no_partial_file() {
     let scratch = Scratch::new();
-    let mount = Mount::new(&scratch, "tmpfs", "size=1m");
+    // The dataset would fit, were there not something else.
+    let mount = Mount::new(&scratch, "tmpfs", "size=6m");
+    std::fs::write(mount.0.join("other"), vec![0; 4 << 20]).unwrap();
     let folder = format!("dataset.data_folder={}", mount.0.join("d").display());
     fails(
         &scratch,
@@ -289,6 +291,26 @@ fn a_full_disk_stops_generation_and_leaves_no_partial_file() {
         assert_eq!(file.metadata().unwrap().len(), left_len(), "{file:?}");
     }
     assert!(!mount.0.join("d/.dlio-rs-manifest.json").exists());
+}
+
+#[test]
+fn a_dataset_larger_than_the_file_system_is_refused_before_it_is_written() {
+    let scratch = Scratch::new();
+    let mount = Mount::new(&scratch, "tmpfs", "size=1m");
+    let folder = format!("dataset.data_folder={}", mount.0.join("d").display());
+    // Hours of checksums, were they computed first.
+    let words = [&*folder, "dataset.record_length_bytes=1e15"];
+    fails(
+        &scratch,
+        8,
+        &words,
+        1,
+        &["its file system has 1048576 in all", "remedy: free space"],
+    );
+    assert_eq!(
+        std::fs::read_dir(mount.0.join("d/train")).unwrap().count(),
+        0
+    );
 }
 
 /// Payload of 256 x 256 bytes with one sample: numpy's container adds 498.

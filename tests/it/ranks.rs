@@ -140,7 +140,7 @@ fn a_stopped_rank_is_named_and_the_job_ends() {
         "{text}"
     );
     assert!(
-        text.contains("epoch ") && text.contains("waiting for them: rank(s) ["),
+        text.contains("epoch ") && text.contains("waiting for them: 1 rank(s)"),
         "{text}"
     );
     assert!(!scratch.path("out").exists());

@@ -62,6 +62,9 @@ pub struct Dataset {
     pub parquet: ParquetSection,
     /// dlio-rs: what jpeg and png files hold. Default `image`.
     pub image_encoding: ImageEncoding,
+    /// dlio-rs: whether all hosts see the same data folder. `auto` finds out; `true` insists on it; `false`: each host has a
+    /// copy of its own, which generation makes on each. Default `auto`.
+    pub shared: SharedFolder,
     /// dlio-rs: seed of the file contents. Default 10.
     pub fill_seed: u64,
     /// dlio-rs: law of per-file dimensions. Default `upstream`.
@@ -98,6 +101,7 @@ impl Default for Dataset {
             listing_validation_interval: 1000,
             parquet: ParquetSection::default(),
             image_encoding: ImageEncoding::Image,
+            shared: SharedFolder::Auto,
             fill_seed: 10,
             size_law: SizeLaw::Upstream,
         }

@@ -67,6 +67,10 @@ pub struct Reader {
     pub index_cache: IndexCacheLife,
     /// dlio-rs: reads in flight per rank for the native loader. Default: `read_threads`.
     pub io_depth: Option<u64>,
+    /// dlio-rs: CPUs of the reader and writer threads: `inherit` (those that the process was started with), `node` (all of
+    /// the host) or a list such as `0-3,8`. Default: `inherit`, but the launcher's own CPUs where its default bound the rank
+    /// to one core.
+    pub cpus: Option<String>,
     /// dlio-rs: object stores: bytes of one GET; longer extents are read in several. 0: always one GET.
     /// Default: one GET up to 32 MiB, ranges of 32 MiB above.
     pub range_size: Option<u64>,
@@ -104,6 +108,7 @@ impl Default for Reader {
             drop_cache: DropCache::Fadvise,
             index_cache: IndexCacheLife::Epoch,
             io_depth: None,
+            cpus: None,
             range_size: None,
         }
     }

@@ -130,6 +130,17 @@ word_enum! {
     }
 }
 word_enum! {
+    /// Whether all hosts see the same data folder.
+    SharedFolder {
+        /// Found out before work begins.
+        Auto = "auto",
+        /// It must be.
+        True = "true",
+        /// Each host has its own.
+        False = "false",
+    }
+}
+word_enum! {
     /// The storage system.
     StorageType {
         /// Local or mounted file system, buffered.

@@ -12,13 +12,12 @@ use crate::loader::Phase;
 use crate::metrics::checkpoint::CheckpointKind;
 use crate::metrics::record::RankRecord;
 use crate::report::Event;
-use crate::run::Events;
 use crate::run::caches::drop_system_cache;
 use crate::run::checkpoint_watch::FileNames;
 use crate::run::checkpointer::{Checkpointer, Moment};
 use crate::run::context::{JobContext, label};
+use crate::run::events::Events;
 use crate::run::failure::{JobError, RankError, agree};
-use crate::run::watch::Watchdog;
 
 /// All its checkpoints are of this epoch.
 const EPOCH: u64 = 1;
@@ -39,16 +38,13 @@ struct Checkpoints<'a> {
     reads: u64,
     start: String,
     cpu_start: u64,
-    _watchdog: Watchdog,
 }
 
 impl<'a> Checkpoints<'a> {
     fn prepare(job: &'a JobContext, events: &mut Events) -> Result<Self, JobError> {
-        let names = FileNames::new(job.workload, job.cluster.size());
-        let name_of = move |file| {
-            (names.as_ref().and_then(|n| n.name(file))).unwrap_or_else(|| format!("file {file}"))
-        };
-        let watchdog = Watchdog::for_job(job, std::sync::Arc::new(name_of));
+        if let Some(names) = FileNames::new(job.workload, job.cluster.size()) {
+            job.names.add(move |file| names.name(file));
+        }
         let checkpointer = Checkpointer::new(job, events)?;
         let c = &job.workload.checkpoint;
         Ok(Checkpoints {
@@ -58,7 +54,6 @@ impl<'a> Checkpoints<'a> {
             reads: u64::try_from(c.num_checkpoints_read).unwrap_or(0),
             start: label(),
             cpu_start: process_cpu_ns(),
-            _watchdog: watchdog,
         })
     }
 
@@ -151,6 +146,7 @@ fn between(job: &JobContext, events: &mut Events, command: &str) -> Result<f64, 
     let outcome = if cluster.rank() == 0 {
         // As long as it takes: the command is the user's.
         job.activity.busy_until(u64::MAX);
+        let _task = job.activity.task(&format!("run {command}"));
         let outcome = shell(command);
         job.activity.busy_until(0);
         outcome
@@ -194,7 +190,7 @@ fn empty_caches(
         _ if !checkpointer.is_cached() => Ok(()),
         DropCache::None => Ok(()),
         DropCache::System if job.cluster.local_rank() > 0 => Ok(()),
-        DropCache::System => drop_system_cache(),
+        DropCache::System => drop_system_cache(job),
         DropCache::Fadvise => checkpointer.evict(moments),
     }
 }

@@ -15,14 +15,16 @@ use crate::cluster::Cluster;
 use crate::config::StorageType;
 use crate::format::{FileSpec, Format, FormatError, Out};
 use crate::host;
+use crate::host::mounts::space_of;
 use crate::loader::{Activity, Phase};
 use crate::plan::Split;
 use crate::plan::dataset::{Dims, Shapes};
 use crate::report::Event;
+use crate::run::context::JobContext;
 use crate::run::dataset::{DatasetFiles, split_of};
+use crate::run::events::Events;
 use crate::run::failure::{JobError, RankError, agree};
-use crate::run::watch::Watchdog;
-use crate::run::{Events, JobContext, open_storage, pick_format, wire};
+use crate::run::{open_storage, pick_format, wire};
 use crate::storage::{Buffer, Storage, StorageError, Telemetry};
 
 /// What generation did on this rank.
@@ -117,7 +119,6 @@ struct Generation<'a> {
     format: &'a dyn Format,
     files: &'a Arc<DatasetFiles>,
     start: u64,
-    _watchdog: Watchdog,
 }
 
 impl<'a> Generation<'a> {
@@ -131,21 +132,17 @@ impl<'a> Generation<'a> {
         let cluster = job.cluster;
         job.activity.enter(Phase::Generate, 0, 0);
         let named = files.clone();
-        let watchdog = Watchdog::for_job(
-            job,
-            Arc::new(move |file| {
-                let mut path = PathBuf::new();
-                named.path_of_global(file, &mut path);
-                path.display().to_string()
-            }),
-        );
-        let prepared = if cluster.rank() == 0 {
-            prepare(storage, files)
+        job.names.add(move |file| {
+            let mut path = PathBuf::new();
+            named.path_of_global(file, &mut path);
+            Some(path.display().to_string())
+        });
+        let prepared = if job.data_part().0 == 0 {
+            prepare(job, storage, files)
         } else {
             Ok(())
         };
         agree(cluster, prepared)?;
-        agree(cluster, files.check_manifest_before_generation(storage))?;
         let spec = files.spec(Split::Train, 0, files.train.nominal_dims());
         agree(
             cluster,
@@ -156,20 +153,20 @@ impl<'a> Generation<'a> {
                 ))
             }),
         )?;
+        agree(cluster, check_space(job, storage, format, files))?;
         Ok(Generation {
             job,
             storage,
             format,
             files,
             start: now_ns(),
-            _watchdog: watchdog,
         })
     }
 
     /// Writes this rank's files.
     fn step(&self, events: &mut Events) -> Result<Generated, JobError> {
         let (job, cluster) = (self.job, self.job.cluster);
-        let (rank, ranks) = (cluster.rank() as u64, cluster.size() as u64);
+        let (rank, ranks) = job.data_part();
         let total = self.files.train.files() + self.files.valid.files();
         let mine_total = total.saturating_sub(rank).div_ceil(ranks);
         let threads = job.write_threads().min(mine_total.max(1) as usize);
@@ -209,7 +206,7 @@ impl<'a> Generation<'a> {
             for thread in 0..threads {
                 let shared = &shared;
                 scope.spawn(move || {
-                    host::cpus::use_all_cpus();
+                    host::cpus::take_place();
                     if let Err(error) = shared.write_files(thread) {
                         shared.failure.lock().get_or_insert(error);
                         shared.stop.store(true, Relaxed);
@@ -242,7 +239,8 @@ impl<'a> Generation<'a> {
             bytes: sums[2],
             elapsed_s: (now_ns() - self.start) as f64 / 1e9,
         });
-        let stamped = if cluster.rank() == 0 {
+        let stamped = if self.job.data_part().0 == 0 {
+            let _task = (self.job).doing("write the manifest in", self.files.root());
             self.files.write_manifest(self.storage)
         } else {
             Ok(())
@@ -320,11 +318,43 @@ fn oversee(
     }
 }
 
-fn prepare(storage: &dyn Storage, files: &DatasetFiles) -> Result<(), RankError> {
+/// Refuses a dataset that cannot fit, before checksums of it are computed for hours.
+fn check_space(
+    job: &JobContext,
+    storage: &dyn Storage,
+    format: &dyn Format,
+    files: &DatasetFiles,
+) -> Result<(), RankError> {
+    if job.data_part().0 != 0 || !storage.opens_by_path() {
+        return Ok(());
+    }
+    let spec = files.spec(Split::Train, 0, files.train.nominal_dims());
+    let (Some(all), Some(file), Some(space)) = (
+        files.total_bytes(format),
+        format.encoded_len(&spec),
+        space_of(files.root()),
+    ) else {
+        return Ok(());
+    };
+    // Files that are there already count as used: all of them together fit into the whole, a single one into what is free.
+    if all <= space.total && (file <= space.available || all <= space.total - space.available) {
+        return Ok(());
+    }
+    Err(RankError::Dataset(format!(
+        "generate into {}: the dataset has {all} bytes in files of {file}, and its file system has {} in all, {} of them free\n  remedy: free space, choose another dataset.data_folder, or lower dataset.num_files_train or dataset.record_length_bytes",
+        files.root().display(),
+        space.total,
+        space.available
+    )))
+}
+
+fn prepare(job: &JobContext, storage: &dyn Storage, files: &DatasetFiles) -> Result<(), RankError> {
     for folder in files.folders() {
+        let _task = job.doing("make the folder", &folder);
         storage.create_folder(&folder)?;
     }
-    Ok(())
+    let _task = job.doing("read the manifest in", files.root());
+    files.check_manifest_before_generation(storage)
 }
 
 impl Shared<'_> {
@@ -339,9 +369,11 @@ impl Shared<'_> {
             self.files.path_of_global(index, &mut path);
             let (split, own) = split_of(index, self.files.train.files());
             let spec = self.files.spec(split, own, &dims);
-            if self.is_complete(&path, &spec, &mut head)? {
+            self.activity.io_begins(thread, index, 0);
+            let is_complete = self.is_complete(&path, &spec, &mut head);
+            self.activity.io_ends(thread);
+            if is_complete? {
                 self.skipped.fetch_add(1, Relaxed);
-                self.activity.moved();
                 continue;
             }
             self.write_file(thread, index, &path, &spec, &mut chunk)?;
@@ -399,7 +431,10 @@ impl Shared<'_> {
         path: &Path,
         encode: &mut dyn FnMut(Out) -> Result<(), FormatError>,
     ) -> Result<(), RankError> {
-        let mut writer = self.storage.create(path)?;
+        self.activity.io_begins(thread, index, 0);
+        let writer = self.storage.create(path);
+        self.activity.io_ends(thread);
+        let mut writer = writer?;
         let mut written = 0;
         let mut io_failure = None;
         let outcome = encode(&mut |bytes| {
@@ -428,8 +463,10 @@ impl Shared<'_> {
             path: path.display().to_string(),
             source,
         })?;
-        writer.finish()?;
-        Ok(())
+        self.activity.io_begins(thread, index, written);
+        let finished = writer.finish();
+        self.activity.io_ends(thread);
+        Ok(finished?)
     }
 }
 
@@ -451,7 +488,7 @@ fn delete_dataset(
     format: Option<&dyn Format>,
     files: &DatasetFiles,
 ) -> Result<(), JobError> {
-    let (rank, ranks) = (job.cluster.rank() as u64, job.cluster.size() as u64);
+    let (rank, ranks) = job.data_part();
     let total = files.train.files() + files.valid.files();
     let companions = format.map_or(&[][..], |format| format.companions());
     let mut path = PathBuf::new();
@@ -465,14 +502,15 @@ fn delete_dataset(
         paths.extend(companions.iter().map(|companion| companion.path(&path)));
         paths.push(path.clone());
         if paths.len() >= DELETED_AT_ONCE || indices.peek().is_none() {
+            let _task = job.doing("delete", &path);
             let some: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
             mine = storage.remove_many(&some).map_err(RankError::from);
             paths.clear();
-            job.activity.moved();
         }
     }
     agree(job.cluster, mine)?;
-    let rest = if job.cluster.rank() == 0 {
+    let rest = if rank == 0 {
+        let _task = job.doing("remove the folders of", files.root());
         files.remove_folders(storage)
     } else {
         Ok(())

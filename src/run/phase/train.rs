@@ -10,7 +10,7 @@ use super::Measured;
 use super::evaluate::Evaluation;
 use crate::clock::{Clock, RealClock, VirtualClock, process_cpu_ns, sharpen_this_thread};
 use crate::format::Format;
-use crate::host::facts::read_meminfo;
+use crate::host::facts::Meminfo;
 use crate::host::process::device_bytes;
 use crate::loader::{BatchSource, Phase};
 use crate::metrics::histogram::StageHistograms;
@@ -27,14 +27,14 @@ use crate::run::checkpoint_watch::FileNames;
 use crate::run::checkpointer::{Checkpointer, Moment};
 use crate::run::context::{JobContext, label};
 use crate::run::dataset::DatasetFiles;
+use crate::run::events::Events;
 use crate::run::failure::{JobError, RankError, agree};
 use crate::run::index_cache::IndexCache;
 use crate::run::sources::{Sources, ThreadRecords, reshard};
 use crate::run::steps::{Span, StepLoop};
-use crate::run::watch::Watchdog;
 use crate::run::wire;
 use crate::run::work::{EpochWork, Reading};
-use crate::run::{Events, open_storage, pick_format};
+use crate::run::{open_storage, pick_format};
 use crate::storage::{Storage, Telemetry};
 
 /// Seeds of per-rank draws are this far apart, as the fork's reshard seeds are.
@@ -65,7 +65,6 @@ struct Training<'a> {
     cpu_start: u64,
     /// CPU time of what is not reading.
     cpu_between: u64,
-    _watchdog: Watchdog,
 }
 
 /// The checkpoints of a training, and when they are due.
@@ -81,14 +80,12 @@ impl<'a> Training<'a> {
     fn prepare(job: &'a JobContext, events: &mut Events) -> Result<Self, JobError> {
         let (cluster, w) = (job.cluster, job.workload);
         let (rank, ranks) = (cluster.rank(), cluster.size());
+        job.activity.enter(Phase::Find, 0, 0);
         let storage = agree(cluster, open_storage(job))?;
         let format = agree(cluster, pick_format(w))?;
-        let files = agree(cluster, DatasetFiles::to_read(w, ranks, &*storage))?;
-        let files = Arc::new(files);
-        let foreign = files.check_presence(&*storage, rank as u64, ranks as u64);
-        if let Some(warning) = agree(cluster, foreign)? {
-            events.emit(Event::Warning(warning));
-        }
+        let files = Arc::new(DatasetFiles::to_read(job, &*storage)?);
+        let seen = agree(cluster, files.check_presence(job, &*storage))?;
+        files.warn_of_sizes(job, seen, events);
         let plan = Steps::new(&wire::steps(w), ranks);
         events.emit(Event::StepsPlanned {
             steps: plan.train,
@@ -106,7 +103,7 @@ impl<'a> Training<'a> {
                 spin: cluster.local_size() <= job.node_cpus,
             }),
         };
-        let watchdog = watch(job, &files);
+        name_files(job, &files);
         let saves = if w.workflow.checkpoint {
             Some(Saves {
                 saver: Checkpointer::new(job, events)?,
@@ -149,7 +146,6 @@ impl<'a> Training<'a> {
             cpu_start: process_cpu_ns(),
             cpu_between: 0,
             storage,
-            _watchdog: watchdog,
         })
     }
 
@@ -180,7 +176,7 @@ impl<'a> Training<'a> {
             row.eval = evaluation.step(events, &mut self.steps, epoch)?;
         }
         row.end = label();
-        row.host_meminfo = read_meminfo();
+        row.host_meminfo = Meminfo::read();
         row.bytes_read = self.bytes_read() - before.0;
         row.bytes_from_device = before
             .1
@@ -383,23 +379,18 @@ fn reading_of(
     }
 }
 
-fn watch(job: &JobContext, files: &Arc<DatasetFiles>) -> Watchdog {
+/// Tells the watchdog what the numbers of files mean.
+fn name_files(job: &JobContext, files: &Arc<DatasetFiles>) {
     let w = job.workload;
     let files = files.clone();
-    let checkpoints = w
-        .workflow
-        .checkpoint
-        .then(|| FileNames::new(w, job.cluster.size()))
-        .flatten();
-    Watchdog::for_job(
-        job,
-        Arc::new(move |file| {
-            if let Some(name) = checkpoints.as_ref().and_then(|n| n.name(file)) {
-                return name;
-            }
-            let mut path = PathBuf::new();
-            files.path_of(Split::Train, file, &mut path);
-            path.display().to_string()
-        }),
-    )
+    job.names.add(move |file| {
+        let mut path = PathBuf::new();
+        files.path_of(Split::Train, file, &mut path);
+        Some(path.display().to_string())
+    });
+    if w.workflow.checkpoint
+        && let Some(checkpoints) = FileNames::new(w, job.cluster.size())
+    {
+        job.names.add(move |file| checkpoints.name(file));
+    }
 }

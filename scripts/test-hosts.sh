@@ -1,0 +1,156 @@
+#!/usr/bin/env bash
+# Jobs on three hosts under a real mpirun: what they do, and what they say when a rank, a host, a cable or a folder fails.
+# The hosts are namespaces of this machine, see scripts/hosts.sh. Needs root.
+#
+#   scripts/test-hosts.sh        DLIO_RS: the binary built with Open MPI; DLIO_RS_MPICH: the one built with MPICH, if any
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/hosts.sh
+. "$ROOT/scripts/hosts.sh"
+
+BIN=${DLIO_RS:-$TARGET/debug/dlio-rs}
+[ "$(id -u)" = 0 ] || die 2 "namespaces need root"
+have ip || die 2 "ip (iproute2) is missing; scripts/setup.sh --test installs it"
+
+scratch=$(mktemp -d)
+trap 'hosts_down; rm -rf "$scratch"' EXIT
+hosts_up "$scratch/hosts" || die 1 "the hosts did not start"
+
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+LAUNCH=(mpirun.openmpi --mca plm_rsh_agent "$HOSTS_AGENT" --mca oob_tcp_if_include eth0 --mca btl_tcp_if_include eth0
+    --mca oob_tcp_keepalive_time 20 --mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 3
+    --bind-to none --host node1:2,node2:2,node3:2 -np 6)
+have mpirun.openmpi || LAUNCH[0]=mpirun
+
+data=$scratch/data
+# job NAME WORD...: a small job; its output goes to $scratch/NAME.log, its results to $scratch/NAME.
+job() {
+    local name=$1
+    shift
+    on node1 timeout 120 "${LAUNCH[@]}" "$BIN" workload=quickstart "dataset.data_folder=$data" dataset.num_files_train=24 \
+        dataset.num_files_eval=6 dataset.record_length_bytes=65536 reader.batch_size=1 train.epochs=2 \
+        train.computation_time=0.01 output.folder="$scratch/$name" --quiet --stall-timeout 6 "$@" \
+        </dev/null >"$scratch/$name.log" 2>&1
+}
+
+# fails NAME WORD...: the job $scratch/NAME.log ended with an error that has all of the words, and left no results.
+fails() {
+    local name=$1 word
+    shift
+    for word in "$@"; do
+        grep -qF -- "$word" "$scratch/$name.log" || { cat "$scratch/$name.log" >&2; die 1 "$name: '$word' is missing"; }
+    done
+    [ ! -e "$scratch/$name/summary.json" ] || die 1 "$name: there are results"
+}
+
+refused() {
+    local name=$1
+    ! job "$@" || { cat "$scratch/$name.log" >&2; die 1 "$name: it went through"; }
+}
+
+good() {
+    local name=$1
+    job "$@" || { cat "$scratch/$name.log" >&2; die 1 "$name: it failed"; }
+}
+
+# begin NAME WORD...: starts a long job in the background and waits for its first step.
+begin() {
+    job "$@" reader.drop_cache=none train.computation_time=0.3 train.epochs=100 &
+    launched=$!
+    for _ in $(seq 600); do
+        grep -qs 'Starting block 1' "$scratch/.$1".partial-*/dlio.log && break
+        sleep 0.1
+    done
+    sleep 1
+}
+
+# ends: the job that began has ended with an error, within a time that only a hang exceeds.
+ends() {
+    local status=0
+    wait "$launched" || status=$?
+    [ "$status" != 0 ] && [ "$status" != 124 ] || { cat "$scratch/$1.log" >&2; die 1 "$1: exit status $status"; }
+    echo "exit status $status" >>"$scratch/$1.log"
+}
+
+# ranks_of NODE: the ranks' own processes on a host, the lowest rank first.
+ranks_of() {
+    local pid
+    for pid in $(host_pids "$1"); do
+        case $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) in "$BIN "*) echo "$pid" ;; esac
+    done | sort -n
+}
+
+messages() { grep -c 'nothing has moved on' "$scratch/$1.log" || true; }
+
+step "three hosts: generate, train, evaluate, checkpoint"
+good all workflow.evaluation=true workflow.checkpoint=true checkpoint.checkpoint_folder="$scratch/ck" model.model_size=65536
+grep -q '"num_hosts": 3' "$scratch/all/summary.json" || die 1 "not on three hosts"
+for node in node1 node2 node3; do
+    grep -q "^$node: data on .* checkpoint on " "$scratch/all.log" || { cat "$scratch/all.log"; die 1 "no line for $node"; }
+done
+[ "$(find "$data/train" -name 'img_*' | wc -l)" = 24 ] || die 1 "not all files were generated"
+[ -z "$(find "$data" -name '*marker*')" ] || die 1 "a marker was left"
+
+step "a rank of the third host is stopped"
+begin stopped workflow.generate_data=false
+victim=$(ranks_of node3 | sed -n 1p)
+kill -STOP "$victim"
+ends stopped
+kill -KILL "$victim" 2>/dev/null || true
+fails stopped "nothing has moved on node1, node2, node3" "on node3: " "no sign of life" "ends with status 1" "exit status 1"
+[ "$(messages stopped)" = 1 ] || die 1 "$(messages stopped) messages in place of one"
+
+step "the first rank is stopped: another one speaks for the job"
+begin first workflow.generate_data=false
+victim=$(ranks_of node1 | sed -n 1p)
+kill -STOP "$victim"
+ends first
+kill -KILL "$victim" 2>/dev/null || true
+fails first "silent: rank 0 on node1" "no sign of life"
+[ "$(messages first)" = 1 ] || die 1 "$(messages first) messages in place of one"
+
+step "the third host dies"
+begin died workflow.generate_data=false
+# shellcheck disable=SC2046  # a list
+kill -KILL $(host_pids node3)
+ends died
+fails died
+
+step "the third host's cable is cut"
+begin cut workflow.generate_data=false
+cable_out node3
+ends cut
+cable_in node3
+# shellcheck disable=SC2046  # a list
+kill -KILL $(host_pids node3) 2>/dev/null || true
+fails cut "silent: all ranks on node3: not heard of"
+
+step "a folder that is not shared"
+own=$HOSTS/local/data
+refused part dataset.data_folder="$own" workflow.train=false
+fails part "is not the same folder on all hosts" "node2" "dataset.shared=false"
+[ -z "$(find "$HOSTS"/node*.private -name 'img_*')" ] || die 1 "files were generated"
+good copies dataset.data_folder="$own" workflow.train=false dataset.shared=false
+for node in node1 node2 node3; do
+    [ "$(find "$HOSTS/$node.private" -name 'img_*' | wc -l)" = 30 ] || die 1 "$node has no whole copy"
+done
+good read_copies dataset.data_folder="$own" workflow.generate_data=false
+grep -q 'reads a copy of its own' "$scratch/read_copies/report.json" || die 1 "copies are not reported"
+refused insist dataset.data_folder="$own" workflow.generate_data=false dataset.shared=true
+fails insist "dataset.shared=true"
+
+step "memory in place of the folder on one host"
+on node2 mount -t tmpfs tmpfs "$data"
+refused memory workflow.generate_data=false
+fails memory "node2" "tmpfs"
+on node2 umount "$data"
+
+if [ -n "${DLIO_RS_MPICH:-}" ]; then
+    step "three hosts under MPICH"
+    BIN=$DLIO_RS_MPICH
+    LAUNCH=(mpirun.mpich -launcher ssh -launcher-exec "$HOSTS_AGENT" -hosts node1,node2,node3 -ppn 2 -np 6)
+    good mpich workflow.evaluation=true
+    grep -q '"num_hosts": 3' "$scratch/mpich/summary.json" || die 1 "not on three hosts"
+fi
+step "jobs on three hosts: all as expected"

@@ -1,0 +1,65 @@
+//! What a job is asked to do: a workload and what the command line adds to it.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::context::RunOptions;
+use crate::config::{Loaded, Workload};
+use crate::report::Clash;
+use crate::report::dlio_log::Level;
+
+/// How a job speaks.
+#[derive(Debug, Clone, Copy)]
+pub struct Voice {
+    /// Under DLIO's own name: its log on the standard error output, nothing on the standard output.
+    pub as_dlio: bool,
+    /// Events as JSON lines on the standard output, in place of the report.
+    pub json: bool,
+    /// No progress.
+    pub quiet: bool,
+    /// The least that DLIO's log takes up.
+    pub level: Level,
+}
+
+/// A job to run.
+pub struct JobRequest<'a> {
+    /// The workload, the same on all ranks.
+    pub loaded: &'a Loaded,
+    /// What the command line adds to it.
+    pub options: RunOptions,
+    /// How it speaks.
+    pub voice: Voice,
+    /// Folder of results; only rank 0's counts.
+    pub folder: PathBuf,
+    /// What to do where that folder has results: a folder that was asked for is left also by a job that measures nothing.
+    pub clash: Clash,
+    /// Warnings of the workload.
+    pub warnings: Vec<String>,
+    /// Percent of AU below which the job fails.
+    pub require_au: Option<f64>,
+    /// `--config-dir`, for hydra's files.
+    pub config_dir: Option<PathBuf>,
+    /// The command line, as it was typed.
+    pub typed: &'a [String],
+    /// Findings of `--rules`, on rank 0.
+    pub rules: Value,
+    /// The workload's core, for the report.
+    pub core_config: Value,
+}
+
+impl JobRequest<'_> {
+    pub(super) fn workload(&self) -> &Workload {
+        &self.loaded.workload
+    }
+
+    pub(super) fn measures(&self) -> bool {
+        let w = self.workload();
+        w.workflow.train || w.is_checkpoint_only()
+    }
+
+    /// A generation leaves files only where their folder was asked for, or where DLIO would.
+    pub(super) fn leaves_folder(&self) -> bool {
+        self.measures() || self.clash == Clash::Refuse || self.voice.as_dlio
+    }
+}

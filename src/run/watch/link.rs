@@ -1,0 +1,216 @@
+//! How watchdogs of different hosts talk, since MPI may be what hangs: small UDP messages, once a second.
+//!
+//! Two ranks on different hosts speak for the job, the second one some seconds later than the first, in case the first is
+//! what fell silent. Of each other host, the lowest rank whose process runs tells them what it sees.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+
+use serde::{Deserialize, Serialize};
+
+use super::report::{Known, Sight};
+use crate::cluster::Cluster;
+use crate::host;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// A host that was not heard of for this long is lost; it tells once a second.
+const LOST_NS: u64 = 5 * SECOND;
+
+/// The second speaker waits this much longer.
+const TURN_NS: u64 = 5 * SECOND;
+
+/// Addresses of one speaker that are tried.
+const ADDRESSES: usize = 8;
+
+#[derive(Serialize, Deserialize)]
+struct Envelope {
+    /// Tells messages of this job from any others.
+    token: u64,
+    message: Message,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Message {
+    Report(Sight),
+    /// A report arrived.
+    Heard,
+    /// The job ends; somebody has said why.
+    End,
+}
+
+/// What all ranks agree on before.
+#[derive(Default, Serialize, Deserialize)]
+struct Table {
+    token: u64,
+    /// Where each speaker listens.
+    speakers: Vec<Vec<SocketAddr>>,
+}
+
+/// What an exchange brought.
+pub(super) enum Heard {
+    Nothing,
+    /// Another watchdog has spoken.
+    Ended,
+}
+
+/// This watchdog's end of the talk.
+pub(super) struct Link {
+    socket: UdpSocket,
+    table: Table,
+    /// Which speaker this is, if any.
+    speaker: Option<usize>,
+    node: usize,
+    hosts: Vec<String>,
+    sent: u64,
+    /// When a speaker last answered.
+    answered: u64,
+    heard: HashMap<usize, (Sight, u64, SocketAddr)>,
+}
+
+impl Link {
+    /// Agrees on speakers and their addresses. None on a single host, or where there is no UDP. A collective.
+    pub(super) fn between_hosts(cluster: &dyn Cluster) -> Option<Link> {
+        let hosts = cluster.host_names();
+        if hosts.len() < 2 {
+            return None;
+        }
+        let (nodes, rank) = (cluster.node_of_rank(), cluster.rank());
+        let second = nodes.iter().position(|&node| node == 1);
+        let speakers: Vec<usize> = std::iter::once(0).chain(second).collect();
+        let speaker = speakers.iter().position(|&s| s == rank);
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok();
+        let socket = socket.filter(|s| s.set_nonblocking(true).is_ok());
+        let mine = match (&socket, speaker) {
+            (Some(socket), Some(_)) => addresses_of(socket),
+            _ => Vec::new(),
+        };
+        let mine = serde_json::to_vec(&mine).expect("addresses become JSON");
+        let mut table = Vec::new();
+        if let Some(all) = cluster.gather(&mine) {
+            let of = |&rank: &usize| serde_json::from_slice(&all[rank]).unwrap_or_default();
+            let token = std::hash::RandomState::new().build_hasher().finish();
+            let speakers = speakers.iter().map(of).collect();
+            table = serde_json::to_vec(&Table { token, speakers }).expect("a table becomes JSON");
+        }
+        cluster.broadcast(&mut table);
+        Some(Link {
+            socket: socket?,
+            table: serde_json::from_slice(&table).unwrap_or_default(),
+            speaker,
+            node: nodes[rank],
+            hosts: hosts.to_vec(),
+            sent: 0,
+            answered: 0,
+            heard: HashMap::new(),
+        })
+    }
+
+    fn send(&self, message: Message, to: SocketAddr) {
+        let envelope = Envelope {
+            token: self.table.token,
+            message,
+        };
+        // Lost like any datagram may be: it is sent again.
+        let bytes = serde_json::to_vec(&envelope).expect("a message becomes JSON");
+        let _ = self.socket.send_to(&bytes, to);
+    }
+
+    /// Takes in what came, and tells the speakers what is seen here where this rank `reports` for its host.
+    pub(super) fn exchange(&mut self, own: &Sight, reports: bool, now: u64) -> Heard {
+        let mut bytes = [0; 65536];
+        while let Ok((len, from)) = self.socket.recv_from(&mut bytes) {
+            let Ok(envelope) = serde_json::from_slice::<Envelope>(&bytes[..len]) else {
+                continue;
+            };
+            if envelope.token != self.table.token {
+                continue;
+            }
+            match envelope.message {
+                Message::Report(sight) => {
+                    self.send(Message::Heard, from);
+                    self.heard.insert(sight.node, (sight, now, from));
+                }
+                Message::Heard => self.answered = now,
+                Message::End => return Heard::Ended,
+            }
+        }
+        if reports && now.saturating_sub(self.sent) >= SECOND {
+            self.sent = now;
+            for to in self.others() {
+                self.send(Message::Report(own.clone()), to);
+            }
+        }
+        Heard::Nothing
+    }
+
+    fn others(&self) -> Vec<SocketAddr> {
+        let speakers = self.table.speakers.iter().enumerate();
+        speakers
+            .filter(|(i, _)| Some(*i) != self.speaker)
+            .flat_map(|(_, addresses)| addresses.iter().copied())
+            .collect()
+    }
+
+    /// True where a speaker hears this host.
+    pub(super) fn is_heard(&self, now: u64) -> bool {
+        self.answered > 0 && now.saturating_sub(self.answered) < LOST_NS
+    }
+
+    /// How much later than the first this one speaks for the job; None where others do.
+    pub(super) fn turn_to_speak(&self) -> Option<u64> {
+        self.speaker.map(|i| i as u64 * TURN_NS)
+    }
+
+    /// All hosts.
+    pub(super) fn all(&self, own: &Sight, now: u64) -> Vec<Known> {
+        let of = |(node, host): (usize, &String)| {
+            if node == self.node {
+                return Known::Heard(own.clone());
+            }
+            let host = host.clone();
+            match self.heard.get(&node) {
+                None => Known::Unheard { host },
+                Some((sight, at, _)) => {
+                    let silent_ns = now.saturating_sub(*at);
+                    if silent_ns >= LOST_NS {
+                        return Known::Lost { host, silent_ns };
+                    }
+                    let mut sight = sight.clone();
+                    sight.quiet_ns += silent_ns;
+                    Known::Heard(sight)
+                }
+            }
+        };
+        self.hosts.iter().enumerate().map(of).collect()
+    }
+
+    /// This process was stopped until now: that the others were not heard of is not their fault.
+    pub(super) fn wake(&mut self, now: u64) {
+        for (sight, at, _) in self.heard.values_mut() {
+            *at = now;
+            sight.quiet_ns = 0;
+        }
+    }
+
+    /// Tells the other watchdogs that the job ends and that its cause was said.
+    pub(super) fn tell_the_end(&self) {
+        let hosts = self.heard.values().map(|(_, _, from)| *from);
+        for to in hosts.chain(self.others()) {
+            self.send(Message::End, to);
+        }
+    }
+}
+
+/// Where a socket can be reached from other hosts.
+fn addresses_of(socket: &UdpSocket) -> Vec<SocketAddr> {
+    let Ok(local) = socket.local_addr() else {
+        return Vec::new();
+    };
+    host::network::ipv4_addresses()
+        .into_iter()
+        .take(ADDRESSES)
+        .map(|address| SocketAddr::from((address, local.port())))
+        .collect()
+}

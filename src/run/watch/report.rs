@@ -1,0 +1,214 @@
+//! What is seen of a host when nothing moves, and the message that is made of it.
+
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::board::{Board, FROZEN_NS};
+use crate::loader::Activity;
+
+/// How much longer a host that hangs waits for the others to fall silent too, so that one message tells of all.
+const GRACE_NS: u64 = 3_000_000_000;
+
+/// Silent ranks of a host that a message names.
+const NAMED: usize = 6;
+
+/// A host at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Sight {
+    /// Number of the host.
+    pub(super) node: usize,
+    /// Its name.
+    pub(super) host: String,
+    /// Nanoseconds in which none of its ranks moved.
+    pub(super) quiet_ns: u64,
+    /// Ranks that the others wait for, each with what it is in.
+    pub(super) silent: Vec<String>,
+    /// Further silent ranks.
+    pub(super) more: usize,
+    /// How many ranks only wait for others.
+    pub(super) waiting: usize,
+}
+
+impl Sight {
+    /// What the pages of a host show. Nothing before `awake_since` counts as quiet.
+    pub(super) fn of(board: &Board, awake_since: u64, now: u64) -> Sight {
+        let last = board
+            .pages
+            .iter()
+            .map(|page| page.last_moved().max(page.busy_end().min(now)))
+            .fold(awake_since, u64::max);
+        let quiet_ns = now.saturating_sub(last);
+        let mut silent: Vec<String> = Vec::new();
+        let mut waiting = 0;
+        for (page, &rank) in board.pages.iter().zip(&board.ranks) {
+            match silence(board, page, quiet_ns, now) {
+                Some(what) => silent.push(format!(
+                    "rank {rank} on {}: {what}",
+                    board.hosts[board.node]
+                )),
+                None => waiting += 1,
+            }
+        }
+        let more = silent.len().saturating_sub(NAMED);
+        silent.truncate(NAMED);
+        Sight {
+            node: board.node,
+            host: board.hosts[board.node].clone(),
+            quiet_ns,
+            silent,
+            more,
+            waiting,
+        }
+    }
+}
+
+/// What a rank is in; None where it only waits for others.
+fn silence(board: &Board, page: &Activity, quiet_ns: u64, now: u64) -> Option<String> {
+    let life = now.saturating_sub(page.last_sign_of_life());
+    let is_frozen = page.last_sign_of_life() > 0 && life > FROZEN_NS;
+    let age = |since: u64| now.saturating_sub(since) as f64 / 1e9;
+    // An I/O that began while things still moved is what hangs, whatever the main thread does meanwhile.
+    let io = page
+        .oldest()
+        .filter(|io| !page.is_waiting() || now.saturating_sub(io.since_ns) >= quiet_ns / 2);
+    if page.is_waiting() && !is_frozen && io.is_none() {
+        return None;
+    }
+    let (phase, epoch, step) = page.place();
+    let mut text = phase.name().to_owned();
+    if epoch > 0 {
+        let _ = write!(text, ", epoch {epoch}, step {step}");
+    }
+    if is_frozen {
+        let _ = write!(
+            text,
+            "; its process has given no sign of life for {:.0} s (stopped?)",
+            life as f64 / 1e9
+        );
+    }
+    let task = page.current_task();
+    if let Some((task, since)) = &task {
+        let _ = write!(text, "; {task}, begun {:.1} s ago", age(*since));
+    }
+    match io {
+        Some(io) => {
+            let name = board.names.of(io.file);
+            let age = age(io.since_ns);
+            let _ = write!(
+                text,
+                "; oldest I/O: {name} at byte {}, {age:.1} s old",
+                io.offset
+            );
+        }
+        None if task.is_none() => text.push_str("; no I/O outstanding"),
+        None => {}
+    }
+    Some(text)
+}
+
+/// A host as the watchdog that speaks knows it.
+pub(super) enum Known {
+    /// It tells what it sees.
+    Heard(Sight),
+    /// It told, and does no longer, for this long.
+    Lost { host: String, silent_ns: u64 },
+    /// It never told.
+    Unheard { host: String },
+}
+
+/// The message at the end of a job in which nothing moves.
+pub(super) struct Verdict(String);
+
+impl Verdict {
+    /// Of a host alone.
+    pub(super) fn of_host(sight: &Sight, timeout: Duration) -> Verdict {
+        let mut text = headline(&[&sight.host], sight.quiet_ns, timeout);
+        tell(&mut text, std::iter::once(sight));
+        Verdict(text)
+    }
+
+    /// Of all hosts, when nothing has moved on them for `limit_ns`, or on one of them that the others wait for.
+    pub(super) fn of_hosts(all: &[Known], limit_ns: u64, timeout: Duration) -> Option<Verdict> {
+        let heard = || {
+            all.iter().filter_map(|known| match known {
+                Known::Heard(sight) => Some(sight),
+                _ => None,
+            })
+        };
+        let is_stuck = |s: &&Sight| s.quiet_ns >= limit_ns + GRACE_NS && !s.silent.is_empty();
+        let all_quiet = heard().all(|s| s.quiet_ns >= limit_ns);
+        if !all_quiet && !heard().any(|s| is_stuck(&s)) {
+            return None;
+        }
+        let quiet: Vec<&Sight> = heard().filter(|s| s.quiet_ns >= limit_ns).collect();
+        let quiet_ns = quiet.iter().map(|s| s.quiet_ns).min().unwrap_or(limit_ns);
+        let names: Vec<&str> = quiet.iter().map(|s| s.host.as_str()).collect();
+        let mut text = headline(&names, quiet_ns, timeout);
+        for known in all {
+            match known {
+                Known::Heard(_) => {}
+                Known::Lost { host, silent_ns } => {
+                    let _ = write!(
+                        text,
+                        "\n  silent: all ranks on {host}: not heard of for {:.0} s (host down, or its network cut?)",
+                        *silent_ns as f64 / 1e9
+                    );
+                }
+                Known::Unheard { host } => {
+                    let _ = write!(
+                        text,
+                        "\n  unknown: {host}: its watchdog was never heard of (UDP between the hosts blocked?)"
+                    );
+                }
+            }
+        }
+        tell(&mut text, quiet.into_iter());
+        Some(Verdict(text))
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn headline(hosts: &[&str], quiet_ns: u64, timeout: Duration) -> String {
+    const SHOWN: usize = 8;
+    let mut names = hosts[..hosts.len().min(SHOWN)].join(", ");
+    if hosts.len() > SHOWN {
+        let _ = write!(names, " and {} more hosts", hosts.len() - SHOWN);
+    }
+    format!(
+        "dlio-rs: nothing has moved on {names} for {:.0} s (--stall-timeout {} s); the job ends with status 1.",
+        quiet_ns as f64 / 1e9,
+        timeout.as_secs()
+    )
+}
+
+/// Ranks that only wait for others are counted, the rest are named.
+fn tell<'a>(text: &mut String, sights: impl Iterator<Item = &'a Sight>) {
+    let (mut waiting, mut silent) = (0, 0);
+    for sight in sights {
+        for line in &sight.silent {
+            let _ = write!(text, "\n  silent: {line}");
+        }
+        if sight.more > 0 {
+            let _ = write!(
+                text,
+                "\n  silent: {} more rank(s) on {}",
+                sight.more, sight.host
+            );
+        }
+        silent += sight.silent.len();
+        waiting += sight.waiting;
+    }
+    if waiting > 0 {
+        let _ = match silent {
+            0 => write!(text, "\n  all {waiting} rank(s) heard of wait for others"),
+            _ => write!(text, "\n  waiting for them: {waiting} rank(s)"),
+        };
+    }
+}

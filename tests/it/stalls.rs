@@ -1,0 +1,150 @@
+//! What is a stall and what is not, and what the message says of it.
+
+use std::io::Read;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
+
+use crate::support::*;
+
+fn fifo(path: &std::path::Path) {
+    let _ = std::fs::remove_file(path);
+    nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+}
+
+fn job(scratch: &Scratch, words: &[&str]) -> Command {
+    let mut command = solo();
+    command
+        .args(small(scratch, 4))
+        .args(["train.epochs=1", "--quiet"])
+        .args(words);
+    command
+}
+
+fn generate(scratch: &Scratch) {
+    run(job(scratch, &["workflow.train=false"])).ok();
+    let _ = std::fs::remove_dir_all(scratch.path("out"));
+}
+
+#[test]
+fn pauses_that_the_workload_asks_for_are_no_stall() {
+    let scratch = Scratch::new();
+    let words = ["reader.preprocess_time=3", "--stall-timeout", "1"];
+    run(job(&scratch, &words)).ok();
+}
+
+#[test]
+fn a_manifest_that_cannot_be_opened_is_named() {
+    let scratch = Scratch::new();
+    generate(&scratch);
+    let manifest = scratch.path("data/.dlio-rs-manifest.json");
+    fifo(&manifest);
+    let words = ["workflow.generate_data=false", "--stall-timeout", "2"];
+    let out = run(job(&scratch, &words));
+    out.fails(1, &[&manifest.display().to_string()]);
+    assert!(!scratch.path("out").exists());
+}
+
+#[test]
+fn a_pipe_in_place_of_a_file_is_named() {
+    let scratch = Scratch::new();
+    generate(&scratch);
+    let file = std::fs::read_dir(scratch.path("data/train"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .min()
+        .unwrap();
+    fifo(&file);
+    let words = [
+        "workflow.generate_data=false",
+        "dataset.listing_validation_interval=0",
+        "reader.drop_cache=none",
+        "--stall-timeout",
+        "2",
+    ];
+    run(job(&scratch, &words)).fails(1, &[&file.display().to_string()]);
+}
+
+#[test]
+fn output_that_nobody_reads_for_a_while_is_no_stall() {
+    let scratch = Scratch::new();
+    generate(&scratch);
+    let (reader, writer) = nix::unistd::pipe().unwrap();
+    // Full from the beginning.
+    let capacity = nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_GETPIPE_SZ).unwrap();
+    let filling = vec![b'.'; capacity as usize];
+    assert_eq!(
+        nix::unistd::write(&writer, &filling).unwrap(),
+        filling.len()
+    );
+    let mut command = job(
+        &scratch,
+        &["workflow.generate_data=false", "--stall-timeout", "1"],
+    );
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::from(writer))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(command);
+    wait_for(60, || scratch.path("out/summary.json").exists());
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let mut text = String::new();
+    std::fs::File::from(reader)
+        .read_to_string(&mut text)
+        .unwrap();
+    let out = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(0), "{errors}");
+    assert!(text.contains("Results: "), "{text}");
+}
+
+#[test]
+fn every_signal_that_asks_for_an_end_cleans_up_though_the_main_thread_hangs() {
+    let signals = [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGXCPU,
+        Signal::SIGXFSZ,
+    ];
+    let scratch = Scratch::new();
+    generate(&scratch);
+    fifo(&scratch.path("data/.dlio-rs-manifest.json"));
+    for signal in signals {
+        let words = ["workflow.generate_data=false", "--stall-timeout", "0"];
+        let child = start(job(&scratch, &words));
+        let is_partial = |name: &str| name.starts_with(".out.");
+        let left = || {
+            let all = std::fs::read_dir(scratch.path("")).unwrap();
+            all.map(|e| e.unwrap().file_name().into_string().unwrap())
+                .filter(|name| is_partial(name))
+                .collect::<Vec<_>>()
+        };
+        // The folder of results in the making, and its lock; then the manifest is opened.
+        wait_for(60, || left().len() == 2);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+        nix::sys::signal::kill(pid, signal).unwrap();
+        let name = signal.as_str();
+        finish(child, 30).fails(128 + signal as i32, &["stopped by", name]);
+        assert_eq!(left(), Vec::<String>::new(), "{name}");
+    }
+}
+
+#[test]
+fn a_job_that_was_asked_to_survive_its_terminal_does() {
+    let scratch = Scratch::new();
+    let mut command = Command::new("nohup");
+    command.arg(BIN).args(small(&scratch, 4));
+    command.args(["train.epochs=1", "train.computation_time=1", "--quiet"]);
+    let child = start(command);
+    wait_for(60, || scratch.path("data/.dlio-rs-manifest.json").exists());
+    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    nix::sys::signal::kill(pid, Signal::SIGHUP).unwrap();
+    finish(child, 60).ok();
+    assert!(scratch.path("out/summary.json").exists());
+}
