@@ -218,7 +218,7 @@ pub fn end(status: i32, message: Option<String>) -> ! {
         uploads.extend(all.map(|upload| (upload.name.clone(), upload.abort.clone())));
     }
     std::mem::forget((gate, pending));
-    let mut work = Work::default();
+    let mut work = Work::new();
     let in_each = paths.len().div_ceil(CLEANERS).max(1);
     for some in paths.chunks(in_each) {
         let some = some.to_vec();
@@ -238,7 +238,7 @@ pub fn end(status: i32, message: Option<String>) -> ! {
     }
     let left = work.wait(by);
     if !left.is_empty() {
-        let mut last = Work::default();
+        let mut last = Work::new();
         last.begin(None, move || {
             for name in left {
                 say(&format!(
@@ -255,19 +255,27 @@ pub fn end(status: i32, message: Option<String>) -> ! {
 
 /// Things that are done at once, each in a thread of its own, since each of them may take for ever: what lies on one file
 /// system or server does not wait for another.
-#[derive(Default)]
 struct Work {
     /// What each is about, where that is to be known if it fails.
     names: Vec<Option<String>>,
-    outcomes: Option<(Sender<(usize, bool)>, Receiver<(usize, bool)>)>,
+    done: Sender<(usize, bool)>,
+    outcomes: Receiver<(usize, bool)>,
 }
 
 impl Work {
+    fn new() -> Self {
+        let (done, outcomes) = channel();
+        Work {
+            names: Vec::new(),
+            done,
+            outcomes,
+        }
+    }
+
     fn begin(&mut self, name: Option<String>, action: impl FnOnce() -> bool + Send + 'static) {
         let number = self.names.len();
         self.names.push(name);
-        let (done, _) = self.outcomes.get_or_insert_with(channel);
-        let done = done.clone();
+        let done = self.done.clone();
         // Without a thread it counts as not done.
         let _ = std::thread::Builder::new().spawn(move || done.send((number, action())));
     }
@@ -277,13 +285,12 @@ impl Work {
         let mut left: HashMap<usize, String> = (self.names.into_iter().enumerate())
             .filter_map(|(number, name)| Some((number, name?)))
             .collect();
-        if let Some((done, outcomes)) = self.outcomes {
-            drop(done);
-            let until = || by.saturating_duration_since(Instant::now());
-            while let Ok((number, is_done)) = outcomes.recv_timeout(until()) {
-                if is_done {
-                    left.remove(&number);
-                }
+        // Then the last thread that ends closes it.
+        drop(self.done);
+        let until = || by.saturating_duration_since(Instant::now());
+        while let Ok((number, is_done)) = self.outcomes.recv_timeout(until()) {
+            if is_done {
+                left.remove(&number);
             }
         }
         let mut names: Vec<_> = left.into_values().collect();
