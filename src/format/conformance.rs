@@ -171,10 +171,10 @@ fn a_longer_file_needs_no_more_memory() {
             encode();
             encode()
         };
-        let (short, long) = (peak(512), peak(4096));
+        let (short, long) = (peak(256), peak(1536));
         assert!(
             long < short + (256 << 10),
-            "{}: {short} bytes of memory for 256 KiB, {long} for 2 MiB",
+            "{}: {short} bytes of memory for 128 KiB, {long} for 768 KiB",
             case.name
         );
     }

@@ -1,222 +1,92 @@
-//! A file driver of libhdf5 that reads through a [`Source`], and so through the storage system.
-//!
-//! libhdf5 has one lock for the whole process, and holds it while a driver works. So this driver does no I/O: it
-//! answers from ranges of the file that were fetched before. Where one is missing it notes which, and fails; the caller
-//! fetches it without the lock and makes the call again. Threads that read the metadata of several files therefore wait
-//! for their storage at the same time.
-//!
-//! The driver shows libhdf5 the file from its superblock on, without a user block before it: the versions of libhdf5
-//! disagree on whether addresses of chunks count from the file's start or from the superblock.
+//! A file driver of libhdf5: what it reads and writes are bytes of ours, a [`Backing`].
 //!
 //! Source: `H5FDdevelop.h` (1.14) and `H5FDpublic.h` (1.10, 1.12) of libhdf5.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 use std::sync::{Arc, OnceLock};
 
 use hdf5::plist::FileAccess;
 use hdf5_metno as hdf5;
-use hdf5_metno_sys::h5f::{H5F_ACC_RDONLY, H5Fopen};
+use hdf5_metno_sys::h5f::{H5F_ACC_RDONLY, H5F_ACC_TRUNC, H5Fcreate, H5Fopen};
 use hdf5_metno_sys::h5fd::{H5FD_class_t, H5FDregister};
 use hdf5_metno_sys::h5i::hid_t;
 use hdf5_metno_sys::h5p::H5Pset_driver;
 use parking_lot::Mutex;
 
-use super::library::failed;
-use crate::format::{FormatError, Source};
+use super::library::timeless;
+use crate::format::FormatError;
 
-/// Bytes that are fetched at once. The metadata of most files lies within the first window.
-const WINDOW: u64 = 16 << 10;
-/// Where one window follows another, the next is twice as long, up to this.
-const MAX_WINDOW: u64 = 256 << 10;
-/// Windows begin and end at multiples of this, so that direct I/O reads nothing twice.
-const ALIGN: u64 = 4 << 10;
-
-const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
-/// Where the superblock may lie beside the file's start: at this and its doubles.
-const FIRST_USER_BLOCK: u64 = 512;
-
-/// What is known of a file's bytes.
-struct Fetched {
-    /// By their first byte; they do not overlap.
-    ranges: BTreeMap<u64, Vec<u8>>,
-    file_len: u64,
-    /// Where the superblock lies: the driver's address 0.
-    base: u64,
-    /// First byte and length of what a read wanted in vain.
-    missing: Option<(u64, u64)>,
-}
-
-impl Fetched {
-    /// Copies bytes of the file; beyond its end there are zeros, as every driver of libhdf5 has it.
-    fn copy(&mut self, mut at: u64, mut into: &mut [u8]) -> bool {
-        while !into.is_empty() {
-            if at >= self.file_len {
-                into.fill(0);
-                return true;
-            }
-            let range = self.ranges.range(..=at).next_back();
-            let bytes = range.and_then(|(first, bytes)| bytes.get((at - first) as usize..));
-            let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else {
-                self.missing = Some((at, into.len() as u64));
-                return false;
-            };
-            let n = bytes.len().min(into.len());
-            into[..n].copy_from_slice(&bytes[..n]);
-            into = &mut into[n..];
-            at += n as u64;
-        }
-        true
-    }
-}
-
-/// A file of a [`Source`] as libhdf5 reads it.
-pub(super) struct Reader<'s> {
-    source: &'s mut dyn Source,
-    fetched: Arc<Mutex<Fetched>>,
-    file_len: u64,
-    /// Bytes of the next window, where it follows the last one.
-    window: u64,
-    /// Where the last window ended.
-    end: u64,
-}
-
-impl<'s> Reader<'s> {
-    /// Finds the superblock.
-    ///
-    /// Errors: there is none.
-    pub(super) fn new(source: &'s mut dyn Source) -> Result<Self, FormatError> {
-        Self::with_window(source, WINDOW)
-    }
-
-    /// The same, with `window` bytes fetched at first.
-    pub(super) fn with_window(
-        source: &'s mut dyn Source,
-        window: u64,
-    ) -> Result<Self, FormatError> {
-        let file_len = source.file_len()?;
-        let fetched = Fetched {
-            ranges: BTreeMap::new(),
-            file_len,
-            base: 0,
-            missing: None,
-        };
-        let mut reader = Reader {
-            source,
-            fetched: Arc::new(Mutex::new(fetched)),
-            file_len,
-            window,
-            end: 0,
-        };
-        let mut start = [0; 8];
-        let mut at = 0;
-        while at == 0 || at + 8 <= file_len {
-            let mut found = [0; 8];
-            reader.call(|fetched| fetched.lock().copy(at, &mut found))?;
-            if found == SIGNATURE {
-                reader.fetched.lock().base = at;
-                return Ok(reader);
-            }
-            if at == 0 {
-                start = found;
-            }
-            at = (2 * at).max(FIRST_USER_BLOCK);
-        }
-        let start = &start[..file_len.min(8) as usize];
-        if SIGNATURE.starts_with(start) {
-            let (expected, got) = (512, file_len);
-            return Err(FormatError::Truncated { expected, got });
-        }
-        Err(FormatError::Magic {
-            what: "an hdf5 file",
-            found: start.to_vec(),
-        })
-    }
-
+/// Bytes that libhdf5 takes for a file.
+pub(super) trait Backing: Send {
     /// Bytes of the file.
-    pub(super) fn file_len(&self) -> u64 {
-        self.file_len
+    fn len(&self) -> u64;
+    /// Fills `into`; beyond the end with zeros, as every driver of libhdf5 does. False: it cannot.
+    fn read(&mut self, at: u64, into: &mut [u8]) -> bool;
+    /// Takes bytes. False: it cannot.
+    fn write(&mut self, at: u64, bytes: &[u8]) -> bool {
+        let _ = (at, bytes);
+        false
     }
-
-    /// Where the superblock lies: what is to be added to libhdf5's addresses.
-    pub(super) fn base(&self) -> u64 {
-        self.fetched.lock().base
+    /// Storage is allocated up to here.
+    fn allocated(&mut self, end: u64) {
+        let _ = end;
     }
-
-    /// Makes a call that reads the file, again and again until it has all the bytes that it wants.
-    ///
-    /// Errors: bytes cannot be read. The call's own outcome is for the caller.
-    pub(super) fn libhdf5<T>(&mut self, mut call: impl FnMut() -> T) -> Result<T, FormatError> {
-        self.call(|_| call())
-    }
-
-    fn call<T>(&mut self, mut call: impl FnMut(&Mutex<Fetched>) -> T) -> Result<T, FormatError> {
-        loop {
-            let outcome = call(&self.fetched);
-            // Bound on its own: the lock must not be held while fetching.
-            let missing = self.fetched.lock().missing.take();
-            match missing {
-                // Some calls have no errors, and take defaults for what they could not read.
-                Some((at, len)) => self.fetch(at, len)?,
-                None => return Ok(outcome),
-            }
-        }
-    }
-
-    /// Fetches a window around bytes of which the first is missing.
-    fn fetch(&mut self, at: u64, len: u64) -> Result<(), FormatError> {
-        if at == self.end && at > 0 {
-            self.window = (2 * self.window).min(MAX_WINDOW.max(self.window));
-        }
-        let align = ALIGN.min(self.window);
-        let (mut from, mut to) = (at / align * align, at.saturating_add(len.max(self.window)));
-        to = to.next_multiple_of(align).min(self.file_len);
-        {
-            let fetched = self.fetched.lock();
-            if let Some((first, bytes)) = fetched.ranges.range(..=at).next_back() {
-                from = from.max(first + bytes.len() as u64);
-            }
-            if let Some((&next, _)) = fetched.ranges.range(at..).next() {
-                to = to.min(next);
-            }
-        }
-        let mut bytes = vec![0; (to - from) as usize];
-        self.source.read_at(from, &mut bytes)?;
-        self.fetched.lock().ranges.insert(from, bytes);
-        self.end = to;
-        Ok(())
-    }
-
-    /// Opens the file.
-    ///
-    /// Errors: the metadata is damaged, or bytes of it cannot be read.
-    pub(super) fn open(&mut self) -> Result<hdf5::File, FormatError> {
-        let driver = driver()?;
-        let bad = failed("open");
-        let access = FileAccess::try_new().map_err(&bad)?;
-        let fetched = self.fetched.clone();
-        let file = self.libhdf5(|| {
-            hdf5::sync::sync(|| {
-                OPENING.set(Some(fetched.clone()));
-                // SAFETY: the property list is open; the driver is registered and takes no settings; the name ends with
-                // a zero, and only the driver sees it. What H5Fopen returns is owned by nobody else.
-                let file = unsafe {
-                    H5Pset_driver(access.id(), driver, std::ptr::null());
-                    let id = H5Fopen(NAME.as_ptr(), H5F_ACC_RDONLY, access.id());
-                    hdf5::h5check(id).and_then(|id| hdf5::from_id::<hdf5::File>(id))
-                };
-                OPENING.set(None);
-                file
-            })
-        })?;
-        file.map_err(bad)
+    /// `H5FD_FEAT_...`
+    fn features(&self) -> c_ulong {
+        0
     }
 }
 
 thread_local! {
     /// The file that this thread is opening.
-    static OPENING: RefCell<Option<Arc<Mutex<Fetched>>>> = const { RefCell::new(None) };
+    static OPENING: RefCell<Option<Arc<Mutex<dyn Backing>>>> = const { RefCell::new(None) };
+}
+
+/// The driver, registered with libhdf5.
+#[derive(Clone, Copy)]
+pub(super) struct Driver(hid_t);
+
+impl Driver {
+    /// Opens a file for reading.
+    ///
+    /// Errors: libhdf5's.
+    pub(super) fn open(self, backing: Arc<Mutex<dyn Backing>>) -> hdf5::Result<hdf5::File> {
+        let access = FileAccess::try_new()?;
+        // SAFETY: the property list is open and the name ends with a zero; only the driver sees it.
+        self.with(backing, &access, || unsafe {
+            H5Fopen(NAME.as_ptr(), H5F_ACC_RDONLY, access.id())
+        })
+    }
+
+    /// Makes a file of the latest layout in which nothing depends on when it is made.
+    ///
+    /// Errors: libhdf5's.
+    pub(super) fn create(self, backing: Arc<Mutex<dyn Backing>>) -> hdf5::Result<hdf5::File> {
+        let access = FileAccess::build().libver_latest().finish()?;
+        let create = timeless()?;
+        // SAFETY: both property lists are open and the name ends with a zero; only the driver sees it.
+        self.with(backing, &access, || unsafe {
+            H5Fcreate(NAME.as_ptr(), H5F_ACC_TRUNC, create.id(), access.id())
+        })
+    }
+
+    fn with(
+        self,
+        backing: Arc<Mutex<dyn Backing>>,
+        access: &FileAccess,
+        open: impl FnOnce() -> hid_t,
+    ) -> hdf5::Result<hdf5::File> {
+        hdf5::sync::sync(|| {
+            // SAFETY: the property list is open; the driver is registered and takes no settings.
+            hdf5::h5check(unsafe { H5Pset_driver(access.id(), self.0, std::ptr::null()) })?;
+            OPENING.set(Some(backing));
+            let id = hdf5::h5check(open());
+            OPENING.set(None);
+            // SAFETY: the file was just opened, and nobody else owns it.
+            id.and_then(|id| unsafe { hdf5::from_id(id) })
+        })
+    }
 }
 
 const NAME: &std::ffi::CStr = c"dlio-rs";
@@ -227,7 +97,7 @@ struct OpenFile {
     /// `H5FD_t`: 80 bytes in every version up to 2.0.
     library: [u64; 32],
     eoa: u64,
-    fetched: Arc<Mutex<Fetched>>,
+    backing: Arc<Mutex<dyn Backing>>,
 }
 
 type Callback = Option<unsafe extern "C" fn()>;
@@ -245,8 +115,10 @@ struct Class {
     dxpl: [Callback; 2],
     open: unsafe extern "C" fn(*const c_char, c_uint, hid_t, u64) -> *mut OpenFile,
     close: unsafe extern "C" fn(*mut OpenFile) -> c_int,
-    /// `cmp`, `query`, `get_type_map`, `alloc`, `free`.
-    optional: [Callback; 5],
+    cmp: Callback,
+    query: unsafe extern "C" fn(*const OpenFile, *mut c_ulong) -> c_int,
+    /// `get_type_map`, `alloc`, `free`.
+    optional: [Callback; 3],
     get_eoa: unsafe extern "C" fn(*const OpenFile, c_int) -> u64,
     set_eoa: unsafe extern "C" fn(*mut OpenFile, c_int, u64) -> c_int,
     get_eof: unsafe extern "C" fn(*const OpenFile, c_int) -> u64,
@@ -284,7 +156,9 @@ const CLASS: Class = Class {
     dxpl: [None; 2],
     open,
     close,
-    optional: [None; 5],
+    cmp: None,
+    query,
+    optional: [None; 3],
     get_eoa,
     set_eoa,
     get_eof,
@@ -306,7 +180,7 @@ unsafe impl Sync for Versioned {}
 /// The driver, registered when it is first needed.
 ///
 /// Errors: a version of libhdf5 whose drivers are not known here.
-fn driver() -> Result<hid_t, FormatError> {
+pub(super) fn registered() -> Result<Driver, FormatError> {
     static DRIVER: OnceLock<Result<hid_t, String>> = OnceLock::new();
     let made = DRIVER.get_or_init(|| {
         let class: *const H5FD_class_t = match hdf5::library_version() {
@@ -324,19 +198,19 @@ fn driver() -> Result<hid_t, FormatError> {
             hdf5::h5check(id).map_err(|e| format!("hdf5: register a file driver: {e}"))
         })
     });
-    made.clone().map_err(FormatError::Content)
+    made.clone().map(Driver).map_err(FormatError::Content)
 }
 
 /// # Safety
 ///
 /// None is asked for: the file is the one that this thread is opening.
 unsafe extern "C" fn open(_: *const c_char, _: c_uint, _: hid_t, _: u64) -> *mut OpenFile {
-    let fetched = OPENING.with_borrow(Clone::clone);
-    fetched.map_or(std::ptr::null_mut(), |fetched| {
+    let backing = OPENING.with_borrow(Clone::clone);
+    backing.map_or(std::ptr::null_mut(), |backing| {
         Box::into_raw(Box::new(OpenFile {
             library: [0; 32],
             eoa: 0,
-            fetched,
+            backing,
         }))
     })
 }
@@ -363,7 +237,9 @@ unsafe extern "C" fn get_eoa(file: *const OpenFile, _: c_int) -> u64 {
 /// `file` is what `open` returned, and nobody else uses it: libhdf5 holds its lock.
 unsafe extern "C" fn set_eoa(file: *mut OpenFile, _: c_int, eoa: u64) -> c_int {
     // SAFETY: as this function asks.
-    unsafe { (*file).eoa = eoa };
+    let file = unsafe { &mut *file };
+    file.eoa = eoa;
+    file.backing.lock().allocated(eoa);
     0
 }
 
@@ -372,8 +248,7 @@ unsafe extern "C" fn set_eoa(file: *mut OpenFile, _: c_int, eoa: u64) -> c_int {
 /// `file` is what `open` returned.
 unsafe extern "C" fn get_eof(file: *const OpenFile, _: c_int) -> u64 {
     // SAFETY: as this function asks.
-    let fetched = unsafe { &(*file).fetched }.lock();
-    fetched.file_len - fetched.base
+    unsafe { &(*file).backing }.lock().len()
 }
 
 /// # Safety
@@ -391,28 +266,51 @@ unsafe extern "C" fn read(
         return 0;
     }
     // SAFETY: as this function asks. The bytes are the caller's; they are only written to.
-    let (fetched, into) = unsafe {
+    let (backing, into) = unsafe {
         into.cast::<u8>().write_bytes(0, len);
         let into = std::slice::from_raw_parts_mut(into.cast::<u8>(), len);
-        (&(*file).fetched, into)
+        (&(*file).backing, into)
     };
-    let mut fetched = fetched.lock();
-    let at = at.saturating_add(fetched.base);
-    if fetched.copy(at, into) { 0 } else { -1 }
+    if backing.lock().read(at, into) { 0 } else { -1 }
 }
 
-/// Nothing is written: files are opened for reading.
-///
 /// # Safety
 ///
-/// None is asked for.
+/// `file` is what `open` returned, and `bytes` holds `len` bytes.
 unsafe extern "C" fn write(
-    _: *mut OpenFile,
+    file: *mut OpenFile,
     _: c_int,
     _: hid_t,
-    _: u64,
-    _: usize,
-    _: *const c_void,
+    at: u64,
+    len: usize,
+    bytes: *const c_void,
 ) -> c_int {
-    -1
+    if len == 0 {
+        return 0;
+    }
+    // SAFETY: as this function asks.
+    let (backing, bytes) = unsafe {
+        let bytes = std::slice::from_raw_parts(bytes.cast::<u8>(), len);
+        (&(*file).backing, bytes)
+    };
+    if backing.lock().write(at, bytes) {
+        0
+    } else {
+        -1
+    }
+}
+
+/// # Safety
+///
+/// `file` is null or what `open` returned; `features` is null or has room for one value.
+unsafe extern "C" fn query(file: *const OpenFile, features: *mut c_ulong) -> c_int {
+    if !features.is_null() {
+        // SAFETY: as this function asks.
+        unsafe {
+            *features = file
+                .as_ref()
+                .map_or(0, |file| file.backing.lock().features());
+        }
+    }
+    0
 }

@@ -6,10 +6,10 @@ use hdf5::dataset::Layout as Storage;
 use hdf5::plist::DatasetCreate;
 use hdf5_metno as hdf5;
 
-use super::driver::Reader;
 use super::filters::Undo;
 use super::layout::{Layout, coordinates, grid};
 use super::library::{Stored, chunk_at, failed};
+use super::reader::Reader;
 use super::skeleton::packed;
 use crate::format::{Access, Chunks, FileSpec, FormatError, Index, Out, Source};
 use crate::storage::Extent;

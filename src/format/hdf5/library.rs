@@ -25,18 +25,25 @@ pub(super) fn failed(what: &str) -> impl Fn(hdf5::Error) -> FormatError + '_ {
     }
 }
 
-/// Makes a file in which nothing depends on when it is made: the root group, too, would hold the second of its creation.
+/// How files are made in which nothing depends on when: the root group, too, would hold the second of its creation.
+pub(super) fn timeless() -> hdf5::Result<FileCreate> {
+    let create = FileCreate::try_new()?;
+    // SAFETY: the property list is open.
+    hdf5::sync::sync(|| hdf5::h5check(unsafe { H5Pset_obj_track_times(create.id(), 0) }))?;
+    Ok(create)
+}
+
+/// Makes a file at a path, of the latest layout and without times.
 pub(super) fn create_file(path: &Path) -> Result<hdf5::File, FormatError> {
     let bad = failed("make a file");
     let text = std::ffi::CString::new(path.as_os_str().as_bytes())
         .map_err(|e| FormatError::content(format!("hdf5: temporary image: {e}")))?;
     let access = FileAccess::build().libver_latest().finish().map_err(&bad)?;
-    let create = FileCreate::try_new().map_err(&bad)?;
+    let create = timeless().map_err(&bad)?;
     let file = hdf5::sync::sync(|| {
         // SAFETY: both property lists are open, and the name ends with a zero. What H5Fcreate returns is owned by nobody
         // else.
         unsafe {
-            hdf5::h5check(H5Pset_obj_track_times(create.id(), 0))?;
             let id = H5Fcreate(text.as_ptr(), H5F_ACC_TRUNC, create.id(), access.id());
             hdf5::h5check(id).and_then(|id| hdf5::from_id::<hdf5::File>(id))
         }

@@ -1,7 +1,7 @@
 //! hdf5: datasets `records_0` ... `records_{k-1}` with the sample axis first, and `labels` (int64 zeros).
 //!
 //! libhdf5 makes and parses metadata; the bytes of samples never pass through it. A file is made once as a sparse image
-//! whose storage is allocated and not written; what lies outside that storage is the file's metadata, a few KiB, and a
+//! in memory whose storage is allocated and not written; what lies outside that storage is the file's metadata, a few KiB, and a
 //! file is streamed as metadata and fill in the order of their addresses. Compressed chunks have no size before they are
 //! made: such a file is written into a temporary image, chunk by chunk, and streamed from there.
 //!
@@ -14,9 +14,11 @@
 mod check;
 mod driver;
 mod filters;
+mod image;
 mod index;
 mod layout;
 mod library;
+mod reader;
 mod skeleton;
 
 use std::sync::Arc;

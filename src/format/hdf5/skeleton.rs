@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::Path;
 use std::sync::Arc;
 
 use hdf5::plist::dataset_create::{AllocTime, FillTime};
@@ -10,6 +9,8 @@ use hdf5::types::{IntSize, TypeDescriptor};
 use hdf5_metno as hdf5;
 use parking_lot::Mutex;
 
+use super::driver;
+use super::image::Image;
 use super::layout::{Layout, coordinates};
 use super::library::{chunk_at, create_file, descriptor, failed, write_chunk};
 use crate::config::Compression;
@@ -53,10 +54,12 @@ fn temporary() -> Result<tempfile::NamedTempFile, FormatError> {
         .map_err(io)
 }
 
-/// Creates all datasets in a new file; sample storage is allocated at once unless it is to be compressed.
-fn create(path: &Path, layout: &Layout) -> Result<(hdf5::File, Vec<hdf5::Dataset>), FormatError> {
+/// Creates all datasets in a new, empty file; sample storage is allocated at once unless it is to be compressed.
+pub(super) fn create(
+    file: &hdf5::File,
+    layout: &Layout,
+) -> Result<Vec<hdf5::Dataset>, FormatError> {
     let bad = failed("make a file");
-    let file = create_file(path)?;
     let is_compressed = layout.compression != Compression::None;
     let longest = layout.max_dims.as_ref().unwrap_or(&layout.dims);
     let extents = layout
@@ -102,7 +105,7 @@ fn create(path: &Path, layout: &Layout) -> Result<(hdf5::File, Vec<hdf5::Dataset
         .shape(layout.dims[0] as usize)
         .create("labels")
         .map_err(&bad)?;
-    Ok((file, datasets))
+    Ok(datasets)
 }
 
 impl Skeleton {
@@ -126,8 +129,10 @@ impl Skeleton {
     }
 
     fn make(layout: &Layout) -> Result<Skeleton, FormatError> {
-        let mut image = temporary()?;
-        let (file, datasets) = create(image.path(), layout)?;
+        let image = Arc::new(Mutex::new(Image::default()));
+        let file = driver::registered()?.create(image.clone());
+        let file = file.map_err(failed("make a file"))?;
+        let datasets = create(&file, layout)?;
         let missing = || FormatError::content("hdf5: storage was not allocated");
         // First byte, length, what.
         let mut storage: Vec<(u64, u64, Part)> = Vec::new();
@@ -156,22 +161,21 @@ impl Skeleton {
         storage.sort_by_key(|(at, ..)| *at);
         let mut parts = Vec::new();
         let mut done = 0;
-        let len = image.as_file().metadata().map_err(io)?.len();
-        let mut metadata = |parts: &mut Vec<Part>, from: u64, to: u64| {
+        let image = image.lock();
+        let len = image.file_len();
+        let metadata = |parts: &mut Vec<Part>, from: u64, to: u64| {
             if to > from {
                 let mut bytes = vec![0; (to - from) as usize];
-                image.seek(SeekFrom::Start(from)).map_err(io)?;
-                image.read_exact(&mut bytes).map_err(io)?;
+                image.copy(from, &mut bytes);
                 parts.push(Part::Metadata(bytes));
             }
-            Ok::<(), FormatError>(())
         };
         for (at, part_len, part) in storage {
-            metadata(&mut parts, done, at)?;
+            metadata(&mut parts, done, at);
             parts.push(part);
             done = at + part_len;
         }
-        metadata(&mut parts, done, len)?;
+        metadata(&mut parts, done, len);
         Ok(Skeleton {
             parts,
             len: len.max(done),
@@ -224,7 +228,8 @@ pub(super) fn stream_compressed(
     chunks: &mut Chunks,
 ) -> Result<(), FormatError> {
     let mut image = temporary()?;
-    let (file, datasets) = create(image.path(), layout)?;
+    let file = create_file(image.path())?;
+    let datasets = create(&file, layout)?;
     let chunk = layout.chunk.as_deref().unwrap_or(&[]);
     let grid = layout.grid(chunk);
     let mut bytes = Vec::new();

@@ -91,7 +91,7 @@ fn metadata_is_the_same_by_windows_of_any_size() {
     let file = Memory::made(&Hdf5, &spec);
     let read = |window| {
         let mut source = file.source();
-        let reader = driver::Reader::with_window(&mut source, window).unwrap();
+        let reader = reader::Reader::with_window(&mut source, window).unwrap();
         let index = Hdf5Index::read_by(reader).unwrap();
         let mut extents = Vec::new();
         index.extents(0, 5, crate::format::Access::Random, &mut extents);
@@ -175,9 +175,42 @@ fn no_lock_is_held_while_bytes_come() {
                     barrier: &barrier,
                     first: true,
                 };
-                let reader = driver::Reader::with_window(&mut source, 64).unwrap();
+                let reader = reader::Reader::with_window(&mut source, 64).unwrap();
                 Hdf5Index::read_by(reader).unwrap();
             });
         }
     });
+}
+
+/// A file made in memory has, around its samples, the bytes that libhdf5's own driver writes into a file.
+#[test]
+fn an_image_in_memory_is_the_file_that_libhdf5_writes() {
+    let mut cases = vec![FormatOptions::default(); 4];
+    cases[1].hdf5.num_dset_per_record = 3;
+    cases[2].hdf5.chunk_dims = vec![1, 16, 41];
+    cases[3].hdf5.chunk_dims = vec![3, 4, 9];
+    cases[3].hdf5.max_shape = vec![90, 90];
+    for options in cases {
+        let spec = spec(&[40, 41], 5, &options);
+        let mut made = Memory::made(&Hdf5, &spec);
+        let (extents, _) = made.locate(&Hdf5, &options, all(5)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file.hdf5");
+        let layout = Layout::of(&spec).unwrap();
+        {
+            let file = library::create_file(&path).unwrap();
+            skeleton::create(&file, &layout).unwrap();
+        }
+        let mut written = std::fs::read(&path).unwrap();
+        assert_eq!(made.file.len(), written.len(), "{options:?}");
+        for extent in extents {
+            let crate::storage::Extent::Range { offset, len } = extent else {
+                panic!("{extent:?}");
+            };
+            for bytes in [&mut made.file, &mut written] {
+                bytes[offset as usize..(offset + len) as usize].fill(0);
+            }
+        }
+        assert!(made.file == written, "{options:?}");
+    }
 }
