@@ -16,8 +16,8 @@
 //! | [`report`] | what a run leaves behind: DLIO's files, our report, the console |
 //! | [`metrics`] | per-step records, histograms, AU and throughput, reductions |
 //! | [`loader`] | turns a plan into batches: reader threads, bounded in-order window |
-//! | [`format`](mod@format) | one file per file format: encode, locate a sample, decode |
 //! | [`checkpoint`] | checkpoint files: their bytes, saving them, loading them |
+//! | [`format`](mod@format) | one file per file format: encode, locate a sample, decode; containers |
 //! | [`storage`] | one file per storage system |
 //! | [`plan`] | pure arithmetic: dataset, shards, order, fill |
 //! | [`config`] | the typed workload, its loading, overrides and validation |
@@ -26,6 +26,7 @@
 //! | [`interrupt`] | an early end, by a signal or the watchdog: what is half written is removed |
 //! | [`stage`] | the table of stages of time |
 //! | [`clock`] | monotonic time and exact waiting |
+//! | `util` | units, hashes, varints, little-endian numbers: each once |
 
 // The table names modules that are not public.
 #![allow(rustdoc::private_intra_doc_links)]
@@ -47,3 +48,4 @@ pub mod report;
 pub mod run;
 pub mod stage;
 pub mod storage;
+mod util;

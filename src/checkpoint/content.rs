@@ -2,6 +2,7 @@
 
 use crate::plan::checkpoint::{DType, TensorPlan};
 use crate::plan::fill::{Fill, FillSource};
+use crate::util::hash::fnv1a;
 
 /// Makes the contents of the tensors of a run's checkpoints.
 #[derive(Clone)]
@@ -30,16 +31,11 @@ impl ContentSource {
     }
 }
 
-/// FNV-1a over the names, with a separator that no name holds.
+/// A hash of the names, with a separator that no name holds.
 fn name_hash(folder: &str, file: &str, index: usize) -> u64 {
     let bytes = [folder.as_bytes(), b"/", file.as_bytes(), b"#"].concat();
     let index = (index as u64).to_le_bytes();
-    bytes
-        .iter()
-        .chain(&index)
-        .fold(0xcbf2_9ce4_8422_2325, |h, b| {
-            (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
-        })
+    fnv1a(bytes.iter().chain(&index))
 }
 
 /// The number one, repeated to 8 bytes.

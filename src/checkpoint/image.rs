@@ -1,9 +1,11 @@
 //! A checkpoint file as members of a zip container: its exact length beforehand, its bytes in order.
 
 use super::content::{Content, ContentSource};
-use super::{npz, pickle, zip};
+use super::pickle;
 use crate::config::Framework;
-use crate::plan::checkpoint::FilePlan;
+use crate::format::container::npy;
+use crate::format::container::zip::{Entry, TORCH};
+use crate::plan::checkpoint::{DType, FilePlan, TensorPlan};
 
 /// Folder inside PyTorch's container. Source: what `torch.save` writes to a file object.
 const ARCHIVE: &str = "archive";
@@ -67,10 +69,28 @@ impl Member {
         self.prefix.len() as u64 + self.body.as_ref().map_or(0, |b| b.len)
     }
 
+    /// As the container's headers name it.
+    pub(crate) fn entry(&self, crc: u32) -> Entry {
+        Entry::stored(self.name.as_str(), self.len(), self.offset, crc)
+    }
+
     /// True for a member without data.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// The header of a tensor's array. numpy has no bf16: its two bytes are a uint16.
+fn npy_header(tensor: &TensorPlan) -> Vec<u8> {
+    let descr = match tensor.dtype {
+        DType::Int8 => "|i1",
+        DType::Uint8 => "|u1",
+        DType::Fp16 => "<f2",
+        DType::Bf16 => "<u2",
+        DType::Fp32 => "<f4",
+        DType::Fp64 => "<f8",
+    };
+    npy::header(descr, &[tensor.elements])
 }
 
 /// One file.
@@ -103,7 +123,7 @@ impl Image {
             };
             let (name, prefix) = match container {
                 Container::PyTorch => (format!("{ARCHIVE}/data/{index}"), Vec::new()),
-                Container::Npz => (format!("{label}.npy"), npz::header(t)),
+                Container::Npz => (format!("{label}.npy"), npy_header(t)),
             };
             Member {
                 name,
@@ -130,15 +150,15 @@ impl Image {
         let mut at = 0;
         for m in &mut members {
             m.offset = at;
-            m.data_offset = at + zip::local_header(&m.name, m.len(), at).len() as u64;
-            at = m.data_offset + m.len() + zip::descriptor_len(m.len());
+            m.data_offset = at + TORCH.local_header(&m.entry(0)).len() as u64;
+            at = m.data_offset + m.len() + TORCH.descriptor_len(m.len());
         }
         let mut image = Image {
             members,
             directory_offset: at,
             len: 0,
         };
-        let directory = zip::directory(&image.entries(&[]), at);
+        let directory = TORCH.directory(&image.entries(&[]), at);
         image.len = at + directory.len() as u64;
         image
     }
@@ -173,14 +193,13 @@ impl Image {
     }
 
     /// Directory entries; checksums that are not given are 0.
-    fn entries(&self, crcs: &[u32]) -> Vec<zip::Entry> {
-        let with = |(i, m): (usize, &Member)| zip::Entry {
-            name: m.name.clone(),
-            len: m.len(),
-            offset: m.offset,
-            crc: crcs.get(i).copied().unwrap_or(0),
-        };
-        self.members.iter().enumerate().map(with).collect()
+    fn entries(&self, crcs: &[u32]) -> Vec<Entry> {
+        let crcs = crcs.iter().copied().chain(std::iter::repeat(0));
+        self.members
+            .iter()
+            .zip(crcs)
+            .map(|(m, crc)| m.entry(crc))
+            .collect()
     }
 }
 
@@ -248,7 +267,7 @@ impl Stream<'_> {
     fn end_member(&mut self) {
         let len = self.image.members[self.next - 1].len();
         self.crcs.push(self.crc);
-        self.send(zip::descriptor(self.crc, len));
+        self.send(TORCH.descriptor(self.crc, len));
     }
 
     /// Begins the next member or the directory; false when there is nothing more.
@@ -256,7 +275,7 @@ impl Stream<'_> {
         let image = self.image;
         if let Some(m) = image.members.get(self.next) {
             self.next += 1;
-            let mut bytes = zip::local_header(&m.name, m.len(), m.offset);
+            let mut bytes = TORCH.local_header(&m.entry(0));
             bytes.extend(&m.prefix);
             self.crc = crc32fast::hash(&m.prefix);
             if m.body.as_ref().is_some_and(|b| b.len > 0) {
@@ -274,7 +293,7 @@ impl Stream<'_> {
         }
         self.is_ended = true;
         let entries = image.entries(&self.crcs);
-        self.send(zip::directory(&entries, image.directory_offset));
+        self.send(TORCH.directory(&entries, image.directory_offset));
         true
     }
 }

@@ -13,8 +13,9 @@ use super::image::{Container, Image};
 use super::packing::Packing;
 use super::save::{Call, Observer};
 use super::verify::{Caller, Compare, Copy, Span, Unpack, Watch};
-use super::{CheckpointError, pickle, zip};
+use super::{CheckpointError, pickle};
 use crate::clock::now_ns;
+use crate::format::container::zip;
 use crate::plan::checkpoint::{FilePlan, State};
 use crate::storage::{Buffer, Extent, Request, Sink, Storage, StorageError};
 
@@ -139,6 +140,41 @@ impl Counts {
     }
 }
 
+/// Where the directory of a container lies.
+///
+/// Errors: what is wrong, as a clause after the file's name.
+pub(super) fn find_directory(tail: &[u8], file_len: u64) -> Result<zip::Span, String> {
+    zip::find_directory(tail, file_len).ok_or_else(|| {
+        "it does not end as a zip container does: truncated, or no checkpoint".into()
+    })
+}
+
+/// The members of a directory, none of them compressed.
+///
+/// Errors: what is wrong, as a clause after the file's name.
+pub(super) fn parse_directory(bytes: &[u8], span: zip::Span) -> Result<Vec<zip::Entry>, String> {
+    let mut out = Vec::new();
+    let mut at = 0;
+    while (out.len() as u64) < span.entries {
+        let (entry, next) =
+            zip::parse_entry(bytes, at).ok_or("the directory of its zip container is damaged")?;
+        if entry.method != zip::STORED {
+            return Err(format!(
+                "its member {} is compressed (method {})",
+                entry.name, entry.method
+            ));
+        }
+        out.push(entry);
+        at = next;
+    }
+    Ok(out)
+}
+
+/// Where the data of a member begin, from the first bytes of its local header at `offset`.
+fn data_offset(header: &[u8], offset: u64) -> Option<u64> {
+    offset.checked_add(zip::local_len(header)? as u64)
+}
+
 struct Job<'a> {
     storage: &'a dyn Storage,
     file: &'a Source,
@@ -216,7 +252,7 @@ impl<'a> Job<'a> {
         let image = &self.file.image;
         let tail_len = len.min(TAIL);
         let tail = self.bytes(len - tail_len, tail_len, buffer)?;
-        let span = zip::find_directory(&tail, len).map_err(|e| self.differs(e))?;
+        let span = find_directory(&tail, len).map_err(|e| self.differs(e))?;
         let tail_begin = len - tail_len;
         let directory = if span.offset >= tail_begin {
             let from = (span.offset - tail_begin) as usize;
@@ -226,7 +262,7 @@ impl<'a> Job<'a> {
         } else {
             return Err(self.differs(format!("its directory has {} bytes", span.len)));
         };
-        let entries = zip::parse_directory(&directory, span).map_err(|e| self.differs(e))?;
+        let entries = parse_directory(&directory, span).map_err(|e| self.differs(e))?;
         let names = match self.options.container {
             Container::PyTorch => self.torch_names(&entries, buffer)?,
             Container::Npz => (image.members().iter()).map(|m| m.name.clone()).collect(),
@@ -250,8 +286,8 @@ impl<'a> Job<'a> {
             let begin = if entry.offset == member.offset && entry.name == member.name {
                 member.data_offset
             } else {
-                let header = self.bytes(entry.offset, zip::LOCAL_LEN, buffer)?;
-                zip::data_offset(&header, entry.offset).ok_or_else(|| {
+                let header = self.bytes(entry.offset, zip::LOCAL_LEN as u64, buffer)?;
+                data_offset(&header, entry.offset).ok_or_else(|| {
                     self.differs(format!("the header of member {name} is damaged"))
                 })?
             };
@@ -290,8 +326,8 @@ impl<'a> Job<'a> {
                 expected.len()
             )));
         }
-        let header = self.bytes(pickle_entry.offset, zip::LOCAL_LEN, buffer)?;
-        let at = zip::data_offset(&header, pickle_entry.offset)
+        let header = self.bytes(pickle_entry.offset, zip::LOCAL_LEN as u64, buffer)?;
+        let at = data_offset(&header, pickle_entry.offset)
             .ok_or_else(|| self.differs("the header of data.pkl is damaged".into()))?;
         let bytes = self.bytes(at, pickle_entry.len, buffer)?;
         if crc32fast::hash(&bytes) != pickle_entry.crc {

@@ -7,24 +7,20 @@
 //! |---|---|
 //! | [`content`] | the bytes of tensors |
 //! | [`image`] | a file as members of a zip container, in order |
-//! | [`zip`] | headers of that container; reading its directory |
 //! | [`pickle`] | `data.pkl`: which tensor has which key, type and shape |
-//! | [`npz`] | the container for TensorFlow |
 //! | [`packing`] | zstd around a whole file |
 //! | [`save`], [`load`] | one rank's files through a storage system |
 //! | `verify` | looking at what is read |
 //!
-//! May know the plan and the storage trait; no MPI, no clock labels, no metrics.
+//! May know the plan, the storage trait and the containers of [`format`](mod@crate::format); no MPI, no clock labels, no metrics.
 
 pub mod content;
 pub mod image;
 pub mod load;
-pub mod npz;
 pub mod packing;
 pub mod pickle;
 pub mod save;
 mod verify;
-pub mod zip;
 
 pub use image::{Image, Stream};
 

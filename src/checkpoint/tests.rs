@@ -4,7 +4,9 @@ use std::io::Read;
 
 use super::content::ContentSource;
 use super::image::{Container, Image};
-use super::{pickle, zip};
+use super::load::{find_directory, parse_directory};
+use super::pickle;
+use crate::format::container::zip::{self, TORCH};
 use crate::plan::checkpoint::{DType, FilePlan, State, TensorPlan};
 
 fn tensor(group: Option<&str>, key: &str, dtype: DType, elements: u64) -> TensorPlan {
@@ -68,7 +70,7 @@ fn a_zip_library_reads_every_member_with_its_checksum() {
             let mut file = archive.by_index(index).unwrap();
             assert_eq!(file.name().unwrap(), member.name);
             assert_eq!(file.data_start(), Some(member.data_offset));
-            assert_eq!(file.data_start().unwrap() % zip::ALIGNMENT, 0);
+            assert_eq!(file.data_start().unwrap() % 64, 0);
             let mut data = Vec::new();
             // The library compares the checksum at the end.
             file.read_to_end(&mut data).unwrap();
@@ -129,23 +131,19 @@ fn members_and_offsets_beyond_32_bits_use_zip64() {
     let last = image.members().last().unwrap();
     assert!(last.offset > u64::from(u32::MAX));
     let entries: Vec<_> = (image.members().iter())
-        .map(|m| zip::Entry {
-            name: m.name.clone(),
-            len: m.len(),
-            offset: m.offset,
-            crc: 0x1234_5678,
-        })
+        .map(|m| m.entry(0x1234_5678))
         .collect();
     let begin = last.data_offset + last.len() + 16;
-    let directory = zip::directory(&entries, begin);
+    let directory = TORCH.directory(&entries, begin);
     assert_eq!(begin + directory.len() as u64, image.len());
-    let span = zip::find_directory(&directory, image.len()).unwrap();
+    let span = find_directory(&directory, image.len()).unwrap();
     assert_eq!((span.offset, span.entries), (begin, 6));
-    let read = zip::parse_directory(&directory, span).unwrap();
+    let read = parse_directory(&directory, span).unwrap();
     assert_eq!(read, entries);
     for m in image.members() {
-        let header = zip::local_header(&m.name, m.len(), m.offset);
-        assert_eq!(zip::data_offset(&header, m.offset), Some(m.data_offset));
+        let header = TORCH.local_header(&m.entry(0));
+        assert_eq!(zip::local_len(&header), Some(header.len()));
+        assert_eq!(m.offset + header.len() as u64, m.data_offset);
     }
 }
 
@@ -174,6 +172,6 @@ fn damaged_pickles_and_directories_are_refused() {
     }
     // os.system, which a pickle must never be able to name.
     assert!(pickle::read(b"\x80\x02cos\nsystem\nX\x02\0\0\0ls\x85R.").is_err());
-    assert!(zip::find_directory(&[0; 10], 10).is_err());
-    assert!(zip::find_directory(&[0; 1000], 1000).is_err());
+    assert!(find_directory(&[0; 10], 10).is_err());
+    assert!(find_directory(&[0; 1000], 1000).is_err());
 }

@@ -11,6 +11,7 @@ use crate::plan::dataset::DatasetPlan;
 use crate::plan::simulate::JobOrder;
 use crate::plan::steps::Steps;
 use crate::run::{shape, wire};
+use crate::util::units::{MIB, gib};
 
 /// Prints the plan.
 pub(super) fn print(loaded: &Loaded, args: &PlanArgs) -> Result<(), Stop> {
@@ -108,7 +109,7 @@ fn totals(
 fn checkpoint_totals(out: &mut impl Write, plan: &CheckpointPlan) -> std::io::Result<()> {
     let t = plan.totals();
     let mut line = |name: &str, text: String| writeln!(out, "{name:<20} {text}");
-    let size = |bytes: u64| format!("{bytes} bytes = {:.6} GiB", gib(bytes));
+    let size = |bytes: u64| format!("{bytes} bytes = {:.6} GiB", gib(bytes as f64));
     line("checkpoint", size(t.bytes()))?;
     line("  model", size(t.model_bytes))?;
     line("  optimizer", size(t.optimizer_bytes))?;
@@ -139,10 +140,6 @@ fn checkpoint_totals(out: &mut impl Write, plan: &CheckpointPlan) -> std::io::Re
     Ok(())
 }
 
-fn gib(bytes: u64) -> f64 {
-    bytes as f64 / (1u64 << 30) as f64
-}
-
 fn dataset_totals(out: &mut impl Write, loaded: &Loaded, ranks: usize) -> std::io::Result<()> {
     let w = &loaded.workload;
     let d = &w.dataset;
@@ -165,7 +162,7 @@ fn dataset_totals(out: &mut impl Write, loaded: &Loaded, ranks: usize) -> std::i
     writeln!(
         out,
         "dataset size         {:.3} GiB (train, nominal)",
-        gib(sample * d.num_samples_per_file * d.num_files_train)
+        gib((sample * d.num_samples_per_file * d.num_files_train) as f64)
     )?;
     writeln!(out, "epochs               {}", w.train.epochs)?;
     writeln!(out, "steps per epoch      {}", steps.train)?;
@@ -182,7 +179,7 @@ fn dataset_totals(out: &mut impl Write, loaded: &Loaded, ranks: usize) -> std::i
     writeln!(
         out,
         "bytes per epoch      {:.3} GiB of samples",
-        gib(per_epoch * sample)
+        gib((per_epoch * sample) as f64)
     )?;
     writeln!(
         out,
@@ -195,13 +192,13 @@ fn dataset_totals(out: &mut impl Write, loaded: &Loaded, ranks: usize) -> std::i
         writeln!(
             out,
             "order list           {:.1} MiB per rank, up to 5 times that between epochs (reader.order=permutation needs none)",
-            list as f64 / 1048576.0
+            list as f64 / MIB
         )?;
     }
     writeln!(
         out,
         "memory budget        {:.1} MiB of read buffers per rank (at most; {} x {} bytes)",
-        (shape.threads as u64 * transfer) as f64 / 1048576.0,
+        (shape.threads as u64 * transfer) as f64 / MIB,
         shape.threads,
         transfer
     )

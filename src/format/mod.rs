@@ -19,6 +19,7 @@
 mod chunks;
 #[cfg(test)]
 mod conformance;
+pub(crate) mod container;
 pub mod content;
 mod csv;
 mod csv_check;

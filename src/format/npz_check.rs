@@ -5,61 +5,20 @@ use std::sync::Arc;
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::npy::Header;
-use super::npz::{CENTRAL, END, LOCAL};
+use super::container::npy::Header;
+use super::container::zip::{
+    CENTRAL, DEFLATED, DESCRIPTOR, END, END_LEN, FLAG_DESCRIPTOR, LOCAL, LOCAL_LEN, STORED,
+    local_len, parse_entry, parse_local,
+};
+use super::npy::check_samples;
 use super::spans::SpanIndex;
 use super::{Checker, Expect, FormatError, Index, Opened, Source, check_len, unpacked_limit};
+use crate::util::bytes::{le16, le32};
 
 /// The part of a zip's tail that is kept; npz archives have a handful of members.
 const MAX_TAIL: usize = 1 << 20;
 /// An npy header is read from the first bytes of a member.
 const MAX_START: usize = 1 << 10;
-const STORED: u16 = 0;
-const DEFLATED: u16 = 8;
-/// Sizes and checksum follow the data.
-const FLAG_DESCRIPTOR: u16 = 8;
-
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
-}
-
-/// The wide fields of a ZIP64 extra, taken in order by those whose narrow field is all ones.
-struct Wide<'a>(&'a [u8]);
-
-impl<'a> Wide<'a> {
-    fn find(mut extra: &'a [u8]) -> Self {
-        while extra.len() >= 4 {
-            let (id, len) = (u16_at(extra, 0), u16_at(extra, 2) as usize);
-            let Some(body) = extra.get(4..4 + len) else {
-                break;
-            };
-            if id == 1 {
-                return Wide(body);
-            }
-            extra = &extra[4 + len..];
-        }
-        Wide(&[])
-    }
-
-    fn or(&mut self, narrow: u32) -> u64 {
-        match u64_at(self.0, 0) {
-            Some(value) if narrow == u32::MAX => {
-                self.0 = &self.0[8..];
-                value
-            }
-            _ => u64::from(narrow),
-        }
-    }
-}
-
 /// A member as its local header and its bytes show it.
 #[derive(Debug)]
 struct Member {
@@ -142,9 +101,9 @@ impl VerifyChecker {
         if !self.collect(chunk, 4) {
             return Ok(());
         }
-        match u32_at(&self.small, 0) {
-            LOCAL => {}
-            CENTRAL | END if !self.members.is_empty() => {
+        match le32(&self.small, 0) {
+            Some(LOCAL) => {}
+            Some(CENTRAL | END) if !self.members.is_empty() => {
                 self.state = State::Tail;
                 return Ok(());
             }
@@ -156,22 +115,17 @@ impl VerifyChecker {
                 });
             }
         }
-        if !self.collect(chunk, 30) {
+        if !self.collect(chunk, LOCAL_LEN) {
             return Ok(());
         }
-        let (name_len, extra_len) = (
-            u16_at(&self.small, 26) as usize,
-            u16_at(&self.small, 28) as usize,
-        );
-        if !self.collect(chunk, 30 + name_len + extra_len) {
+        let len = local_len(&self.small).unwrap_or(LOCAL_LEN);
+        if !self.collect(chunk, len) {
             return Ok(());
         }
-        let h = &self.small;
-        let (flags, method) = (u16_at(h, 6), u16_at(h, 8));
-        let name = String::from_utf8_lossy(&h[30..30 + name_len]).into_owned();
-        let mut wide = Wide::find(&h[30 + name_len..]);
-        let unpacked_len = wide.or(u32_at(h, 22));
-        let packed_len = wide.or(u32_at(h, 18));
+        let Some((header, flags)) = parse_local(&self.small) else {
+            return Err(FormatError::content("the header of a member is damaged"));
+        };
+        let (name, method) = (header.name, header.method);
         let follows = flags & FLAG_DESCRIPTOR != 0;
         if follows && method == STORED {
             return Err(FormatError::Content(format!(
@@ -183,14 +137,14 @@ impl VerifyChecker {
                 "member {name} has compression method {method}; npz has 0 and 8"
             )));
         }
-        let offset = self.at(chunk) - h.len() as u64;
+        let offset = self.at(chunk) - len as u64;
         self.members.push(Member {
             name,
             method,
             offset,
-            crc_stored: (!follows).then(|| u32_at(h, 14)),
-            packed_len: (!follows).then_some(packed_len),
-            unpacked_len: (!follows).then_some(unpacked_len),
+            crc_stored: (!follows).then_some(header.crc),
+            packed_len: (!follows).then_some(header.packed_len),
+            unpacked_len: (!follows).then_some(header.len),
             packed: 0,
             unpacked: 0,
             crc: 0,
@@ -295,7 +249,7 @@ impl VerifyChecker {
                 expected: 128,
                 got: self.start.len() as u64,
             })?;
-            header.check_samples(self.expect.samples)?;
+            check_samples(&header, self.expect.samples)?;
             if header.file_len != member.unpacked {
                 return Err(FormatError::Content(format!(
                     "x.npy has {} bytes and its header says {}",
@@ -310,21 +264,20 @@ impl VerifyChecker {
 
     /// The data descriptor of a streamed member stands before the next header: its magic is optional.
     fn skip_descriptor(&mut self) -> Result<bool, FormatError> {
-        const DESCRIPTOR: u32 = 0x0807_4b50;
         let Some(member) = self.members.last() else {
             return Ok(false);
         };
         if member.crc_stored.is_some() || self.small.len() < 4 {
             return Ok(false);
         }
-        if u32_at(&self.small, 0) != DESCRIPTOR {
+        if le32(&self.small, 0) != Some(DESCRIPTOR) {
             return Ok(false);
         }
         // Magic, CRC, and two sizes of 4 or (with ZIP64) 8 bytes: 16 or 24 in all.
         if self.small.len() < 28 {
             return Ok(true);
         }
-        let stored = u32_at(&self.small, 4);
+        let stored = le32(&self.small, 4).unwrap_or(0);
         let computed = member.crc;
         let name = member.name.clone();
         if stored != computed {
@@ -334,7 +287,7 @@ impl VerifyChecker {
                 computed,
             });
         }
-        let known = |at: usize| matches!(u32_at(&self.small, at), LOCAL | CENTRAL | END);
+        let known = |at: usize| matches!(le32(&self.small, at), Some(LOCAL | CENTRAL | END));
         let len = if known(16) { 16 } else { 24 };
         let rest = self.small.split_off(len);
         self.small = rest;
@@ -352,54 +305,32 @@ impl VerifyChecker {
         };
         let mut at = 0;
         for member in &self.members {
-            if tail.len() < at + 46 || u32_at(tail, at) != CENTRAL {
-                return Err(truncated());
-            }
-            let (name_len, extra_len, comment_len) = (
-                u16_at(tail, at + 28) as usize,
-                u16_at(tail, at + 30) as usize,
-                u16_at(tail, at + 32) as usize,
-            );
-            let end = at + 46 + name_len + extra_len + comment_len;
-            if tail.len() < end {
-                return Err(truncated());
-            }
-            let name = String::from_utf8_lossy(&tail[at + 46..at + 46 + name_len]);
-            let mut wide = Wide::find(&tail[at + 46 + name_len..at + 46 + name_len + extra_len]);
-            let unpacked = wide.or(u32_at(tail, at + 24));
-            let packed = wide.or(u32_at(tail, at + 20));
-            let offset = wide.or(u32_at(tail, at + 42));
-            let same = name == member.name
-                && unpacked == member.unpacked
-                && packed == member.packed
-                && offset == member.offset
-                && u32_at(tail, at + 16) == member.crc;
+            let (entry, next) = parse_entry(tail, at).ok_or_else(truncated)?;
+            let same = entry.name == member.name
+                && entry.len == member.unpacked
+                && entry.packed_len == member.packed
+                && entry.offset == member.offset
+                && entry.crc == member.crc;
             if !same {
                 return Err(FormatError::Content(format!(
                     "the archive's directory disagrees with member {}",
                     member.name
                 )));
             }
-            at = end;
+            at = next;
         }
-        let end = tail[at..]
-            .windows(4)
-            .position(|w| u32_at(w, 0) == END)
-            .map(|p| at + p)
+        let end = (at..tail.len())
+            .find(|&at| le32(tail, at) == Some(END))
             .ok_or_else(truncated)?;
-        if tail.len()
-            < end
-                + 22
-                + tail
-                    .get(end + 20..end + 22)
-                    .map_or(0, |b| u16_at(b, 0) as usize)
-        {
+        let comment = le16(tail, end + 20).ok_or_else(truncated)?;
+        if tail.len() < end + END_LEN + usize::from(comment) {
             return Err(truncated());
         }
-        if u16_at(tail, end + 10) as usize != self.members.len() {
+        let count = usize::from(le16(tail, end + 10).ok_or_else(truncated)?);
+        if count != self.members.len() {
             return Err(FormatError::Content(format!(
                 "the archive's end counts {} members; {} are there",
-                u16_at(tail, end + 10),
+                count,
                 self.members.len()
             )));
         }
@@ -524,7 +455,7 @@ impl Checker for FullChecker {
             expected: 128,
             got: self.array.len() as u64,
         })?;
-        header.check_samples(expect.samples)?;
+        check_samples(&header, expect.samples)?;
         if header.file_len != self.array.len() as u64 {
             return Err(FormatError::Truncated {
                 expected: header.file_len,

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::config::Decode;
 use crate::storage::Extent;
+use crate::util::varint;
 
 /// The tfrecord format.
 pub struct Tfrecord;
@@ -36,18 +37,6 @@ pub(super) fn masked(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn varint_len(value: u64) -> u64 {
-    u64::from(64 - (value | 1).leading_zeros()).div_ceil(7)
-}
-
 /// The bytes of an Example around its sample.
 struct Frame {
     /// Header of the record and everything before the sample.
@@ -62,33 +51,33 @@ impl Frame {
     fn new(sample_len: u64) -> Self {
         let m = sample_len;
         // From the inside: BytesList, Feature, map entry `image`; Int64List, Feature, map entry `size`; Features.
-        let bytes_list = 1 + varint_len(m) + m;
-        let image = 1 + varint_len(bytes_list) + bytes_list;
-        let image_entry = 7 + 1 + varint_len(image) + image;
-        let int_list = 2 + varint_len(m);
+        let bytes_list = 1 + varint::len(m) + m;
+        let image = 1 + varint::len(bytes_list) + bytes_list;
+        let image_entry = 7 + 1 + varint::len(image) + image;
+        let int_list = 2 + varint::len(m);
         let size = 2 + int_list;
         let size_entry = 6 + 2 + size;
-        let features = 1 + varint_len(image_entry) + image_entry + 2 + size_entry;
-        let payload = 1 + varint_len(features) + features;
+        let features = 1 + varint::len(image_entry) + image_entry + 2 + size_entry;
+        let payload = 1 + varint::len(features) + features;
 
         let mut start = payload.to_le_bytes().to_vec();
         let crc = masked(crc32c::crc32c(&start));
         start.extend_from_slice(&crc.to_le_bytes());
         for (tag, len) in [(0x0a, features), (0x0a, image_entry)] {
             start.push(tag);
-            put_varint(&mut start, len);
+            varint::put(&mut start, len);
         }
         start.extend_from_slice(b"\x0a\x05image");
         for (tag, len) in [(0x12, image), (0x0a, bytes_list), (0x0a, m)] {
             start.push(tag);
-            put_varint(&mut start, len);
+            varint::put(&mut start, len);
         }
 
         let mut end = vec![0x0a, size_entry as u8];
         end.extend_from_slice(b"\x0a\x04size");
         end.extend_from_slice(&[0x12, size as u8, 0x1a, int_list as u8, 0x0a]);
-        end.push(varint_len(m) as u8);
-        put_varint(&mut end, m);
+        end.push(varint::len(m) as u8);
+        varint::put(&mut end, m);
         Frame {
             start,
             end,

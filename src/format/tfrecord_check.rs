@@ -2,6 +2,7 @@
 
 use super::tfrecord::{FOOTER, HEADER, masked, record_len};
 use super::{Checker, FormatError, LengthChecker, Opened};
+use crate::util::varint;
 
 /// Fields that a message may nest before it is taken for damaged; an Example needs five.
 const MAX_FEATURES: usize = 1 << 20;
@@ -144,7 +145,7 @@ enum Field<'a> {
 
 /// Takes the next field off `message`.
 fn field<'a>(message: &mut &'a [u8]) -> Result<(u64, Field<'a>), &'static str> {
-    let key = varint(message)?;
+    let key = varint::take(message)?;
     let take = |message: &mut &'a [u8], len: u64| {
         if len > message.len() as u64 {
             return Err("a field is longer than its message");
@@ -155,33 +156,18 @@ fn field<'a>(message: &mut &'a [u8]) -> Result<(u64, Field<'a>), &'static str> {
     };
     let value = match key & 7 {
         0 => {
-            varint(message)?;
+            varint::take(message)?;
             Field::Other
         }
         1 => take(message, 8).map(|_| Field::Other)?,
         2 => {
-            let len = varint(message)?;
+            let len = varint::take(message)?;
             Field::Bytes(take(message, len)?)
         }
         5 => take(message, 4).map(|_| Field::Other)?,
         _ => return Err("an unknown wire type"),
     };
     Ok((key >> 3, value))
-}
-
-fn varint(message: &mut &[u8]) -> Result<u64, &'static str> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let Some((&byte, rest)) = message.split_first() else {
-            return Err("a number is cut off");
-        };
-        *message = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Ok(value);
-        }
-    }
-    Err("a number has more than 64 bits")
 }
 
 /// Walks Example > Features > map entries > Feature > list, as TensorFlow's parser does.
@@ -238,7 +224,7 @@ fn values(mut feature: &[u8]) -> Result<u64, &'static str> {
                 }
                 (3, (1, Field::Bytes(mut packed))) => {
                     while !packed.is_empty() {
-                        varint(&mut packed)?;
+                        varint::take(&mut packed)?;
                         count += 1;
                     }
                 }

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::machine::Machine;
+use crate::util::units::gib;
 
 /// What DLIO writes about a host.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -53,7 +54,7 @@ impl HostFacts {
 
     /// Total memory in GiB (DLIO calls it GB).
     pub fn memory_gib(&self) -> f64 {
-        self.memory_bytes as f64 / 1024.0 / 1024.0 / 1024.0
+        gib(self.memory_bytes as f64)
     }
 }
 

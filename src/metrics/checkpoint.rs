@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reduce::{Series, ServedByStorage, Spread, served_by_storage};
 use crate::cluster::Cluster;
-
-const GIB: f64 = 1073741824.0;
+use crate::util::units::GIB;
 
 /// Save or load.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,6 +17,7 @@ use crate::config::MetricFormula;
 use crate::host::facts::HostFacts;
 use crate::stage::Stage;
 use crate::storage::Telemetry;
+use crate::util::units::gib;
 
 /// Why a reduction could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -284,8 +285,8 @@ impl JobSummary {
     /// CPU seconds of all ranks per GiB read, deadline spinning excluded; None when nothing was read.
     pub fn cpu_seconds_per_gib(&self) -> Option<f64> {
         let c = &self.counters;
-        let gib = c.bytes_read as f64 / (1u64 << 30) as f64;
-        (c.bytes_read > 0).then(|| c.cpu_ns.saturating_sub(c.spin_ns) as f64 / 1e9 / gib)
+        let read = gib(c.bytes_read as f64);
+        (c.bytes_read > 0).then(|| c.cpu_ns.saturating_sub(c.spin_ns) as f64 / 1e9 / read)
     }
 }
 

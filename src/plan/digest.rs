@@ -5,13 +5,12 @@
 //! give the same digest.
 
 use super::Run;
-
-const K: u64 = 0x9e37_79b9_7f4a_7c15;
+use crate::util::hash::GAMMA;
 
 /// Folds a 128-bit product: every input bit reaches every output bit.
 #[inline]
 fn mix(a: u64, b: u64) -> u64 {
-    let product = u128::from(a ^ K) * u128::from(b ^ 0xd6e8_feb8_6659_fd93);
+    let product = u128::from(a ^ GAMMA) * u128::from(b ^ 0xd6e8_feb8_6659_fd93);
     (product >> 64) as u64 ^ product as u64
 }
 
@@ -20,7 +19,7 @@ pub fn step_hash(epoch: u64, step: u64, runs: &[Run]) -> u64 {
     let mut hash = mix(epoch, step);
     for run in runs {
         for sample in run.first..run.first + run.count {
-            hash = mix(hash ^ run.file.rotate_left(24), sample.wrapping_add(K));
+            hash = mix(hash ^ run.file.rotate_left(24), sample.wrapping_add(GAMMA));
         }
     }
     hash

@@ -8,19 +8,12 @@
 
 use std::sync::Arc;
 
+use crate::util::hash::{GAMMA, mix64, splitmix64};
+
 /// Bytes of a block: the granularity at which storage systems look for duplicates.
 const BLOCK: usize = 512;
 const WORDS: usize = BLOCK / 8;
 const ROWS: usize = 32;
-const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// splitmix64's finaliser: a bijection of 64-bit words.
-#[inline]
-fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
 
 /// CRC-32 register after `bytes` from register `state` (no initial or final inversion).
 fn register(state: u32, bytes: &[u8]) -> u32 {
@@ -50,11 +43,10 @@ pub struct FillSource {
 impl FillSource {
     /// The fills of `seed`.
     pub fn new(seed: u64) -> Self {
-        let mut state = mix(seed ^ 0x5851_f42d_4c95_7f2d);
+        let mut state = mix64(seed ^ 0x5851_f42d_4c95_7f2d);
         let mut rows = [[0u64; WORDS]; ROWS];
         for word in rows.iter_mut().flatten() {
-            state = state.wrapping_add(GAMMA);
-            *word = mix(state);
+            *word = splitmix64(&mut state);
         }
         let bytes_of = |words: &[u64; WORDS]| -> [u8; BLOCK] {
             let mut out = [0; BLOCK];
@@ -87,8 +79,9 @@ impl FillSource {
 
     /// The fill of file `file` (its number over train, then valid).
     pub fn file(&self, file: u64) -> Fill {
-        let key =
-            mix(mix(self.seed.wrapping_add(GAMMA)) ^ mix(file.wrapping_mul(0xd129_0ddb_53c4_3e49)));
+        let key = mix64(
+            mix64(self.seed.wrapping_add(GAMMA)) ^ mix64(file.wrapping_mul(0xd129_0ddb_53c4_3e49)),
+        );
         Fill {
             table: self.table.clone(),
             key,
@@ -106,7 +99,7 @@ pub struct Fill {
 #[inline(always)]
 fn blocks(table: &Table, file_key: u64, first: u64, out: &mut [u8]) {
     for (j, block) in (first..).zip(out.chunks_exact_mut(BLOCK)) {
-        let key = mix(file_key.wrapping_add(j.wrapping_mul(GAMMA)));
+        let key = mix64(file_key.wrapping_add(j.wrapping_mul(GAMMA)));
         for (to, word) in block
             .chunks_exact_mut(8)
             .zip(&table.rows[j as usize % ROWS])
@@ -183,7 +176,7 @@ impl Fill {
     fn register_over(&self, mut state: u32, first: u64, count: u64) -> u32 {
         let t = &*self.table;
         for j in first..first + count {
-            let key = mix(self.key.wrapping_add(j.wrapping_mul(GAMMA))).to_le_bytes();
+            let key = mix64(self.key.wrapping_add(j.wrapping_mul(GAMMA))).to_le_bytes();
             let s = state.to_le_bytes();
             let of_key = (0..8).fold(0, |crc, i| crc ^ t.key_crc[i][key[i] as usize]);
             let of_state = (0..4).fold(0, |crc, i| crc ^ t.advance[i][s[i] as usize]);

@@ -1,5 +1,7 @@
 //! A keyed bijection on `0..n` in constant memory: a Feistel network with cycle walking.
 
+use crate::util::hash::{mix64, splitmix64};
+
 /// A permutation of `0..len`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permutation {
@@ -11,23 +13,13 @@ pub struct Permutation {
 /// Six rounds of a strong mixing function are past the four that make a Feistel network a pseudo-random permutation.
 const ROUNDS: usize = 6;
 
-/// splitmix64's finaliser.
-fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 impl Permutation {
     /// The permutation of `0..len` that `key` names.
     pub fn new(len: u64, key: u64) -> Self {
         let bits = 64 - len.saturating_sub(1).leading_zeros();
         let half_bits = bits.div_ceil(2).max(1);
         let mut state = key;
-        let keys = std::array::from_fn(|_| {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            mix(state)
-        });
+        let keys = std::array::from_fn(|_| splitmix64(&mut state));
         Permutation {
             len,
             half_bits,
@@ -39,7 +31,7 @@ impl Permutation {
         let mask = (1u64 << self.half_bits) - 1;
         let (mut left, mut right) = (value >> self.half_bits, value & mask);
         for key in self.keys {
-            (left, right) = (right, left ^ (mix(right ^ key) & mask));
+            (left, right) = (right, left ^ (mix64(right ^ key) & mask));
         }
         left << self.half_bits | right
     }

@@ -15,8 +15,7 @@ use crate::metrics::spec::MetricSpec;
 use crate::metrics::throughput::{
     block_throughput, eval_throughput, host_potential_caching, rank_potential_caching,
 };
-
-const MIB: f64 = 1048576.0;
+use crate::util::units::MIB;
 
 fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9

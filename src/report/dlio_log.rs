@@ -12,6 +12,7 @@ use crate::metrics::checkpoint::{CheckpointKind, CheckpointRecord};
 use crate::metrics::record::BlockRecord;
 use crate::metrics::spec::MetricSpec;
 use crate::metrics::throughput::{block_throughput, eval_throughput};
+use crate::util::units::gib;
 
 /// What `DLIO_LOG_LEVEL` lets through, from the most to the least talkative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -214,7 +215,7 @@ impl DlioLog {
             ("Optimizer state size", optimizer_bytes),
             ("Total checkpoint size", model_bytes + optimizer_bytes),
         ] {
-            let size = bytes as f64 / 1073741824.0;
+            let size = gib(bytes as f64);
             self.output(&format!("{what}: {size:.6} {unit} {suffix}"));
         }
     }

@@ -9,6 +9,7 @@ use super::null::Sinkhole;
 use super::{Answer, Buffer, Request, Sink, Storage, StorageError, Writer};
 use crate::clock::{now_ns, sleep_until};
 use crate::config::Workload;
+use crate::util::hash::{GAMMA, mix64};
 
 /// The law's numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,11 +39,8 @@ impl ModelLaw {
             return self.latency_ns;
         }
         // splitmix64's finaliser spreads neighbouring tags over the whole range.
-        let mut z = tag.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        (self.latency_ns + z % (2 * self.jitter_ns + 1)).saturating_sub(self.jitter_ns)
+        let word = mix64(tag.wrapping_add(GAMMA));
+        (self.latency_ns + word % (2 * self.jitter_ns + 1)).saturating_sub(self.jitter_ns)
     }
 
     /// Nanoseconds that `bytes` occupy the shared link.

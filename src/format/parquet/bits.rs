@@ -3,6 +3,7 @@
 //! Whatever the bytes announce, memory is that of the caller's slice. Source: `Encodings.md` of Apache Parquet.
 
 use crate::format::FormatError;
+use crate::util::{self, bytes::le32};
 
 fn damaged(cause: &str) -> FormatError {
     FormatError::content(format!("a page cannot be decoded: {cause}"))
@@ -19,25 +20,15 @@ pub(super) fn take<'a>(bytes: &mut &'a [u8], n: usize) -> Result<&'a [u8], Forma
 
 /// A little-endian length, which is taken off.
 pub(super) fn take_len(bytes: &mut &[u8]) -> Result<usize, FormatError> {
-    let b = take(bytes, 4)?;
-    Ok(u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize)
+    Ok(le32(take(bytes, 4)?, 0).unwrap_or(0) as usize)
 }
 
 fn varint(bytes: &mut &[u8]) -> Result<u64, FormatError> {
-    let mut v = 0;
-    for shift in (0..64).step_by(7) {
-        let byte = take(bytes, 1)?[0];
-        v |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Ok(v);
-        }
-    }
-    Err(damaged("a number has more than 64 bits"))
+    util::varint::take(bytes).map_err(|error| damaged(error.into()))
 }
 
 fn zigzag(bytes: &mut &[u8]) -> Result<i64, FormatError> {
-    let v = varint(bytes)?;
-    Ok((v >> 1) as i64 ^ -((v & 1) as i64))
+    Ok(util::varint::unzigzag(varint(bytes)?))
 }
 
 /// `width` bits from bit `at` on, the lowest first; bits beyond the end are 0. `width` is at most 64.

@@ -10,6 +10,7 @@ use super::codec::Codec;
 use super::schema::{Column, Values, physical};
 use super::thrift::Writer;
 use crate::plan::fill::Fill;
+use crate::util::varint;
 
 /// Bytes of values in a page, about: a page stays in the CPU's second-level cache while it is made.
 const PAGE: u64 = 256 << 10;
@@ -88,12 +89,11 @@ fn dictionary_len(column: &Column) -> Option<usize> {
 
 /// Bytes of the levels of so many values.
 fn levels_len(column: &Column, values: u64) -> u64 {
-    let varint = |v: u64| u64::from((64 - (v | 1).leading_zeros()).div_ceil(7));
-    let definition = 4 + varint(values << 1) + 1;
+    let definition = 4 + varint::len(values << 1) + 1;
     match column.list {
         Some(_) => {
             let groups = values.div_ceil(8);
-            definition + 4 + varint(groups << 1 | 1) + groups
+            definition + 4 + varint::len(groups << 1 | 1) + groups
         }
         None => definition,
     }

@@ -4,6 +4,7 @@
 //! are left. Source: `thrift-compact-protocol.md` of Apache Thrift.
 
 use crate::format::FormatError;
+use crate::util::varint::{self, VarintError};
 
 const TRUE: u8 = 1;
 const FALSE: u8 = 2;
@@ -28,16 +29,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn varint(&mut self, mut v: u64) {
-        while v >= 0x80 {
-            self.out.push(v as u8 | 0x80);
-            v >>= 7;
-        }
-        self.out.push(v as u8);
+    pub(super) fn varint(&mut self, v: u64) {
+        varint::put(&mut self.out, v);
     }
 
     fn zigzag(&mut self, v: i64) {
-        self.varint(((v << 1) ^ (v >> 63)) as u64);
+        self.varint(varint::zigzag(v));
     }
 
     /// Begins a structure that is no field: the outermost, or an element of a list.
@@ -132,6 +129,12 @@ pub(super) enum Broken {
     Reading(FormatError),
 }
 
+impl From<VarintError> for Broken {
+    fn from(error: VarintError) -> Self {
+        Broken::Because(<&str>::from(error).into())
+    }
+}
+
 impl Broken {
     pub(super) fn because(text: impl Into<String>) -> Self {
         Broken::Because(text.into())
@@ -196,21 +199,12 @@ impl<B: Bytes> Reader<B> {
     }
 
     fn varint(&mut self) -> Result<u64, Broken> {
-        let mut v = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.bytes.byte()?;
-            v |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(v);
-            }
-        }
-        Err(Broken::because("a number has more than 64 bits"))
+        varint::read(|| self.bytes.byte())
     }
 
     /// A number of any width but a byte.
     pub(super) fn int(&mut self) -> Result<i64, Broken> {
-        let v = self.varint()?;
-        Ok((v >> 1) as i64 ^ -((v & 1) as i64))
+        Ok(varint::unzigzag(self.varint()?))
     }
 
     /// A number of 32 bits.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::endpoint::{Aim, Endpoint, Endpoints, Operation};
 use super::failure::{Class, Failure, ObjectError};
+use crate::util::hash::{GAMMA, mix64};
 
 /// The longest wait between two attempts.
 const LONGEST_DELAY: Duration = Duration::from_secs(20);
@@ -44,10 +45,8 @@ impl Policy {
         let doublings = failed.saturating_sub(1).min(20) as u32;
         let full = (self.delay * 2_u32.saturating_pow(doublings)).min(LONGEST_DELAY);
         // splitmix64: a different number at each call.
-        let mut z = self.jitter.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let share = ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64;
+        let word = mix64(self.jitter.fetch_add(GAMMA, Relaxed));
+        let share = (word >> 11) as f64 / (1_u64 << 53) as f64;
         full.mul_f64(0.5 + 0.5 * share)
     }
 }

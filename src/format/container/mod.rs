@@ -1,0 +1,4 @@
+//! Containers that several formats share, and checkpoints too.
+
+pub(crate) mod npy;
+pub(crate) mod zip;

@@ -1,0 +1,13 @@
+//! Small things that every room needs and that know nothing of any room: each written once.
+//!
+//! | Module | What it is |
+//! |---|---|
+//! | [`bytes`] | little-endian numbers inside a slice |
+//! | [`hash`] | mixing functions and hashes that are part of what a run writes |
+//! | [`units`] | powers of two |
+//! | [`varint`] | numbers of seven bits per byte |
+
+pub(crate) mod bytes;
+pub(crate) mod hash;
+pub(crate) mod units;
+pub(crate) mod varint;
