@@ -5,7 +5,7 @@
 #
 # The first corpus are files that dlio-rs generates and what once failed (fuzz/regressions). Needs cargo-fuzz, which it
 # installs into the target directory. What is found is kept in fuzz/artifacts; put it into fuzz/regressions/TARGET, where an
-# ordinary test reads it, when it is mended.
+# ordinary test reads it, when it is repaired.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -41,9 +41,21 @@ for target in "${targets[@]}"; do
         esac
     done
     seeds=$(mktemp -d)
-    [ "$target" = http ] || "$bin" generate workload=quickstart dataset.format="$format" dataset.data_folder="$seeds/data" dataset.num_files_train=2 \
-        dataset.record_dims=[9,11] dataset.num_samples_per_file=3 --quiet >/dev/null 2>&1
-    [ "$target" = http ] || cp "$seeds"/data/train/*."$format" "corpus/$target/"
+    case $target in
+    http) ;;
+    checkpoint | pickle)
+        "$bin" run workload=checkpoint_small checkpoint.checkpoint_folder="$seeds/saved" output.folder="$seeds/out" \
+            --quiet >/dev/null 2>&1
+        # The smallest file: its pickle is stored within it as it is.
+        saved=$(find "$seeds/saved" -name '*.pt' -size -64k -print -quit)
+        [ -z "$saved" ] || cp "$saved" "corpus/$target/saved"
+        ;;
+    *)
+        "$bin" generate workload=quickstart dataset.format="$format" dataset.data_folder="$seeds/data" \
+            dataset.num_files_train=2 dataset.record_dims=[9,11] dataset.num_samples_per_file=3 --quiet >/dev/null 2>&1
+        cp "$seeds"/data/train/*."$format" "corpus/$target/"
+        ;;
+    esac
     rm -rf "$seeds"
     step "$target, $seconds s"
     if ! "$tool" run --sanitizer none "$target" -- -max_total_time="$seconds" -max_len=65536 -rss_limit_mb=2048 \

@@ -171,7 +171,7 @@ pub(super) fn parse_directory(bytes: &[u8], span: zip::Span) -> Result<Vec<zip::
 }
 
 /// Where the data of a member begin, from the first bytes of its local header at `offset`.
-fn data_offset(header: &[u8], offset: u64) -> Option<u64> {
+pub(super) fn data_offset(header: &[u8], offset: u64) -> Option<u64> {
     offset.checked_add(zip::local_len(header)? as u64)
 }
 
@@ -252,7 +252,13 @@ impl<'a> Job<'a> {
         let image = &self.file.image;
         let tail_len = len.min(TAIL);
         let tail = self.bytes(len - tail_len, tail_len, buffer)?;
-        let span = find_directory(&tail, len).map_err(|e| self.differs(e))?;
+        let span = match find_directory(&tail, len) {
+            Ok(span) => span,
+            Err(_) if len == self.file.plan.bytes() => {
+                return self.bare();
+            }
+            Err(cause) => return Err(self.differs(cause)),
+        };
         let tail_begin = len - tail_len;
         let directory = if span.offset >= tail_begin {
             let from = (span.offset - tail_begin) as usize;
@@ -291,19 +297,31 @@ impl<'a> Job<'a> {
                     self.differs(format!("the header of member {name} is damaged"))
                 })?
             };
-            let begin = begin + member.prefix.len() as u64;
-            if begin + body.len > len {
+            let begin = begin.saturating_add(member.prefix.len() as u64);
+            let end = begin.saturating_add(body.len);
+            if end > len {
                 return Err(self.differs(format!("tensor {} lies beyond its end", body.label)));
             }
             spans.push(Span {
                 begin,
-                end: begin + body.len,
+                end,
                 content: &body.content,
                 label: &body.label,
             });
         }
         spans.sort_by_key(|s| s.begin);
         Ok(spans)
+    }
+
+    /// The file has no container and the size of its tensors: MLCommons' DLIO saves them so. Their bytes are random, so
+    /// that there is nothing to compare them with.
+    fn bare(&self) -> Result<Vec<Span<'a>>, CheckpointError> {
+        if self.options.verify {
+            return Err(CheckpointError::Bare {
+                path: self.file.path.clone(),
+            });
+        }
+        Ok(Vec::new())
     }
 
     /// The member of each planned tensor, by `data.pkl`.
@@ -346,19 +364,19 @@ impl<'a> Job<'a> {
             .iter()
             .zip(&found)
             .map(|(e, f)| {
-                let shown = |group: &Option<String>, key: &str, dtype, elements| {
-                    let group = group.as_ref().map_or(String::new(), |g| format!("{g}/"));
-                    format!("{group}{key} of {elements} x {dtype:?}")
-                };
-                if (&e.group, &e.key, e.dtype, e.elements)
-                    == (&f.group, &f.key, f.dtype, f.elements)
-                {
+                let same = (e.group.as_deref(), &*e.key, e.dtype, e.elements)
+                    == (f.group.as_deref(), &*f.key, f.dtype, f.elements);
+                if same {
                     return Ok(format!("{prefix}data/{}", f.storage));
                 }
+                let shown = |group: Option<&str>, key: &str, dtype, elements| {
+                    let group = group.map_or(String::new(), |g| format!("{g}/"));
+                    format!("{group}{key} of {elements} x {dtype:?}")
+                };
                 Err(self.differs(format!(
                     "it holds tensor {} where the plan has {}",
-                    shown(&f.group, &f.key, f.dtype, f.elements),
-                    shown(&e.group, &e.key, e.dtype, e.elements)
+                    shown(f.group.as_deref(), &f.key, f.dtype, f.elements),
+                    shown(e.group.as_deref(), &e.key, e.dtype, e.elements)
                 )))
             })
             .collect()

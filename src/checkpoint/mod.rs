@@ -90,6 +90,12 @@ pub enum CheckpointError {
         /// What differs.
         cause: String,
     },
+    /// The file holds the planned tensors without a container, and their bytes are to be compared.
+    #[error("load checkpoint file {}: it holds the bare bytes of the planned tensors, as MLCommons' DLIO saves them: they are random, so there is nothing to compare them with\n  remedy: set checkpoint.verify_content=false to measure the load", .path.display())]
+    Bare {
+        /// The file.
+        path: PathBuf,
+    },
     /// A byte differs from what was saved.
     #[error("load checkpoint file {}: byte {offset}{} is {got:#04x} where {expected:#04x} was saved\n  remedy: the file was altered, or saved with another seed (dataset.fill_seed) or checkpoint.randomize_tensor; save it again", .path.display(), within(.tensor))]
     Altered {
@@ -155,6 +161,31 @@ impl CheckpointError {
             },
         }
     }
+}
+
+/// Reads the directory of a file in memory, and every pickle that it names: what the fuzz targets call.
+///
+/// Errors: whatever is wrong with it. It never panics, and allocates in proportion to the file.
+#[doc(hidden)]
+pub fn check(file: &[u8]) -> Result<usize, String> {
+    use crate::format::container::zip;
+    let len = file.len() as u64;
+    let tail = &file[file.len().saturating_sub(64 << 10)..];
+    let part = |offset: u64, len: u64| {
+        let end = offset.checked_add(len)?;
+        file.get(usize::try_from(offset).ok()?..usize::try_from(end).ok()?)
+    };
+    let span = load::find_directory(tail, len)?;
+    let directory = part(span.offset, span.len).ok_or("it lies beyond the end")?;
+    let entries = load::parse_directory(directory, span)?;
+    let mut tensors = 0;
+    for entry in entries.iter().filter(|e| e.name.ends_with("data.pkl")) {
+        let header = part(entry.offset, zip::LOCAL_LEN as u64).ok_or("no local header")?;
+        let at = load::data_offset(header, entry.offset).ok_or("a damaged local header")?;
+        let bytes = part(at, entry.len).ok_or("a member beyond the end")?;
+        tensors += pickle::read(bytes)?.len();
+    }
+    Ok(tensors)
 }
 
 #[cfg(test)]

@@ -2,8 +2,12 @@
 //!
 //! Source: Python's `pickletools` (opcodes), PyTorch `torch/serialization.py` (persistent ids of storages) and
 //! `torch/_utils.py::_rebuild_tensor_v2`. Only what `torch.load(weights_only=True)` permits is written.
+//!
+//! A pickle may name what it made before any number of times. Items are shared, never copied, and nest [`MAX_DEPTH`] deep at
+//! most, so reading one takes memory in proportion to its bytes.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use crate::plan::checkpoint::{DType, TensorPlan};
 
@@ -99,40 +103,78 @@ pub fn write(tensors: &[TensorPlan]) -> Vec<u8> {
     out
 }
 
-/// A tensor that a pickle names.
+/// How deep items may nest: a tensor's shape in a dictionary of dictionaries needs five.
+const MAX_DEPTH: u8 = 16;
+
+/// A tensor that a pickle names. Texts are shared with other tensors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
     /// Key of the inner dictionary.
-    pub group: Option<String>,
+    pub group: Option<Rc<str>>,
     /// Its key.
-    pub key: String,
+    pub key: Rc<str>,
     /// Element type.
     pub dtype: DType,
     /// Elements of the storage.
     pub elements: u64,
     /// Its storage: the name of a member below `data/`.
-    pub storage: String,
+    pub storage: Rc<str>,
 }
 
-#[derive(Debug, Clone)]
+/// Copying one copies no more than a pointer; dictionaries are never copied.
+#[derive(Debug)]
 enum Item {
     None,
     Mark,
     Int(u64),
-    Text(String),
-    Global(String),
-    Tuple(Vec<Item>),
-    Dict(Vec<(Item, Item)>),
-    Storage {
-        dtype: DType,
-        key: String,
-        elements: u64,
-    },
-    Tensor {
-        dtype: DType,
-        key: String,
-        elements: u64,
-    },
+    Text(Rc<str>),
+    Global(Rc<str>),
+    /// And how deep it nests.
+    Tuple(Rc<[Item]>, u8),
+    Dict(Vec<(Item, Item)>, u8),
+    Storage(Storage),
+    Tensor(Storage),
+}
+
+#[derive(Debug, Clone)]
+struct Storage {
+    dtype: DType,
+    key: Rc<str>,
+    elements: u64,
+}
+
+impl Item {
+    fn depth(&self) -> u8 {
+        match self {
+            Item::Tuple(_, depth) | Item::Dict(_, depth) => *depth,
+            _ => 0,
+        }
+    }
+
+    /// The depth of what holds `items`; None when it is too deep.
+    fn depth_of(items: &[Item]) -> Option<u8> {
+        let inside = items.iter().map(Item::depth).max().unwrap_or(0);
+        (inside < MAX_DEPTH).then_some(inside + 1)
+    }
+
+    fn tuple(items: Vec<Item>) -> Option<Item> {
+        let depth = Item::depth_of(&items)?;
+        Some(Item::Tuple(items.into(), depth))
+    }
+
+    /// The same item again. A dictionary is filled after it was remembered, and never asked for again.
+    fn share(&self) -> Item {
+        match self {
+            Item::None | Item::Dict(..) => Item::None,
+            Item::Mark => Item::Mark,
+            Item::Int(n) => Item::Int(*n),
+            Item::Text(text) => Item::Text(text.clone()),
+            Item::Global(name) => Item::Global(name.clone()),
+            Item::Tuple(items, depth) => Item::Tuple(items.clone(), *depth),
+            Item::Storage(storage) => Item::Storage(storage.clone()),
+            Item::Tensor(storage) => Item::Tensor(storage.clone()),
+        }
+    }
 }
 
 /// Reads the pickle of a dictionary of tensors, or of dictionaries of tensors.
@@ -140,7 +182,7 @@ enum Item {
 /// Errors: what is wrong, as a clause after the file's name.
 pub fn read(bytes: &[u8]) -> Result<Vec<Named>, String> {
     let damaged = || "its data.pkl is no dictionary of tensors".to_string();
-    let Some(Item::Dict(outer)) = Machine::new(bytes).run()? else {
+    let Some(Item::Dict(outer, _)) = Machine::new(bytes).run()? else {
         return Err(damaged());
     };
     let mut out = Vec::new();
@@ -149,7 +191,7 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Named>, String> {
             return Err(damaged());
         };
         match value {
-            Item::Dict(inner) => {
+            Item::Dict(inner, _) => {
                 for (inner_key, value) in inner {
                     let Item::Text(inner_key) = inner_key else {
                         return Err(damaged());
@@ -163,18 +205,14 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Named>, String> {
     Ok(out)
 }
 
-fn named(group: Option<String>, key: String, value: Item) -> Option<Named> {
+fn named(group: Option<Rc<str>>, key: Rc<str>, value: Item) -> Option<Named> {
     match value {
-        Item::Tensor {
-            dtype,
-            key: storage,
-            elements,
-        } => Some(Named {
+        Item::Tensor(storage) => Some(Named {
             group,
             key,
-            dtype,
-            elements,
-            storage,
+            dtype: storage.dtype,
+            elements: storage.elements,
+            storage: storage.key,
         }),
         _ => None,
     }
@@ -250,9 +288,9 @@ impl<'a> Machine<'a> {
             0x95 => {
                 self.take(8)?;
             }
-            b'}' => self.stack.push(Item::Dict(Vec::new())),
+            b'}' => self.stack.push(Item::Dict(Vec::new(), 1)),
             b'(' => self.stack.push(Item::Mark),
-            b')' => self.stack.push(Item::Tuple(Vec::new())),
+            b')' => self.stack.push(Item::tuple(Vec::new())?),
             b'N' => self.stack.push(Item::None),
             0x88 | 0x89 => self.stack.push(Item::None),
             b'X' => {
@@ -292,23 +330,24 @@ impl<'a> Machine<'a> {
             }
             b'c' => {
                 let name = format!("{}.{}", self.line()?, self.line()?);
-                self.stack.push(Item::Global(name));
+                self.stack.push(Item::Global(name.into()));
             }
             0x93 => {
                 let (Item::Text(name), Item::Text(module)) = (self.stack.pop()?, self.stack.pop()?)
                 else {
                     return None;
                 };
-                self.stack.push(Item::Global(format!("{module}.{name}")));
+                let name = format!("{module}.{name}");
+                self.stack.push(Item::Global(name.into()));
             }
             b't' => {
                 let items = self.since_mark()?;
-                self.stack.push(Item::Tuple(items));
+                self.stack.push(Item::tuple(items)?);
             }
             n @ 0x85..=0x87 => {
                 let first = self.stack.len().checked_sub(usize::from(n) - 0x84)?;
                 let items = self.stack.split_off(first);
-                self.stack.push(Item::Tuple(items));
+                self.stack.push(Item::tuple(items)?);
             }
             b'Q' => {
                 let storage = storage(self.stack.pop()?)?;
@@ -335,7 +374,7 @@ impl<'a> Machine<'a> {
     fn text(&mut self, len: u64) -> Option<()> {
         let part = self.take(usize::try_from(len).ok()?)?;
         self.stack
-            .push(Item::Text(String::from_utf8_lossy(part).into_owned()));
+            .push(Item::Text(String::from_utf8_lossy(part).into()));
         Some(())
     }
 
@@ -346,26 +385,23 @@ impl<'a> Machine<'a> {
     }
 
     fn remember(&mut self, slot: u64) -> Option<()> {
-        let top = self.stack.last()?;
-        // A dictionary is filled after it was remembered, and never asked for again.
-        let item = match top {
-            Item::Dict(_) => Item::None,
-            other => other.clone(),
-        };
+        let item = self.stack.last()?.share();
         self.memo.insert(u32::try_from(slot).ok()?, item);
         Some(())
     }
 
     fn recall(&mut self, slot: u64) -> Option<()> {
-        let item = self.memo.get(&u32::try_from(slot).ok()?)?.clone();
+        let item = self.memo.get(&u32::try_from(slot).ok()?)?.share();
         self.stack.push(item);
         Some(())
     }
 
     fn set(&mut self, items: Vec<Item>) -> Option<()> {
-        let Some(Item::Dict(dict)) = self.stack.last_mut() else {
+        let inside = Item::depth_of(&items)?;
+        let Some(Item::Dict(dict, depth)) = self.stack.last_mut() else {
             return None;
         };
+        *depth = (*depth).max(inside);
         let mut items = items.into_iter();
         while let Some(key) = items.next() {
             dict.push((key, items.next()?));
@@ -376,7 +412,7 @@ impl<'a> Machine<'a> {
 
 /// `('storage', class, key, location, elements)`
 fn storage(id: Item) -> Option<Item> {
-    let Item::Tuple(parts) = id else {
+    let Item::Tuple(parts, _) = id else {
         return None;
     };
     let [
@@ -385,44 +421,38 @@ fn storage(id: Item) -> Option<Item> {
         Item::Text(key),
         _,
         Item::Int(elements),
-    ] = parts.as_slice()
+    ] = &*parts
     else {
         return None;
     };
     let name = class.strip_prefix("torch.")?;
     let (dtype, _) = CLASSES.iter().find(|(_, class)| *class == name)?;
-    (word == "storage").then(|| Item::Storage {
-        dtype: *dtype,
-        key: key.clone(),
-        elements: *elements,
+    (&**word == "storage").then(|| {
+        Item::Storage(Storage {
+            dtype: *dtype,
+            key: key.clone(),
+            elements: *elements,
+        })
     })
 }
 
 fn call(function: Item, arguments: Item) -> Option<Item> {
-    let (Item::Global(function), Item::Tuple(arguments)) = (function, arguments) else {
+    let (Item::Global(function), Item::Tuple(arguments, _)) = (function, arguments) else {
         return None;
     };
-    match (function.as_str(), arguments.as_slice()) {
-        ("collections.OrderedDict", []) => Some(Item::Dict(Vec::new())),
+    match (&*function, &*arguments) {
+        ("collections.OrderedDict", []) => Some(Item::Dict(Vec::new(), 1)),
         (
             "torch._utils._rebuild_tensor_v2",
             [
-                Item::Storage {
-                    dtype,
-                    key,
-                    elements,
-                },
+                Item::Storage(storage),
                 Item::Int(0),
-                Item::Tuple(shape),
+                Item::Tuple(shape, _),
                 ..,
             ],
-        ) => match shape.as_slice() {
+        ) => match &**shape {
             // One dimension that covers its storage.
-            [Item::Int(n)] if n == elements => Some(Item::Tensor {
-                dtype: *dtype,
-                key: key.clone(),
-                elements: *elements,
-            }),
+            [Item::Int(n)] if *n == storage.elements => Some(Item::Tensor(storage.clone())),
             _ => None,
         },
         _ => None,

@@ -158,9 +158,32 @@ fn pickles_are_read_back() {
     let read = pickle::read(&pickle::write(&plan.tensors)).unwrap();
     assert_eq!(read.len(), plan.tensors.len());
     for (index, (r, t)) in read.iter().zip(&plan.tensors).enumerate() {
-        assert_eq!((&r.group, &r.key), (&t.group, &t.key));
+        assert_eq!((r.group.as_deref(), &*r.key), (t.group.as_deref(), &*t.key));
         assert_eq!((r.dtype, r.elements), (t.dtype, t.elements));
-        assert_eq!(r.storage, index.to_string());
+        assert_eq!(*r.storage, *index.to_string());
+    }
+}
+
+#[test]
+fn a_pickle_that_doubles_what_it_remembers_takes_no_memory() {
+    // An empty tuple, and 13 times over a tuple of the last one eight times: 2^39 items if each were a copy.
+    let mut doubling = vec![0x80, 2, b')', b'q', 0];
+    for slot in 0..13 {
+        doubling.push(b'(');
+        doubling.extend([b'h', slot].repeat(8));
+        doubling.extend([b't', b'q', slot + 1]);
+    }
+    doubling.push(b'.');
+    assert!(pickle::read(&doubling).is_err());
+    // And none that nests as deep as it is long.
+    for nesting in [&[0x85][..], b"}NN", b"(N"] {
+        let deep = [
+            b"\x80\x02)".to_vec(),
+            nesting.repeat(100_000),
+            b".".to_vec(),
+        ]
+        .concat();
+        assert!(pickle::read(&deep).is_err());
     }
 }
 

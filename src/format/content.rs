@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::length::file_offset;
 use super::{Checker, Expect, Extent, FileSpec, Format, FormatError, FormatOptions, Index, Opened};
 use crate::config::Element;
 use crate::plan::fill::Fill;
@@ -140,18 +141,6 @@ impl ContentChecker {
         }
         Ok(())
     }
-}
-
-/// Where byte `at` of the extents, one after another, lies in the file.
-fn file_offset(extents: &[Extent], mut at: u64) -> u64 {
-    for extent in extents {
-        match extent {
-            Extent::Whole => return at,
-            Extent::Range { offset, len } if at < *len => return offset + at,
-            Extent::Range { len, .. } => at -= len,
-        }
-    }
-    at
 }
 
 impl Checker for ContentChecker {

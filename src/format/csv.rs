@@ -247,6 +247,13 @@ impl Format for Csv {
             )],
         ))
     }
+    fn min_len(&self, spec: &FileSpec) -> u64 {
+        match spec.options.compression {
+            // A digit and a comma or line end for each element.
+            Compression::None | Compression::Lzf => 2 * spec.samples * spec.sample_elements(),
+            _ => 1,
+        }
+    }
     fn checker(&self, decode: Decode, _: &FormatOptions) -> Box<dyn Checker> {
         match decode {
             Decode::None => Box::new(LengthChecker::default()),

@@ -6,6 +6,8 @@ use super::{Checker, FormatError, Opened, check_len, unpacked_limit};
 
 /// No number is longer.
 const MAX_CELL: usize = 400;
+/// What some writers put before UTF-8 text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// First bytes that are looked at to see whether a file is text.
 const HEAD: usize = 64;
 
@@ -13,13 +15,13 @@ const HEAD: usize = 64;
 pub(super) struct Table {
     parses: bool,
     rows: u64,
-    cells: u64,
     /// Cells of the first row.
     columns: Option<u64>,
-    /// Cells at the end of the last row.
-    row_began: u64,
+    /// Commas of the row so far, and whether it has nothing else either.
+    commas: u64,
+    is_blank: bool,
+    /// The cell so far.
     cell: Vec<u8>,
-    last: u8,
     len: u64,
     limit: u64,
     failure: Option<String>,
@@ -30,11 +32,10 @@ impl Table {
         Table {
             parses,
             rows: 0,
-            cells: 0,
             columns: None,
-            row_began: 0,
+            commas: 0,
+            is_blank: true,
             cell: Vec::new(),
-            last: b'\n',
             len: 0,
             limit,
             failure: None,
@@ -42,9 +43,6 @@ impl Table {
     }
 
     fn see(&mut self, text: &[u8]) -> Result<(), String> {
-        let Some(&last) = text.last() else {
-            return Ok(());
-        };
         self.len += text.len() as u64;
         if self.len > self.limit {
             return Err(format!(
@@ -52,64 +50,69 @@ impl Table {
                 self.limit
             ));
         }
-        self.last = last;
-        if self.parses {
-            return self.parse(text);
+        let mut rest = text;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            self.part_of_row(&rest[..end])?;
+            self.end_row()?;
+            rest = &rest[end + 1..];
         }
-        if self.columns.is_none() {
-            let end = memchr::memchr(b'\n', text);
-            self.cells += commas(&text[..end.unwrap_or(text.len())]);
-            let Some(end) = end else {
-                return Ok(());
-            };
-            self.columns = Some(self.cells + 1);
-            self.cells += 1;
-            self.rows = 1;
-            return self.count(&text[end + 1..]);
-        }
-        self.count(text)
+        self.part_of_row(rest)
     }
 
-    /// Every row ends one cell, every comma another.
-    fn count(&mut self, text: &[u8]) -> Result<(), String> {
-        let ends = bytecount::count(text, b'\n') as u64;
-        self.rows += ends;
-        self.cells += ends + commas(text);
-        Ok(())
-    }
-
-    fn parse(&mut self, mut text: &[u8]) -> Result<(), String> {
-        while let Some(at) = memchr::memchr2(b',', b'\n', text) {
-            let is_row = text[at] == b'\n';
-            if self.cell.is_empty() {
-                self.number(&text[..at])?;
-            } else {
-                self.cell.extend_from_slice(&text[..at]);
-                let cell = std::mem::take(&mut self.cell);
-                self.number(&cell)?;
-            }
-            self.cells += 1;
-            text = &text[at + 1..];
-            if is_row {
-                let found = self.cells - self.row_began;
-                let columns = *self.columns.get_or_insert(found);
-                if found != columns {
-                    return Err(format!(
-                        "row {} has {found} cells, the first has {columns}",
-                        self.rows
-                    ));
-                }
-                self.rows += 1;
-                self.row_began = self.cells;
-            }
+    /// Some bytes of a row, without its end.
+    fn part_of_row(&mut self, text: &[u8]) -> Result<(), String> {
+        // The end of a line of Windows is white space.
+        self.is_blank &= text.iter().all(|&b| b == b'\r');
+        if !self.parses {
+            self.commas += commas(text);
+            return Ok(());
         }
-        if self.cell.len() + text.len() > MAX_CELL {
+        let mut rest = text;
+        while let Some(at) = memchr::memchr(b',', rest) {
+            self.end_cell(&rest[..at])?;
+            self.commas += 1;
+            rest = &rest[at + 1..];
+        }
+        if self.cell.len() + rest.len() > MAX_CELL {
             return Err(format!(
                 "a cell of row {} is longer than any number",
                 self.rows
             ));
         }
-        self.cell.extend_from_slice(text);
+        self.cell.extend_from_slice(rest);
+        Ok(())
+    }
+
+    fn end_cell(&mut self, rest: &[u8]) -> Result<(), String> {
+        if self.cell.is_empty() {
+            return self.number(rest);
+        }
+        let mut cell = std::mem::take(&mut self.cell);
+        cell.extend_from_slice(rest);
+        let outcome = self.number(&cell);
+        cell.clear();
+        self.cell = cell;
+        outcome
+    }
+
+    fn end_row(&mut self) -> Result<(), String> {
+        // pandas skips blank lines.
+        if std::mem::replace(&mut self.is_blank, true) {
+            self.cell.clear();
+            return Ok(());
+        }
+        if self.parses {
+            self.end_cell(&[])?;
+        }
+        let found = std::mem::take(&mut self.commas) + 1;
+        let columns = *self.columns.get_or_insert(found);
+        if found != columns {
+            return Err(format!(
+                "row {} has {found} cells, the first has {columns}",
+                self.rows
+            ));
+        }
+        self.rows += 1;
         Ok(())
     }
 
@@ -123,29 +126,24 @@ impl Table {
         }
         Err(format!(
             "cell {} of row {} is no number: {:?} (a header row is not expected; DLIO writes none)",
-            self.cells - self.row_began,
+            self.commas,
             self.rows,
             String::from_utf8_lossy(&cell[..cell.len().min(40)])
         ))
     }
 
-    fn shape(&self) -> Result<(u64, u64), FormatError> {
-        if self.last != b'\n' {
-            return Err(FormatError::content(format!(
-                "truncated: row {} has no line end",
-                self.rows
-            )));
+    /// Rows and columns. Only files of our own are known to end with a line end.
+    fn shape(&mut self, is_own: bool) -> Result<(u64, u64), FormatError> {
+        if !self.is_blank {
+            if is_own {
+                return Err(FormatError::damaged(format!(
+                    "truncated: row {} has no line end",
+                    self.rows
+                )));
+            }
+            self.end_row().map_err(FormatError::content)?;
         }
-        let columns = self.columns.unwrap_or(0);
-        if self.cells != self.rows * columns {
-            return Err(FormatError::content(format!(
-                "its {} rows hold {} cells; with the {columns} of the first they would be {}",
-                self.rows,
-                self.cells,
-                self.rows * columns
-            )));
-        }
-        Ok((self.rows, columns))
+        Ok((self.rows, self.columns.unwrap_or(0)))
     }
 }
 
@@ -209,6 +207,7 @@ pub(super) struct CsvChecker {
     file_len: u64,
     got: u64,
     samples: u64,
+    is_own: bool,
     head: Vec<u8>,
     unpack: Unpack,
     /// The finished table.
@@ -222,6 +221,7 @@ impl CsvChecker {
             file_len: 0,
             got: 0,
             samples: 0,
+            is_own: false,
             head: Vec::new(),
             unpack: Unpack::Unknown,
             table: None,
@@ -247,12 +247,15 @@ impl CsvChecker {
             Packing::Xz => Unpack::Xz(Box::new(liblzma::write::XzDecoder::new(table))),
             Packing::Zip => Unpack::Zip(Vec::new()),
             Packing::Plain => {
+                if self.head.starts_with(BYTE_ORDER_MARK) {
+                    self.head.drain(..BYTE_ORDER_MARK.len());
+                }
                 let is_text = |b: &u8| b.is_ascii_graphic() || b.is_ascii_whitespace();
                 if !self.head.iter().all(is_text) {
-                    return Err(FormatError::Magic {
-                        what: "a csv file, plain or compressed",
-                        found: self.head[..self.head.len().min(8)].to_vec(),
-                    });
+                    return Err(FormatError::magic(
+                        "a csv file, plain or compressed",
+                        &self.head,
+                    ));
                 }
                 Unpack::Plain(Box::new(table))
             }
@@ -280,7 +283,7 @@ impl CsvChecker {
 
     fn end_unpacking(&mut self) -> Result<Table, FormatError> {
         fn truncated(e: std::io::Error) -> FormatError {
-            FormatError::content(format!("truncated or damaged: {e}"))
+            FormatError::damaged(format!("truncated or damaged: {e}"))
         }
         match std::mem::replace(&mut self.unpack, Unpack::Unknown) {
             Unpack::Unknown => Ok(Table::new(self.parses, 0)),
@@ -299,12 +302,12 @@ impl CsvChecker {
 
     fn unzip(&self, bytes: &[u8]) -> Result<Table, FormatError> {
         let bad = |e: &dyn std::fmt::Display| {
-            FormatError::content(format!("the archive cannot be read: {e}"))
+            FormatError::damaged(format!("the archive cannot be read: {e}"))
         };
         let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|e| bad(&e))?;
         if archive.len() != 1 {
-            return Err(FormatError::content(format!(
-                "the archive has {} members; pandas reads one",
+            return Err(FormatError::unsupported(format!(
+                "the archive has {} members; one is supported, as by pandas",
                 archive.len()
             )));
         }
@@ -328,8 +331,8 @@ impl CsvChecker {
         if matches!(self.unpack, Unpack::Unknown) {
             self.begin_unpacking()?;
         }
-        let table = self.end_unpacking()?;
-        let shape = table.shape();
+        let mut table = self.end_unpacking()?;
+        let shape = table.shape(self.is_own);
         self.table = Some(table);
         shape
     }
@@ -339,7 +342,7 @@ impl CsvChecker {
 fn unpacking(table: &Table, error: &std::io::Error) -> FormatError {
     match &table.failure {
         Some(failure) => FormatError::content(failure.clone()),
-        None => FormatError::content(format!("it cannot be unpacked: {error}")),
+        None => FormatError::damaged(format!("it cannot be unpacked: {error}")),
     }
 }
 
@@ -347,6 +350,7 @@ impl Checker for CsvChecker {
     fn begin(&mut self, opened: &Opened) {
         self.file_len = opened.file_len;
         self.samples = opened.expect.samples;
+        self.is_own = opened.expect.is_own();
         self.got = 0;
         self.head.clear();
         self.unpack = Unpack::Unknown;

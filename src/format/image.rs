@@ -13,6 +13,8 @@ use crate::config::{Decode, ImageEncoding};
 pub(super) trait Picture: Sync {
     /// No side may be longer.
     const MAX_SIDE: u64;
+    /// How every image begins.
+    const MAGIC: &'static [u8];
 
     /// Bytes of the file.
     fn file_len(raster: &Raster) -> u64;
@@ -60,6 +62,12 @@ impl<P: Picture> Format for P {
             return encode_raw(spec, chunk, out);
         }
         P::write(spec, &P::raster(spec)?, chunk, out)
+    }
+    fn may_be_bare(&self, spec: &FileSpec) -> bool {
+        !is_raw(spec)
+    }
+    fn is_bare(&self, spec: &FileSpec, file_len: u64, head: &[u8]) -> bool {
+        file_len == raw_len(spec) && !head.starts_with(P::MAGIC)
     }
     fn index(
         &self,

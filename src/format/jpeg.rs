@@ -110,6 +110,7 @@ fn bend(bytes: &mut [u8], running: &mut [i32], first_block: u64) {
 
 impl Picture for Jpeg {
     const MAX_SIDE: u64 = 65_535;
+    const MAGIC: &'static [u8] = &[0xff, 0xd8];
 
     fn file_len(raster: &Raster) -> u64 {
         start(raster).len() as u64 + blocks(raster) * BLOCK + 2

@@ -18,7 +18,17 @@ pub(super) fn decode_full(file: &[u8], raster: &mut Vec<u8>) -> Result<(), Forma
         return Err(magic(&file[..file.len().min(4)]));
     }
     let bad = |e: zune_jpeg::errors::DecodeErrors| {
-        FormatError::content(format!("it cannot be decoded: {e:?}"))
+        use zune_jpeg::errors::DecodeErrors::*;
+        let text = format!("it cannot be decoded: {e:?}");
+        match e {
+            Unsupported(_) | LargeDimensions(_) => {
+                FormatError::unsupported(format!("{text}, which is not supported"))
+            }
+            HuffmanDecode(_) | MCUError(_) | ExhaustedData | ZeroError => {
+                FormatError::damaged(text)
+            }
+            _ => FormatError::content(text),
+        }
     };
     let options = DecoderOptions::new_safe()
         .set_strict_mode(true)
@@ -34,17 +44,17 @@ pub(super) fn decode_full(file: &[u8], raster: &mut Vec<u8>) -> Result<(), Forma
     }
     let size = decoder.output_buffer_size().unwrap_or(usize::MAX);
     if size as u64 > MAX_RASTER || size as u64 > super::unpacked_limit(file.len() as u64) {
-        return Err(FormatError::content(format!(
-            "it announces an image of {size} bytes, in a file of {}",
+        return Err(FormatError::unsupported(format!(
+            "an image of {size} bytes in a file of {} is not supported",
             file.len()
         )));
     }
     raster.resize(size, 0);
     decoder.decode_into(raster).map_err(bad)?;
-    if !file[file.len().saturating_sub(1 << 12)..]
-        .windows(2)
-        .any(|pair| pair == [0xff, EOI])
-    {
+    // Cameras append what is theirs after the end of the image.
+    let scan = file.windows(2).rposition(|pair| pair == [0xff, SOS]);
+    let has_end = |from| file[from..].windows(2).any(|pair| pair == [0xff, EOI]);
+    if !scan.is_some_and(has_end) {
         return Err(FormatError::Truncated {
             expected: file.len() as u64 + 2,
             got: file.len() as u64,
@@ -54,10 +64,7 @@ pub(super) fn decode_full(file: &[u8], raster: &mut Vec<u8>) -> Result<(), Forma
 }
 
 fn magic(found: &[u8]) -> FormatError {
-    FormatError::Magic {
-        what: "a jpeg image",
-        found: found.to_vec(),
-    }
+    FormatError::magic("a jpeg image", found)
 }
 
 /// Size and kind of an image, for people.
@@ -87,7 +94,7 @@ pub(super) fn describe(source: &mut dyn Source) -> Result<String, FormatError> {
         }
         at += 2 + usize::from(u16::from_be_bytes([high, low]));
     }
-    Err(FormatError::content("it has no frame header"))
+    Err(FormatError::damaged("it has no frame header"))
 }
 
 /// Follows the markers from start to end of image.
@@ -138,7 +145,7 @@ impl MarkerChecker {
             EOI => State::End,
             0x01 | 0xd0..=0xd7 => State::Marker,
             0x00 | 0x02..=0xbf | SOI => {
-                return Err(FormatError::content(format!(
+                return Err(FormatError::damaged(format!(
                     "marker 0xff{code:02x} at byte {} is not expected",
                     self.got
                 )));
@@ -167,7 +174,7 @@ impl MarkerChecker {
             }
             State::Marker if byte == 0xff => self.state = State::Code,
             State::Marker => {
-                return Err(FormatError::content(format!(
+                return Err(FormatError::damaged(format!(
                     "byte {} should begin a marker and is 0x{byte:02x}",
                     self.got
                 )));
@@ -255,7 +262,7 @@ impl Checker for MarkerChecker {
             });
         }
         if !self.saw_frame || !self.saw_scan {
-            return Err(FormatError::content("the image has no frame or no scan"));
+            return Err(FormatError::damaged("the image has no frame or no scan"));
         }
         Ok(())
     }

@@ -61,3 +61,15 @@ pub(crate) fn check_len(got: u64, file_len: u64, min_len: u64) -> Result<(), For
 pub(crate) fn unpacked_limit(file_len: u64) -> u64 {
     (64 << 20) + file_len.saturating_mul(256)
 }
+
+/// Where byte `at` of the extents, one after another, lies in the file.
+pub(super) fn file_offset(extents: &[Extent], mut at: u64) -> u64 {
+    for extent in extents {
+        match extent {
+            Extent::Whole => return at,
+            Extent::Range { offset, len } if at < *len => return offset + at,
+            Extent::Range { len, .. } => at -= len,
+        }
+    }
+    at
+}

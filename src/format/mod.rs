@@ -23,6 +23,7 @@ pub(crate) mod container;
 pub mod content;
 mod csv;
 mod csv_check;
+mod error;
 #[cfg(feature = "hdf5")]
 mod hdf5;
 mod image;
@@ -52,10 +53,12 @@ use std::sync::Arc;
 
 use crate::config::Decode;
 use crate::plan::fill::Fill;
-use crate::storage::{Extent, StorageError};
+use crate::storage::Extent;
 
 pub use crate::config::Element;
 pub(crate) use chunks::Chunks;
+pub use error::FormatError;
+pub(crate) use error::Found;
 pub(crate) use length::{LengthChecker, check_len, unpacked_limit};
 pub use options::{FormatOptions, Key};
 pub use source::{Companion, Source};
@@ -104,8 +107,15 @@ pub struct Expect {
     pub sample: u64,
     /// How many are wanted.
     pub count: u64,
-    /// Bytes that the file has at least.
+    /// Bytes that the file has at least; 1 or less for files of other writers, of which nothing is known.
     pub min_len: u64,
+}
+
+impl Expect {
+    /// Whether the file was made here.
+    pub(crate) fn is_own(&self) -> bool {
+        self.min_len > 1
+    }
 }
 
 /// A file whose bytes are about to come.
@@ -229,6 +239,18 @@ pub trait Format: Sync {
         begins_with(head, |chunk, out| self.encode(spec, chunk, out))
     }
 
+    /// Whether files of this format may hold bare bytes of a sample instead, as some generators write them.
+    fn may_be_bare(&self, spec: &FileSpec) -> bool {
+        let _ = spec;
+        false
+    }
+
+    /// Whether a file of `file_len` bytes that begins with `head` is bare bytes of a sample.
+    fn is_bare(&self, spec: &FileSpec, file_len: u64, head: &[u8]) -> bool {
+        let _ = (spec, file_len, head);
+        false
+    }
+
     /// Streams what extents of a file made here hold, one after another.
     fn expected(&self, opened: &Opened, spec: &FileSpec, out: Out) -> Result<(), FormatError> {
         let _ = opened;
@@ -276,63 +298,4 @@ pub trait Checker: Send {
     fn push(&mut self, chunk: &[u8]) -> Result<(), FormatError>;
     /// Its end.
     fn finish(&mut self) -> Result<(), FormatError>;
-}
-
-/// What is wrong with a file's contents.
-#[derive(Debug, thiserror::Error)]
-pub enum FormatError {
-    /// It ends too early.
-    #[error("truncated: {got} bytes where {expected} were expected")]
-    Truncated {
-        /// Bytes expected.
-        expected: u64,
-        /// Bytes there.
-        got: u64,
-    },
-    /// It is another kind of file.
-    #[error("wrong magic: {found:02x?} is not the start of {what}")]
-    Magic {
-        /// What it should be.
-        what: &'static str,
-        /// What is there.
-        found: Vec<u8>,
-    },
-    /// Its bytes changed.
-    #[error("checksum of {member} differs: stored {stored:08x}, computed {computed:08x}")]
-    Checksum {
-        /// Which part.
-        member: String,
-        /// As the file says.
-        stored: u32,
-        /// As its bytes say.
-        computed: u32,
-    },
-    /// Its samples are not those that were generated.
-    #[error(
-        "contents of {samples} differ from what was generated, within bytes {from}..{to} of the file"
-    )]
-    Altered {
-        /// `sample 3` or `samples 3..7`.
-        samples: String,
-        /// First byte of the block that differs.
-        from: u64,
-        /// End of that block.
-        to: u64,
-    },
-    /// It holds something else.
-    #[error("{0}")]
-    Content(String),
-    /// Writing failed.
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
-    /// Reading metadata failed.
-    #[error("{0}")]
-    Storage(#[from] Box<StorageError>),
-}
-
-impl FormatError {
-    /// It holds something else than it should.
-    pub(crate) fn content(text: impl Into<String>) -> Self {
-        FormatError::Content(text.into())
-    }
 }

@@ -62,12 +62,12 @@ impl Format for Npy {
     }
 }
 
-/// The last axis must be the file's samples.
+/// The last axis must hold the samples that are wanted.
 pub(super) fn check_samples(header: &Header, samples: u64) -> Result<(), FormatError> {
     match header.shape.last() {
-        Some(&n) if n == samples => Ok(()),
+        Some(&n) if n >= samples => Ok(()),
         _ => Err(FormatError::Content(format!(
-            "the array has shape {:?}: its last axis should be dataset.num_samples_per_file={samples}",
+            "the array has shape {:?}: its last axis should be dataset.num_samples_per_file={samples} or more",
             header.shape
         ))),
     }
@@ -128,8 +128,9 @@ impl Checker for NpyChecker {
         };
         check_samples(header, expect.samples)?;
         check_len(self.got, self.file_len.max(header.file_len), 0)?;
-        if self.got > header.file_len {
-            return Err(FormatError::Content(format!(
+        // numpy reads the first array of a file, and appends others where it is asked to.
+        if self.got > header.file_len && expect.is_own() {
+            return Err(FormatError::Damaged(format!(
                 "{} bytes follow the array of {} bytes",
                 self.got - header.file_len,
                 header.file_len

@@ -109,9 +109,13 @@ impl VerifyChecker {
             }
             _ => {
                 let found = self.small[..4].to_vec();
-                return Err(FormatError::Magic {
-                    what: "an npz archive's member",
-                    found,
+                return Err(match self.members.last() {
+                    None => FormatError::magic("an npz archive", &found),
+                    Some(member) => FormatError::Damaged(format!(
+                        "after member {}, at byte {}, comes neither a member nor the directory: {found:02x?}",
+                        member.name,
+                        self.at(chunk) - 4
+                    )),
                 });
             }
         }
@@ -123,18 +127,18 @@ impl VerifyChecker {
             return Ok(());
         }
         let Some((header, flags)) = parse_local(&self.small) else {
-            return Err(FormatError::content("the header of a member is damaged"));
+            return Err(FormatError::damaged("the header of a member is damaged"));
         };
         let (name, method) = (header.name, header.method);
         let follows = flags & FLAG_DESCRIPTOR != 0;
         if follows && method == STORED {
-            return Err(FormatError::Content(format!(
-                "member {name} is stored with its length after the data, so it cannot be checked as it streams; set reader.decode=full"
+            return Err(FormatError::Unsupported(format!(
+                "member {name} is stored with its length after the data, which is not supported by reader.decode=verify; set reader.decode=full"
             )));
         }
         if method != STORED && method != DEFLATED {
-            return Err(FormatError::Content(format!(
-                "member {name} has compression method {method}; npz has 0 and 8"
+            return Err(FormatError::Unsupported(format!(
+                "member {name} has compression method {method}, which is not supported; stored (0) and deflated (8) are"
             )));
         }
         let offset = self.at(chunk) - len as u64;
@@ -199,7 +203,7 @@ impl VerifyChecker {
             let status = inflate
                 .decompress(&chunk[..n], &mut self.plain, FlushDecompress::None)
                 .map_err(|e| {
-                    FormatError::Content(format!("member {} cannot be inflated: {e}", member.name))
+                    FormatError::Damaged(format!("member {} cannot be inflated: {e}", member.name))
                 })?;
             let used = (inflate.total_in() - before_in) as usize;
             let made = (inflate.total_out() - before_out) as usize;
@@ -208,7 +212,7 @@ impl VerifyChecker {
             *chunk = &chunk[used..];
             is_over = status == Status::StreamEnd;
             if !is_over && used == 0 && made == 0 && n > 0 {
-                return Err(FormatError::Content(format!(
+                return Err(FormatError::Damaged(format!(
                     "member {} cannot be inflated",
                     member.name
                 )));
@@ -250,8 +254,8 @@ impl VerifyChecker {
                 got: self.start.len() as u64,
             })?;
             check_samples(&header, self.expect.samples)?;
-            if header.file_len != member.unpacked {
-                return Err(FormatError::Content(format!(
+            if header.file_len > member.unpacked {
+                return Err(FormatError::Damaged(format!(
                     "x.npy has {} bytes and its header says {}",
                     member.unpacked, header.file_len
                 )));
@@ -312,7 +316,7 @@ impl VerifyChecker {
                 && entry.offset == member.offset
                 && entry.crc == member.crc;
             if !same {
-                return Err(FormatError::Content(format!(
+                return Err(FormatError::Damaged(format!(
                     "the archive's directory disagrees with member {}",
                     member.name
                 )));
@@ -328,7 +332,7 @@ impl VerifyChecker {
         }
         let count = usize::from(le16(tail, end + 10).ok_or_else(truncated)?);
         if count != self.members.len() {
-            return Err(FormatError::Content(format!(
+            return Err(FormatError::Damaged(format!(
                 "the archive's end counts {} members; {} are there",
                 count,
                 self.members.len()
@@ -366,8 +370,9 @@ impl Checker for VerifyChecker {
                 State::Data => self.data(&mut chunk)?,
                 State::Tail => {
                     if self.small.len() + chunk.len() > MAX_TAIL {
-                        return Err(FormatError::Content(
-                            "the archive's directory is longer than 1 MiB".into(),
+                        return Err(FormatError::Unsupported(
+                            "the archive's directory is longer than 1 MiB, which is not supported"
+                                .into(),
                         ));
                     }
                     self.small.extend_from_slice(chunk);
@@ -423,31 +428,23 @@ impl Checker for FullChecker {
         let expect = self.expect.expect("begin is called before finish");
         check_len(self.bytes.len() as u64, self.file_len, expect.min_len)?;
         if !self.bytes.starts_with(&LOCAL.to_le_bytes()) {
-            let found = self.bytes[..self.bytes.len().min(4)].to_vec();
-            return Err(FormatError::Magic {
-                what: "an npz archive",
-                found,
-            });
+            return Err(FormatError::magic("an npz archive", &self.bytes));
         }
-        let bad = |e: &dyn std::fmt::Display| {
-            FormatError::Content(format!("the archive cannot be read: {e}"))
-        };
-        let mut archive =
-            zip::ZipArchive::new(Cursor::new(&self.bytes[..])).map_err(|e| bad(&e))?;
-        let mut member = archive.by_name("x.npy").map_err(|e| bad(&e))?;
+        let mut archive = zip::ZipArchive::new(Cursor::new(&self.bytes[..])).map_err(unreadable)?;
+        let mut member = archive.by_name("x.npy").map_err(unreadable)?;
         let limit = unpacked_limit(self.file_len);
         if member.size() > limit {
-            return Err(FormatError::Content(format!(
-                "x.npy announces {} bytes, which no array in an archive of {} bytes has",
+            return Err(FormatError::Unsupported(format!(
+                "x.npy announces {} bytes, which is not supported in an archive of {} bytes",
                 member.size(),
                 self.file_len
             )));
         }
         self.array.clear();
         let unpacked = (&mut member).take(limit + 1).read_to_end(&mut self.array);
-        if unpacked.map_err(|e| bad(&e))? as u64 > limit {
-            return Err(FormatError::Content(format!(
-                "x.npy unpacks to more than {limit} bytes, which no array in an archive of {} bytes does",
+        if unpacked.map_err(|e| unreadable(e.into()))? as u64 > limit {
+            return Err(FormatError::Unsupported(format!(
+                "x.npy unpacks to more than {limit} bytes, which is not supported in an archive of {} bytes",
                 self.file_len
             )));
         }
@@ -456,7 +453,7 @@ impl Checker for FullChecker {
             got: self.array.len() as u64,
         })?;
         check_samples(&header, expect.samples)?;
-        if header.file_len != self.array.len() as u64 {
+        if header.file_len > self.array.len() as u64 {
             return Err(FormatError::Truncated {
                 expected: header.file_len,
                 got: self.array.len() as u64,
@@ -466,31 +463,40 @@ impl Checker for FullChecker {
     }
 }
 
+/// What the zip library says.
+fn unreadable(error: zip::result::ZipError) -> FormatError {
+    use zip::result::ZipError;
+    match error {
+        ZipError::FileNotFound => FormatError::content("the archive has no array x"),
+        ZipError::UnsupportedArchive(_) => FormatError::unsupported(format!(
+            "the archive cannot be read: {error}, which is not supported"
+        )),
+        ZipError::Io(ref io) if io.kind() == std::io::ErrorKind::Unsupported => {
+            FormatError::unsupported(format!("the archive cannot be read: {error}"))
+        }
+        _ => FormatError::damaged(format!("the archive cannot be read: {error}")),
+    }
+}
+
 /// Names, shapes and types of the arrays, for people.
 pub(super) fn describe(source: &mut dyn Source) -> Result<Arc<dyn Index>, FormatError> {
     let len = source.file_len()?;
     let mut magic = vec![0; len.min(4) as usize];
     source.read_at(0, &mut magic)?;
     if magic != LOCAL.to_le_bytes() {
-        return Err(FormatError::Magic {
-            what: "an npz archive",
-            found: magic,
-        });
+        return Err(FormatError::magic("an npz archive", &magic));
     }
-    let bad = |e: &dyn std::fmt::Display| {
-        FormatError::Content(format!("the archive cannot be read: {e}"))
-    };
-    let mut archive = zip::ZipArchive::new(Reader { source, len, at: 0 }).map_err(|e| bad(&e))?;
+    let mut archive = zip::ZipArchive::new(Reader { source, len, at: 0 }).map_err(unreadable)?;
     let (mut samples, mut lines) = (1, Vec::new());
     for number in 0..archive.len() {
-        let member = archive.by_index(number).map_err(|e| bad(&e))?;
-        let name = member.name().map_err(|e| bad(&e))?;
+        let member = archive.by_index(number).map_err(unreadable)?;
+        let name = member.name().map_err(unreadable)?;
         let name = name.trim_end_matches(".npy").to_string();
         let mut start = Vec::new();
         member
             .take(MAX_START as u64)
             .read_to_end(&mut start)
-            .map_err(|e| bad(&e))?;
+            .map_err(|e| unreadable(e.into()))?;
         let header = Header::parse(&start)?.ok_or(FormatError::Truncated {
             expected: 128,
             got: start.len() as u64,

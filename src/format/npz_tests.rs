@@ -116,10 +116,7 @@ fn wrong_magic_and_wrong_samples_are_named() {
         let error = verdict(&Npz, decode, &file, 2, 4096)
             .unwrap_err()
             .to_string();
-        assert!(
-            error.starts_with("wrong magic: [58, 4b, 03, 04]"),
-            "{error}"
-        );
+        assert!(error.starts_with("wrong magic: [58, 4b, 03, 04"), "{error}");
     }
     let error = verdict(&Npy, Decode::Verify, &file, 2, 4096)
         .unwrap_err()

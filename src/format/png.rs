@@ -135,6 +135,7 @@ fn encode(spec: &FileSpec, raster: &Raster, chunk: &mut [u8], out: Out) -> Resul
 
 impl Picture for Png {
     const MAX_SIDE: u64 = (1 << 31) - 1;
+    const MAGIC: &'static [u8] = &SIGNATURE;
 
     fn file_len(raster: &Raster) -> u64 {
         file_len(raster)
@@ -184,13 +185,10 @@ struct Header {
 impl Header {
     fn parse(start: &[u8; START as usize - 4]) -> Result<Header, FormatError> {
         if start[..8] != SIGNATURE {
-            return Err(FormatError::Magic {
-                what: "a png image",
-                found: start[..8].to_vec(),
-            });
+            return Err(FormatError::magic("a png image", start));
         }
         if start[8..16] != *b"\0\0\0\x0dIHDR" {
-            return Err(FormatError::content("its first chunk is no IHDR"));
+            return Err(FormatError::damaged("its first chunk is no IHDR"));
         }
         let side =
             |at: usize| u32::from_be_bytes(start[at..at + 4].try_into().expect("four bytes"));
@@ -210,8 +208,17 @@ impl Header {
     }
 }
 
+fn too_large() -> FormatError {
+    FormatError::unsupported(format!(
+        "an image of more than {MAX_RASTER} bytes is not supported"
+    ))
+}
+
 fn decode_full(file: &[u8], raster: &mut Vec<u8>) -> Result<(), FormatError> {
-    let bad = |e: png::DecodingError| FormatError::content(format!("it cannot be decoded: {e}"));
+    let bad = |e: png::DecodingError| match e {
+        png::DecodingError::LimitsExceeded => too_large(),
+        e => FormatError::damaged(format!("it cannot be decoded: {e}")),
+    };
     let limit = usize::try_from(MAX_RASTER).unwrap_or(usize::MAX);
     let mut decoder =
         png::Decoder::new_with_limits(std::io::Cursor::new(file), png::Limits { bytes: limit });
@@ -219,11 +226,7 @@ fn decode_full(file: &[u8], raster: &mut Vec<u8>) -> Result<(), FormatError> {
     decoder.set_transformations(png::Transformations::EXPAND);
     let mut reader = decoder.read_info().map_err(bad)?;
     let size = reader.output_buffer_size().filter(|&n| n <= limit);
-    let size = size.ok_or_else(|| {
-        FormatError::content(format!(
-            "it announces an image of more than {MAX_RASTER} bytes"
-        ))
-    })?;
+    let size = size.ok_or_else(too_large)?;
     raster.resize(size, 0);
     reader.next_frame(raster).map_err(bad)?;
     reader.finish().map_err(bad)
@@ -262,10 +265,7 @@ impl ChunkChecker {
         let small = std::mem::take(&mut self.small);
         match self.state {
             State::Signature if small != SIGNATURE => {
-                return Err(FormatError::Magic {
-                    what: "a png image",
-                    found: small,
-                });
+                return Err(FormatError::magic("a png image", &small));
             }
             State::Signature => self.state = State::Head,
             State::Head => {
@@ -273,7 +273,7 @@ impl ChunkChecker {
                 self.left = u64::from(u32::from_be_bytes(len.try_into().expect("four bytes")));
                 self.kind = kind.try_into().expect("four bytes");
                 if self.got == 16 && self.kind != *b"IHDR" {
-                    return Err(FormatError::content("its first chunk is no IHDR"));
+                    return Err(FormatError::damaged("its first chunk is no IHDR"));
                 }
                 let needed = self.got + self.left + 4;
                 if needed > self.file_len {

@@ -18,6 +18,10 @@ pub trait Source {
         companion: &Companion,
         limit: u64,
     ) -> Result<Option<Vec<u8>>, FormatError>;
+    /// A companion's name, for messages.
+    fn companion_name(&self, companion: &Companion) -> String {
+        format!("the file of its name and {}", companion.suffix())
+    }
 }
 
 /// A file that belongs to a data file.

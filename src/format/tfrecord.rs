@@ -14,6 +14,7 @@ use super::{
 };
 use crate::config::Decode;
 use crate::storage::Extent;
+use crate::util::bytes::{le32, le64};
 use crate::util::varint;
 
 /// The tfrecord format.
@@ -113,7 +114,9 @@ fn records(
 }
 
 /// Offset and length of each record as an index file says.
-fn parse_index(text: &[u8], file_len: u64) -> Result<Vec<[u64; 2]>, FormatError> {
+///
+/// Errors: the index is not what this format has, or of another file; `name` is the index's.
+fn parse_index(text: &[u8], file_len: u64, name: &str) -> Result<Vec<[u64; 2]>, FormatError> {
     let mut spans = Vec::new();
     let mut end = 0;
     for (number, line) in text.split(|&b| b == b'\n').enumerate() {
@@ -126,14 +129,14 @@ fn parse_index(text: &[u8], file_len: u64) -> Result<Vec<[u64; 2]>, FormatError>
             .and_then(|(o, s)| Some([o.parse().ok()?, s.trim_end().parse().ok()?]));
         let Some([offset, size]) = words else {
             return Err(FormatError::content(format!(
-                "line {} of its index is not 'offset size': {:?}",
+                "line {} of its index {name} is not 'offset size': {:?}",
                 number + 1,
                 String::from_utf8_lossy(&line[..line.len().min(60)])
             )));
         };
         if offset != end || size < HEADER + FOOTER {
             return Err(FormatError::content(format!(
-                "line {} of its index disagrees with the file: a record of {size} bytes at {offset}, where the one before ends at {end}",
+                "line {} of its index {name} disagrees with the file: a record of {size} bytes at {offset}, where the one before ends at {end}",
                 number + 1
             )));
         }
@@ -142,7 +145,7 @@ fn parse_index(text: &[u8], file_len: u64) -> Result<Vec<[u64; 2]>, FormatError>
     }
     if end != file_len {
         return Err(FormatError::content(format!(
-            "its index disagrees with the file: the records of the index end at {end}, the file has {file_len} bytes; generate it again or delete the index, and the file is scanned"
+            "its index {name} disagrees with it: the records of the index end at {end}, the file has {file_len} bytes; delete the index, and the file is scanned"
         )));
     }
     Ok(spans)
@@ -180,21 +183,23 @@ fn scan(source: &mut dyn Source, file_len: u64) -> Result<Vec<[u64; 2]>, FormatE
     Ok(spans)
 }
 
-/// Bytes of the record that begins with `header` at `offset`, of which `left` bytes of file are left.
+/// Bytes of the record that begins with `header` at `offset` of the file, of which `left` bytes are left.
+///
+/// Errors: no record begins there, or it ends beyond what is left.
 pub(super) fn record_len(
     header: &[u8; HEADER as usize],
     offset: u64,
     left: u64,
 ) -> Result<u64, FormatError> {
     let (len, crc) = header.split_at(8);
-    let stored = u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]]);
+    let stored = le32(crc, 0).unwrap_or(0);
     let computed = masked(crc32c::crc32c(len));
     if stored != computed {
         if offset == 0 {
-            return Err(FormatError::Magic {
-                what: "a tfrecord file (a length and its checksum)",
-                found: header.to_vec(),
-            });
+            return Err(FormatError::magic(
+                "a tfrecord file (a length and its checksum)",
+                header,
+            ));
         }
         return Err(FormatError::Checksum {
             member: format!("the length of the record at byte {offset}"),
@@ -202,7 +207,7 @@ pub(super) fn record_len(
             computed,
         });
     }
-    let len = u64::from_le_bytes(len.try_into().expect("eight bytes"));
+    let len = le64(len, 0).unwrap_or(0);
     let whole = len.saturating_add(HEADER + FOOTER);
     if whole > left {
         return Err(FormatError::Truncated {
@@ -262,7 +267,10 @@ impl Format for Tfrecord {
         }
         let limit = (MAX_LINE * (file_len / (HEADER + FOOTER) + 1)).min(MAX_INDEX);
         let (list, from) = match source.companion(&INDEX, limit)? {
-            Some(text) => (parse_index(&text, file_len)?, "its index file"),
+            Some(text) => {
+                let name = source.companion_name(&INDEX);
+                (parse_index(&text, file_len, &name)?, "its index file")
+            }
             None => (scan(source, file_len)?, "a scan of the file"),
         };
         let samples = list.len() as u64;

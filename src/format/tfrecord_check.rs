@@ -1,7 +1,9 @@
 //! Checking tfrecord bytes as they come: lengths, checksums, and the Example messages.
 
+use super::length::file_offset;
 use super::tfrecord::{FOOTER, HEADER, masked, record_len};
-use super::{Checker, FormatError, LengthChecker, Opened};
+use super::{Checker, Extent, FormatError, LengthChecker, Opened};
+use crate::util::bytes::le32;
 use crate::util::varint;
 
 /// Fields that a message may nest before it is taken for damaged; an Example needs five.
@@ -13,10 +15,15 @@ pub(super) struct TfrecordChecker {
     parses: bool,
     length: u64,
     got: u64,
+    extents: Vec<Extent>,
+    /// Number of the first record that is read.
+    first: u64,
     wanted: u64,
     found: u64,
     /// The header or footer that is being gathered.
     small: Vec<u8>,
+    /// Where the record begins in what is read.
+    began: u64,
     /// Bytes of the payload that are still to come.
     left: u64,
     crc: u32,
@@ -30,9 +37,12 @@ impl TfrecordChecker {
             parses,
             length: 0,
             got: 0,
+            extents: Vec::new(),
+            first: 0,
             wanted: 0,
             found: 0,
             small: Vec::with_capacity(HEADER as usize),
+            began: 0,
             left: 0,
             crc: 0,
             in_payload: false,
@@ -48,23 +58,25 @@ impl TfrecordChecker {
         self.small.len() as u64 == len
     }
 
+    /// Number and offset of the record that is being read.
+    fn place(&self) -> String {
+        let offset = file_offset(&self.extents, self.began);
+        format!("record {} at byte {offset}", self.first + self.found)
+    }
+
     fn end_record(&mut self) -> Result<(), FormatError> {
-        let stored =
-            u32::from_le_bytes(self.small[..].try_into().expect("four bytes were gathered"));
+        let stored = le32(&self.small, 0).unwrap_or(0);
         let computed = masked(self.crc);
         if stored != computed {
             return Err(FormatError::Checksum {
-                member: format!("record {} of those read", self.found),
+                member: self.place(),
                 stored,
                 computed,
             });
         }
         if self.parses {
             example(&self.message).map_err(|what| {
-                FormatError::content(format!(
-                    "record {} of those read is no tf.train.Example: {what}",
-                    self.found
-                ))
+                FormatError::content(format!("{} is no tf.train.Example: {what}", self.place()))
             })?;
         }
         self.small.clear();
@@ -77,8 +89,15 @@ impl TfrecordChecker {
 impl Checker for TfrecordChecker {
     fn begin(&mut self, opened: &Opened) {
         self.length = LengthChecker::expected(opened);
+        self.extents.clear();
+        self.extents.extend_from_slice(opened.extents);
+        self.first = opened.expect.sample;
+        if opened.extents == [Extent::Whole] {
+            self.first = 0;
+        }
         self.wanted = opened.expect.count;
         self.got = 0;
+        self.began = 0;
         self.found = 0;
         self.small.clear();
         self.in_payload = false;
@@ -93,9 +112,10 @@ impl Checker for TfrecordChecker {
                 let header = self.small[..]
                     .try_into()
                     .expect("twelve bytes were gathered");
-                let at = self.got - HEADER;
-                let left = self.length.saturating_sub(at);
-                self.left = record_len(header, at, left)? - HEADER - FOOTER;
+                self.began = self.got - HEADER;
+                let left = self.length.saturating_sub(self.began);
+                let offset = file_offset(&self.extents, self.began);
+                self.left = record_len(header, offset, left)? - HEADER - FOOTER;
                 self.small.clear();
                 self.in_payload = true;
                 self.crc = 0;
@@ -127,7 +147,9 @@ impl Checker for TfrecordChecker {
                 got: self.got,
             });
         }
-        if self.found != self.wanted {
+        // A file may hold more records than the workload wants: only the first ones are samples.
+        let is_whole = self.extents == [Extent::Whole];
+        if self.found < self.wanted || (self.found > self.wanted && !is_whole) {
             return Err(FormatError::content(format!(
                 "it holds {} records where dataset.num_samples_per_file={}",
                 self.found, self.wanted

@@ -33,7 +33,7 @@ fn the_features_are_image_and_size() {
 
 #[test]
 fn an_index_that_disagrees_is_refused() {
-    let good = parse_index(b"0 20\n20 30\n", 50).unwrap();
+    let good = parse_index(b"0 20\n20 30\n", 50, "a.idx").unwrap();
     assert_eq!(good, [[0, 20], [20, 30]]);
     for (text, word) in [
         (&b"0 20\n21 29\n"[..], "line 2"),
@@ -42,8 +42,8 @@ fn an_index_that_disagrees_is_refused() {
         (b"0 20\n20 18446744073709551615\n", "end at"),
         (b"", "end at 0"),
     ] {
-        let error = parse_index(text, 50).unwrap_err().to_string();
-        assert!(error.contains(word), "{error}");
+        let error = parse_index(text, 50, "a.idx").unwrap_err().to_string();
+        assert!(error.contains(word) && error.contains("a.idx"), "{error}");
     }
 }
 

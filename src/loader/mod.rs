@@ -20,7 +20,7 @@ mod window;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::format::{Checker, FormatError, Index};
+use crate::format::{Checker, FormatError, Found, Index};
 use crate::plan::Run;
 use crate::stage::{Parts, Stage};
 use crate::storage::{Answer, Extent, StorageError};
@@ -144,8 +144,17 @@ pub enum LoaderError {
     /// The storage system failed.
     #[error("{0}")]
     Storage(#[from] StorageError),
+    /// The metadata is not what it should be.
+    #[error("read the metadata of {}: {source}\n  remedy: {}", .path.display(), .source.remedy(Found::InMetadata))]
+    Metadata {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: FormatError,
+    },
     /// The content is not what it should be.
-    #[error("decode {}: {source}\n  remedy: the file is damaged or not of this dataset; generate it again, or set reader.decode=none to measure reads only", .path.display())]
+    #[error("decode {}: {source}\n  remedy: {}", .path.display(), .source.remedy(Found::InContents))]
     Content {
         /// The file.
         path: PathBuf,

@@ -10,7 +10,7 @@ use super::context::JobContext;
 use super::events::Events;
 use super::failure::{JobError, RankError, agree};
 use super::wire;
-use crate::config::{SizeLaw, VerifyContent, Workload};
+use crate::config::{ImageEncoding, SizeLaw, VerifyContent, Workload};
 use crate::format::{Companion, Element, FileSpec, Format, FormatOptions};
 use crate::plan::Split;
 use crate::plan::dataset::{DatasetPlan, DatasetSpec, Dims, SideTable};
@@ -275,6 +275,10 @@ impl DatasetFiles {
                 let format = wire::format_row(workload).format;
                 self.exact_file_len = format.and_then(|format| format.encoded_len(&spec));
             }
+            if !is_exact {
+                // Compressed in another way, for example.
+                self.min_file_len = 1;
+            }
         } else {
             // Files of other writers have any size: what is inside them tells whether they are whole.
             self.nominal_len = self.min_file_len;
@@ -537,7 +541,7 @@ impl DatasetFiles {
         ))
     }
 
-    /// Bytes that a file holds at least, when its samples have a fixed size.
+    /// Bytes that a file holds at least, when it was made here and its samples have a fixed size.
     pub fn min_file_len(&self) -> u64 {
         self.min_file_len
     }
@@ -550,6 +554,13 @@ impl DatasetFiles {
     /// What the YAML says of the format.
     pub fn options(&self) -> &Arc<FormatOptions> {
         &self.options
+    }
+
+    /// From now on files are bare bytes: see [`Format::is_bare`].
+    pub(super) fn read_as_bare(&mut self) {
+        let mut options = (*self.options).clone();
+        options.image_encoding = ImageEncoding::Raw;
+        self.options = Arc::new(options);
     }
 
     /// Index of a file of a split over train, then valid.

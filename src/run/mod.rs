@@ -3,6 +3,7 @@
 //! Every rank walks through here in step; a rank that fails says so at the next point where all meet, and
 //! all stop. Which format and which storage system are used is not known here.
 
+mod bare;
 pub mod caches;
 pub mod checkpoint_watch;
 pub mod checkpointer;

@@ -122,4 +122,8 @@ impl Source for StorageSource {
         self.read(&path, 0, &mut bytes)?;
         Ok(Some(bytes))
     }
+
+    fn companion_name(&self, companion: &Companion) -> String {
+        companion.path(&self.path).display().to_string()
+    }
 }

@@ -66,11 +66,12 @@ impl Reading {
         let read = format
             .index(&mut source, self.files.options())
             .and_then(|index| {
-                if index.samples() == self.samples_per_file {
+                // Of a file that holds more, the first ones are read.
+                if index.samples() >= self.samples_per_file {
                     return Ok(index);
                 }
                 Err(FormatError::Content(format!(
-                    "it holds {} samples where dataset.num_samples_per_file={}",
+                    "it holds {} samples, fewer than dataset.num_samples_per_file={}",
                     index.samples(),
                     self.samples_per_file
                 )))
@@ -78,7 +79,7 @@ impl Reading {
         place.metadata = source.spent();
         read.map_err(|source| match source {
             FormatError::Storage(error) => LoaderError::Storage(*error),
-            source => LoaderError::Content {
+            source => LoaderError::Metadata {
                 path: place.path.clone(),
                 source,
             },

@@ -18,15 +18,3 @@ pub(crate) fn le32(bytes: &[u8], at: usize) -> Option<u32> {
 pub(crate) fn le64(bytes: &[u8], at: usize) -> Option<u64> {
     array(bytes, at).map(u64::from_le_bytes)
 }
-
-/// Takes `n` bytes off the front; None, and nothing taken, where there are fewer.
-pub(crate) fn take<'a>(bytes: &mut &'a [u8], n: usize) -> Option<&'a [u8]> {
-    let (head, rest) = bytes.split_at_checked(n)?;
-    *bytes = rest;
-    Some(head)
-}
-
-/// Takes a 32-bit number off the front.
-pub(crate) fn take_le32(bytes: &mut &[u8]) -> Option<u32> {
-    le32(take(bytes, 4)?, 0)
-}

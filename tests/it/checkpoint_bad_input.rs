@@ -18,6 +18,55 @@ fn fails(scratch: &Scratch, ranks: usize, words: &[&str], status: i32, said: &[&
     assert_eq!(times, 1, "{}", out.text());
 }
 
+/// MLCommons' DLIO saves tensors without a container.
+#[test]
+fn bare_bytes_of_the_planned_tensors_load_and_cannot_be_compared() {
+    let scratch = Scratch::new();
+    let mut command = solo();
+    command
+        .args(tiny(&scratch))
+        .arg("checkpoint.num_checkpoints_read=0");
+    run(command).ok();
+    let mut count = 0;
+    let folder = scratch.path("ck/global_epoch1_step1");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "pt") {
+            continue;
+        }
+        let file = std::fs::File::open(&path).unwrap();
+        let mut archive = zip::ZipArchive::new(file).unwrap();
+        let tensors: u64 = (0..archive.len())
+            .map(|i| {
+                let member = archive.by_index(i).unwrap();
+                let is_tensor = member.name().unwrap().contains("/data/");
+                if is_tensor { member.size() } else { 0 }
+            })
+            .sum();
+        std::fs::write(&path, vec![0x5a; tensors as usize]).unwrap();
+        count += 1;
+    }
+    assert!(count > 0);
+    let load = |verify: bool, out: &str| {
+        let mut command = solo();
+        command.args(tiny(&scratch)).args([
+            READ_ONLY.to_string(),
+            "checkpoint.num_checkpoints_read=1".into(),
+            format!("checkpoint.verify_content={verify}"),
+            format!("output.folder={}", scratch.text(out)),
+        ]);
+        run(command)
+    };
+    load(false, "out-load").ok();
+    load(true, "out-verify").fails(
+        1,
+        &[
+            "bare bytes of the planned tensors",
+            "checkpoint.verify_content=false",
+        ],
+    );
+}
+
 #[test]
 fn impossible_plans_end_with_status_2() {
     let scratch = Scratch::new();

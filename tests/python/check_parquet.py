@@ -2,6 +2,7 @@
 
     check_parquet.py check DIR EXPECT.json    every file of DIR/train and DIR/valid is what EXPECT.json says
     check_parquet.py write DIR ROWS           pyarrow's own files, one option after another, into DIR/train
+    check_parquet.py sizes DIR EXPECT.json    files of DIR/train have the size of those that DLIO's pyarrow calls make
     check_parquet.py extents DIR [COLUMN...]  bytes of these columns' chunks (default: all) in DIR/train, from the footers
 
 EXPECT.json:
@@ -209,6 +210,31 @@ def write(root, rows):
     return 0
 
 
+def random_column(column, rows, rng):
+    """Random data of the column's type. Source: DLIO `data_generator/parquet_generator.py`."""
+    _, arrow_type, to_array = layout(column, rows)
+    if pa.types.is_string(arrow_type):
+        return pa.array([f"s_{v}" for v in rng.integers(0, 2**31, rows)], pa.string())
+    length, _, _ = layout(column, rows)
+    return to_array(np.frombuffer(rng.bytes(length), np.uint8).copy())
+
+
+def sizes(root, expect):
+    """A table of the two sizes; status 1 when they differ by more than 2 %."""
+    rows, group, codec = expect["rows"], expect["row_group_size"], expect["codec"]
+    rng = np.random.default_rng(1)
+    table = pa.table({c["name"]: random_column(c, rows, rng) for c in expect["columns"]})
+    other = root / "other.parquet"
+    with pq.ParquetWriter(other, table.schema, compression=None if codec == "none" else codec) as writer:
+        for start in range(0, rows, group):
+            writer.write_table(table.slice(start, min(group, rows - start)), row_group_size=group)
+    theirs = other.stat().st_size
+    ours = [path.stat().st_size for path in sorted((root / "train").rglob("*.parquet"))]
+    for size in ours:
+        print(f"{expect['name']:<28} {codec:<7} {size:>12} {theirs:>12} {size / theirs:.4f}")
+    return 0 if ours and all(abs(size / theirs - 1) <= 0.02 for size in ours) else 1
+
+
 def extents(root, columns):
     total = 0
     for path in sorted((root / "train").rglob("*.parquet")):
@@ -228,6 +254,8 @@ def main():
             return check(Path(root), json.loads(Path(expect).read_text()))
         case ["write", root, rows]:
             return write(Path(root), int(rows))
+        case ["sizes", root, expect]:
+            return sizes(Path(root), json.loads(Path(expect).read_text()))
         case ["extents", root, *columns]:
             return extents(Path(root), columns)
     print(__doc__, file=sys.stderr)

@@ -5,8 +5,10 @@
 The data is smooth, so compression has something to do.
 """
 
+import io
 import struct
 import sys
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -33,11 +35,56 @@ def npz(path, i, kind):
         np.savez(path, x=np.array([{"a": 1}] * SAMPLES, dtype=object), y=y)
     elif kind == "other_names":
         np.savez(path, images=x)
+    elif kind == "more_samples":
+        np.savez(path, x=smooth(i, (*SHAPE, SAMPLES + 2), np.uint8))
+    elif kind == "times":
+        np.savez(path, x=smooth(i, (*SHAPE, SAMPLES), np.int64).astype("M8[ns]"))
+    elif kind == "records":
+        np.savez(path, x=np.zeros((3, SAMPLES), dtype=[("a", "<f4"), ("b", "<i2")]))
+    elif kind == "streamed":
+        # A pipe cannot seek, so sizes and checksums follow the data.
+        np.savez(Pipe(path), x=x, y=y)
+    elif kind == "bzip2":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as archive, archive.open("x.npy", "w") as member:
+            np.lib.format.write_array(member, x)
+
+
+class Pipe:
+    """A file that can only be written from beginning to end."""
+
+    def __init__(self, path):
+        self.file = open(path, "wb")
+
+    def write(self, data):
+        return self.file.write(data)
+
+    def flush(self):
+        self.file.flush()
+
+    def read(self, *_):
+        raise OSError("a pipe")
 
 
 def npy(path, i, kind):
     x = smooth(i, (*SHAPE, SAMPLES), np.int16)
-    np.save(path, np.asfortranarray(x) if kind == "fortran" else x.astype(">i2"))
+    if kind == "scalar_types":
+        types = [np.bool_, np.complex64, "U3", "S5", "m8[s]", np.float16, np.longdouble, ">f8"]
+        np.save(path, np.zeros((3, SAMPLES), types[i % len(types)]))
+    elif kind == "two_arrays":
+        with open(path, "wb") as file:
+            np.save(file, x)
+            np.save(file, x)
+    elif kind == "version_2":
+        with open(path, "wb") as file:
+            np.lib.format.write_array(file, x, version=(2, 0))
+    elif kind == "zstd":
+        import pyarrow as pa
+
+        data = io.BytesIO()
+        np.save(data, x)
+        Path(path).write_bytes(pa.Codec("zstd").compress(data.getvalue(), asbytes=True))
+    else:
+        np.save(path, np.asfortranarray(x) if kind == "fortran" else x.astype(">i2"))
 
 
 def hdf5(path, i, kind):
@@ -66,17 +113,54 @@ def csv(path, i, kind):
     import pandas as pd
 
     x = smooth(i, (SAMPLES, 60), np.float64)
+    text = "\n".join(",".join(f"{v:.3f}" for v in row) for row in x)
     if kind == "savetxt":
         np.savetxt(path, x, delimiter=",")
+    elif kind == "no_last_line_end":
+        Path(path).write_text(text)
+    elif kind == "blank_lines":
+        Path(path).write_text(text + "\n\n\n")
+    elif kind == "byte_order_mark":
+        Path(path).write_text(text + "\n", encoding="utf-8-sig")
+    elif kind == "windows":
+        Path(path).write_bytes((text + "\n\n").replace("\n", "\r\n").encode())
+    elif kind == "polars":
+        import polars as pl
+
+        pl.DataFrame(x, schema=[f"c{k}" for k in range(x.shape[1])]).write_csv(path, include_header=False)
+    elif kind == "duckdb":
+        import duckdb
+
+        duckdb.from_arrow(arrow_of(x)).write_csv(str(path), header=False)
+    elif kind == "words":
+        Path(path).write_text(text.replace(text.split(",")[1], "word", 1) + "\n")
     else:
         packed = kind if kind in ("gzip", "bz2", "zip", "xz") else None
         pd.DataFrame(x).to_csv(path, index=False, header=kind == "header", compression=packed)
 
 
+def arrow_of(x):
+    import pyarrow as pa
+
+    return pa.table({f"c{k}": x[:, k] for k in range(x.shape[1])})
+
+
 def jpeg(path, i, kind):
     from PIL import Image
 
-    if kind == "grey":
+    if kind == "bare":
+        # MLCommons' DLIO writes random bytes of a sample's size.
+        Path(path).write_bytes(np.random.default_rng(i).bytes(96 * 96))
+    elif kind == "cmyk":
+        Image.fromarray(smooth(i, (*SHAPE, 4), np.uint8), "CMYK").save(path, "JPEG")
+    elif kind == "appended":
+        Image.fromarray(smooth(i, SHAPE, np.uint8)).save(path, "JPEG")
+        with open(path, "ab") as file:
+            file.write(bytes(10_000))
+    elif kind == "large":
+        # Larger than nominal, one colour: a few bytes per block.
+        Image.new("RGB", (3000, 2000), (9, 9, 9)).save(path, "JPEG", quality=5)
+    elif kind == "grey":
         Image.fromarray(smooth(i, SHAPE, np.uint8)).save(path, "JPEG", quality=80)
     else:
         image = Image.fromarray(smooth(i, (*SHAPE, 3), np.uint8))
@@ -87,7 +171,13 @@ def png(path, i, kind):
     from PIL import Image
 
     x = smooth(i, SHAPE, np.uint8)
-    if kind == "interlaced":
+    if kind == "bare":
+        Path(path).write_bytes(np.random.default_rng(i).bytes(96 * 96))
+    elif kind == "one_bit":
+        Image.fromarray(x).convert("1").save(path, "PNG")
+    elif kind == "alpha":
+        Image.fromarray(smooth(i, (*SHAPE, 4), np.uint8)).save(path, "PNG", optimize=True)
+    elif kind == "interlaced":
         write_adam7(path, x)
     elif kind == "palette":
         Image.fromarray(x).convert("P").save(path, "PNG")
@@ -119,9 +209,10 @@ def tfrecord(path, i, kind):
     import tensorflow as tf
 
     options = tf.io.TFRecordOptions(compression_type="GZIP") if kind == "gzip" else None
+    samples = {"more": SAMPLES + 5, "fewer": SAMPLES - 1}.get(kind, SAMPLES)
     feature = tf.train.Feature
     with tf.io.TFRecordWriter(str(path), options) as writer:
-        for k in range(SAMPLES):
+        for k in range(samples):
             features = {
                 # Records of different sizes.
                 "image/encoded": feature(bytes_list=tf.train.BytesList(value=[bytes(500 + 77 * k), b"more"])),
@@ -131,6 +222,50 @@ def tfrecord(path, i, kind):
             }
             example = tf.train.Example(features=tf.train.Features(feature=features))
             writer.write(b"no message" if kind == "other_messages" else example.SerializeToString())
+    if kind == "third_is_damaged":
+        damage_third(Path(path))
+
+
+def damage_third(path):
+    """Changes a byte of the third record, and prints where that begins."""
+    data, at = bytearray(path.read_bytes()), 0
+    for _ in range(2):
+        at += 16 + struct.unpack_from("<Q", data, at)[0]
+    data[at + 40] ^= 1
+    path.write_bytes(data)
+    print(at)
+
+
+def parquet(path, i, kind):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    x = smooth(i, (SAMPLES, 60), np.float32)
+    table = arrow_of(x)
+    if kind == "polars":
+        import polars as pl
+
+        pl.from_arrow(table).write_parquet(path)
+    elif kind == "duckdb":
+        import duckdb
+
+        duckdb.from_arrow(table).write_parquet(str(path))
+    elif kind == "empty_groups":
+        with pq.ParquetWriter(path, table.schema) as writer:
+            for part in (table.slice(0, 0), table.slice(0, 2), table.slice(0, 0), table.slice(2), table.slice(0, 0)):
+                writer.write_table(part)
+    elif kind == "more_rows":
+        pq.write_table(pa.concat_tables([table, table, table]), path, row_group_size=3)
+    elif kind == "fewer_rows":
+        pq.write_table(table.slice(1), path)
+    elif kind == "no_rows":
+        pq.write_table(table.slice(0, 0), path)
+    elif kind == "without_statistics":
+        pq.write_table(table, path, store_schema=False, write_statistics=False)
+    elif kind == "nulls":
+        pq.write_table(pa.table({"a": pa.nulls(SAMPLES), "b": pa.array([None] * SAMPLES, pa.string())}), path)
+    else:
+        pq.write_table(table, path, compression=kind)
 
 
 def indexed_binary(path, i, kind):
@@ -143,7 +278,7 @@ def indexed_binary(path, i, kind):
     sizes.tofile(f"{path}.sz.idx")
 
 
-WRITERS = {f.__name__: f for f in (npz, npy, hdf5, csv, jpeg, png, tfrecord, indexed_binary)}
+WRITERS = {f.__name__: f for f in (npz, npy, hdf5, csv, jpeg, png, tfrecord, parquet, indexed_binary)}
 
 
 def main():

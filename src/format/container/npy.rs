@@ -59,10 +59,7 @@ impl Header {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Header>, FormatError> {
         let n = bytes.len().min(MAGIC.len());
         if bytes[..n] != MAGIC[..n] {
-            return Err(FormatError::Magic {
-                what: "an npy array",
-                found: bytes[..n].to_vec(),
-            });
+            return Err(FormatError::magic("an npy array", &bytes[..n]));
         }
         if bytes.len() < 12 {
             return Ok(None);
@@ -74,43 +71,50 @@ impl Header {
                 u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]) as usize,
             ),
             other => {
-                return Err(FormatError::Content(format!(
-                    "npy version {other} is unknown"
+                return Err(FormatError::Unsupported(format!(
+                    "its npy header has version {other}, which is not supported"
                 )));
             }
         };
         if dict_len > MAX_HEADER {
-            return Err(FormatError::Content(format!(
-                "an npy header of {dict_len} bytes is damaged"
+            return Err(FormatError::Unsupported(format!(
+                "its npy header has {dict_len} bytes; more than {MAX_HEADER} are not supported"
             )));
         }
         let Some(dict) = bytes.get(start..start + dict_len) else {
             return Ok(None);
         };
         let text = String::from_utf8_lossy(dict);
-        let bad = || FormatError::Content(format!("npy header cannot be read: {}", text.trim()));
+        let bad = || FormatError::Damaged(format!("npy header cannot be read: {}", text.trim()));
         let value = |key: &str| {
             text.split_once(key)
                 .map(|(_, rest)| rest.trim_start_matches([':', ' ']))
         };
-        let descr = value("'descr'")
-            .and_then(|v| v.strip_prefix('\'')?.split('\'').next())
+        let descr = value("'descr'").ok_or_else(bad)?;
+        let unsupported = |descr: &str| {
+            FormatError::Unsupported(format!(
+                "its array has elements of type {descr}, which is not supported; numbers, times and strings are read"
+            ))
+        };
+        if descr.starts_with('[') {
+            return Err(unsupported("record"));
+        }
+        let descr = (descr.strip_prefix('\''))
+            .and_then(|v| v.split('\'').next())
             .ok_or_else(bad)?;
-        let digits = descr.find(|c: char| c.is_ascii_digit());
-        let (kind, size) = descr.split_at(digits.unwrap_or(descr.len()));
+        let kind = descr.trim_start_matches(['<', '>', '|', '=']);
+        let (kind, size) = kind.split_at(kind.chars().next().map_or(0, char::len_utf8));
+        // Times end with their unit: `<M8[ns]`.
+        let size = size.split('[').next().unwrap_or("");
         let size: u64 = match size {
             "" => 0,
             size => size.parse().map_err(|_| bad())?,
         };
-        let element_bytes = match kind.trim_start_matches(['<', '>', '|', '=']) {
-            "b" | "i" | "u" | "f" | "c" | "S" | "V" => size,
+        let element_bytes = match kind {
+            "b" | "i" | "u" | "f" | "c" | "S" | "V" | "m" | "M" => size,
             // UCS-4.
             "U" => size.saturating_mul(4),
-            _ => {
-                return Err(FormatError::Content(format!(
-                    "its array has elements of type {descr}; numbers and strings are read"
-                )));
-            }
+            _ => return Err(unsupported(descr)),
         };
         let shape = value("'shape'")
             .and_then(|v| v.strip_prefix('(')?.split(')').next())
@@ -127,7 +131,7 @@ impl Header {
             .try_fold(element_bytes, |bytes, &axis| bytes.checked_mul(axis))
             .and_then(|bytes| bytes.checked_add(len));
         let Some(file_len) = file_len else {
-            return Err(FormatError::Content(format!(
+            return Err(FormatError::Damaged(format!(
                 "its array announces shape {shape:?}, more than any file holds"
             )));
         };

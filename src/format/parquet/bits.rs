@@ -6,7 +6,7 @@ use crate::format::FormatError;
 use crate::util::{self, bytes::le32};
 
 fn damaged(cause: &str) -> FormatError {
-    FormatError::content(format!("a page cannot be decoded: {cause}"))
+    FormatError::damaged(format!("a page cannot be decoded: {cause}"))
 }
 
 /// The first `n` bytes, which are taken off.

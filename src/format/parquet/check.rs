@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::codec::MAX_PAGE;
+use super::codec::{Codec, MAX_PAGE};
 use super::decode::ChunkDecoder;
 use super::footer::{Chunk, Leaf};
 use super::header::{MAX_HEADER, PageHeader, PageKind};
@@ -126,6 +126,8 @@ impl PageChecker {
             current.group
         );
         match error {
+            FormatError::Damaged(text) => FormatError::damaged(format!("{place}: {text}")),
+            FormatError::Unsupported(text) => FormatError::unsupported(format!("{place}: {text}")),
             FormatError::Content(text) => FormatError::content(format!("{place}: {text}")),
             FormatError::Checksum {
                 stored, computed, ..
@@ -141,7 +143,7 @@ impl PageChecker {
     /// Looks at some bytes; returns how many were used.
     fn step(&mut self, bytes: &[u8]) -> Result<usize, FormatError> {
         if self.current.is_none() && !self.next_chunk()? {
-            return Err(FormatError::content(format!(
+            return Err(FormatError::damaged(format!(
                 "{} bytes follow the column chunks that were asked for",
                 bytes.len()
             )));
@@ -151,7 +153,10 @@ impl PageChecker {
             return self.header(bytes);
         };
         let n = (bytes.len() as u64).min(page.left) as usize;
-        page.crc.update(&bytes[..n]);
+        // Most writers leave the checksum out.
+        if page.header.crc.is_some() {
+            page.crc.update(&bytes[..n]);
+        }
         page.left -= n as u64;
         current.left -= n as u64;
         if self.is_full {
@@ -188,14 +193,14 @@ impl PageChecker {
         self.head.clear();
         current.left -= len as u64;
         if header.stored_len > current.left {
-            return Err(FormatError::content(format!(
+            return Err(FormatError::damaged(format!(
                 "a page of {} bytes is announced where the column chunk has {} left",
                 header.stored_len, current.left
             )));
         }
         if self.is_full && header.plain_len.max(header.stored_len as usize) > MAX_PAGE {
-            return Err(FormatError::content(format!(
-                "a page of {} bytes that becomes {} is announced: pages of more than {} MiB are refused",
+            return Err(FormatError::unsupported(format!(
+                "a page of {} bytes that becomes {} is announced: pages of more than {} MiB are not supported",
                 header.stored_len,
                 header.plain_len,
                 MAX_PAGE >> 20
@@ -234,7 +239,7 @@ impl PageChecker {
             _ => {}
         }
         let differ = |rows: u64, more: &str| {
-            Err(FormatError::content(format!(
+            Err(FormatError::damaged(format!(
                 "its pages hold {rows}{more} rows where the footer says {}",
                 current.rows
             )))
@@ -242,8 +247,8 @@ impl PageChecker {
         if current.is_flat && current.values > current.rows {
             return differ(current.values, " or more");
         }
-        let codec = current.chunk.codec;
         if let Some(decoder) = &mut current.decoder {
+            let codec = Codec::by_id(current.chunk.codec)?;
             decoder.page(&page.header, codec, &self.body)?;
         }
         if current.left > 0 {
@@ -303,7 +308,7 @@ impl Checker for PageChecker {
     fn finish(&mut self) -> Result<(), FormatError> {
         self.length.finish()?;
         if self.current.is_some() || self.peek().is_some() {
-            return Err(self.place(FormatError::content(
+            return Err(self.place(FormatError::damaged(
                 "the bytes that were read end within a column chunk",
             )));
         }

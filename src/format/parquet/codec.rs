@@ -26,6 +26,19 @@ const CODECS: [(Codec, i32, &str); 5] = [
     (Codec::Lz4Raw, 7, "lz4_raw"),
 ];
 
+/// The name of the codec of this number.
+pub(super) fn name(id: i32) -> &'static str {
+    match id {
+        3 => "lzo",
+        4 => "brotli",
+        5 => "the deprecated lz4",
+        id => CODECS
+            .iter()
+            .find(|c| c.1 == id)
+            .map_or("an unknown codec", |c| c.2),
+    }
+}
+
 impl Codec {
     /// The codec of a workload.
     ///
@@ -53,14 +66,17 @@ impl Codec {
         CODECS.iter().find(|c| c.0 == self).map_or(0, |c| c.1)
     }
 
-    /// Its name.
-    pub(super) fn name(self) -> &'static str {
-        CODECS.iter().find(|c| c.0 == self).map_or("", |c| c.2)
-    }
-
     /// The codec of this number.
-    pub(super) fn by_id(id: i32) -> Option<Codec> {
-        CODECS.iter().find(|c| c.1 == id).map(|c| c.0)
+    ///
+    /// Errors: it is not supported.
+    pub(super) fn by_id(id: i32) -> Result<Codec, FormatError> {
+        let known = CODECS.iter().find(|c| c.1 == id);
+        known.map(|c| c.0).ok_or_else(|| {
+            FormatError::unsupported(format!(
+                "codec {id} ({}) is not supported; pages of none, snappy, gzip, zstd and lz4_raw are decoded",
+                name(id)
+            ))
+        })
     }
 
     /// Compresses `from` over `to`.
@@ -104,9 +120,9 @@ impl Codec {
     ) -> Result<(), FormatError> {
         to.clear();
         let bad = |cause: String| {
-            FormatError::content(format!(
+            FormatError::damaged(format!(
                 "a page cannot be decompressed ({}): {cause}",
-                self.name()
+                name(self.id())
             ))
         };
         let stream = |reader: &mut dyn Read, to: &mut Vec<u8>| {

@@ -19,7 +19,7 @@ const BATCH: usize = 8192;
 const MAX_VALUES: u32 = 1 << 25;
 
 fn damaged(cause: impl std::fmt::Display) -> FormatError {
-    FormatError::content(format!("a page cannot be decoded: {cause}"))
+    FormatError::damaged(format!("a page cannot be decoded: {cause}"))
 }
 
 /// A physical type.
@@ -96,8 +96,8 @@ impl ChunkDecoder {
                 Kind::Fixed(leaf.type_length as usize)
             }
             other => {
-                return Err(FormatError::content(format!(
-                    "column {} has physical type {other} of length {}, which is unknown",
+                return Err(FormatError::unsupported(format!(
+                    "column {} has physical type {other} of length {}, which is not supported",
                     leaf.path.join("."),
                     leaf.type_length
                 )));
@@ -167,8 +167,8 @@ impl ChunkDecoder {
                         let len = take_len(&mut rest)?;
                         take(&mut rest, len)
                     }
-                    (_, other) => Err(damaged(format!(
-                        "levels of encoding {other}, which is not supported"
+                    (_, other) => Err(FormatError::unsupported(format!(
+                        "a page has levels of encoding {other}, which is not supported"
                     ))),
                 };
                 let repetitions = levels(self.max_repetition, repetition_encoding)?;
@@ -213,8 +213,8 @@ impl ChunkDecoder {
         bytes: &[u8],
     ) -> Result<(), FormatError> {
         if values > MAX_VALUES {
-            return Err(FormatError::content(format!(
-                "a page announces {values} values: more than {MAX_VALUES} are refused"
+            return Err(FormatError::unsupported(format!(
+                "a page announces {values} values: pages of more than {MAX_VALUES} are not supported"
             )));
         }
         let mut repetitions = Hybrid::new(repetitions, width(self.max_repetition))?;
@@ -283,7 +283,7 @@ fn unpack<'a>(
         return Ok(plain);
     }
     if stored.len() != header.plain_len {
-        return Err(FormatError::content(format!(
+        return Err(FormatError::damaged(format!(
             "a page without compression has {} bytes and announces {}",
             stored.len(),
             header.plain_len
@@ -361,8 +361,8 @@ impl<'a> Values<'a> {
             }
             (9, Kind::Fixed(width)) => Values::Split(bytes, width, bytes.len() / width, 0),
             (other, _) => {
-                return Err(damaged(format!(
-                    "encoding {other} of this type, which is not supported"
+                return Err(FormatError::unsupported(format!(
+                    "a page has encoding {other} of this type, which is not supported"
                 )));
             }
         })
@@ -482,7 +482,7 @@ fn length(len: i64) -> Result<usize, FormatError> {
 fn bounded(delta: Delta) -> Result<Delta, FormatError> {
     match delta.left() {
         n if n > MAX_VALUES.into() => Err(damaged(format!(
-            "{n} differences: more than {MAX_VALUES} are refused"
+            "{n} differences: pages of more than {MAX_VALUES} are not supported"
         ))),
         _ => Ok(delta),
     }

@@ -1,11 +1,11 @@
 //! A file as it is written: magic, row groups, footer.
 //!
-//! Column chunks are streamed page by page, so memory is that of a page, and 16 bytes per column chunk for the footer.
+//! Column chunks are streamed page by page, so memory is that of a page, and 24 bytes per column chunk for the footer.
 
 use std::ops::Range;
 
 use super::codec::Codec;
-use super::page::{ChunkSize, PLAIN, Pages, RLE, plain_chunk_len};
+use super::page::{ChunkSize, PLAIN, Pages, RLE, RLE_DICTIONARY, plain_chunk_len};
 use super::schema::{Column, Logical, arrow_schema};
 use super::thrift::{BINARY, I32, STRUCT, Writer};
 use crate::format::{Chunks, FileSpec, FormatError, Out};
@@ -117,16 +117,13 @@ impl<'a> Plan<'a> {
         let mut chunks_len = 0;
         let mut size = |i: usize| {
             let (group, column) = (i / self.columns.len(), i % self.columns.len());
-            let len = if group + 1 == groups {
+            let size = if group + 1 == groups {
                 last[column]
             } else {
                 whole[column]
             };
-            chunks_len += len;
-            ChunkSize {
-                stored: len,
-                plain: len,
-            }
+            chunks_len += size.stored;
+            size
         };
         let footer = self.footer(&mut size, &mut |_| Ok(())).ok()?;
         Some(chunks_len + footer + 12)
@@ -138,15 +135,6 @@ impl<'a> Plan<'a> {
         size: &mut dyn FnMut(usize) -> ChunkSize,
         put: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
     ) -> std::io::Result<u64> {
-        let dictionaries = self
-            .columns
-            .iter()
-            .map(|column| {
-                self.pages()
-                    .dictionary(column, &mut |_| Ok(()))
-                    .map(|page| page.stored)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
         let mut len = 0;
         let mut flush = |w: &mut Writer| {
             len += w.out.len() as u64;
@@ -164,9 +152,7 @@ impl<'a> Plan<'a> {
         for group in 0..self.row_groups() {
             let rows = self.rows(group);
             let first = group as usize * self.columns.len();
-            self.row_group(&mut w, rows, &dictionaries, &mut offset, &mut |i| {
-                size(first + i)
-            });
+            self.row_group(&mut w, rows, &mut offset, &mut |i| size(first + i));
             flush(&mut w)?;
         }
         w.list(5, STRUCT, 1);
@@ -184,7 +170,6 @@ impl<'a> Plan<'a> {
         &self,
         w: &mut Writer,
         rows: Range<u64>,
-        dictionaries: &[u64],
         offset: &mut u64,
         size: &mut dyn FnMut(usize) -> ChunkSize,
     ) {
@@ -193,17 +178,19 @@ impl<'a> Plan<'a> {
         let mut plain = 0;
         w.begin();
         w.list(1, STRUCT, self.columns.len() as u64);
-        for (i, (column, &dictionary)) in self.columns.iter().zip(dictionaries).enumerate() {
+        for (i, column) in self.columns.iter().enumerate() {
             let size = size(i);
+            let has_dictionary = size.dictionary > 0;
             plain += size.plain;
             w.begin();
             // The offset of metadata outside the footer, of which there is none.
             w.i64(2, 0);
             w.structure(3);
             w.i32(1, column.physical);
-            w.list(2, I32, 2);
-            w.number(PLAIN.into());
-            w.number(RLE.into());
+            let encodings = [PLAIN, RLE, RLE_DICTIONARY];
+            let encodings = &encodings[..if has_dictionary { 3 } else { 2 }];
+            w.list(2, I32, encodings.len() as u64);
+            encodings.iter().for_each(|&n| w.number(n.into()));
             let path = column.path();
             w.list(3, BINARY, path.len() as u64);
             path.iter().for_each(|name| w.text(name));
@@ -211,8 +198,8 @@ impl<'a> Plan<'a> {
             w.i64(5, column.values_in(rows) as i64);
             w.i64(6, size.plain as i64);
             w.i64(7, size.stored as i64);
-            w.i64(9, (*offset + dictionary) as i64);
-            if dictionary > 0 {
+            w.i64(9, (*offset + size.dictionary) as i64);
+            if has_dictionary {
                 w.i64(11, *offset as i64);
             }
             w.end();

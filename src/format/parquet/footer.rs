@@ -1,6 +1,5 @@
 //! The footer as it is read: schema and column chunks, in a window of bytes.
 
-use super::codec::Codec;
 use super::encode::MAGIC;
 use super::thrift::{BINARY, Broken, Bytes, LIST, Reader, STRUCT};
 use crate::format::{FormatError, Source};
@@ -34,7 +33,8 @@ pub(super) struct Chunk {
     pub len: u64,
     /// Which of the leaves.
     pub leaf: u32,
-    pub codec: Codec,
+    /// Number of the codec; it may be one that is not supported.
+    pub codec: i32,
 }
 
 /// What a footer says, as it is read.
@@ -43,7 +43,7 @@ pub(super) trait Visitor {
     fn schema(&mut self, leaves: Vec<Leaf>) -> Result<(), Broken>;
     /// Whether the chunks of this leaf are wanted.
     fn wants(&self, leaf: usize) -> bool;
-    /// A row group and its wanted chunks, in the order of the schema.
+    /// A row group and its wanted chunks, in the order of the schema; one without rows has none.
     fn row_group(&mut self, rows: u64, chunks: &mut Vec<Chunk>) -> Result<(), Broken>;
 }
 
@@ -107,26 +107,23 @@ pub(super) fn read(source: &mut dyn Source, visitor: &mut dyn Visitor) -> Result
     source.read_at(file_len - 8, &mut tail)?;
     let (len, magic) = tail.split_at(4);
     if head == *b"PARE" || magic == b"PARE" {
-        return Err(FormatError::content(
+        return Err(FormatError::unsupported(
             "its footer is encrypted, which is not supported",
         ));
     }
     if head != *MAGIC {
-        return Err(FormatError::Magic {
-            what: "a parquet file (PAR1)",
-            found: head.to_vec(),
-        });
+        return Err(FormatError::magic("a parquet file (PAR1)", &head));
     }
     if magic != MAGIC {
-        return Err(FormatError::content(format!(
-            "truncated or no parquet file: it ends with {magic:02x?} where PAR1 belongs"
+        return Err(FormatError::damaged(format!(
+            "truncated: it ends with {magic:02x?} where PAR1 belongs"
         )));
     }
     let len = u64::from(u32::from_le_bytes([len[0], len[1], len[2], len[3]]));
     let end = file_len - 8;
     let start = end.checked_sub(len).filter(|&start| start >= 4);
     let Some(start) = start else {
-        return Err(FormatError::content(format!(
+        return Err(FormatError::damaged(format!(
             "its footer is damaged: it announces {len} bytes in a file of {file_len}"
         )));
     };
@@ -265,7 +262,7 @@ fn row_group(
                 found = Some(len);
                 for leaf in 0..len {
                     let wanted = visitor.wants(leaf);
-                    if let Some(chunk) = column_chunk(r, leaf, data_end, wanted)? {
+                    if let Some(chunk) = column_chunk(r, leaf, wanted)? {
                         chunks.push(chunk);
                     }
                 }
@@ -282,6 +279,13 @@ fn row_group(
         )));
     }
     let rows = rows.ok_or_else(|| Broken::because("a row group does not say its rows"))?;
+    if rows == 0 {
+        // Writers leave zeros in chunks that hold nothing.
+        chunks.clear();
+    }
+    chunks
+        .iter()
+        .try_for_each(|chunk| check_place(chunk, data_end))?;
     visitor.row_group(rows, &mut chunks)?;
     Ok(rows)
 }
@@ -290,10 +294,9 @@ fn row_group(
 fn column_chunk(
     reader: &mut Reader<Window>,
     leaf: usize,
-    data_end: u64,
     wanted: bool,
 ) -> Result<Option<Chunk>, Broken> {
-    let mut elsewhere = None;
+    let (mut elsewhere, mut is_encrypted) = (None, false);
     let (mut codec, mut len, mut data, mut dictionary) = (None, None, None, None);
     reader.structure(&mut |r, id, kind| {
         match (id, kind) {
@@ -308,6 +311,11 @@ fn column_chunk(
                 }
                 Ok(true)
             })?,
+            // Crypto metadata, and encrypted metadata.
+            (8 | 9, _) => {
+                is_encrypted = true;
+                return Ok(false);
+            }
             _ => return Ok(false),
         }
         Ok(true)
@@ -316,38 +324,41 @@ fn column_chunk(
         return Ok(None);
     }
     if let Some(path) = elsewhere.filter(|path| !path.is_empty()) {
-        return Err(Broken::because(format!(
+        return Err(Broken::Unsupported(format!(
             "column {leaf} lies in another file, {path}, which is not supported"
         )));
     }
     let (Some(codec), Some(len), Some(data)) = (codec, len, data) else {
-        return Err(Broken::because(format!(
-            "column {leaf} has no metadata, or it is encrypted"
-        )));
+        return Err(if is_encrypted {
+            Broken::Unsupported(format!(
+                "column {leaf} is encrypted, which is not supported"
+            ))
+        } else {
+            Broken::because(format!("column {leaf} has no metadata"))
+        });
     };
-    let codec = Codec::by_id(codec).ok_or_else(|| {
-        let name = match codec {
-            3 => "lzo",
-            4 => "brotli",
-            5 => "the deprecated lz4",
-            _ => "unknown",
-        };
-        Broken::because(format!(
-            "column {leaf} is compressed with codec {codec} ({name}), which is not supported; supported are none, snappy, gzip, zstd, lz4_raw"
-        ))
-    })?;
-    // Some writers put 0 where there is no dictionary.
-    let offset = dictionary.filter(|&d| d > 0).unwrap_or(data).min(data);
-    let end = offset.checked_add(len);
-    if offset < 4 || end.is_none_or(|end| end > data_end) {
-        return Err(Broken::because(format!(
-            "column {leaf} has {len} bytes at {offset}, and the column chunks end at {data_end}"
-        )));
-    }
+    // Some writers put 0 where there is no page of that kind.
+    let offset = match dictionary.filter(|&d| d > 0) {
+        Some(dictionary) if data > 0 => dictionary.min(data),
+        Some(dictionary) => dictionary,
+        None => data,
+    };
     Ok(Some(Chunk {
         offset,
         len,
         leaf: leaf as u32,
         codec,
     }))
+}
+
+/// Checks that a chunk lies between the magic and the footer.
+fn check_place(chunk: &Chunk, data_end: u64) -> Result<(), Broken> {
+    let end = chunk.offset.checked_add(chunk.len);
+    if chunk.offset < 4 || end.is_none_or(|end| end > data_end) {
+        return Err(Broken::because(format!(
+            "column {} has {} bytes at {}, and the column chunks end at {data_end}",
+            chunk.leaf, chunk.len, chunk.offset
+        )));
+    }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::ops::Range;
 
+use super::codec;
 use super::footer::{Chunk, Leaf, Visitor, read};
 use super::schema::physical;
 use super::thrift::Broken;
@@ -13,7 +14,7 @@ use crate::storage::Extent;
 pub(super) struct RowGroups {
     /// The columns of the file.
     pub leaves: Vec<Leaf>,
-    /// The first row of each row group that has rows, and the number of rows of the file.
+    /// The first row of each row group, and the number of rows of the file.
     starts: Vec<u64>,
     /// The wanted chunks, by offset within a row group.
     chunks: Vec<Chunk>,
@@ -58,9 +59,6 @@ impl Visitor for Collector<'_> {
     }
 
     fn row_group(&mut self, rows: u64, chunks: &mut Vec<Chunk>) -> Result<(), Broken> {
-        if rows == 0 {
-            return Ok(());
-        }
         let index = &mut self.index;
         let start = *index.starts.last().expect("it begins with row 0");
         let end = start
@@ -201,7 +199,7 @@ impl Index for RowGroups {
                     .chunks
                     .iter()
                     .find(|chunk| chunk.leaf as usize == i)
-                    .map_or("not read", |chunk| chunk.codec.name());
+                    .map_or("not read", |chunk| codec::name(chunk.codec));
                 format!(
                     "{}: {}, codec {codec}",
                     leaf.path.join("."),

@@ -1,6 +1,7 @@
 //! parquet: row groups of column chunks of pages, and a footer that says where they lie.
 //!
-//! Files are written by an encoder of our own: PLAIN pages with checksums, streamed in the memory of a page, no statistics.
+//! Files are written by an encoder of our own: pages with checksums, streamed in the memory of a page, without statistics,
+//! with the dictionaries of pyarrow and so of its size.
 //! A run reads the wanted column chunks of whole row groups: the footer is read once per file, then byte ranges.
 //! `schema` says which bytes of the fill are which value.
 //!
@@ -11,10 +12,12 @@ mod bits;
 mod check;
 mod codec;
 mod decode;
+mod dictionary;
 mod encode;
 mod footer;
 mod header;
 mod index;
+mod levels;
 mod page;
 mod schema;
 #[cfg(test)]

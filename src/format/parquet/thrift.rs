@@ -125,6 +125,8 @@ pub(super) enum Broken {
     Short,
     /// It is no such structure.
     Because(String),
+    /// It holds something that is not supported.
+    Unsupported(String),
     /// Its bytes cannot be read.
     Reading(FormatError),
 }
@@ -143,8 +145,9 @@ impl Broken {
     /// The error of a structure of which all bytes are there.
     pub(super) fn into_error(self, what: &str) -> FormatError {
         match self {
-            Broken::Short => FormatError::content(format!("{what} is damaged: it ends too early")),
-            Broken::Because(cause) => FormatError::content(format!("{what} is damaged: {cause}")),
+            Broken::Short => FormatError::damaged(format!("{what} is damaged: it ends too early")),
+            Broken::Because(cause) => FormatError::damaged(format!("{what} is damaged: {cause}")),
+            Broken::Unsupported(what) => FormatError::unsupported(what),
             Broken::Reading(error) => error,
         }
     }

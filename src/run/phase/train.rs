@@ -34,7 +34,7 @@ use crate::run::sources::{Sources, ThreadRecords, reshard};
 use crate::run::steps::{Span, StepLoop};
 use crate::run::wire;
 use crate::run::work::{EpochWork, Reading};
-use crate::run::{open_storage, pick_format};
+use crate::run::{bare, open_storage, pick_format};
 use crate::storage::{Storage, Telemetry};
 
 /// Seeds of per-rank draws are this far apart, as the fork's reshard seeds are.
@@ -83,7 +83,9 @@ impl<'a> Training<'a> {
         job.activity.enter(Phase::Find, 0, 0);
         let storage = agree(cluster, open_storage(job))?;
         let format = agree(cluster, pick_format(w))?;
-        let files = Arc::new(DatasetFiles::to_read(job, &*storage)?);
+        let mut files = DatasetFiles::to_read(job, &*storage)?;
+        bare::recognise(job, events, &*storage, format, &mut files)?;
+        let files = Arc::new(files);
         let seen = agree(cluster, files.check_presence(job, &*storage))?;
         files.warn_of_sizes(job, seen, events);
         let plan = Steps::new(&wire::steps(w), ranks);
