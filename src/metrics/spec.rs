@@ -2,6 +2,7 @@
 
 use super::au::Window;
 use crate::config::{MetricFormula, Workload, element_bytes};
+use crate::util::units::gib;
 
 /// A few numbers of a workload. Built once by [`MetricSpec::of`], the only place in this module that knows a workload.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,7 +67,7 @@ impl MetricSpec {
     /// GiB that one host reads per epoch by DLIO's estimate: (ppn * n * Nt // R) * record_size / 2^30.
     pub fn data_size_per_host_gib(&self, ranks_per_host: usize, ranks: usize) -> f64 {
         let samples = ranks_per_host as u128 * self.samples / ranks.max(1) as u128;
-        samples as f64 * self.record_size_bytes / 1024.0 / 1024.0 / 1024.0
+        gib(samples as f64 * self.record_size_bytes)
     }
 
     /// What the user should know of a training window that holds no step.

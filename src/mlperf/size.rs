@@ -15,8 +15,7 @@ pub const MEMORY_MULTIPLIER: u64 = 5;
 /// More files than this and subfolders are advised, one per this many files.
 pub const FILES_PER_SUBFOLDER: u128 = 10_000;
 
-/// Bytes of a GiB.
-pub const GIB: f64 = 1073741824.0;
+pub(crate) use crate::util::units::GIB;
 
 /// Why no size can be computed. Messages fit after a place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,10 +4,10 @@
 
 use std::fmt::Write as _;
 
+pub(super) use crate::util::units::GIB;
+use crate::util::units::MIB;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-
-pub(super) const GIB: f64 = 1073741824.0;
 
 /// One figure.
 #[derive(Debug, Clone, Default)]
@@ -259,7 +259,7 @@ pub(super) fn bytes(n: f64) -> String {
     if n >= GIB {
         format!("{:.2} GiB", n / GIB)
     } else {
-        format!("{:.2} MiB", n / 1048576.0)
+        format!("{:.2} MiB", n / MIB)
     }
 }
 
