@@ -157,7 +157,7 @@ on node2 umount "$data"
 if [ -n "${DLIO_RS_MPICH:-}" ]; then
     step "three hosts under MPICH"
     BIN=$DLIO_RS_MPICH
-    LAUNCH=(mpirun.mpich -launcher ssh -launcher-exec "$HOSTS_AGENT" -hosts node1,node2,node3 -ppn 2 -np 6)
+    LAUNCH=(mpirun.mpich -launcher ssh -launcher-exec "$HOSTS_AGENT" -iface eth0 -hosts node1,node2,node3 -ppn 2 -np 6)
     good mpich workflow.evaluation=true
     grep -q '"num_hosts": 3' "$scratch/mpich/summary.json" || die 1 "not on three hosts"
 fi

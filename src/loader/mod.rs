@@ -37,6 +37,10 @@ pub trait Work: Send + Sync {
     fn batch(&self, batch: u64, out: &mut Vec<Run>);
     /// Writes the path of a run's file.
     fn path_of(&self, run: &Run, path: &mut PathBuf);
+    /// The number by which the watchdog names the file of a run.
+    fn number_of(&self, run: &Run) -> u64 {
+        run.file
+    }
     /// Bytes of a run as the plan knows them without its file: what `null` and `model` storage answer with.
     fn planned_len(&self, run: &Run) -> u64;
     /// Where a run lies. May read metadata of the file.

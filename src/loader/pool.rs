@@ -348,7 +348,9 @@ impl Thread {
     ) -> Result<Parts, LoaderError> {
         let begun = now_ns();
         // Finding and opening the file, too, may hang.
-        shared.activity.io_begins(self.index, run.file, 0);
+        shared
+            .activity
+            .io_begins(self.index, work.number_of(run), 0);
         let located = work.locate(run, &mut self.place);
         if located.is_err() || self.place.extents.is_empty() {
             shared.activity.io_ends(self.index);
@@ -530,7 +532,8 @@ impl Sink for Sight<'_> {
         self.seen.failure.is_none()
     }
     fn position(&mut self, offset: u64) {
-        self.activity.io_begins(self.thread, self.run.file, offset);
+        let number = self.work.number_of(self.run);
+        self.activity.io_begins(self.thread, number, offset);
     }
     fn called(&mut self, ns: u64) {
         self.recorder.record(Stage::Read, ns, 1);

@@ -137,6 +137,10 @@ impl Work for EpochWork {
         self.reading.files.path_of(self.split, run.file, path);
     }
 
+    fn number_of(&self, run: &Run) -> u64 {
+        self.reading.files.global_index(self.split, run.file)
+    }
+
     fn planned_len(&self, run: &Run) -> u64 {
         self.reading.files.sample_bytes() * run.count
     }

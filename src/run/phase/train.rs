@@ -387,7 +387,7 @@ fn name_files(job: &JobContext, files: &Arc<DatasetFiles>) {
     let files = files.clone();
     job.names.add(move |file| {
         let mut path = PathBuf::new();
-        files.path_of(Split::Train, file, &mut path);
+        files.path_of_global(file, &mut path);
         Some(path.display().to_string())
     });
     if w.workflow.checkpoint

@@ -214,3 +214,106 @@ fn addresses_of(socket: &UdpSocket) -> Vec<SocketAddr> {
         .map(|address| SocketAddr::from((address, local.port())))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The speaker on host 0 and a rank of host 1.
+    fn pair() -> (Link, Link) {
+        let socket = || {
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            socket
+        };
+        let (first, second) = (socket(), socket());
+        let speakers = vec![vec![first.local_addr().unwrap()]];
+        let link = |socket, speaker, node| Link {
+            socket,
+            table: Table {
+                token: 7,
+                speakers: speakers.clone(),
+            },
+            speaker,
+            node,
+            hosts: vec!["a".into(), "b".into()],
+            sent: 0,
+            answered: 0,
+            heard: HashMap::new(),
+        };
+        (link(first, Some(0), 0), link(second, None, 1))
+    }
+
+    fn sight(node: usize, quiet_ns: u64) -> Sight {
+        Sight {
+            node,
+            host: if node == 0 { "a" } else { "b" }.into(),
+            quiet_ns,
+            silent: vec!["rank 1".into()],
+            more: 0,
+            waiting: 0,
+        }
+    }
+
+    /// Datagrams to the loopback are there at once, but for the scheduler.
+    fn until(mut is_so: impl FnMut() -> bool) {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while !is_so() {
+            assert!(std::time::Instant::now() < end);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn what_a_host_tells_is_heard_ages_and_is_lost_when_it_stops() {
+        let (mut speaker, mut other) = pair();
+        let own = sight(0, 3 * SECOND);
+        assert!(matches!(
+            speaker.all(&own, SECOND)[1],
+            Known::Unheard { .. }
+        ));
+        // Of another job.
+        let foreign = serde_json::to_vec(&Envelope {
+            token: 8,
+            message: Message::End,
+        });
+        other
+            .socket
+            .send_to(&foreign.unwrap(), speaker.table.speakers[0][0])
+            .unwrap();
+        other.exchange(&sight(1, 2 * SECOND), true, 10 * SECOND);
+        until(|| {
+            assert!(matches!(
+                speaker.exchange(&own, true, 10 * SECOND),
+                Heard::Nothing
+            ));
+            !speaker.heard.is_empty()
+        });
+        match &speaker.all(&own, 12 * SECOND)[1] {
+            Known::Heard(sight) => assert_eq!(sight.quiet_ns, 4 * SECOND),
+            _ => panic!("not heard"),
+        }
+        match &speaker.all(&own, 17 * SECOND)[1] {
+            Known::Lost { silent_ns, .. } => assert_eq!(*silent_ns, 7 * SECOND),
+            _ => panic!("not lost"),
+        }
+        // The speaker itself was stopped for a day: nobody is lost for that.
+        speaker.wake(86_400 * SECOND);
+        assert!(matches!(
+            speaker.all(&own, 86_401 * SECOND)[1],
+            Known::Heard(_)
+        ));
+        until(|| {
+            other.exchange(&sight(1, 0), false, 11 * SECOND);
+            other.is_heard(11 * SECOND)
+        });
+        assert!(!other.is_heard(20 * SECOND));
+        speaker.tell_the_end();
+        until(|| {
+            matches!(
+                other.exchange(&sight(1, 0), false, 12 * SECOND),
+                Heard::Ended
+            )
+        });
+    }
+}

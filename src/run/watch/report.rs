@@ -212,3 +212,114 @@ fn tell<'a>(text: &mut String, sights: impl Iterator<Item = &'a Sight>) {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+    use crate::loader::Phase;
+    use crate::run::watch::board::Names;
+
+    const S: u64 = 1_000_000_000;
+    const TIMEOUT: Duration = Duration::from_secs(10);
+
+    /// Two ranks of a host.
+    fn board() -> Board {
+        let words: &'static [AtomicU64] = (0..1 + 2 * Activity::words(1))
+            .map(|_| AtomicU64::new(0))
+            .collect::<Vec<_>>()
+            .leak();
+        Board {
+            pages: words[1..]
+                .chunks_exact(Activity::words(1))
+                .map(Activity::new)
+                .collect(),
+            ranks: vec![2, 3],
+            node: 1,
+            hosts: vec!["a".into(), "b".into()],
+            spoken: &words[0],
+            names: Names::default(),
+        }
+    }
+
+    fn sight(host: &str, quiet_s: u64, silent: &[&str]) -> Sight {
+        Sight {
+            node: 0,
+            host: host.into(),
+            quiet_ns: quiet_s * S,
+            silent: silent.iter().map(|&text| text.into()).collect(),
+            more: 0,
+            waiting: 1,
+        }
+    }
+
+    #[test]
+    fn a_rank_in_a_collective_waits_and_one_with_old_io_or_without_life_is_silent() {
+        let board = board();
+        let now = crate::clock::now_ns() + 100 * S;
+        for page in &board.pages {
+            page.waits(true);
+        }
+        let seen = Sight::of(&board, now - 20 * S, now);
+        assert_eq!((seen.silent.len(), seen.waiting), (0, 2));
+        assert_eq!(seen.quiet_ns, 20 * S);
+        board.pages[1].io_begins(0, 7, 4096);
+        let seen = Sight::of(&board, now - 20 * S, now);
+        assert_eq!(seen.waiting, 1);
+        assert!(
+            seen.silent[0].starts_with("rank 3 on b: ")
+                && seen.silent[0].contains("file 7 at byte 4096"),
+            "{seen:?}"
+        );
+        board.pages[0].sign_of_life();
+        let seen = Sight::of(&board, now - 20 * S, now);
+        assert!(seen.silent[0].contains("no sign of life"), "{seen:?}");
+    }
+
+    #[test]
+    fn a_task_names_what_is_done_and_known_waits_are_not_quiet() {
+        let board = board();
+        let now = crate::clock::now_ns();
+        board.pages[0].enter(Phase::Find, 0, 0);
+        let task = board.pages[0].task("read /data/manifest");
+        let seen = Sight::of(&board, now - 20 * S, now);
+        assert!(
+            seen.silent[0].contains("looking for the dataset; read /data/manifest, begun"),
+            "{seen:?}"
+        );
+        std::mem::forget(task);
+        board.pages[1].pauses_until(now + S);
+        assert_eq!(Sight::of(&board, now - 20 * S, now).quiet_ns, 0);
+    }
+
+    #[test]
+    fn one_message_tells_of_all_hosts() {
+        let limit = 10 * S;
+        let verdict = |all: &[Known]| {
+            Verdict::of_hosts(all, limit, TIMEOUT).map(|verdict| verdict.to_string())
+        };
+        let heard = |host, quiet_s, silent: &[&str]| Known::Heard(sight(host, quiet_s, silent));
+        let lost = || Known::Lost {
+            host: "c".into(),
+            silent_ns: 11 * S,
+        };
+        // Something still moves.
+        assert!(verdict(&[heard("a", 11, &[]), heard("b", 1, &[])]).is_none());
+        // Only what hangs for longer than it takes the others to fall silent.
+        assert!(verdict(&[heard("a", 1, &[]), heard("b", 12, &["rank 3 on b: x"])]).is_none());
+        let text = verdict(&[heard("a", 1, &[]), heard("b", 14, &["rank 3 on b: x"])]).unwrap();
+        assert!(text.contains("moved on b for 14 s") && text.contains("silent: rank 3 on b: x"));
+        let text = verdict(&[heard("a", 11, &[]), heard("b", 12, &["rank 3 on b: x"])]).unwrap();
+        assert!(
+            text.contains("moved on a, b for 11 s (--stall-timeout 10 s)")
+                && text.contains("waiting for them: 2 rank(s)"),
+            "{text}"
+        );
+        let text = verdict(&[heard("a", 11, &[]), lost()]).unwrap();
+        assert!(
+            text.contains("silent: all ranks on c: not heard of for 11 s"),
+            "{text}"
+        );
+    }
+}
