@@ -66,6 +66,27 @@ fn memory_does_not_grow_with_the_number_of_files() {
     assert!(many < few + (8 << 20), "{few} {many}");
 }
 
+#[test]
+fn memory_of_an_epoch_is_its_record() {
+    let peak = |epochs: u64| {
+        let scratch = Scratch::new();
+        let mut command = solo();
+        command.args(small(&scratch, 4)).args([
+            "storage.storage_type=null",
+            "train.computation_time=0",
+            &format!("train.epochs={epochs}"),
+            "--quiet",
+        ]);
+        run(command).ok();
+        json(&scratch.path("out/report.json"))["counters"]["peak_rss"]["value"]
+            .as_u64()
+            .unwrap()
+    };
+    let (few, many) = (peak(100), peak(2100));
+    // Two steps, two labels of time and the host's memory: 1.3 kB. Text of /proc/meminfo alone would be 5 kB.
+    assert!(many < few + 2000 * 3000, "{few} {many}");
+}
+
 fn pids(of: &str) -> Vec<u32> {
     let out = Command::new("pgrep").args(["-f", of]).output().unwrap();
     String::from_utf8_lossy(&out.stdout)
