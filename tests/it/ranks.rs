@@ -149,7 +149,14 @@ fn a_stopped_rank_is_named_and_the_job_ends() {
     let scratch = Scratch::new();
     let child = start(slow(&scratch));
     let ranks = ranks_of(&scratch, 2);
-    std::thread::sleep(Duration::from_millis(1500));
+    // Its log grows in the folder that becomes the results.
+    wait_for(60, || {
+        let parts = std::fs::read_dir(scratch.path("")).unwrap();
+        let logs = parts.map(|part| part.unwrap().path().join("dlio.log"));
+        logs.filter_map(|log| std::fs::read_to_string(log).ok())
+            .any(|log| log.contains("Starting block 1"))
+    });
+    std::thread::sleep(Duration::from_millis(500));
     signal(ranks[1], "-STOP");
     let out = finish(child, 60);
     signal_if_alive(ranks[1]);
