@@ -74,10 +74,12 @@ ends() {
 
 # ranks_of NODE: the ranks' own processes on a host, the lowest rank first.
 ranks_of() {
-    local pid
+    local pid rank
     for pid in $(host_pids "$1"); do
-        case $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) in "$BIN "*) echo "$pid" ;; esac
-    done | sort -n
+        case $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) in "$BIN "*) ;; *) continue ;; esac
+        rank=$(tr '\0' '\n' <"/proc/$pid/environ" | sed -n 's/^OMPI_COMM_WORLD_RANK=//p')
+        echo "$rank $pid"
+    done | sort -n | sed 's/.* //'
 }
 
 messages() { grep -c 'nothing has moved on' "$scratch/$1.log" || true; }
