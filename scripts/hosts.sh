@@ -73,7 +73,15 @@ host_pids() { ip netns pids "dlio-$1" | grep -vx "$(cat "$HOSTS/$1.pid")" || tru
 
 cable_out() { ip -n dlio-switch link set "dlio-s${1#node}" down; }
 
-cable_in() { ip -n dlio-switch link set "dlio-s${1#node}" up; }
+cable_in() {
+    local _
+    ip -n dlio-switch link set "dlio-s${1#node}" up
+    for _ in $(seq 30); do
+        # Nobody listens there: refused is an answer.
+        on "$1" timeout 1 bash -c 'exec 3<>/dev/tcp/10.77.0.1/9' 2>&1 | grep -q refused && return
+        sleep 0.3
+    done
+}
 
 hosts_down() {
     local name pids
