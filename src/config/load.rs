@@ -206,6 +206,7 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigError> {
     )?;
     coerce(&mut tree, &schema, "", &mut warnings);
     let mut workload = typed(&tree, &origins)?;
+    object::keep_whole_sets(&mut workload, &origins);
     object::refuse_credentials(&workload)?;
     let folder = &mut workload.dataset.data_folder;
     while folder.len() > 1 && folder.ends_with('/') && !folder.ends_with("://") {

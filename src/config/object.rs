@@ -1,5 +1,8 @@
 //! Rules over where the data lies and over the options of object stores.
 
+use std::collections::BTreeMap;
+
+use super::load::Origin;
 use super::{Address, ConfigError, Secret, StorageType, Workload};
 
 /// An endpoint with a user name or a query is refused before anything shows it: what stands before @ is a password, and a
@@ -141,4 +144,134 @@ pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
         warnings.push("reader.odirect means nothing on an object store".into());
     }
     Ok(())
+}
+
+/// The command line precedes the YAML, it the environment, and that `.env`.
+fn rank(origin: Option<&Origin>) -> u8 {
+    match origin {
+        Some(Origin::CommandLine(_)) => 3,
+        Some(Origin::Environment(_)) => 1,
+        Some(Origin::DotEnv(_)) => 0,
+        _ => 2,
+    }
+}
+
+/// Credentials come whole from one place: an id of the YAML is never used with a token of the environment. What comes from
+/// elsewhere than the first place that has a key of the same set is left out.
+pub(super) fn keep_whole_sets(w: &mut Workload, origins: &BTreeMap<String, Origin>) {
+    let o = &mut w.storage.storage_options;
+    let of_s3 = [
+        ("access_key_id", o.access_key_id.is_some()),
+        ("secret_access_key", o.secret_access_key.is_some()),
+        ("session_token", o.session_token.is_some()),
+        ("s3_profile", o.s3_profile.is_some()),
+    ];
+    let of_azure = [
+        ("account_key", o.account_key.is_some()),
+        ("sas_token", o.sas_token.is_some()),
+        ("connection_string", o.connection_string.is_some()),
+    ];
+    for set in [&of_s3[..], &of_azure] {
+        let ranks: Vec<(&str, u8)> = set
+            .iter()
+            .filter(|(_, is_there)| *is_there)
+            .map(|(name, _)| {
+                // A map of the command line or the YAML may hold it.
+                let key = format!("storage.storage_options.{name}");
+                let origin = [key.as_str(), "storage.storage_options", "storage"]
+                    .iter()
+                    .find_map(|key| origins.get(*key));
+                (*name, rank(origin))
+            })
+            .collect();
+        let first = ranks.iter().map(|(_, rank)| *rank).max().unwrap_or(0);
+        for (name, _) in ranks.iter().filter(|(_, rank)| *rank < first) {
+            match *name {
+                "access_key_id" => o.access_key_id = None,
+                "secret_access_key" => o.secret_access_key = None,
+                "session_token" => o.session_token = None,
+                "s3_profile" => o.s3_profile = None,
+                "account_key" => o.account_key = None,
+                "sas_token" => o.sas_token = None,
+                _ => o.connection_string = None,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_credential_is_completed_from_elsewhere() {
+        type From = fn(&str) -> Origin;
+        type Case<'a> = (&'a [(&'a str, From)], &'a [&'a str]);
+        let yaml: From = |_| Origin::File {
+            path: "w.yaml".into(),
+            line: 1,
+            column: 1,
+        };
+        let environment: From = |key| Origin::Environment(key.to_uppercase());
+        let line: From = |key| Origin::CommandLine(format!("{key}=x"));
+        let dotenv: From = |key| Origin::DotEnv(key.to_uppercase());
+        let cases: [Case; 5] = [
+            (
+                &[
+                    ("access_key_id", yaml),
+                    ("secret_access_key", yaml),
+                    ("session_token", environment),
+                ],
+                &["access_key_id", "secret_access_key"],
+            ),
+            (
+                &[
+                    ("access_key_id", line),
+                    ("secret_access_key", line),
+                    ("session_token", yaml),
+                    ("account_key", environment),
+                ],
+                &["access_key_id", "secret_access_key", "account_key"],
+            ),
+            (
+                &[("s3_profile", yaml), ("access_key_id", environment)],
+                &["s3_profile"],
+            ),
+            (
+                &[
+                    ("sas_token", environment),
+                    ("connection_string", dotenv),
+                    ("session_token", dotenv),
+                ],
+                &["session_token", "sas_token"],
+            ),
+            (
+                &[("account_key", environment), ("sas_token", environment)],
+                &["account_key", "sas_token"],
+            ),
+        ];
+        for (given, kept) in cases {
+            let mut origins = BTreeMap::new();
+            let mut options = serde_json::Map::new();
+            for (name, from) in given {
+                options.insert((*name).into(), "x".into());
+                origins.insert(format!("storage.storage_options.{name}"), from(name));
+            }
+            let mut w = Workload::default();
+            w.storage.storage_options = serde_json::from_value(options.into()).unwrap();
+            keep_whole_sets(&mut w, &origins);
+            let left = serde_json::to_value(&w.storage.storage_options).unwrap();
+            let names = [
+                "access_key_id",
+                "secret_access_key",
+                "session_token",
+                "s3_profile",
+                "account_key",
+                "sas_token",
+                "connection_string",
+            ];
+            let left: Vec<_> = names.into_iter().filter(|n| !left[*n].is_null()).collect();
+            assert_eq!(left, kept);
+        }
+    }
 }

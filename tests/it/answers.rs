@@ -36,6 +36,9 @@ fn number(v: &Value) -> u64 {
     v["value"].as_u64().unwrap()
 }
 
+/// One thread each, so that connections can be counted.
+const ALONE: &[&str] = &["reader.read_threads=1", "reader.write_threads=1"];
+
 /// Every request and connection that the server saw is in the report, and no other.
 fn assert_counts(server: &Running, scratch: &Scratch, case: &str) -> Value {
     let report = json(&scratch.path("out/report.json"));
@@ -89,7 +92,7 @@ fn bodies_without_a_length_are_read_and_their_connection_lives() {
         is_read(asked).then(|| Reply::Raw(chunked(&object(server, asked), 10_000)))
     });
     let scratch = Scratch::new();
-    job(&words(&scratch, &server), &["reader.read_threads=1"]).ok();
+    job(&words(&scratch, &server), ALONE).ok();
     let report = assert_counts(&server, &scratch, "chunked");
     assert_eq!(report["counters"]["samples"]["value"], 6);
     assert!(
@@ -99,7 +102,7 @@ fn bodies_without_a_length_are_read_and_their_connection_lives() {
     );
     let ordinary = Scripted::start(|_, _| None);
     let scratch = Scratch::new();
-    job(&words(&scratch, &ordinary), &["reader.read_threads=1"]).ok();
+    job(&words(&scratch, &ordinary), ALONE).ok();
     let made = |server: &Running| server.connections.load(SeqCst);
     assert!(
         made(&server) <= made(&ordinary),
@@ -194,7 +197,7 @@ fn an_error_under_status_200_is_retried() {
 fn an_error_that_was_read_keeps_its_connection() {
     let ok = first(0, || Reply::Lost);
     let scratch = Scratch::new();
-    job(&words(&scratch, &ok), &["reader.read_threads=1"]).ok();
+    job(&words(&scratch, &ok), ALONE).ok();
     let slow = first(5, || {
         let mut answer = Reply::error(503, "SlowDown");
         let at = answer.iter().position(|b| *b == b'\n').unwrap() + 1;
@@ -204,6 +207,7 @@ fn an_error_that_was_read_keeps_its_connection() {
     let scratch = Scratch::new();
     let more = [
         "reader.read_threads=1",
+        "reader.write_threads=1",
         "storage.storage_options.s3_max_attempts=9",
     ];
     job(&words(&scratch, &slow), &more).ok();
