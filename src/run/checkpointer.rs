@@ -11,7 +11,7 @@ use super::checkpoint_watch::Watched;
 use super::context::{JobContext, label};
 use super::events::Events;
 use super::failure::{JobError, RankError, agree};
-use super::open_storage;
+use super::open::open_storage;
 use crate::checkpoint::content::ContentSource;
 use crate::checkpoint::image::{Container, Image};
 use crate::checkpoint::load::{self, LoadOptions, Readers, Source};

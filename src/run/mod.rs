@@ -22,6 +22,7 @@ pub mod work;
 mod context;
 mod events;
 mod index_cache;
+mod open;
 mod patient;
 mod results;
 mod shared;
@@ -30,31 +31,3 @@ mod sources;
 pub use context::{JobContext, RunOptions, label, shape};
 pub use events::Events;
 pub use failure::{JobError, RankError, agree};
-
-use std::sync::Arc;
-
-use crate::config::{StorageType, Workload};
-use crate::format::{self, Format};
-use crate::storage::{self, Storage};
-
-/// Opens the storage system of a workload, with the words that the ranks of a node share.
-pub fn open_storage(job: &JobContext) -> Result<Arc<dyn Storage>, RankError> {
-    let shared = job.cluster.node_shared(storage::SHARED_WORDS);
-    Ok(storage::open(job.workload, shared)?.into())
-}
-
-/// The format, or None where the storage system delivers no bytes and so needs none.
-///
-/// Errors: a format that is not built, on a storage system that has bytes.
-pub fn pick_format(workload: &Workload) -> Result<Option<&'static dyn Format>, RankError> {
-    let kind = workload.dataset.format;
-    match workload.storage_type_effective() {
-        StorageType::Null | StorageType::Model => Ok(None),
-        _ => wire::format_row(workload).format.map(Some).ok_or_else(|| {
-            RankError::NotBuilt(format!(
-                "run with dataset.format={kind}: this version reads and writes {}",
-                format::built().join(", ")
-            ))
-        }),
-    }
-}

@@ -14,7 +14,7 @@ use super::context::JobContext;
 use super::dataset::MANIFEST;
 use super::events::Events;
 use super::failure::{JobError, RankError, agree};
-use super::open_storage;
+use super::open::open_storage;
 use crate::config::{Address, SharedFolder, SizeLaw, Workload};
 use crate::host::mounts::{Mount, mount_of};
 use crate::interrupt::{self, Unfinished};

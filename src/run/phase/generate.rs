@@ -24,7 +24,8 @@ use crate::run::context::JobContext;
 use crate::run::dataset::{DatasetFiles, split_of};
 use crate::run::events::Events;
 use crate::run::failure::{JobError, RankError, agree};
-use crate::run::{open_storage, pick_format, wire};
+use crate::run::open::{open_storage, pick_format};
+use crate::run::wire;
 use crate::storage::{Buffer, Storage, StorageError, Telemetry};
 
 /// What generation did on this rank.

@@ -22,6 +22,7 @@ use crate::plan::draw::TimeDraw;
 use crate::plan::order::ShardOrder;
 use crate::plan::steps::Steps;
 use crate::report::Event;
+use crate::run::bare;
 use crate::run::caches::drop_caches;
 use crate::run::checkpoint_watch::FileNames;
 use crate::run::checkpointer::{Checkpointer, Moment};
@@ -30,11 +31,11 @@ use crate::run::dataset::DatasetFiles;
 use crate::run::events::Events;
 use crate::run::failure::{JobError, RankError, agree};
 use crate::run::index_cache::IndexCache;
+use crate::run::open::{open_storage, pick_format};
 use crate::run::sources::{Sources, ThreadRecords, reshard};
 use crate::run::steps::{Span, StepLoop};
 use crate::run::wire;
 use crate::run::work::{EpochWork, Reading};
-use crate::run::{bare, open_storage, pick_format};
 use crate::storage::{Storage, Telemetry};
 
 /// Seeds of per-rank draws are this far apart, as the fork's reshard seeds are.

@@ -1,0 +1,32 @@
+//! The storage system and the format of a job.
+
+use std::sync::Arc;
+
+use super::context::JobContext;
+use super::failure::RankError;
+use super::wire;
+use crate::config::{StorageType, Workload};
+use crate::format::{self, Format};
+use crate::storage::{self, Storage};
+
+/// Opens the storage system of a workload, with the words that the ranks of a node share.
+pub fn open_storage(job: &JobContext) -> Result<Arc<dyn Storage>, RankError> {
+    let shared = job.cluster.node_shared(storage::SHARED_WORDS);
+    Ok(storage::open(job.workload, shared)?.into())
+}
+
+/// The format, or None where the storage system delivers no bytes and so needs none.
+///
+/// Errors: a format that is not built, on a storage system that has bytes.
+pub fn pick_format(workload: &Workload) -> Result<Option<&'static dyn Format>, RankError> {
+    let kind = workload.dataset.format;
+    match workload.storage_type_effective() {
+        StorageType::Null | StorageType::Model => Ok(None),
+        _ => wire::format_row(workload).format.map(Some).ok_or_else(|| {
+            RankError::NotBuilt(format!(
+                "run with dataset.format={kind}: this version reads and writes {}",
+                format::built().join(", ")
+            ))
+        }),
+    }
+}
