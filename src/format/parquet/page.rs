@@ -53,7 +53,9 @@ pub(super) struct Pages {
 /// Values in a page; whole lists where they fit.
 fn page_values(column: &Column) -> u64 {
     let per_page = match column.values {
-        Values::Plain(bytes) | Values::Widened { bytes, .. } => PAGE / bytes,
+        Values::Plain(bytes) => PAGE / bytes,
+        // Of one or two bytes each, so that a page is no larger than others.
+        Values::Widened { .. } => PAGE / 4,
         Values::Text => PAGE / 16,
         Values::Bytes(len) => PAGE / (len + 4),
         Values::Bits => PAGE * 8,
