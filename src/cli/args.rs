@@ -20,6 +20,7 @@ Examples:
   mpirun -np 8 dlio-rs workload=llama3_8b checkpoint.checkpoint_folder=/mnt/x   save and load checkpoints
   dlio-rs plan workload=llama3_1t --ranks 1024           bytes and files of a checkpoint, without a job
   dlio-rs validate unet3d_h100.yaml reader.batch_size=4  print the effective config with origins
+  dlio-rs explain reader.batch_size                      what a key means; without a key, the list of all
   dlio-rs plan workload=unet3d_h100 --ranks 8 --order    every read of every rank, as JSON lines
   mpirun -np 8 dlio-rs info                              what this binary and these hosts are
   dlio-rs inspect data/unet3d/train/img_000_of_168.npz   what a file holds, and whether it is sound
@@ -65,6 +66,8 @@ pub enum Verb {
     Report(super::report::ReportArgs),
     /// Compare two runs: figures, parameters, and whether chance explains the differences
     Compare(super::compare::CompareArgs),
+    /// Print what a key of a workload means: type, default, unit, what DLIO makes of it, its effect
+    Explain(super::explain::ExplainArgs),
     /// List the built-in workloads, or print one's YAML
     Configs(ConfigsArgs),
     /// Put a `dlio_benchmark` that is this binary into a folder, for mlpstorage and for scripts made for DLIO
@@ -207,6 +210,31 @@ fn is_verb(word: &OsStr) -> bool {
         || Cli::command()
             .get_subcommands()
             .any(|verb| word == verb.get_name())
+}
+
+/// The verb that a mistyped word means.
+pub(super) fn near_verb(word: &str) -> Option<String> {
+    let command = Cli::command();
+    let names = command.get_subcommands().map(clap::Command::get_name);
+    crate::config::near(word, names).map(String::from)
+}
+
+/// What to write in place of an option that this tool does not have.
+pub(super) fn option_advice(error: &clap::Error) -> Option<&'static str> {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    match option.split('=').next().unwrap_or_default() {
+        "--ranks" | "-n" | "-np" | "--np" | "--num-processes" | "--nproc" => Some(
+            "the launcher starts the ranks: mpirun -np N dlio-rs ...; --ranks is an option of plan and validate",
+        ),
+        "-m" | "--multirun" => Some("a sweep is several runs: write a loop in the shell"),
+        _ => None,
+    }
 }
 
 /// True for an option that takes its value as the next word.

@@ -41,9 +41,11 @@ pub(super) fn print(args: &ConfigsArgs) -> Result<(), Stop> {
         .as_deref()
         .map(|name| name.trim_start_matches("workload="));
     if let Some(name) = name.filter(|name| config::builtin(name).is_none()) {
+        let names = config::builtin_names();
+        let near = config::near(name, names.iter().map(String::as_str))
+            .map_or_else(String::new, |near| format!("{near} is probably meant; "));
         return Err(Stop::usage(format!(
-            "there is no built-in workload {name}\n  remedy: nearest: {}; `dlio-rs configs` lists all",
-            config::nearest_builtin(name)
+            "there is no built-in workload {name}\n  remedy: {near}`dlio-rs configs` lists all"
         )));
     }
     let wanted = |one: &String| name.is_none_or(|name| name == one);

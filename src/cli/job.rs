@@ -8,15 +8,14 @@ use super::{
     Exit, Stop, command_of_file, default_output, load_everywhere, rules, together, told_by_rank_0,
 };
 use crate::cluster::Cluster;
-use crate::config::{self, DropCache, Loaded, StorageType, Workload};
-use crate::format;
+use crate::config::{DropCache, Loaded, StorageType, Workload};
 use crate::mlperf::hash::CoreConfig;
 use crate::plan;
 use crate::report::Clash;
 use crate::report::dlio_log::Level;
 use crate::report::provenance;
 use crate::run::request::{JobRequest, Voice};
-use crate::run::{self, JobError, RunOptions, wire};
+use crate::run::{self, JobError, RunOptions, preflight, wire};
 
 /// Which phases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +37,7 @@ pub(super) fn start(
     let mut loaded = load_everywhere(cluster, &args.workload, as_dlio)?;
     apply_flags(&mut loaded.workload, args, what);
     // Whatever one rank refuses, as a variable of its own environment, ends all of them.
-    let (warnings, level) = together(cluster, refusals(cluster, &loaded, args))?;
+    let (warnings, level, drop_timeout) = together(cluster, refusals(cluster, &loaded, args))?;
     let (folder, clash) = output_folder(args, &loaded);
     let usage = |message: String| told_by_rank_0(cluster, Exit::Usage, message);
     let rules = rules::enforce(cluster, &loaded, args, &folder, as_dlio).map_err(usage)?;
@@ -47,6 +46,7 @@ pub(super) fn start(
         options: RunOptions {
             stall_timeout: Duration::from_secs(args.stall_timeout),
             virtual_time: args.virtual_time,
+            drop_timeout,
         },
         voice: Voice {
             as_dlio,
@@ -84,9 +84,9 @@ fn refusals(
     cluster: &dyn Cluster,
     loaded: &Loaded,
     args: &RunArgs,
-) -> Result<(Vec<String>, Level), String> {
+) -> Result<(Vec<String>, Level, Option<Duration>), String> {
     let w = &loaded.workload;
-    let warnings = check(cluster, w, args)?;
+    let warnings = check(cluster, loaded, args)?;
     if w.is_checkpoint_only()
         && !args.allow_commands
         && let Some(command) = command_of_file(loaded)
@@ -95,15 +95,13 @@ fn refusals(
             "{command}\n  remedy: add --allow-commands if you trust it, or type checkpoint.between_phases=... on the command line"
         ));
     }
-    stays_inside("output.log_file", &w.output.log_file)?;
-    if let Some(Some(subdir)) = &loaded.hydra.output_subdir {
-        stays_inside("hydra.output_subdir", subdir)?;
-    }
-    if w.reader.drop_cache == DropCache::System {
-        run::caches::drop_timeout()?;
-    }
-    let level = Level::from_env(std::env::var("DLIO_LOG_LEVEL").ok().as_deref())?;
-    Ok((warnings, level))
+    let variable = |name: &str| loaded.variables.get(name).map(String::as_str);
+    let drop_timeout = match w.reader.drop_cache {
+        DropCache::System => run::caches::drop_timeout(variable)?,
+        _ => None,
+    };
+    let level = Level::from_env(variable("DLIO_LOG_LEVEL"))?;
+    Ok((warnings, level, drop_timeout))
 }
 
 /// What the workload hashes to in MLPerf's terms.
@@ -132,39 +130,19 @@ fn apply_flags(w: &mut Workload, args: &RunArgs, what: What) {
     }
 }
 
-/// Refuses a name that would leave the folder of results.
-fn stays_inside(key: &str, name: &str) -> Result<(), String> {
-    let inside = std::path::Path::new(name)
-        .components()
-        .all(|part| matches!(part, std::path::Component::Normal(_)));
-    if inside && !name.is_empty() {
-        return Ok(());
-    }
-    Err(format!(
-        "{key}={name}: it would lie outside of the folder of results\n  remedy: give a name within it, such as {}",
-        if key == "output.log_file" {
-            "dlio.log"
-        } else {
-            "dlio_config"
-        }
-    ))
-}
-
-/// The workload, for this many ranks.
-fn check(cluster: &dyn Cluster, w: &Workload, args: &RunArgs) -> Result<Vec<String>, String> {
-    let mut w = w.clone();
+/// Everything that can be refused before any I/O.
+fn check(cluster: &dyn Cluster, loaded: &Loaded, args: &RunArgs) -> Result<Vec<String>, String> {
+    let mut loaded = loaded.clone();
     if args.max_steps.is_some() {
         // The flag is a cap: more steps than there are is no error, as it is for the key.
-        let available = plan::steps::Steps::available(&wire::steps(&w), cluster.size());
-        w.train.total_training_steps = w.train.total_training_steps.min(available as i64);
+        let cap = std::mem::replace(&mut loaded.workload.train.total_training_steps, -1);
+        preflight(&loaded, cluster.size(), cluster.local_size())?;
+        let w = &mut loaded.workload;
+        let available = plan::steps::Steps::available(&wire::steps(w), cluster.size());
+        w.train.total_training_steps = cap.min(available as i64);
     }
-    let warnings =
-        config::validate(&w, cluster.size(), cluster.local_size()).map_err(|e| e.to_string())?;
-    config::unsupported(&w, &format::built()).map_err(|e| e.to_string())?;
-    if w.workflow.checkpoint {
-        plan::checkpoint::CheckpointPlan::new(&w.model, w.checkpoint.mode, cluster.size())
-            .map_err(|e| e.to_string())?;
-    }
+    let warnings = preflight(&loaded, cluster.size(), cluster.local_size())?;
+    let w = &loaded.workload;
     let kind = w.storage_type_effective();
     if args.virtual_time && !matches!(kind, StorageType::Model | StorageType::Null) {
         return Err(format!(

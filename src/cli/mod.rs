@@ -6,6 +6,7 @@ mod clean;
 mod commands;
 mod compare;
 mod configs;
+mod explain;
 mod info;
 mod inspect;
 mod install_shim;
@@ -23,10 +24,10 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 
 use crate::cluster::{self, Cluster};
-use crate::config::{self, LoadRequest, Loaded, Origin, Source};
+use crate::config::{self, LoadRequest, Loaded, Machine, Origin, Source};
 use crate::host;
 use crate::interrupt;
-use crate::run::{JobError, RankError, agree};
+use crate::run::{self, JobError, RankError, agree};
 use args::{Cli, ValidateArgs, Verb, WorkloadArgs};
 
 /// Exit statuses of every verb; `--help` lists them for users. A process that a signal ends has 128 and its number.
@@ -89,6 +90,9 @@ pub fn main(args: Vec<OsString>) -> u8 {
             // Every rank of a job gets the same words; one of them answers.
             if speaks_first {
                 let _ = error.print();
+                if let Some(advice) = args::option_advice(&error) {
+                    eprintln!("\n  remedy: {advice}");
+                }
             }
             return if error.use_stderr() {
                 Exit::Usage as u8
@@ -123,6 +127,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
         Verb::Clean(args) => clean::clean(&args),
         Verb::Report(args) => report::print(&args),
         Verb::Compare(args) => compare::print(&args),
+        Verb::Explain(args) => explain::print(&args),
         Verb::Configs(args) => configs::print(&args),
         Verb::InstallShim(args) => install_shim::install(&args),
         Verb::Size(args) => alone(&args.workload.clone(), as_dlio, |loaded| {
@@ -253,18 +258,33 @@ fn validate(loaded: &Loaded, args: &ValidateArgs) -> Result<(), Stop> {
         1
     };
     let ranks = args.ranks.unwrap_or(fewest) as usize;
-    let warnings = config::validate(w, ranks, ranks).map_err(Stop::usage)?;
-    for warning in warnings {
+    let loaded = &sized(loaded, ranks)?;
+    for warning in run::preflight(loaded, ranks, ranks).map_err(Stop::usage)? {
         eprintln!("warning: {warning}");
     }
     print!("{}", loaded.describe());
     Ok(())
 }
 
+/// The workload as a job of this many ranks on this host has it.
+fn sized(loaded: &Loaded, ranks: usize) -> Result<Loaded, Stop> {
+    let cpus = host::cpus::node_cpus();
+    let mut loaded = loaded.clone();
+    loaded
+        .size_threads(Machine { cpus, ranks }, false)
+        .map_err(Stop::usage)?;
+    Ok(loaded)
+}
+
 /// Reads the workload that the words name.
 fn load(args: &WorkloadArgs, as_dlio: bool) -> Result<Loaded, config::ConfigError> {
     let mut words = args.words.clone();
     let (source, word) = take_source(&mut words, args.config_dir.clone());
+    if let Source::File(path) = &source
+        && !path.exists()
+    {
+        return Err(no_file(path));
+    }
     let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     let request = LoadRequest {
         source,
@@ -273,7 +293,7 @@ fn load(args: &WorkloadArgs, as_dlio: bool) -> Result<Loaded, config::ConfigErro
         env: std::env::vars_os()
             .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
             .collect::<BTreeMap<_, _>>(),
-        dotenv: std::fs::read_to_string(".env").ok(),
+        dotenv: dotenv()?,
         cwd,
     };
     let mut loaded = config::load(&request)?;
@@ -282,6 +302,42 @@ fn load(args: &WorkloadArgs, as_dlio: bool) -> Result<Loaded, config::ConfigErro
         loaded.words.insert(at, word);
     }
     Ok(loaded)
+}
+
+/// The bytes of `./.env`; None where there is none.
+///
+/// Errors: it is there and cannot be read.
+fn dotenv() -> Result<Option<Vec<u8>>, config::ConfigError> {
+    match std::fs::read(".env") {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(config::ConfigError::Unreadable {
+            path: ".env".into(),
+            cause: e.to_string(),
+            remedy: "make it readable, or start in another folder".into(),
+        }),
+    }
+}
+
+/// The word that names the YAML names no file: it may be a built-in workload or a verb.
+fn no_file(path: &Path) -> config::ConfigError {
+    let word = path.display().to_string();
+    let name = word.strip_suffix(".yaml").unwrap_or(&word);
+    let names = config::builtin_names();
+    let remedy = if config::builtin(name).is_some() {
+        format!("{name} is a built-in workload: write workload={name}")
+    } else if let Some(verb) = args::near_verb(&word) {
+        format!("the verb {verb} is probably meant: dlio-rs {verb} ...")
+    } else if let Some(near) = config::near(name, names.iter().map(String::as_str)) {
+        format!("the built-in workload={near} is probably meant; `dlio-rs configs` lists all")
+    } else {
+        "check the path; a built-in workload is named as workload=NAME, and `dlio-rs --help` lists the verbs".into()
+    };
+    config::ConfigError::Unreadable {
+        path: word,
+        cause: "there is no such file".into(),
+        remedy,
+    }
 }
 
 /// `workload=NAME` wherever it stands (and then its place and itself), else the first word that is no override.
@@ -326,7 +382,16 @@ fn load_everywhere(
     // In a message of their own: the JSON of a workload, which may be shown, holds stars instead.
     let mut secrets = Vec::new();
     if cluster.rank() == 0 {
-        let mut result = load(args, as_dlio).map_err(|e| e.to_string());
+        let machine = Machine {
+            cpus: host::cpus::node_cpus(),
+            ranks: cluster.local_size(),
+        };
+        let mut result = load(args, as_dlio)
+            .and_then(|mut loaded| {
+                loaded.size_threads(machine, as_dlio)?;
+                Ok(loaded)
+            })
+            .map_err(|e| e.to_string());
         if let Ok(loaded) = &mut result {
             secrets = loaded.secrets_to_send();
         }
@@ -378,10 +443,14 @@ fn told_by_rank_0(cluster: &dyn Cluster, exit: Exit, message: String) -> Stop {
     }
 }
 
+/// Longest name of a folder that every file system takes, in characters of up to 4 bytes.
+const MAX_NAME: usize = 60;
+
 /// `results/<model>/<time>`
 fn default_output(model: &str) -> PathBuf {
     let name: String = model
         .chars()
+        .take(MAX_NAME)
         .map(|c| {
             if c.is_alphanumeric() || "-_.".contains(c) {
                 c

@@ -4,20 +4,21 @@ use std::io::{BufWriter, Write};
 
 use super::args::PlanArgs;
 use super::{Exit, Stop};
-use crate::config::{self, Loaded, OrderKind, Shuffle};
+use crate::config::{Loaded, OrderKind, Shuffle};
 use crate::plan::Split;
 use crate::plan::checkpoint::CheckpointPlan;
 use crate::plan::dataset::DatasetPlan;
 use crate::plan::simulate::JobOrder;
 use crate::plan::steps::Steps;
-use crate::run::{shape, wire};
+use crate::run::{preflight, shape, wire};
 use crate::util::units::{MIB, gib};
 
 /// Prints the plan.
 pub(super) fn print(loaded: &Loaded, args: &PlanArgs) -> Result<(), Stop> {
-    let workload = &loaded.workload;
     let ranks = args.ranks as usize;
-    for warning in config::validate(workload, ranks, ranks).map_err(Stop::usage)? {
+    let loaded = &super::sized(loaded, ranks)?;
+    let workload = &loaded.workload;
+    for warning in preflight(loaded, ranks, ranks).map_err(Stop::usage)? {
         eprintln!("warning: {warning}");
     }
     let checkpoint = if workload.workflow.checkpoint {

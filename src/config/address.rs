@@ -33,7 +33,7 @@ pub enum Address {
 }
 
 /// The forms that a message shows.
-const FORMS: &str = "s3://bucket/prefix, az://account/container/prefix, file:///folder, direct:///folder, or storage.storage_type=s3 with storage.storage_root=bucket and a prefix as folder";
+const FORMS: &str = "s3://bucket/prefix, gs://bucket/prefix, az://account/container/prefix, file:///folder, direct:///folder, or storage.storage_type=s3 with storage.storage_root=bucket and a prefix as folder";
 
 impl Address {
     /// The folder that `folder` (the value of `key`) means under a storage section.
@@ -62,6 +62,9 @@ impl Address {
             let address = match scheme {
                 "s3" => bucket_of(rest).map(|(bucket, prefix)| Address::S3 { bucket, prefix }),
                 "az" | "azure" => azure_of(rest, storage, false),
+                // The same containers, by the name of their file system.
+                "abfs" | "abfss" => abfs_of(rest).and_then(|rest| azure_of(&rest, storage, false)),
+                "msc" => Err("profiles of the Multi-Storage Client are not read; the address of the store itself is meant".into()),
                 "file" => Ok(Address::File(local(rest))),
                 "direct" => Ok(Address::Direct(local(rest))),
                 "http" | "https" => Err(format!(
@@ -204,6 +207,19 @@ fn bucket_of(rest: &str) -> Result<(String, String), String> {
     Ok((bucket.into(), plain(prefix)))
 }
 
+/// `container@account.dfs.core.windows.net/prefix` as `account/container/prefix`.
+fn abfs_of(rest: &str) -> Result<String, String> {
+    let (authority, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    let parts = authority.split_once('@').and_then(|(container, host)| {
+        let (account, _) = host.split_once('.')?;
+        Some((container, account))
+    });
+    let (container, account) = parts.ok_or(
+        "abfs://container@account.dfs.core.windows.net/prefix is expected, or az://account/container/prefix",
+    )?;
+    Ok(format!("{account}/{container}/{prefix}"))
+}
+
 /// `account/container/prefix`; under DLIO's form the account may come from the options instead.
 fn azure_of(rest: &str, storage: &StorageSection, may_omit: bool) -> Result<Address, String> {
     let is_name = |text: &str| {
@@ -271,6 +287,10 @@ mod tests {
         );
         assert_eq!(path(&local, "az://acc/cont/data"), "az://acc/cont/data");
         assert_eq!(
+            path(&local, "abfss://cont@acc.dfs.core.windows.net/data/"),
+            "az://acc/cont/data"
+        );
+        assert_eq!(
             path(&section(StorageType::Azure, "acc/cont"), "data"),
             "az://acc/cont/data"
         );
@@ -334,7 +354,19 @@ mod tests {
                 "az://acc",
                 "the container is missing",
             ),
-            (StorageType::LocalFs, "./", "gs://b/x", "gs:// is no scheme"),
+            (StorageType::LocalFs, "./", "xy://b/x", "xy:// is no scheme"),
+            (
+                StorageType::LocalFs,
+                "./",
+                "abfs://b/x",
+                "abfs://container@account",
+            ),
+            (
+                StorageType::LocalFs,
+                "./",
+                "msc://b/x",
+                "Multi-Storage Client",
+            ),
             (StorageType::LocalFs, "./", "http://h:1/b", "endpoint_url"),
             (StorageType::Azure, "A_cc/cont", "x", "storage account"),
         ] {

@@ -106,10 +106,5 @@ pub(super) fn files(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
             "checkpoint.verify_content=true: comparing what is loaded takes CPU time, and its time is in the figures of loads".into(),
         );
     }
-    if c.ksm.is_some() {
-        warnings.push(
-            "checkpoint.ksm has no effect: tensors are made while they are written and never held in memory".into(),
-        );
-    }
     Ok(())
 }

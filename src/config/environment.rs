@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_yaml::Value;
 
 use super::Workload;
-use super::load::{LoadRequest, Origin};
+use super::error::ConfigError;
+use super::load::{LoadRequest, Origin, Origins};
 use super::tree::{lookup, set};
 
 /// Environment variables that stand in for keys which neither the command line nor the YAML sets.
@@ -64,44 +65,85 @@ pub(super) fn restore_checkpoint_scheme(workload: &mut Workload, env: &BTreeMap<
     }
 }
 
+/// Fills keys that nobody set. Every variable of the environment precedes every line of `.env`.
+///
+/// Errors: `.env` cannot be parsed.
 pub(super) fn take_environment(
     tree: &mut Value,
     request: &LoadRequest,
-    origins: &mut BTreeMap<String, Origin>,
-) {
-    let dotenv = request
-        .dotenv
-        .as_deref()
-        .map(parse_dotenv)
-        .unwrap_or_default();
-    for (variable, key) in VARIABLES {
-        if lookup(tree, key).is_some_and(|value| !value.is_null()) {
-            continue;
+    origins: &mut Origins,
+) -> Result<(), ConfigError> {
+    let dotenv = parse_dotenv(request.dotenv.as_deref().unwrap_or_default())?;
+    let sources: [(&BTreeMap<String, String>, fn(String) -> Origin); 2] = [
+        (&request.env, Origin::Environment),
+        (&dotenv, Origin::DotEnv),
+    ];
+    for (variables, origin) in sources {
+        for (variable, key) in VARIABLES {
+            if lookup(tree, key).is_some_and(|value| !value.is_null()) {
+                continue;
+            }
+            let Some(text) = variables.get(variable).filter(|text| !text.is_empty()) else {
+                continue;
+            };
+            set(tree, key, Value::String(text.clone()));
+            origins.insert(key.into(), origin(variable.into()));
         }
-        let (text, origin) = if let Some(text) = request.env.get(variable).filter(|t| !t.is_empty())
-        {
-            (text, Origin::Environment(variable.into()))
-        } else if let Some(text) = dotenv.get(variable).filter(|t| !t.is_empty()) {
-            (text, Origin::DotEnv(variable.into()))
-        } else {
-            continue;
-        };
-        set(tree, key, Value::String(text.clone()));
-        origins.insert(key.into(), origin);
     }
+    Ok(())
 }
 
-/// `KEY=VALUE` lines, `#` comments, quotes around values.
-fn parse_dotenv(text: &str) -> BTreeMap<String, String> {
-    text.lines()
-        .map(str::trim)
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.strip_prefix("export ").unwrap_or(line).split_once('='))
-        .map(|(key, value)| {
-            (
-                key.trim().into(),
-                value.trim().trim_matches(['"', '\'']).into(),
-            )
-        })
+/// Variables that stand in for a key.
+pub(super) fn variables_of(key: &str) -> Vec<&'static str> {
+    VARIABLES
+        .iter()
+        .filter(|(_, k)| *k == key)
+        .map(|(variable, _)| *variable)
         .collect()
+}
+
+/// Variables that a job obeys beside keys: read by rank 0 alone, so that no rank differs.
+const OF_JOBS: [&str; 3] = [
+    "DLIO_LOG_LEVEL",
+    "DLIO_DROP_CACHES_TIMEOUT",
+    "DLIO_MAX_AUTO_THREADS",
+];
+
+pub(super) fn job_variables(env: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    OF_JOBS
+        .iter()
+        .filter_map(|name| Some((name.to_string(), env.get(*name)?.clone())))
+        .collect()
+}
+
+/// Lines of a `.env` file.
+///
+/// Errors: a line that is no assignment, by its number: what it holds may be a secret.
+fn parse_dotenv(bytes: &[u8]) -> Result<BTreeMap<String, String>, ConfigError> {
+    let failed = |line: usize, what: &str| ConfigError::Unreadable {
+        path: format!(".env, line {line}"),
+        cause: what.into(),
+        remedy: "write KEY=VALUE, with quotes around a value that has blanks".into(),
+    };
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        let line = bytes[..e.valid_up_to()]
+            .iter()
+            .filter(|&&b| b == b'\n')
+            .count()
+            + 1;
+        failed(line, "it is no UTF-8 text")
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    dotenvy::from_read_iter(text.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|e| {
+            let line = match &e {
+                dotenvy::Error::LineParse(line, _) => {
+                    let at = text.lines().position(|l| l.trim() == line.trim());
+                    at.map_or(0, |at| at + 1)
+                }
+                _ => 0,
+            };
+            failed(line, "it is no assignment")
+        })
 }

@@ -37,15 +37,18 @@ pub enum ConfigError {
     #[error("{}\n  remedy: correct the name, or pass --allow-unknown-keys to ignore it as DLIO does", .0.join("\n"))]
     UnknownKeys(Vec<String>),
     /// A value of the wrong type.
-    #[error("{place}: {key}: {what}")]
+    #[error("{place}{key}: {what}")]
     Type {
-        /// Where the value stands.
+        /// Where the value stands, with `: ` behind it; may be empty.
         place: String,
         /// Its key.
         key: String,
         /// What is wrong with it.
         what: String,
     },
+    /// Values of the wrong type, each with its place.
+    #[error("{}", .0.join("\n"))]
+    Types(Vec<String>),
     /// Values that contradict a rule.
     #[error("{key}: {what}\n  remedy: {remedy}")]
     Rule {

@@ -6,14 +6,21 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_yaml::{Mapping, Value};
 
-use super::environment::{restore_checkpoint_scheme, take_environment};
+use super::coerce::{coerce, typed};
+use super::compose::{Choices, Composed, compose};
+use super::environment::{job_variables, restore_checkpoint_scheme, take_environment};
 use super::error::ConfigError;
-use super::keys::{LEAVES, check_keys, coerce, typed};
+use super::folder;
+use super::foreign;
+use super::interpolate::Resolver;
+use super::keys::check_keys;
 use super::object;
 use super::overrides::{self, Change, Override};
-use super::source::{SHADOWING, Source, read_source};
-use super::tree::{as_text, interpolate, lookup, redact, redact_word, set, take};
-use super::{Secret, Workload, yaml};
+use super::schema::{self, Kind};
+use super::secret::{redact, redact_word};
+use super::source::{SHADOWING, Search, Source};
+use super::tree::{as_text, join, lookup, set, take, walk};
+use super::{Secret, Workload, effect};
 
 /// What to load.
 #[derive(Debug, Clone)]
@@ -26,9 +33,9 @@ pub struct LoadRequest {
     pub allow_unknown: bool,
     /// The environment.
     pub env: BTreeMap<String, String>,
-    /// Text of `./.env`.
-    pub dotenv: Option<String>,
-    /// Relative paths in messages start here.
+    /// Bytes of `./.env`.
+    pub dotenv: Option<Vec<u8>>,
+    /// `${hydra:runtime.cwd}`
     pub cwd: PathBuf,
 }
 
@@ -46,10 +53,28 @@ pub enum Origin {
         /// From 1.
         column: usize,
     },
+    /// A line of a built-in config.
+    BuiltIn {
+        /// Its name.
+        name: String,
+        /// From 1.
+        line: usize,
+        /// From 1.
+        column: usize,
+    },
     /// A variable of the environment.
     Environment(String),
     /// A variable of `.env`.
     DotEnv(String),
+    /// Sized by the machine; how.
+    Machine(String),
+}
+
+impl Origin {
+    /// True for what the user wrote for this workload.
+    pub(super) fn is_users(&self) -> bool {
+        matches!(self, Origin::CommandLine(_) | Origin::File { .. })
+    }
 }
 
 impl std::fmt::Display for Origin {
@@ -57,6 +82,10 @@ impl std::fmt::Display for Origin {
         match self {
             Origin::CommandLine(word) => write!(f, "command line word '{}'", redact_word(word)),
             Origin::File { path, line, column } => write!(f, "{path}:{line}:{column}"),
+            Origin::BuiltIn { name, line, column } => {
+                write!(f, "configs/{name}.yaml:{line}:{column}")
+            }
+            Origin::Machine(how) => f.write_str(how),
             Origin::Environment(variable) => write!(f, "environment {variable}"),
             Origin::DotEnv(variable) => write!(f, ".env {variable}"),
         }
@@ -91,24 +120,9 @@ pub struct Loaded {
     pub hydra: Hydra,
     /// The workload's name.
     pub name: String,
+    /// Variables of rank 0's environment that the job obeys.
+    pub variables: BTreeMap<String, String>,
 }
-
-/// Keys that DLIO has and ignores: accepted, with what to write instead.
-const IGNORED: [(&str, &str); 4] = [
-    (
-        "dataset.record_length",
-        "DLIO ignores this old name; write dataset.record_length_bytes",
-    ),
-    (
-        "dataset.record_length_stdev",
-        "DLIO ignores this old name; write dataset.record_length_bytes_stdev",
-    ),
-    (
-        "dataset.record_length_resize",
-        "DLIO ignores this old name; write dataset.record_length_bytes_resize",
-    ),
-    ("logging", "DLIO ignores this section"),
-];
 
 /// Keys whose value sets the stdev of another.
 const STDEVS: [(&str, &str); 3] = [
@@ -117,205 +131,294 @@ const STDEVS: [(&str, &str); 3] = [
     ("reader.preprocess_time_stdev", "reader.preprocess_time"),
 ];
 
+/// Origins of values, by dotted key.
+pub(super) type Origins = BTreeMap<String, Origin>;
+
 /// Loads a workload.
 pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigError> {
-    let shadowing = request.env.get(SHADOWING).is_some_and(|v| v == "1");
-    let (text, path, name) = read_source(&request.source, shadowing)?;
-    let (mut root, places) = yaml::parse(&text).map_err(|e| ConfigError::Yaml {
-        path: path.clone(),
-        line: e.line,
-        column: e.column,
-        what: e.what,
-    })?;
-    let mut prefix = "";
-    if let Some(map) = root.as_mapping()
-        && map.len() == 1
-        && map.contains_key("workload")
-    {
-        root = root["workload"].clone();
-        prefix = "workload.";
-    }
-    if !root.is_mapping() {
-        return Err(ConfigError::Yaml {
-            path,
-            line: 1,
-            column: 1,
-            what: "a workload is a mapping of sections".into(),
-        });
-    }
-    let mut origins: BTreeMap<String, Origin> = places
-        .into_iter()
-        .filter_map(|(key, (line, column))| {
-            Some((
-                key.strip_prefix(prefix)?.to_string(),
-                Origin::File {
-                    path: path.clone(),
-                    line,
-                    column,
-                },
-            ))
-        })
-        .collect();
-    let mut words = Vec::new();
-    let mut warnings = Vec::new();
-    if shadowing
-        && let Source::Named {
-            config_dir: Some(dir),
-            ..
-        } = &request.source
-    {
-        let theirs = dir.join("workload").join(format!("{name}.yaml"));
-        if theirs.exists() && theirs.display().to_string() != path {
-            warnings.push(format!(
-                "{SHADOWING}=1: the workload is the built-in {name}, as DLIO's own would be, and not {}",
-                theirs.display()
-            ));
-        }
-    }
-    let hydra = apply_words(
-        &mut root,
-        &request.words,
-        &mut words,
-        &mut origins,
-        &mut warnings,
-    )?;
-    let mut dump = root.clone();
-    redact(&mut dump);
+    let mut words = Words::parse(&request.words)?;
+    let search = Search {
+        source: &request.source,
+        shadowing: request.env.get(SHADOWING).is_some_and(|v| v == "1"),
+    };
+    let name = search.name();
+    let Composed {
+        mut tree,
+        mut origins,
+        beside,
+        mut warnings,
+    } = compose(&search, &words.choices)?;
+    words.take_beside(&beside, &mut warnings)?;
+    words.apply(&mut tree, &mut origins)?;
+    let mut dump = tree.clone();
+    redact(&mut dump, "");
 
-    let mut tree = root;
-    interpolate(&mut tree, &request.env)?;
-    rename_old_sections(&mut tree, &mut origins);
-    if lookup(&tree, "storage.storage_type").is_some_and(Value::is_null) {
-        // The storage system `null` is a word that YAML and hydra take for no value.
-        set(
-            &mut tree,
-            "storage.storage_type",
-            Value::String("null".into()),
-        );
-    }
-    fold_stdevs(&mut tree, &mut origins);
-    take_ignored(&mut tree, &origins, &mut warnings);
-    take_environment(&mut tree, request, &mut origins);
-    let schema = serde_json::to_value(Workload::default()).expect("defaults become JSON");
-    check_keys(
-        &tree,
-        &schema,
-        &origins,
-        request.allow_unknown,
-        &mut warnings,
-    )?;
-    coerce(&mut tree, &schema, "", &mut warnings);
+    let mut tree = resolve(&tree, request, &name, &origins, &mut words.hydra)?;
+    prepare(&mut tree, request, &mut origins, &mut warnings)?;
+    check_keys(&tree, &origins, request.allow_unknown, &mut warnings)?;
+    coerce(&mut tree, &origins, &mut warnings)?;
     let mut workload = typed(&tree, &origins)?;
     object::keep_whole_sets(&mut workload, &origins);
     object::refuse_credentials(&workload)?;
-    let folder = &mut workload.dataset.data_folder;
-    while folder.len() > 1 && folder.ends_with('/') && !folder.ends_with("://") {
-        folder.pop();
-    }
+    folder::normalise(&mut workload, request.env.get("HOME"))?;
     restore_checkpoint_scheme(&mut workload, &request.env);
+    warnings.extend(effect::warnings(&tree, &workload, &origins));
     Ok(Loaded {
         workload,
         tree: dump,
         origins,
         warnings,
-        words,
-        hydra,
+        words: words.shown,
+        hydra: words.hydra,
         name,
+        variables: job_variables(&request.env),
     })
 }
 
-fn apply_words(
-    root: &mut Value,
-    typed: &[String],
-    words: &mut Vec<String>,
-    origins: &mut BTreeMap<String, Origin>,
-    warnings: &mut Vec<String>,
-) -> Result<Hydra, ConfigError> {
-    let mut hydra = Hydra::default();
-    for word in typed {
-        let bad = |what: String| ConfigError::Word {
-            word: redact_word(word),
-            what,
-        };
-        let change = overrides::parse(word).map_err(bad)?;
-        if let Some(key) = change.path.strip_prefix("hydra.") {
-            hydra.words.push(word.clone());
-            let (Change::Set(value) | Change::Add(value)) = &change.change else {
-                continue;
-            };
-            match key {
-                "run.dir" => hydra.run_dir = Some(as_text(value)),
-                "output_subdir" => {
-                    hydra.output_subdir = Some((!value.is_null()).then(|| as_text(value)))
-                }
-                "verbose" | "job.chdir" | "mode" => {}
-                _ => warnings.push(format!("hydra.{key} has no effect here")),
-            }
-            continue;
-        }
-        overrides::apply(root, &change).map_err(bad)?;
-        let mut shown = word.clone();
-        if redact_word(word) != *word {
-            shown = redact_word(word);
-        }
-        note_origin(origins, &change, &shown);
-        words.push(shown);
-    }
-    Ok(hydra)
+/// The words of the command line, parsed.
+#[derive(Default)]
+struct Words {
+    /// With the word as it may be shown.
+    changes: Vec<(Override, String)>,
+    choices: Choices,
+    /// Without hydra's own.
+    shown: Vec<String>,
+    hydra: Hydra,
+    unknown: Vec<String>,
 }
 
-fn note_origin(origins: &mut BTreeMap<String, Origin>, change: &Override, word: &str) {
+impl Words {
+    fn parse(typed: &[String]) -> Result<Self, ConfigError> {
+        let mut words = Words::default();
+        for word in typed {
+            let shown = redact_word(word);
+            let bad = |what: String| ConfigError::Word {
+                word: shown.clone(),
+                what,
+            };
+            let change = overrides::parse(word).map_err(bad)?;
+            if change.path.starts_with("hydra.") || change.path.starts_with("hydra/") {
+                words.hydra.words.push(word.clone());
+                if let Change::Set(value) | Change::Add(value) = &change.change {
+                    words.take_hydra(&change.path["hydra.".len()..], value);
+                }
+                continue;
+            }
+            words.shown.push(shown.clone());
+            if change.path.contains('/') {
+                let group = change.path.clone();
+                match &change.change {
+                    Change::Set(value) => {
+                        words.choices.changed.insert(group, as_text(value));
+                    }
+                    Change::Add(value) => words.choices.added.push((group, as_text(value))),
+                    Change::Delete => words.choices.deleted.push(group),
+                }
+                continue;
+            }
+            words.changes.push((change, shown));
+        }
+        Ok(words)
+    }
+
+    fn take_hydra(&mut self, key: &str, value: &Value) {
+        match key {
+            "run.dir" => self.hydra.run_dir = Some(as_text(value)),
+            "output_subdir" => {
+                self.hydra.output_subdir = Some((!value.is_null()).then(|| as_text(value)))
+            }
+            "verbose" | "job.chdir" | "mode" => {}
+            _ => self.unknown.push(format!("hydra.{key} has no effect here")),
+        }
+    }
+
+    /// What a YAML says beside `workload`. The command line wins.
+    fn take_beside(
+        &mut self,
+        beside: &Value,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), ConfigError> {
+        for (key, value) in beside.as_mapping().into_iter().flatten() {
+            let key = as_text(key);
+            if key != "hydra" {
+                return Err(ConfigError::rule(
+                    &key,
+                    "stands beside `workload`, where nothing reads it",
+                    format!("write it as workload.{key}"),
+                ));
+            }
+            let typed = std::mem::take(&mut self.hydra);
+            let _ = walk::<()>(value, "", &mut |path, value| {
+                self.take_hydra(path, value);
+                Ok(())
+            });
+            self.hydra = Hydra {
+                run_dir: typed.run_dir.or(self.hydra.run_dir.take()),
+                output_subdir: typed.output_subdir.or(self.hydra.output_subdir.take()),
+                words: typed.words,
+            };
+        }
+        warnings.append(&mut self.unknown);
+        Ok(())
+    }
+
+    fn apply(&self, tree: &mut Value, origins: &mut Origins) -> Result<(), ConfigError> {
+        for (change, shown) in &self.changes {
+            overrides::apply(tree, change).map_err(|what| ConfigError::Word {
+                word: shown.clone(),
+                what,
+            })?;
+            note_origin(origins, change, shown);
+        }
+        Ok(())
+    }
+}
+
+fn note_origin(origins: &mut Origins, change: &Override, word: &str) {
+    let below = format!("{}.", change.path);
     match &change.change {
         Change::Delete => {
             origins.remove(&change.path);
+            origins.retain(|key, _| !key.starts_with(&below));
         }
         Change::Set(value) | Change::Add(value) => {
-            origins.insert(change.path.clone(), Origin::CommandLine(word.into()));
-            if let Value::Mapping(map) = value {
-                for key in map.keys() {
-                    origins.insert(
-                        format!("{}.{}", change.path, as_text(key)),
-                        Origin::CommandLine(word.into()),
-                    );
-                }
+            if !value.is_mapping() {
+                origins.retain(|key, _| !key.starts_with(&below));
             }
+            let origin = Origin::CommandLine(word.into());
+            let _ = walk::<()>(value, &change.path, &mut |path, _| {
+                origins.insert(path.into(), origin.clone());
+                Ok(())
+            });
+            origins.insert(change.path.clone(), origin);
         }
     }
 }
 
+/// Where a key stands, for the start of a message; of what brings it where it has no place of its own.
+pub(super) fn place_of(origins: &Origins, key: &str) -> String {
+    let mut at = key;
+    loop {
+        if let Some(origin) = origins.get(at) {
+            return format!("{origin}: ");
+        }
+        match at.rsplit_once(['.', '[']) {
+            Some((parent, _)) => at = parent,
+            None => return String::new(),
+        }
+    }
+}
+
+/// The tree with its references resolved and without missing values.
+fn resolve(
+    tree: &Value,
+    request: &LoadRequest,
+    name: &str,
+    origins: &Origins,
+    hydra: &mut Hydra,
+) -> Result<Value, ConfigError> {
+    let resolver = Resolver {
+        root: tree,
+        env: &request.env,
+        now: chrono::Local::now(),
+        cwd: request.cwd.display().to_string(),
+        name: name.into(),
+    };
+    let failed = |key: &str, what: String| ConfigError::Type {
+        place: place_of(origins, key),
+        key: key.into(),
+        what,
+    };
+    let resolved = resolver.tree().map_err(|e| failed(&e.key, e.what))?;
+    for (key, text) in [
+        ("hydra.run.dir", &mut hydra.run_dir),
+        (
+            "hydra.output_subdir",
+            hydra.output_subdir.as_mut().unwrap_or(&mut None),
+        ),
+    ] {
+        if let Some(text) = text {
+            let value = resolver.text(text, key).map_err(|what| failed(key, what))?;
+            *text = as_text(&value);
+        }
+    }
+    walk(&resolved, "", &mut |key, value| {
+        if value == "???" {
+            let what = format!(
+                "it has no value yet: ??? means that one must be given\n  remedy: write {key}=VALUE"
+            );
+            return Err(failed(key, what));
+        }
+        Ok(())
+    })?;
+    Ok(resolved)
+}
+
+/// Brings other names and places of values to those of the fields.
+fn prepare(
+    tree: &mut Value,
+    request: &LoadRequest,
+    origins: &mut Origins,
+    warnings: &mut Vec<String>,
+) -> Result<(), ConfigError> {
+    rename_old_sections(tree, origins);
+    foreign::translate(tree, origins, warnings)?;
+    folder::refuse_none(tree, origins)?;
+    if lookup(tree, "storage.storage_type").is_some_and(Value::is_null) {
+        // The storage system `null` is a word that YAML and hydra take for no value.
+        set(tree, "storage.storage_type", Value::from("null"));
+    }
+    if let Some(name @ (Value::String(_) | Value::Number(_))) = tree.get("model").cloned() {
+        // DLIO's documentation until 2024.
+        set(tree, "model.name", name);
+        if let Some(origin) = origins.get("model").cloned() {
+            origins.insert("model.name".into(), origin);
+        }
+    }
+    fold_stdevs(tree, origins);
+    foreign::take_ignored(tree, origins, warnings);
+    take_environment(tree, request, origins)
+}
+
+/// Moves the origins of a key and of what is below it.
+pub(super) fn move_origins(origins: &mut Origins, from: &str, to: &str) {
+    let moved: Vec<_> = origins
+        .iter()
+        .filter_map(|(key, origin)| {
+            let rest = key.strip_prefix(from)?;
+            let is_below = rest.is_empty() || rest.starts_with(['.', '[']);
+            is_below.then(|| (format!("{to}{rest}"), origin.clone()))
+        })
+        .collect();
+    origins.extend(moved);
+}
+
 /// `data_reader` is the old name of `reader` and wins when both exist.
-fn rename_old_sections(tree: &mut Value, origins: &mut BTreeMap<String, Origin>) {
+fn rename_old_sections(tree: &mut Value, origins: &mut Origins) {
     if let Some(Value::Mapping(old)) = take(tree, "data_reader") {
         for (key, value) in old {
             set(tree, &format!("reader.{}", as_text(&key)), value);
         }
-        let moved: Vec<_> = origins
-            .iter()
-            .filter_map(|(key, origin)| {
-                Some((
-                    format!("reader{}", key.strip_prefix("data_reader")?),
-                    origin.clone(),
-                ))
-            })
-            .collect();
-        origins.extend(moved);
+        move_origins(origins, "data_reader", "reader");
     }
     if let Some(library) = take(tree, "storage.storage_library")
         && lookup(tree, "storage.storage_options.storage_library").is_none()
         && !library.is_null()
     {
         set(tree, "storage.storage_options.storage_library", library);
+        let to = "storage.storage_options.storage_library";
+        move_origins(origins, "storage.storage_library", to);
     }
 }
 
-fn fold_stdevs(tree: &mut Value, origins: &mut BTreeMap<String, Origin>) {
+fn fold_stdevs(tree: &mut Value, origins: &mut Origins) {
     for (key, target) in STDEVS {
         let Some(stdev) = take(tree, key) else {
             continue;
         };
         let mut spec = match lookup(tree, target) {
             Some(Value::Mapping(map)) => map.clone(),
-            Some(number @ Value::Number(_)) => {
+            Some(number @ (Value::Number(_) | Value::String(_))) => {
                 Mapping::from_iter([(Value::from("mean"), number.clone())])
             }
             _ => Mapping::new(),
@@ -324,19 +427,6 @@ fn fold_stdevs(tree: &mut Value, origins: &mut BTreeMap<String, Origin>) {
         set(tree, target, Value::Mapping(spec));
         if let Some(origin) = origins.get(key).cloned() {
             origins.insert(format!("{target}.stdev"), origin);
-        }
-    }
-}
-
-fn take_ignored(tree: &mut Value, origins: &BTreeMap<String, Origin>, warnings: &mut Vec<String>) {
-    // The columns of a parquet dataset have sizes of their own, whatever the old name says.
-    let has_columns = lookup(tree, "dataset.parquet.columns").is_some();
-    for (key, advice) in IGNORED {
-        if take(tree, key).is_some() && !(has_columns && key == "dataset.record_length") {
-            let place = origins
-                .get(key)
-                .map_or_else(String::new, |o| format!("{o}: "));
-            warnings.push(format!("{place}{key} has no effect: {advice}"));
         }
     }
 }
@@ -351,7 +441,7 @@ impl Loaded {
 
     /// Puts credentials back that [`Loaded::secrets_to_send`] gave on rank 0.
     pub fn receive_secrets(&mut self, bytes: &[u8]) -> Result<(), serde_json::Error> {
-        let texts: [Option<String>; 6] = serde_json::from_slice(bytes)?;
+        let texts: [Option<String>; 7] = serde_json::from_slice(bytes)?;
         let secrets = self.workload.storage.storage_options.secrets_mut();
         for (secret, text) in secrets.into_iter().zip(texts) {
             *secret = text.map(Secret::new);
@@ -370,13 +460,9 @@ impl Loaded {
     fn describe_map(&self, value: &serde_json::Value, path: &str, indent: usize, out: &mut String) {
         let Some(map) = value.as_object() else { return };
         for (key, value) in map {
-            let at = if path.is_empty() {
-                key.clone()
-            } else {
-                format!("{path}.{key}")
-            };
+            let at = join(path, key);
             let pad = " ".repeat(indent);
-            if value.is_object() && !LEAVES.contains(&at.as_str()) {
+            if value.is_object() && schema::key(&at).is_some_and(|key| key.kind == Kind::Section) {
                 out.push_str(&format!("{pad}{key}:\n"));
                 self.describe_map(value, &at, indent + 2, out);
                 continue;

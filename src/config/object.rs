@@ -37,7 +37,7 @@ pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
     let key = |name: &str| format!("storage.storage_options.{name}");
     let text = |secret: &Option<Secret>| secret.as_ref().map(|s| s.expose().to_string());
     for (name, value) in [
-        ("access_key_id", o.access_key_id.clone()),
+        ("access_key_id", text(&o.access_key_id)),
         ("secret_access_key", text(&o.secret_access_key)),
         ("session_token", text(&o.session_token)),
         ("account_key", text(&o.account_key)),
@@ -128,16 +128,6 @@ pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
         warnings.push(format!(
             "{}=false: any certificate is accepted, so nothing proves which server answers",
             key("verify")
-        ));
-    }
-    if let Some(library) = o
-        .storage_library
-        .as_ref()
-        .or(w.storage.storage_library.as_ref())
-    {
-        warnings.push(format!(
-            "{}={library} means nothing here: there is one native engine",
-            key("storage_library")
         ));
     }
     if w.reader.odirect {

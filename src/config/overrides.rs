@@ -189,8 +189,16 @@ impl Words<'_> {
         let mut is_escaped = false;
         let mut chars = self.rest().char_indices();
         let mut end = self.rest().len();
+        // What stands within `${...}` belongs to the reference.
+        let mut depth = 0usize;
         while let Some((i, c)) = chars.next() {
-            if stop.contains(&c) {
+            let is_inside = depth > 0;
+            match c {
+                '{' if is_inside || word.ends_with('$') => depth += 1,
+                '}' if is_inside => depth -= 1,
+                _ => {}
+            }
+            if stop.contains(&c) && !is_inside {
                 end = i;
                 break;
             }

@@ -1,5 +1,6 @@
 //! Where the YAML comes from: a file, a folder of workloads, or the built-in ones.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
@@ -35,11 +36,6 @@ pub fn builtin(name: &str) -> Option<&'static str> {
     BUILTIN.get_file(format!("{name}.yaml"))?.contents_utf8()
 }
 
-/// The built-in config whose name is most alike.
-pub fn nearest_builtin(name: &str) -> String {
-    nearest(name, builtin_names().iter().map(String::as_str))
-}
-
 /// Workloads that DLIO's own package holds among those that are built in here. Its folder precedes `--config-dir` in
 /// hydra's search, so under DLIO these names never mean the file of `--config-dir`.
 const SHIPPED_BY_DLIO: [&str; 13] = [
@@ -61,54 +57,190 @@ const SHIPPED_BY_DLIO: [&str; 13] = [
 /// Set to 1: DLIO's order of search.
 pub(super) const SHADOWING: &str = "DLIO_RS_HYDRA_SHADOWING";
 
-pub(super) fn read_source(
-    source: &Source,
-    shadowing: bool,
-) -> Result<(String, String, String), ConfigError> {
-    let read = |path: &Path| {
-        std::fs::read_to_string(path).map_err(|e| ConfigError::Unreadable {
-            path: path.display().to_string(),
-            cause: e.to_string(),
-            remedy: "check the path; a built-in config is named as workload=NAME".into(),
-        })
-    };
-    match source {
-        Source::File(path) => {
-            let name = path
-                .file_stem()
-                .map_or_else(String::new, |s| s.to_string_lossy().into_owned());
-            Ok((read(path)?, path.display().to_string(), name))
-        }
-        Source::Named { name, config_dir } => {
-            if let Some(dir) = config_dir {
-                let path = dir.join("workload").join(format!("{name}.yaml"));
-                let is_shadowed = shadowing && SHIPPED_BY_DLIO.contains(&name.as_str());
-                if path.exists() && !is_shadowed {
-                    return Ok((read(&path)?, path.display().to_string(), name.clone()));
-                }
-            }
-            match builtin(name) {
-                Some(text) => Ok((text.into(), format!("configs/{name}.yaml"), name.clone())),
-                None => {
-                    let names = builtin_names();
-                    let nearest = nearest_builtin(name);
-                    let place = config_dir.as_ref().map_or_else(String::new, |dir| {
-                        format!("{} and in ", dir.join("workload").display())
-                    });
-                    Err(ConfigError::Unreadable {
-                        path: format!("workload={name}"),
-                        cause: format!("there is no {name}.yaml in {place}the built-in configs"),
-                        remedy: format!("nearest: {nearest}; all: {}", names.join(", ")),
-                    })
-                }
-            }
+/// Larger than any workload.
+const MAX_FILE: u64 = 16 << 20;
+
+/// Where a text stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    File(PathBuf),
+    BuiltIn(String),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Place::File(path) => write!(f, "{}", path.display()),
+            Place::BuiltIn(name) => write!(f, "configs/{name}.yaml"),
         }
     }
 }
 
-pub(super) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> String {
-    names
-        .max_by(|a, b| strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b)))
-        .unwrap_or("none")
-        .to_string()
+/// A YAML as it was found.
+pub(super) struct Found {
+    pub(super) text: String,
+    pub(super) place: Place,
+}
+
+/// Where configs are looked for.
+pub(super) struct Search<'a> {
+    pub(super) source: &'a Source,
+    /// DLIO's order: its own workloads first.
+    pub(super) shadowing: bool,
+}
+
+impl Search<'_> {
+    /// The name of the workload.
+    pub(super) fn name(&self) -> String {
+        match self.source {
+            Source::Named { name, .. } => name.clone(),
+            Source::File(path) => path
+                .file_stem()
+                .map_or_else(String::new, |s| s.to_string_lossy().into_owned()),
+        }
+    }
+
+    /// The workload's own YAML.
+    pub(super) fn primary(&self) -> Result<Found, ConfigError> {
+        let (name, config_dir) = match self.source {
+            Source::File(path) => return read(path),
+            Source::Named { name, config_dir } => (name, config_dir),
+        };
+        if let Some(found) = self.find("workload", name)? {
+            return Ok(found);
+        }
+        let place = config_dir.as_ref().map_or_else(String::new, |dir| {
+            format!("{} and in ", dir.join("workload").display())
+        });
+        let names = builtin_names();
+        let near = near(name, names.iter().map(String::as_str))
+            .map_or_else(String::new, |name| format!("{name} is probably meant; "));
+        Err(ConfigError::Unreadable {
+            path: format!("workload={name}"),
+            cause: format!("there is no {name}.yaml in {place}the built-in configs"),
+            remedy: format!("{near}all: {}", names.join(", ")),
+        })
+    }
+
+    /// The option `name` of a config group, such as `workload` or `workload/optimizer`.
+    pub(super) fn find(&self, group: &str, name: &str) -> Result<Option<Found>, ConfigError> {
+        let built_in = || {
+            let text = builtin(name).filter(|_| group == "workload")?;
+            let place = Place::BuiltIn(name.into());
+            let text = text.into();
+            Some(Found { text, place })
+        };
+        if self.shadowing && SHIPPED_BY_DLIO.contains(&name) {
+            return Ok(built_in());
+        }
+        let root = match self.source {
+            Source::Named { config_dir, .. } => config_dir.clone(),
+            // Its folder is the group `workload`.
+            Source::File(path) => match path.parent() {
+                Some(folder) => match group.strip_prefix("workload") {
+                    Some(rest) => {
+                        let path = folder.join(rest.trim_start_matches('/'));
+                        let path = path.join(format!("{name}.yaml"));
+                        return match path.exists() {
+                            true => read(&path).map(Some),
+                            false => Ok(built_in()),
+                        };
+                    }
+                    None => folder.parent().map(Path::to_path_buf),
+                },
+                None => None,
+            },
+        };
+        let path = root.map(|root| root.join(group).join(format!("{name}.yaml")));
+        match path {
+            Some(path) if path.exists() => read(&path).map(Some),
+            _ => Ok(built_in()),
+        }
+    }
+
+    /// A warning where `--config-dir` has a file that DLIO's own of that name stands before.
+    pub(super) fn shadowed(&self, found: &Place) -> Option<String> {
+        let Source::Named {
+            name,
+            config_dir: Some(dir),
+        } = self.source
+        else {
+            return None;
+        };
+        let theirs = dir.join("workload").join(format!("{name}.yaml"));
+        let is_shadowed =
+            self.shadowing && theirs.exists() && *found != Place::File(theirs.clone());
+        is_shadowed.then(|| {
+            format!(
+                "{SHADOWING}=1: the workload is the built-in {name}, as DLIO's own would be, and not {}",
+                theirs.display()
+            )
+        })
+    }
+}
+
+/// The text of a file.
+///
+/// Errors: it cannot be read, is larger than any workload, or is not UTF-8.
+fn read(path: &Path) -> Result<Found, ConfigError> {
+    let unreadable = |cause: String, remedy: &str| ConfigError::Unreadable {
+        path: path.display().to_string(),
+        cause,
+        remedy: remedy.into(),
+    };
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|e| {
+            let remedy = "check the path; a built-in config is named as workload=NAME";
+            unreadable(e.to_string(), remedy)
+        })?;
+    if bytes.len() as u64 > MAX_FILE {
+        let cause = format!("it has more than {} MiB", MAX_FILE >> 20);
+        return Err(unreadable(cause, "name the YAML of a workload"));
+    }
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let valid = &e.as_bytes()[..e.utf8_error().valid_up_to()];
+        let line = valid.iter().filter(|&&b| b == b'\n').count() + 1;
+        let start = valid.iter().rposition(|&b| b == b'\n').map_or(0, |i| i + 1);
+        let column = String::from_utf8_lossy(&valid[start..]).chars().count() + 1;
+        let byte = e.as_bytes()[valid.len()];
+        ConfigError::Yaml {
+            path: path.display().to_string(),
+            line,
+            column,
+            what: format!("the byte 0x{byte:02x} is no UTF-8; save the file as UTF-8"),
+        }
+    })?;
+    Ok(Found {
+        text,
+        place: Place::File(path.into()),
+    })
+}
+
+/// How alike two names are: 1 for equal ones. A single slip is near in short names too.
+pub(super) fn likeness(a: &str, b: &str) -> f64 {
+    let likeness = strsim::normalized_damerau_levenshtein(a, b);
+    let is_slip = a.len().min(b.len()) > 2 && strsim::damerau_levenshtein(a, b) == 1;
+    if is_slip {
+        likeness.max(NEAR)
+    } else {
+        likeness
+    }
+}
+
+/// The item of the highest score, the first of equal ones; None where none is near.
+pub(super) fn best<T>(scored: impl Iterator<Item = (f64, T)>) -> Option<T> {
+    scored
+        .filter(|(score, _)| *score >= NEAR)
+        .reduce(|best, next| if next.0 > best.0 { next } else { best })
+        .map(|(_, item)| item)
+}
+
+/// Names less alike than this are not offered.
+pub(super) const NEAR: f64 = 0.7;
+
+/// The name that is most alike, where one is near.
+pub fn near<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    best(names.map(|n| (likeness(name, n), n)))
 }

@@ -1,7 +1,9 @@
 //! DLIO's time specification: a number, or a map that names a distribution.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -57,6 +59,15 @@ pub struct TimeSpec(pub Distribution);
 impl Default for TimeSpec {
     fn default() -> Self {
         TimeSpec(Distribution::Constant { mean: 0.0 })
+    }
+}
+
+impl JsonSchema for TimeSpec {
+    fn schema_name() -> Cow<'static, str> {
+        "TimeSpec".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": ["number", "object"], "format": "time"})
     }
 }
 

@@ -1,34 +1,15 @@
-//! The composed YAML as a tree: dotted keys, interpolation, and what must not be shown.
+//! The composed YAML as a tree: dotted keys, and walking it.
 
-use std::collections::BTreeMap;
+use serde_yaml::{Mapping, Value};
 
-use serde_yaml::Value;
-
-use super::error::ConfigError;
 use super::overrides::{self, Change, Override};
-use super::yaml;
 
-pub(super) const SECRET_KEYS: [&str; 6] = [
-    "secret_access_key",
-    "session_token",
-    "account_key",
-    "sas_token",
-    "connection_string",
-    "proxy",
-];
-
-/// A word as it may be shown: a credential is starred, and so is a map that may hold one.
-pub fn redact_word(word: &str) -> String {
-    let Some((key, value)) = word.split_once('=') else {
-        return word.to_string();
-    };
-    let is_secret = SECRET_KEYS
-        .iter()
-        .any(|secret| key.ends_with(secret) || value.contains(secret));
-    if is_secret {
-        format!("{key}=***")
+/// `path.key`, or `key` at the root.
+pub(super) fn join(path: &str, key: &str) -> String {
+    if path.is_empty() {
+        key.to_string()
     } else {
-        word.to_string()
+        format!("{path}.{key}")
     }
 }
 
@@ -39,22 +20,6 @@ pub(super) fn as_text(value: &Value) -> String {
             .unwrap_or_default()
             .trim()
             .to_string(),
-    }
-}
-
-pub(super) fn redact(value: &mut Value) {
-    match value {
-        Value::Mapping(map) => {
-            for (key, value) in map.iter_mut() {
-                if key.as_str().is_some_and(|key| SECRET_KEYS.contains(&key)) {
-                    *value = Value::String("***".into());
-                } else {
-                    redact(value);
-                }
-            }
-        }
-        Value::Sequence(items) => items.iter_mut().for_each(redact),
-        _ => {}
     }
 }
 
@@ -84,60 +49,48 @@ pub(super) fn take(tree: &mut Value, path: &str) -> Option<Value> {
     node.as_mapping_mut()?.shift_remove(key)
 }
 
-/// Replaces `${a.b}` by that key's value and `${oc.env:X}` by a variable.
-pub(super) fn interpolate(
-    tree: &mut Value,
-    env: &BTreeMap<String, String>,
-) -> Result<(), ConfigError> {
-    let root = tree.clone();
-    let resolve = |name: &str| -> Option<Value> {
-        if let Some(variable) = name.strip_prefix("oc.env:") {
-            let (variable, default) = variable
-                .split_once(',')
-                .map_or((variable, None), |(v, d)| (v, Some(d)));
-            return env
-                .get(variable.trim())
-                .map(String::as_str)
-                .or(default)
-                .map(|text| yaml::plain(text.trim()));
-        }
-        lookup(&root, name.strip_prefix("workload.").unwrap_or(name)).cloned()
-    };
-    walk_text(tree, &mut |text| {
-        let mut out = text.to_string();
-        // Two levels of references are enough for any workload; more would be a loop.
-        for _ in 0..8 {
-            let Some(start) = out.find("${") else { break };
-            let Some(end) = out[start..].find('}').map(|e| start + e) else {
-                break;
-            };
-            let name = out[start + 2..end].to_string();
-            let value = resolve(&name).ok_or_else(|| ConfigError::Word {
-                word: out.clone(),
-                what: format!("${{{name}}} names no key and no variable that is set"),
-            })?;
-            if start == 0 && end + 1 == out.len() {
-                return Ok(value);
+/// Puts `top` over `base` as OmegaConf merges: maps key by key, anything else as a whole.
+pub(super) fn merge(base: &mut Value, top: Value) {
+    match (base, top) {
+        (Value::Mapping(base), Value::Mapping(top)) => {
+            for (key, value) in top {
+                match base.get_mut(&key) {
+                    Some(old) => merge(old, value),
+                    None => {
+                        base.insert(key, value);
+                    }
+                }
             }
-            out.replace_range(start..=end, &as_text(&value));
         }
-        Ok(Value::String(out))
-    })
+        (base, top) => *base = top,
+    }
 }
 
-fn walk_text(
-    value: &mut Value,
-    change: &mut dyn FnMut(&str) -> Result<Value, ConfigError>,
-) -> Result<(), ConfigError> {
+/// `value` as what stands at `path` of an otherwise empty tree.
+pub(super) fn nested(path: &str, value: Value) -> Value {
+    path.rsplit('.')
+        .filter(|part| !part.is_empty())
+        .fold(value, |inner, part| {
+            Value::Mapping(Mapping::from_iter([(Value::from(part), inner)]))
+        })
+}
+
+/// Calls `leaf` with the path of every value that is no map and no list; items of lists are `path[0]`.
+///
+/// Errors: the first of `leaf`.
+pub(super) fn walk<E>(
+    value: &Value,
+    path: &str,
+    leaf: &mut dyn FnMut(&str, &Value) -> Result<(), E>,
+) -> Result<(), E> {
     match value {
-        Value::String(text) if text.contains("${") => *value = change(text)?,
-        Value::Sequence(items) => items
-            .iter_mut()
-            .try_for_each(|item| walk_text(item, change))?,
         Value::Mapping(map) => map
-            .iter_mut()
-            .try_for_each(|(_, item)| walk_text(item, change))?,
-        _ => {}
+            .iter()
+            .try_for_each(|(key, value)| walk(value, &join(path, &as_text(key)), leaf)),
+        Value::Sequence(items) => items
+            .iter()
+            .enumerate()
+            .try_for_each(|(i, item)| walk(item, &format!("{path}[{i}]"), leaf)),
+        other => leaf(path, other),
     }
-    Ok(())
 }

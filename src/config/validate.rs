@@ -15,6 +15,7 @@ pub fn validate(
     _ranks_per_node: usize,
 ) -> Result<Vec<String>, ConfigError> {
     let mut warnings = Vec::new();
+    super::limits::check(w)?;
     dataset(w, &mut warnings)?;
     if w.workflow.train {
         training(w, ranks as u64, &mut warnings)?;
@@ -100,6 +101,7 @@ fn dataset(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> 
                 "choose a divisor",
             ));
         }
+        // Below 2^60: refused above.
         let bytes = d.record_dims.iter().product::<u64>() * element.bytes;
         if d.record_length_bytes != super::Dataset::default().record_length_bytes
             && d.record_length_bytes != bytes as f64
@@ -282,7 +284,7 @@ fn training(w: &Workload, ranks: u64, warnings: &mut Vec<String>) -> Result<(), 
         if w.train.epochs > 1 {
             warnings.push(format!(
                 "train.total_training_steps={cap} holds for every epoch, as in DLIO: the run takes {} steps",
-                cap as u64 * w.train.epochs
+                (cap as u64).saturating_mul(w.train.epochs)
             ));
         }
     }

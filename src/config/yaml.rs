@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use serde_yaml::{Mapping, Value};
 
+use super::tree::join;
+
 /// Line and column (both from 1) of a key, by its dotted path.
 pub type Places = BTreeMap<String, (usize, usize)>;
 
@@ -23,58 +25,58 @@ pub struct YamlError {
 /// Deeper than any configuration: what nests without end would need the whole stack.
 const MAX_DEPTH: usize = 100;
 
-/// More values than any configuration has: aliases of aliases would need the whole memory.
-const MAX_VALUES: u64 = 4_000_000;
+/// More than any configuration has, in bytes of memory once aliases are expanded: aliases of aliases would need all of it.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// What a value takes beside its text.
+const VALUE_BYTES: u64 = 48;
 
 struct Reader<'a> {
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
-    /// With the number of values in each.
+    /// With the bytes of each.
     anchors: HashMap<usize, (Value, u64)>,
     places: Places,
     depth: usize,
-    values: u64,
+    bytes: u64,
 }
 
-/// The first document of `text`, and where its keys are. An empty text is an empty mapping.
+/// The document of `text`, and where its keys are. An empty text is an empty mapping; a second document is an error.
 pub fn parse(text: &str) -> Result<(Value, Places), YamlError> {
     let mut reader = Reader {
-        parser: Parser::new_from_str(text),
+        parser: Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)),
         anchors: HashMap::new(),
         places: Places::new(),
         depth: 0,
-        values: 0,
+        bytes: 0,
     };
+    let mut document = None;
     loop {
         let (event, span) = reader.next()?;
         match event {
-            Event::StreamStart | Event::DocumentStart(_) | Event::Nothing => {}
-            Event::StreamEnd | Event::DocumentEnd => {
-                return Ok((Value::Mapping(Mapping::new()), reader.places));
+            Event::StreamStart | Event::DocumentEnd | Event::Nothing => {}
+            Event::StreamEnd => break,
+            Event::DocumentStart(_) if document.is_some() => {
+                return Err(wrong(
+                    &span,
+                    "one document is expected, and a second begins here; remove it, or the line ---",
+                ));
             }
-            event => {
-                let value = reader.value(event, span, "")?;
-                // The rest is read too, so that an error behind the first document's start is not missed.
-                loop {
-                    if matches!(reader.next()?.0, Event::StreamEnd) {
-                        break;
-                    }
-                }
-                let value = if value.is_null() {
-                    Value::Mapping(Mapping::new())
-                } else {
-                    value
-                };
-                return Ok((value, reader.places));
-            }
+            Event::DocumentStart(_) => document = Some(Value::Null),
+            event => document = Some(reader.value(event, span, "")?),
         }
     }
+    let value = match document {
+        None | Some(Value::Null) => Value::Mapping(Mapping::new()),
+        Some(value) => value,
+    };
+    Ok((value, reader.places))
 }
 
-fn join(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_string()
-    } else {
-        format!("{path}.{key}")
+fn wrong(span: &Span, what: impl Into<String>) -> YamlError {
+    YamlError {
+        line: span.start.line(),
+        column: span.start.col() + 1,
+        what: what.into(),
     }
 }
 
@@ -91,24 +93,47 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn value(&mut self, event: Event<'a>, span: Span, path: &str) -> Result<Value, YamlError> {
-        let before = self.values;
-        self.values += match &event {
-            Event::Alias(id) => self.anchors.get(id).map_or(1, |(_, values)| *values),
-            _ => 1,
-        };
-        self.depth += 1;
-        if self.depth > MAX_DEPTH || self.values > MAX_VALUES {
-            return Err(YamlError {
-                line: span.start.line(),
-                column: span.start.col() + 1,
-                what: if self.depth > MAX_DEPTH {
-                    format!("values are nested deeper than {MAX_DEPTH}")
-                } else {
-                    format!("there are more than {MAX_VALUES} values")
-                },
-            });
+    /// Counts memory that the document takes.
+    fn take_memory(&mut self, bytes: u64, span: &Span) -> Result<(), YamlError> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > MAX_BYTES {
+            let what = format!(
+                "the document takes more than {} MiB of memory, aliases expanded",
+                MAX_BYTES >> 20
+            );
+            return Err(wrong(span, what));
         }
+        Ok(())
+    }
+
+    /// Notes that everything below `path` stands at `span`: what an alias brings.
+    fn place_below(&mut self, value: &Value, path: &str, span: &Span) -> Result<(), YamlError> {
+        let Value::Mapping(map) = value else {
+            return Ok(());
+        };
+        for (key, value) in map {
+            let at = join(path, &super::tree::as_text(key));
+            self.take_memory(at.len() as u64, span)?;
+            self.place_below(value, &at, span)?;
+            let place = (span.start.line(), span.start.col() + 1);
+            self.places.entry(at).or_insert(place);
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, event: Event<'a>, span: Span, path: &str) -> Result<Value, YamlError> {
+        let before = self.bytes;
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            let what = format!("values are nested deeper than {MAX_DEPTH}");
+            return Err(wrong(&span, what));
+        }
+        let own = match &event {
+            Event::Alias(id) => self.anchors.get(id).map_or(0, |(_, bytes)| *bytes),
+            Event::Scalar(text, ..) => text.len() as u64,
+            _ => 0,
+        };
+        self.take_memory(VALUE_BYTES + own, &span)?;
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let is_text = tag.is_some_and(|t| t.suffix == "str");
@@ -136,59 +161,57 @@ impl<'a> Reader<'a> {
             Event::MappingStart(anchor, _) => (self.mapping(path)?, anchor),
             Event::Alias(id) => {
                 let known = self.anchors.get(&id);
-                (known.map_or(Value::Null, |(value, _)| value.clone()), 0)
+                let value = known.map_or(Value::Null, |(value, _)| value.clone());
+                self.place_below(&value, path, &span)?;
+                (value, 0)
             }
-            _ => {
-                return Err(YamlError {
-                    line: span.start.line(),
-                    column: span.start.col() + 1,
-                    what: "a value is expected here".into(),
-                });
-            }
+            _ => return Err(wrong(&span, "a value is expected here")),
         };
         self.depth -= 1;
         if anchor > 0 {
-            let values = self.values - before;
-            self.anchors.insert(anchor, (value.clone(), values));
+            self.anchors
+                .insert(anchor, (value.clone(), self.bytes - before));
         }
         Ok(value)
     }
 
     fn mapping(&mut self, path: &str) -> Result<Value, YamlError> {
-        let mut map = Mapping::new();
+        let mut own = Mapping::new();
+        // What `<<` brings stands before the keys of the map itself, which win.
+        let mut merged = Mapping::new();
         loop {
             let (event, span) = self.next()?;
             if matches!(event, Event::MappingEnd) {
-                return Ok(Value::Mapping(map));
+                merged.extend(own);
+                return Ok(Value::Mapping(merged));
             }
-            let place = (span.start.line(), span.start.col() + 1);
             let Event::Scalar(key, ..) = event else {
-                return Err(YamlError {
-                    line: place.0,
-                    column: place.1,
-                    what: "a key must be plain text".into(),
-                });
+                return Err(wrong(&span, "a key must be plain text"));
             };
+            if own.contains_key(&*key) {
+                return Err(wrong(&span, format!("the key {key} stands here twice")));
+            }
             let at = join(path, &key);
-            let (event, span) = self.next()?;
-            let value = self.value(event, span, &at)?;
-            if key == "<<"
-                && let Value::Mapping(base) = value
-            {
-                for (k, v) in base {
-                    map.entry(k).or_insert(v);
+            let (event, value_span) = self.next()?;
+            if key == "<<" {
+                let bases = match self.value(event, value_span, &at)? {
+                    Value::Sequence(items) => items,
+                    one => vec![one],
+                };
+                // The first of a list wins: it comes last.
+                for base in bases.into_iter().rev() {
+                    let Value::Mapping(base) = base else {
+                        return Err(wrong(&span, "<< takes a map or a list of maps"));
+                    };
+                    self.place_below(&Value::Mapping(base.clone()), path, &span)?;
+                    merged.extend(base);
                 }
                 continue;
             }
-            if map.contains_key(&*key) {
-                return Err(YamlError {
-                    line: place.0,
-                    column: place.1,
-                    what: format!("the key {key} stands here twice"),
-                });
-            }
-            self.places.insert(at, place);
-            map.insert(Value::String(key.into()), value);
+            self.places
+                .insert(at.clone(), (span.start.line(), span.start.col() + 1));
+            let value = self.value(event, value_span, &at)?;
+            own.insert(Value::String(key.into()), value);
         }
     }
 }
@@ -235,7 +258,9 @@ fn is_float(text: &str) -> bool {
 /// `1:30.5` is 90.5.
 fn sexagesimal(text: &str) -> Option<f64> {
     let (parts, fraction) = text.split_once('.')?;
-    let whole = parts.contains(':').then(|| integer_11(parts)).flatten()?;
+    let digits = parts.trim_start_matches(['+', '-']);
+    let whole = digits.contains(':').then(|| base_60(digits)).flatten()?;
+    let whole = if text.starts_with('-') { -whole } else { whole };
     let fraction: f64 = format!("0.{fraction}").parse().ok()?;
     Some(
         whole as f64
@@ -245,6 +270,17 @@ fn sexagesimal(text: &str) -> Option<f64> {
                 fraction
             },
     )
+}
+
+/// `1:30` is 90.
+fn base_60(digits: &str) -> Option<i64> {
+    digits
+        .split(':')
+        .enumerate()
+        .try_fold(0i64, |sum, (i, part)| {
+            let part = part.parse::<i64>().ok().filter(|&n| i == 0 || n < 60)?;
+            sum.checked_mul(60)?.checked_add(part)
+        })
 }
 
 fn integer_11(text: &str) -> Option<i64> {
@@ -261,13 +297,11 @@ fn integer_11(text: &str) -> Option<i64> {
     } else if let Some(bits) = plain.strip_prefix("0b") {
         i64::from_str_radix(bits, 2).ok()?
     } else if plain.contains(':') {
-        plain
-            .split(':')
-            .enumerate()
-            .try_fold(0i64, |sum, (i, part)| {
-                let part = part.parse::<i64>().ok().filter(|&n| i == 0 || n < 60)?;
-                Some(sum * 60 + part)
-            })?
+        // A number of this kind begins with 1 to 9; `0:01` is a text.
+        if plain.starts_with('0') {
+            return None;
+        }
+        base_60(&plain)?
     } else if plain.len() > 1 && plain.starts_with('0') {
         i64::from_str_radix(&plain, 8).ok()?
     } else {

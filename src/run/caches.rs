@@ -54,11 +54,14 @@ pub(super) fn drop_caches(
 /// DLIO's variable: seconds that emptying the page cache may take.
 const DROP_TIMEOUT: &str = "DLIO_DROP_CACHES_TIMEOUT";
 
-/// The seconds of `DLIO_DROP_CACHES_TIMEOUT`, at least 1; None where it is not set.
+/// The seconds of `DLIO_DROP_CACHES_TIMEOUT`, at least 1; None where it is not set. `variable` looks a variable of rank 0's
+/// environment up.
 ///
 /// Errors: it is no whole number.
-pub fn drop_timeout() -> Result<Option<Duration>, String> {
-    let Ok(text) = std::env::var(DROP_TIMEOUT) else {
+pub fn drop_timeout<'v>(
+    variable: impl Fn(&str) -> Option<&'v str>,
+) -> Result<Option<Duration>, String> {
+    let Some(text) = variable(DROP_TIMEOUT) else {
         return Ok(None);
     };
     match text.trim() {
@@ -72,9 +75,9 @@ pub fn drop_timeout() -> Result<Option<Duration>, String> {
     }
 }
 
-/// Empties the page cache of this node, within [`drop_timeout`].
+/// Empties the page cache of this node, within a limit of time.
 pub(super) fn drop_system_cache(job: &JobContext) -> Result<(), RankError> {
-    let limit = drop_timeout().map_err(RankError::Dataset)?;
+    let limit = job.options.drop_timeout;
     let _task = (job.activity).task("write back all data and empty the page cache of the host");
     if let Some(limit) = limit {
         // As long as the user allows.

@@ -103,6 +103,7 @@ fn a_rank_recovers_with_the_files_of_the_next_node() {
         let options = RunOptions {
             stall_timeout: Duration::ZERO,
             virtual_time: false,
+            drop_timeout: None,
         };
         let board = Board::lay_out(&cluster, 32);
         let job = JobContext::new(&cluster, &w, options, &board);

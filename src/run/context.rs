@@ -19,6 +19,8 @@ pub struct RunOptions {
     pub stall_timeout: Duration,
     /// Run in virtual time (only over `model` and `null` storage).
     pub virtual_time: bool,
+    /// Longest time to empty the page cache of a node; None: no limit.
+    pub drop_timeout: Option<Duration>,
 }
 
 /// The job as its phases see it.
@@ -107,9 +109,9 @@ impl<'a> JobContext<'a> {
 /// The shape of the loader that a workload asks for.
 pub fn shape(workload: &Workload) -> Shape {
     let reader = &workload.reader;
-    let threads = reader.read_threads.max(1) as usize;
+    let threads = reader.threads().max(1) as usize;
     let prefetch = reader.prefetch_size as usize;
-    match wire::loader(workload) {
+    match workload.data_loader() {
         DataLoaderKind::TensorFlow => {
             let unit = match wire::format_row(workload).walked {
                 Walked::Records => Unit::Run,
@@ -122,7 +124,7 @@ pub fn shape(workload: &Workload) -> Shape {
             }
         }
         DataLoaderKind::Native => {
-            let depth = reader.io_depth.unwrap_or(reader.read_threads).max(1) as usize;
+            let depth = reader.io_depth.unwrap_or(reader.threads()).max(1) as usize;
             let batch = reader.batch_size.max(1) as usize;
             Shape {
                 unit: Unit::Run,
@@ -131,7 +133,7 @@ pub fn shape(workload: &Workload) -> Shape {
             }
         }
         // PyTorch without workers loads a batch when it is asked for.
-        _ if reader.read_threads == 0 => Shape {
+        _ if reader.threads() == 0 => Shape {
             unit: Unit::Batch,
             threads,
             window: 0,

@@ -202,6 +202,14 @@ impl JobRequest<'_> {
         for warning in loaded.chain(derived) {
             events.emit(Event::Warning(warning));
         }
+        for (is_on, key) in [
+            (w.workflow.train, "reader.read_threads"),
+            (w.workflow.generate_data, "reader.write_threads"),
+        ] {
+            if let Some(how) = self.loaded.sized_threads(key).filter(|_| is_on) {
+                events.emit(Event::Info(format!("{key}: {how}")));
+            }
+        }
     }
 
     fn judge(&self, cluster: &dyn Cluster, summary: Option<JobSummary>) -> Result<(), JobError> {

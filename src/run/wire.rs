@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{DataLoaderKind, Framework, OrderKind, Shuffle, Workload};
+use crate::config::{DataLoaderKind, OrderKind, Shuffle, Workload};
 use crate::format::{self, Access, FormatOptions, Row, Walked};
 use crate::plan::Split;
 use crate::plan::dataset::{DatasetPlan, DatasetSpec};
@@ -39,18 +39,9 @@ pub fn format_options(workload: &Workload) -> FormatOptions {
     }
 }
 
-/// The loader that is emulated: the one named, or the framework's own.
-pub fn loader(workload: &Workload) -> DataLoaderKind {
-    let own = match workload.framework {
-        Framework::PyTorch => DataLoaderKind::PyTorch,
-        Framework::TensorFlow => DataLoaderKind::TensorFlow,
-    };
-    workload.reader.data_loader.unwrap_or(own)
-}
-
 /// How the workload's loader walks a rank's samples.
 fn walk(workload: &Workload) -> Walk {
-    match (format_row(workload).walked, loader(workload)) {
+    match (format_row(workload).walked, workload.data_loader()) {
         (Walked::Groups, _) | (Walked::Records, DataLoaderKind::TensorFlow) => Walk::Stream,
         (_, DataLoaderKind::TensorFlow) => Walk::Iterative,
         _ => Walk::Index,
@@ -100,7 +91,7 @@ pub fn order(workload: &Workload, split: Split, found: u64) -> OrderSpec {
         files,
         kind: reader.order,
         walk: walk(workload),
-        threads: reader.read_threads.max(1),
+        threads: reader.threads().max(1),
         batch_size,
         seed: workload.train.seed,
         seed_change_epoch: workload.train.seed_change_epoch,
@@ -128,6 +119,11 @@ pub fn order_warning(workload: &Workload) -> Option<String> {
     let is_shuffled = reader.sample_shuffle != Shuffle::Off
         && reader.order == OrderKind::Dlio
         && workload.workflow.train;
-    is_shuffled
-        .then(|| sample_shuffle_warning(walk(workload), reader.sample_shuffle, loader(workload)))
+    is_shuffled.then(|| {
+        sample_shuffle_warning(
+            walk(workload),
+            reader.sample_shuffle,
+            workload.data_loader(),
+        )
+    })
 }

@@ -36,13 +36,15 @@ fn configuration_errors_end_with_status_2() {
         (
             &["reader.batchsize=3"][..],
             &[
-                "unknown key reader.batchsize; the nearest known name is reader.batch_size",
+                "unknown key reader.batchsize; reader.batch_size is probably meant",
                 "--allow-unknown-keys",
             ][..],
         ),
         (
             &["reader.batch_size=many"],
-            &["command line word 'reader.batch_size=many': reader.batch_size: invalid type"],
+            &[
+                "command line word 'reader.batch_size=many': reader.batch_size: a whole number from 0 is expected, not 'many'",
+            ],
         ),
         (
             &["reader.batch_size=5"],
@@ -88,7 +90,7 @@ fn unreadable_and_invalid_yaml_are_placed() {
     run(command).fails(2, &["bad.yaml:", "invalid YAML"]);
     let mut command = solo();
     command.args(["workload=unet3d_h10"]);
-    run(command).fails(2, &["nearest: unet3d_"]);
+    run(command).fails(2, &["unet3d_h100 is probably meant"]);
 }
 
 #[test]

@@ -210,3 +210,109 @@ fn au_below_the_threshold_has_its_own_status() {
     ]);
     run(command).fails(3, &["is below the required 90.00 %"]);
 }
+
+#[test]
+fn the_reference_of_keys_is_current() {
+    let mut command = solo();
+    command.args(["explain", "--all", "--format", "markdown"]);
+    let made = run(command).ok().stdout;
+    let path = repo().join("docs/reference/keys.md");
+    let there = std::fs::read_to_string(path).unwrap();
+    assert!(
+        made == there,
+        "docs/reference/keys.md is not current; write it again: dlio-rs explain --all --format markdown > docs/reference/keys.md"
+    );
+}
+
+#[test]
+fn explain_prints_the_entry_of_a_key() {
+    let explain = |words: &[&str]| {
+        let mut command = solo();
+        command.arg("explain").args(words);
+        run(command)
+    };
+    let out = explain(&["reader.batch_size"]).ok().stdout;
+    for line in [
+        "Samples of a step",
+        "a whole number from 0",
+        "default      1",
+        "unit         samples",
+        "in DLIO",
+    ] {
+        assert!(out.contains(line), "{out}");
+    }
+    let out = explain(&["workload.dataset.format"]).ok().stdout;
+    assert!(
+        out.contains("tfrecord") && out.contains("Parquet."),
+        "{out}"
+    );
+    // A last word stands for every key of that name; a section lists its keys.
+    let out = explain(&["compression"]).ok().stdout;
+    assert!(
+        out.contains("dataset.compression\n") && out.contains("checkpoint.compression\n"),
+        "{out}"
+    );
+    let out = explain(&["train"]).ok().stdout;
+    assert!(
+        out.contains("computation_time") && out.contains("seed_change_epoch"),
+        "{out}"
+    );
+    let out = explain(&["storage.storage_options.region"]).ok().stdout;
+    assert!(out.contains("AWS_REGION, AWS_DEFAULT_REGION"), "{out}");
+    explain(&["reader.epochs"]).fails(2, &["train.epochs is probably meant"]);
+    explain(&["reader.batchsize"]).fails(
+        2,
+        &["there is no key reader.batchsize; reader.batch_size is probably meant"],
+    );
+    assert!(explain(&[]).ok().stdout.lines().count() > 170);
+}
+
+#[test]
+fn what_is_probably_meant_is_said() {
+    for (words, said) in [
+        (
+            &["unet3d_h100"][..],
+            "unet3d_h100 is a built-in workload: write workload=unet3d_h100",
+        ),
+        (&["unet3d_h10"], "workload=unet3d_h100 is probably meant"),
+        (
+            &["validat", "w.yaml"],
+            "the verb validate is probably meant",
+        ),
+        (
+            &["run", "workload=default", "--ranks", "8"],
+            "mpirun -np N dlio-rs",
+        ),
+        (&["workload=default", "-np", "8"], "mpirun -np N dlio-rs"),
+        (
+            &["workload=default", "train.batch_size=4"],
+            "reader.batch_size is probably meant",
+        ),
+        (
+            &["workload=default", "reader.batch_size=four"],
+            "a whole number from 0 is expected, not 'four'",
+        ),
+        (
+            &["workload=default", "dataset.record_dims=4"],
+            "a list of whole numbers, such as [4, 4] is expected, not 4",
+        ),
+        (
+            &["workload=default", "dataset.format=npx"],
+            "npz is probably meant",
+        ),
+        (
+            &["workload=default", "train=5"],
+            "train: a map of keys is expected, not 5",
+        ),
+        (&["nothing_like_it"], "there is no such file"),
+    ] {
+        let mut command = solo();
+        command.args(words);
+        let out = run(command).fails(2, &[said]);
+        assert!(
+            !out.text().contains("u64") && !out.text().contains("invalid type"),
+            "{}",
+            out.text()
+        );
+    }
+}

@@ -55,7 +55,7 @@ fn listed_by_us(server: &Seaweed, folder: &str) -> BTreeMap<String, u64> {
     workload.dataset.data_folder = format!("s3://{BUCKET}/{folder}");
     let options = &mut workload.storage.storage_options;
     options.endpoint_url = Endpoints(vec![server.url()]);
-    options.access_key_id = Some(ACCESS_KEY.into());
+    options.access_key_id = Some(Secret::new(ACCESS_KEY));
     options.secret_access_key = Some(Secret::new(SECRET_KEY));
     let storage = dlio_rs::storage::open(&workload, &WORDS).unwrap();
     let mut found = BTreeMap::new();

@@ -1,73 +1,145 @@
 //! The section `dataset`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::*;
 
 /// `dataset`: what the files are.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Dataset {
-    /// Folder or URI of the dataset, without trailing `/`. Default `./data`.
+    /// Folder or address of the dataset: a path below `storage.storage_root`, an absolute path, or `s3://`, `gs://`, `az://`,
+    /// `abfs://`, `file://` or `direct://`. `~/` in front is the home folder.
+    ///
+    /// - DLIO: the same for paths; object stores by `storage.storage_type` and `storage.storage_root`.
     pub data_folder: String,
-    /// Default `tfrecord`.
+    /// File format of the dataset.
     pub format: FormatKind,
-    /// Training files. Default 8.
+    /// Training files.
+    ///
+    /// - Unit: files
     pub num_files_train: u64,
-    /// Evaluation files. Default 0.
+    /// Evaluation files.
+    ///
+    /// - Unit: files
+    /// - DLIO: the same; they are generated even when evaluation is off.
     pub num_files_eval: u64,
-    /// Files that the dataset was generated with, where that is more than is used (it is part of the file names).
+    /// Files that the dataset was generated with, where that is more than is used: the number is part of the file names.
+    /// Not set: `num_files_train`.
+    ///
+    /// - Unit: files
+    /// - DLIO: no such key.
     pub num_files_generated: Option<u64>,
-    /// Samples per file. Default 1.
+    /// Samples in each file.
+    ///
+    /// - Unit: samples
     pub num_samples_per_file: u64,
-    /// Bytes of a sample; may be fractional. Default 65536.
+    /// Length of a sample. May be fractional; formats of two dimensions hold the largest square of whole bytes below it.
+    ///
+    /// - Unit: bytes
     pub record_length_bytes: f64,
-    /// Standard deviation of it, bytes. Default 0.
+    /// Standard deviation of the length; each file draws its own.
+    ///
+    /// - Unit: bytes
     pub record_length_bytes_stdev: f64,
-    /// Bytes of the in-memory sample handed to the framework. Default 0: as read.
+    /// Length of the sample in memory that the framework gets.
+    ///
+    /// - Unit: bytes
+    /// - DLIO: sizes an array that stands for every sample, and enters its MB/s.
+    /// - Effect: none; samples are handed over as they were read.
     pub record_length_bytes_resize: f64,
-    /// Shape of a sample; overrides the length. Default `[]`.
+    /// Shape of a sample; takes the place of `record_length_bytes`. Empty: two equal dimensions from the length.
+    ///
+    /// - Unit: elements per axis
     pub record_dims: Vec<u64>,
-    /// numpy dtype name. Default `uint8`.
+    /// Type of an element, by numpy's name.
     pub record_element_type: String,
-    /// Read by DLIO and always overwritten by the dtype's item size. Default 4.
+    /// Bytes of an element.
+    ///
+    /// - Unit: bytes
+    /// - DLIO: overwritten by the size of `record_element_type`.
+    /// - Effect: none; the size follows from dataset.record_element_type.
     pub record_element_bytes: u64,
-    /// Subfolders of `train/`; 0 and 1 mean none. Default 0.
+    /// Subfolders of `train/`. 0 and 1: none.
+    ///
+    /// - Unit: folders
+    /// - DLIO: the same; the value 1 is broken there.
     pub num_subfolders_train: u64,
-    /// Subfolders of `valid/`. Default 0.
+    /// Subfolders of `valid/`. 0 and 1: none.
+    ///
+    /// - Unit: folders
+    /// - DLIO: the same; the value 1 is broken there.
     pub num_subfolders_eval: u64,
-    /// First part of the file names. Default `img`.
+    /// First part of the file names.
     pub file_prefix: String,
-    /// Default none.
+    /// Compression inside the files. Which methods a format has: docs/formats.md.
+    ///
+    /// - DLIO: the same; a method that a format does not have is ignored there and refused here.
     pub compression: Compression,
-    /// hdf5 gzip level. Default 4.
+    /// Level of `dataset.compression`.
+    ///
+    /// - Unit: level, 0 to 9
+    /// - DLIO: hdf5 with gzip only.
     pub compression_level: u32,
-    /// Read and unused by DLIO. Default false.
+    /// Chunk the dataset of an HDF5 file by `dataset.chunk_size`.
+    ///
+    /// - DLIO: read and not used.
+    /// - Only: dataset.format = hdf5
     pub enable_chunking: bool,
-    /// Read and unused by DLIO, bytes. Default 0.
+    /// Size of a chunk under `dataset.enable_chunking`.
+    ///
+    /// - Unit: bytes
+    /// - DLIO: read and not used.
+    /// - Only: dataset.format = hdf5
     pub chunk_size: u64,
-    /// Keep the dataset after the run. Default true.
+    /// Keep the dataset after the run.
+    ///
+    /// - DLIO: the same; false deletes the whole data folder there, and the files of the dataset here.
     pub keep_files: bool,
-    /// indexed_binary: generation buffer, bytes. Default 2 GiB.
+    /// Buffer of the generator.
+    ///
+    /// - Unit: bytes
+    /// - DLIO: the same, for indexed_binary.
+    /// - Effect: none; files are generated in small pieces.
     pub generation_buffer_size: u64,
-    /// `dataset.hdf5`
+    /// Layout of HDF5 files.
     pub hdf5: Hdf5Section,
-    /// Only changes DLIO's banner.
+    /// Generator of random bytes.
+    ///
+    /// - DLIO: changes the text of a banner.
+    /// - Effect: none; contents follow from dataset.fill_seed.
     pub data_gen_method: Option<String>,
-    /// Do not list the dataset. Default false; dlio-rs never lists.
+    /// Do not list the dataset before the run.
+    ///
+    /// - DLIO: the same; names come from the naming rule then.
+    /// - Effect: names always come from the naming rule; true takes files by their index, false by name and subfolder, as a
+    ///   listing does.
     pub skip_listing: bool,
-    /// Check every n-th file's presence; 0: none. Default 1000.
+    /// Look whether every n-th file is there before the run. 0: none.
+    ///
+    /// - Unit: files
     pub listing_validation_interval: u64,
-    /// `dataset.parquet`
+    /// Schema and layout of Parquet files.
     pub parquet: ParquetSection,
-    /// dlio-rs: what jpeg and png files hold. Default `image`.
+    /// What jpeg and png files hold.
+    ///
+    /// - DLIO: no such key; since 2026 the MLCommons fork writes what `raw` writes.
+    /// - Only: dataset.format = jpeg, png
     pub image_encoding: ImageEncoding,
-    /// dlio-rs: whether all hosts see the same data folder. `auto` finds out; `true` insists on it; `false`: each host has a
-    /// copy of its own, which generation makes on each. Default `auto`.
+    /// Whether all hosts see the same data folder. `auto` finds out; `true` insists on it; `false`: each host has a copy of its
+    /// own, which generation makes on each.
+    ///
+    /// - DLIO: no such key.
     pub shared: SharedFolder,
-    /// dlio-rs: seed of the file contents. Default 10.
+    /// Seed of the file contents.
+    ///
+    /// - Unit: none
+    /// - DLIO: no such key.
     pub fill_seed: u64,
-    /// dlio-rs: law of per-file dimensions. Default `upstream`.
+    /// How the size of each file is drawn when a standard deviation is given.
+    ///
+    /// - DLIO: no such key; its two versions differ in this.
     pub size_law: SizeLaw,
 }
 
@@ -109,14 +181,23 @@ impl Default for Dataset {
 }
 
 /// `dataset.hdf5`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Hdf5Section {
-    /// Number of `records_i` datasets. Default 1.
+    /// Datasets `records_i` in a file.
+    ///
+    /// - Unit: datasets
+    /// - Only: dataset.format = hdf5
     pub num_dset_per_record: u64,
-    /// Chunk shape, sample axis included. Default `[]`.
+    /// Shape of a chunk, the axis of samples included. Empty: contiguous.
+    ///
+    /// - Unit: elements per axis
+    /// - Only: dataset.format = hdf5
     pub chunk_dims: Vec<u64>,
-    /// maxshape without the sample axis. Default `[]`.
+    /// Largest shape, without the axis of samples. Empty: the shape itself.
+    ///
+    /// - Unit: elements per axis
+    /// - Only: dataset.format = hdf5
     pub max_shape: Vec<u64>,
 }
 
@@ -131,16 +212,21 @@ impl Default for Hdf5Section {
 }
 
 /// One entry of `dataset.parquet.columns`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ParquetColumn {
-    /// Column name. Default `data`.
+    /// Name of the column.
     pub name: String,
-    /// Element type. Default `float32`.
+    /// Type of its elements, by numpy's name.
     pub dtype: String,
-    /// Elements per row. Default 1.
+    /// Elements in a row.
+    ///
+    /// - Unit: elements
     pub size: u64,
-    /// Accepted; DLIO ignores it.
+    /// Whether the column is read.
+    ///
+    /// - DLIO: ignored.
+    /// - Effect: none; storage.storage_options.columns chooses.
     pub read: Option<bool>,
 }
 
@@ -156,22 +242,42 @@ impl Default for ParquetColumn {
 }
 
 /// `dataset.parquet`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ParquetSection {
-    /// Columns. Default `[]`.
+    /// Columns of the schema, each `{name, dtype, size}`. Empty: one column of bytes.
+    ///
+    /// - Only: dataset.format = parquet
     pub columns: Vec<ParquetColumn>,
-    /// Rows per row group. Default 1024.
+    /// Rows of a row group.
+    ///
+    /// - Unit: rows
+    /// - Only: dataset.format = parquet
     pub row_group_size: u64,
     /// Hive partition column.
+    ///
+    /// - Effect: refused; partitioned datasets are not written here.
+    /// - Only: dataset.format = parquet
     pub partition_by: Option<String>,
-    /// Rows per generated batch; 0: `row_group_size`.
+    /// Rows that are generated at once. 0: `row_group_size`.
+    ///
+    /// - Unit: rows
+    /// - Effect: none; files are generated in small pieces.
     pub generation_batch_size: u64,
-    /// dlio-rs: compression of the pages. Default none.
+    /// Compression of the pages.
+    ///
+    /// - DLIO: `dataset.compression`.
+    /// - Only: dataset.format = parquet
     pub compression: ParquetCompression,
-    /// DLIO's Rust generator; accepted, no effect here.
+    /// Generate by s3dlio.
+    ///
+    /// - DLIO: a generator in Rust for object stores.
+    /// - Effect: none; there is one generator.
     pub use_s3dlio_gen: bool,
-    /// Ignored by DLIO.
+    /// How row groups are read.
+    ///
+    /// - DLIO: ignored.
+    /// - Effect: none.
     pub read_mode: Option<String>,
 }
 

@@ -18,38 +18,39 @@ pub use storage::*;
 pub use train::*;
 pub use words::*;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::address::Address;
 
 /// A whole workload: the root of every key.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Workload {
-    /// `model`
+    /// The model: its name and size, and how it lies over ranks.
     pub model: Model,
-    /// `framework`
+    /// The framework that is emulated.
     pub framework: Framework,
-    /// `workflow`
+    /// Which phases run.
     pub workflow: Workflow,
-    /// `dataset`
+    /// What the files are.
     pub dataset: Dataset,
-    /// `reader`
+    /// How samples are read.
     #[serde(alias = "data_reader")]
     pub reader: Reader,
-    /// `train`
+    /// Epochs and steps of training.
     pub train: Train,
-    /// `evaluation`
+    /// Evaluation between epochs.
     pub evaluation: Evaluation,
-    /// `checkpoint`
+    /// When checkpoints are saved and loaded, and how.
     pub checkpoint: Checkpoint,
-    /// `output`
+    /// Where results go.
     pub output: Output,
-    /// `profiling`
+    /// Profilers.
     pub profiling: Profiling,
-    /// `metric`
+    /// What the run must reach.
     pub metric: Metric,
-    /// `storage`
+    /// Where data lies.
     pub storage: StorageSection,
 }
 
@@ -73,6 +74,14 @@ impl Workload {
             }
             kind => kind,
         }
+    }
+
+    /// The loader: the framework's own where none is named.
+    pub fn data_loader(&self) -> DataLoaderKind {
+        self.reader.data_loader.unwrap_or(match self.framework {
+            Framework::PyTorch => DataLoaderKind::PyTorch,
+            Framework::TensorFlow => DataLoaderKind::TensorFlow,
+        })
     }
 
     /// The folder of checkpoints, which is not below `storage_root`.
@@ -154,22 +163,29 @@ impl Default for Workload {
 }
 
 /// `workflow`: which phases run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Workflow {
-    /// Generate the dataset before anything else. Default false.
+    /// Generate the dataset before anything else.
     pub generate_data: bool,
-    /// Train. Default true.
+    /// Train.
     pub train: bool,
-    /// Evaluate between epochs. Default false.
+    /// Evaluate after epochs.
     pub evaluation: bool,
-    /// Checkpoint. Default false.
+    /// Save checkpoints in training; without training, save and load them.
     pub checkpoint: bool,
-    /// Profile. Default false.
+    /// Profile.
+    ///
+    /// - Effect: refused when true; profilers of the system can watch the job from outside.
     pub profiling: bool,
-    /// Key to print, for `dlio_benchmark_query`.
+    /// Key that `dlio_benchmark_query` prints.
+    ///
+    /// - Effect: none; `dlio-rs validate` prints all values.
     pub query: Option<String>,
-    /// Ignored by DLIO.
+    /// Debug.
+    ///
+    /// - DLIO: ignored.
+    /// - Effect: none.
     pub debug: Option<bool>,
 }
 

@@ -1,58 +1,102 @@
 //! The sections `model` and `checkpoint`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::*;
 
 /// `checkpoint`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Checkpoint {
-    /// Default `./checkpoints`.
+    /// Folder or address of checkpoints: a path that is not below `storage.storage_root`, or an address as of
+    /// `dataset.data_folder`.
     pub checkpoint_folder: String,
-    /// First epoch with an epoch-end checkpoint. Default 1.
+    /// First epoch that ends with a checkpoint.
+    ///
+    /// - Unit: epochs
     pub checkpoint_after_epoch: u64,
-    /// Default 1.
+    /// Epochs from one checkpoint to the next.
+    ///
+    /// - Unit: epochs
     pub epochs_between_checkpoints: u64,
-    /// >= 0 switches to step mode (0 never fires). Default -1.
+    /// Steps from one checkpoint to the next; takes the place of the epochs. 0: no checkpoint; negative: by epochs.
+    ///
+    /// - Unit: steps
     pub steps_between_checkpoints: i64,
-    /// Parsed and unused by DLIO. Default rank_zero.
+    /// Which ranks write.
+    ///
+    /// - DLIO: read and not used.
+    /// - Effect: none; the layout of `model.parallelism` decides.
     #[serde(rename = "type")]
     pub kind: CheckpointType,
-    /// Default `default`.
+    /// Whether the job is the whole model or the first ranks of a larger job.
     pub mode: CheckpointMode,
-    /// fsync after writing. Default false.
+    /// Wait until what was written is on the device.
+    ///
+    /// - DLIO: the same by its documentation; without effect there.
     pub fsync: bool,
-    /// Read another node's checkpoint. Default false.
+    /// Load what a rank of another host has saved.
+    ///
+    /// - DLIO: the same by its documentation; without effect there.
     pub recovery_rank_shift: bool,
-    /// Barrier inside the timed save or load. Default false.
+    /// Barrier inside of the timed save and load.
     pub rank_sync: bool,
-    /// Seconds slept before each; the absolute value. Default -1.
+    /// Time slept before each checkpoint; the absolute value counts.
+    ///
+    /// - Unit: seconds
     pub time_between_checkpoints: f64,
-    /// Default -1.
+    /// Checkpoints that a job without training saves. Negative: none.
+    ///
+    /// - Unit: checkpoints
     pub num_checkpoints_write: i64,
-    /// Default -1.
+    /// Checkpoints that a job without training loads. Negative: none.
+    ///
+    /// - Unit: checkpoints
     pub num_checkpoints_read: i64,
-    /// Default true.
+    /// Random tensors; false: ones.
     pub randomize_tensor: bool,
-    /// Python class; not runnable here.
+    /// Python class of a checkpoint mechanism.
+    ///
+    /// - Effect: refused; Python code cannot run here.
     pub checkpoint_mechanism_classname: Option<String>,
-    /// Kernel same-page merging; presence enables it in DLIO. No effect here: tensors are never held in memory.
+    /// Kernel same-page merging; its presence turns it on in DLIO.
+    ///
+    /// - Effect: none; tensors are made while they are written and never held in memory.
     pub ksm: Option<Ksm>,
-    /// dlio-rs: compress the files. Default none.
+    /// Compression of the files.
+    ///
+    /// - DLIO: no such key.
     pub compression: CheckpointCompression,
-    /// dlio-rs: zstd level, 1 to 22. Default 3.
+    /// Level of `checkpoint.compression`.
+    ///
+    /// - Unit: level, 1 to 22
+    /// - DLIO: no such key.
+    /// - Only: checkpoint.compression = zstd
     pub compression_level: i32,
-    /// dlio-rs: compare every loaded byte with what was saved. Default false.
+    /// Compare every loaded byte with what was saved.
+    ///
+    /// - DLIO: no such key.
     pub verify_content: bool,
-    /// dlio-rs: reader threads of a load, each with a part of the file. Default 4, as in the fork's streaming loader.
+    /// Reader threads of a load; each has a part of the file.
+    ///
+    /// - Unit: threads
+    /// - DLIO: no such key; 4 are in the streaming loader of the MLCommons fork.
     pub read_threads: u64,
-    /// dlio-rs: shell command that rank 0 runs between saving and loading, to empty caches or to mount again. It takes
-    /// the place of `reader.drop_cache`.
+    /// Shell command that rank 0 runs between saving and loading, to empty caches or to mount again. It takes the place of
+    /// `reader.drop_cache`.
+    ///
+    /// - DLIO: no such key.
     pub between_phases: Option<String>,
-    /// dlio-rs: keep only this many of the checkpoints that this run saved. Default: all.
+    /// Keep only this many of the checkpoints that the run saved. Not set: all.
+    ///
+    /// - Unit: checkpoints
+    /// - DLIO: no such key.
     pub keep: Option<u64>,
-    /// dlio-rs: parts of uploads to an object store that a rank has on their way, those of generation too. Default 8.
+    /// Parts of uploads to an object store that a rank has in flight, those of generation too.
+    ///
+    /// - Unit: parts
+    /// - DLIO: no such key.
     pub parts_in_flight: u64,
 }
 
@@ -86,16 +130,28 @@ impl Default for Checkpoint {
 }
 
 /// `checkpoint.ksm`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Ksm {
-    /// Default 12.
+    /// Number of the advice MADV_MERGEABLE.
+    ///
+    /// - Unit: none
+    /// - Effect: none; tensors are never held in memory.
     pub madv_mergeable_id: i64,
-    /// Percent. Default 30.
+    /// Memory in use at which merging begins.
+    ///
+    /// - Unit: percent
+    /// - Effect: none; tensors are never held in memory.
     pub high_ram_trigger: f64,
-    /// Percent. Default 15.
+    /// Memory in use at which merging ends.
+    ///
+    /// - Unit: percent
+    /// - Effect: none; tensors are never held in memory.
     pub low_ram_exit: f64,
-    /// Seconds. Default 200.
+    /// Longest wait for merging.
+    ///
+    /// - Unit: seconds
+    /// - Effect: none; tensors are never held in memory.
     pub await_time: f64,
 }
 
@@ -111,31 +167,45 @@ impl Default for Ksm {
 }
 
 /// `model`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Model {
-    /// Default `default`.
+    /// Name of the model; a part of the default folder of results. `model: NAME` is the same.
+    ///
+    /// - DLIO: the same; `model: NAME` is accepted there and the name is lost.
     pub name: String,
-    /// Only `transformer` matters.
+    /// Kind of the model. `transformer`: no flat blob beside the layers; any other word has no effect.
     #[serde(rename = "type")]
     pub kind: Option<String>,
-    /// Bytes of the flat model blob. Default 10240.
+    /// Size of the flat blob of a model that is no transformer.
+    ///
+    /// - Unit: bytes
     pub model_size_bytes: u64,
-    /// Ignored by DLIO.
+    /// Old name of `model.model_size_bytes`.
+    ///
+    /// - Unit: bytes
+    /// - DLIO: ignored.
+    /// - Effect: none; write model.model_size_bytes.
     pub model_size: Option<f64>,
-    /// Default fp16.
+    /// Type of the parameters in a checkpoint.
     pub model_datatype: String,
-    /// Default fp32.
+    /// Type of the optimizer state in a checkpoint.
     pub optimizer_datatype: String,
-    /// Legacy int8 tensor sizes. Default `[]`.
+    /// Sizes of the tensors of an optimizer; for models without `model.transformer`.
+    ///
+    /// - Unit: bytes
     pub optimization_groups: Vec<u64>,
-    /// Default -1.
+    /// Layers of the transformer. 0 or negative: no layers and no optimizer state.
+    ///
+    /// - Unit: layers
     pub num_layers: i64,
-    /// Legacy int8 tensor sizes. Default `[]`.
+    /// Sizes of the tensors of a layer; for models without `model.transformer`.
+    ///
+    /// - Unit: bytes
     pub layer_parameters: Vec<u64>,
-    /// `model.parallelism`
+    /// How the model is divided among ranks.
     pub parallelism: Parallelism,
-    /// `model.transformer`
+    /// Shape of a transformer.
     pub transformer: Transformer,
 }
 
@@ -158,16 +228,24 @@ impl Default for Model {
 }
 
 /// `model.parallelism`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Parallelism {
-    /// Default 1.
+    /// Tensor parallelism.
+    ///
+    /// - Unit: ranks
     pub tensor: u64,
-    /// Default 1.
+    /// Pipeline parallelism.
+    ///
+    /// - Unit: ranks
     pub pipeline: u64,
-    /// Default -1: from the rank count.
+    /// Data parallelism, under `checkpoint.mode=subset`. Negative: from the number of ranks.
+    ///
+    /// - Unit: ranks
     pub data: i64,
-    /// 0 to 3. Default 0.
+    /// ZeRO stage.
+    ///
+    /// - Unit: stage, 0 to 3
     pub zero_stage: u64,
 }
 
@@ -183,18 +261,28 @@ impl Default for Parallelism {
 }
 
 /// `model.transformer`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Transformer {
-    /// Default 32000.
+    /// Words of the vocabulary.
+    ///
+    /// - Unit: words
     pub vocab_size: u64,
-    /// Default 2048.
+    /// Width of a layer.
+    ///
+    /// - Unit: elements
     pub hidden_size: u64,
-    /// Default 8192.
+    /// Width of the feed-forward network.
+    ///
+    /// - Unit: elements
     pub ffn_hidden_size: u64,
-    /// Default 32.
+    /// Attention heads.
+    ///
+    /// - Unit: heads
     pub num_attention_heads: u64,
-    /// Default 8.
+    /// Heads of keys and values.
+    ///
+    /// - Unit: heads
     pub num_kv_heads: u64,
 }
 

@@ -1,18 +1,19 @@
 //! The sections `output` and `profiling`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::*;
 
 /// `output`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Output {
-    /// Output folder. Default: `results/<model>/<time>`.
+    /// Folder of results; `--output` wins over it. Not set: `hydra.run.dir`, else `results/<model>/<time>`.
     pub folder: Option<String>,
-    /// Default `dlio.log`.
+    /// Name of DLIO's log within the folder of results.
     pub log_file: String,
-    /// `output.metric`
+    /// Steps that the metrics leave out.
     pub metric: OutputMetric,
 }
 
@@ -27,12 +28,16 @@ impl Default for Output {
 }
 
 /// `output.metric`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct OutputMetric {
-    /// Steps left out at the start of each block. Default 1.
+    /// Steps at the start of each block that the metrics leave out.
+    ///
+    /// - Unit: steps
     pub exclude_start_steps: u64,
-    /// Steps left out at the end. Default 0.
+    /// Steps at the end of each block that the metrics leave out.
+    ///
+    /// - Unit: steps
     pub exclude_end_steps: u64,
 }
 
@@ -46,12 +51,16 @@ impl Default for OutputMetric {
 }
 
 /// `profiling`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Profiling {
-    /// Default iostat.
+    /// Profiler, under `workflow.profiling`.
+    ///
+    /// - Effect: none; workflow.profiling=true is refused.
     pub profiler: Profiler,
-    /// Default `[]`.
+    /// Devices that iostat watches.
+    ///
+    /// - Effect: none; the report has the device counters of the kernel.
     pub iostat_devices: Vec<String>,
 }
 

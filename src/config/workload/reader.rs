@@ -1,79 +1,162 @@
 //! The section `reader`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::*;
 use crate::config::TimeSpec;
 
 /// `reader`: how samples are read.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Reader {
-    /// Default: the framework's own.
+    /// Shape of the loader: what a reader thread reads at once, and how many batches are ahead. Not set: the framework's own.
+    ///
+    /// - DLIO: the same; without it a run that reads fails there.
     pub data_loader: Option<DataLoaderKind>,
-    /// Python class; not runnable here.
+    /// Python class of a loader.
+    ///
+    /// - Effect: refused; Python code cannot run here.
     pub data_loader_classname: Option<String>,
-    /// Default: by loader.
+    /// Sampler of the loader.
+    ///
+    /// - DLIO: for custom loaders; else it follows from the loader.
+    /// - Effect: none; the loader has its own.
     pub data_loader_sampler: Option<Sampler>,
-    /// Python class; not runnable here.
+    /// Python class of a reader.
+    ///
+    /// - Effect: refused; Python code cannot run here.
     pub reader_classname: Option<String>,
-    /// Samples per step and rank. Default 1.
+    /// Samples of a step on each rank.
+    ///
+    /// - Unit: samples
     pub batch_size: u64,
-    /// The same in evaluation. Default 1.
+    /// Samples of an evaluation step on each rank.
+    ///
+    /// - Unit: samples
     pub batch_size_eval: u64,
-    /// Reader threads per rank. 0 means 1. Default 1.
-    pub read_threads: u64,
-    /// Generator threads per rank. Default: as many CPUs as the rank has on its node.
+    /// Reader threads of each rank. 0: no look-ahead under `pytorch`, else 1. Not set: the CPUs of a host divided by its ranks,
+    /// at most `DLIO_MAX_AUTO_THREADS` (8).
+    ///
+    /// - Unit: threads
+    /// - DLIO: 1 where it is not set; the MLCommons fork takes 1 for not set, as `dlio_benchmark` does here.
+    pub read_threads: Option<u64>,
+    /// Generator threads of each rank. Not set: the CPUs of a host divided by its ranks, at most `DLIO_MAX_AUTO_THREADS` (32).
+    ///
+    /// - Unit: threads
+    /// - DLIO: the MLCommons fork only; 1 is taken for not set, as `dlio_benchmark` does here.
     pub write_threads: Option<u64>,
-    /// TFRecord map parallelism. Default 1.
+    /// Threads of TensorFlow's map over records.
+    ///
+    /// - Unit: threads
+    /// - Effect: none; records are not parsed by TensorFlow.
     pub computation_threads: u64,
-    /// Batches of look-ahead (see the loaders). Default 2.
+    /// Batches of look-ahead; the loaders differ in how they count it (docs/metrics.md).
+    ///
+    /// - Unit: batches
     pub prefetch_size: u64,
-    /// Default off.
+    /// Shuffle the files before each epoch.
+    ///
+    /// - DLIO: the same; any value that is given, `off` too, shuffles there.
     pub file_shuffle: Shuffle,
-    /// Default off.
+    /// Shuffle the samples before each epoch.
+    ///
+    /// - DLIO: the same; without effect on the order of its PyTorch loader.
     pub sample_shuffle: Shuffle,
-    /// TFRecord shuffle buffer, records. Default 1024.
+    /// Shuffle buffer of TensorFlow's records.
+    ///
+    /// - Unit: records
+    /// - Effect: none; the order is fixed before the run.
     pub shuffle_size: u64,
-    /// Default on_demand.
+    /// Whether files stay open.
+    ///
+    /// - DLIO: any value that is given keeps files open or in memory.
+    /// - Effect: none; files are opened for each read.
     pub read_type: ReadType,
-    /// Parsed and unused by DLIO. Default multi.
+    /// How processes share files.
+    ///
+    /// - DLIO: read and not used.
+    /// - Effect: none.
     pub file_access: FileAccess,
-    /// Bytes of one read call. Default: chosen by the storage system.
+    /// Size of one read call. Not set: chosen by the storage system.
+    ///
+    /// - Unit: bytes
+    /// - DLIO: TFRecord only.
     pub transfer_size: Option<u64>,
-    /// native DALI. Default false.
+    /// No memory map in DALI's own readers.
+    ///
+    /// - Effect: none; storage.storage_type=mmap reads by a memory map.
     pub dont_use_mmap: bool,
-    /// O_DIRECT. Default false.
+    /// Read files past the page cache (O_DIRECT).
+    ///
+    /// - DLIO: npy and npz only.
     pub odirect: bool,
-    /// Time slept per sample after its read.
+    /// Time slept after the read of each sample: a number, or a map that names a distribution.
+    ///
+    /// - Unit: seconds
     pub preprocess_time: TimeSpec,
-    /// Accepted; no effect here. Default true.
+    /// Page-locked memory of PyTorch.
+    ///
+    /// - Effect: none; there is no accelerator to copy to.
     pub pin_memory: bool,
-    /// Accepted; no effect here.
+    /// How Python's workers start.
+    ///
+    /// - Effect: none; readers are threads.
     pub multiprocessing_context: Option<String>,
-    /// Shape of the in-memory sample. Default `[]`.
+    /// Shape of the sample in memory.
+    ///
+    /// - Unit: elements per axis
+    /// - Effect: none; samples are handed over as they were read.
     pub transformed_record_dims: Vec<u64>,
-    /// dtype of it. Default `uint8`.
+    /// Type of its elements.
+    ///
+    /// - Effect: none; samples are handed over as they were read.
     pub transformed_record_element_type: String,
-    /// dlio-rs: access order. Default `dlio`.
+    /// Order of access.
+    ///
+    /// - DLIO: no such key.
     pub order: OrderKind,
-    /// dlio-rs: how far a reader checks what it read. Default `verify`.
+    /// How far a reader looks at what it read.
+    ///
+    /// - DLIO: no such key; it does for each format what its Python library does.
     pub decode: Decode,
-    /// dlio-rs: compare what was read with what was generated. Default `off`.
+    /// Compare what is read with what was generated.
+    ///
+    /// - DLIO: no such key.
     pub verify_content: VerifyContent,
-    /// dlio-rs: page cache between epochs. Default `fadvise`.
+    /// How the page cache is emptied between epochs.
+    ///
+    /// - DLIO: no such key; the MLCommons fork empties it as `system` does.
     pub drop_cache: DropCache,
-    /// dlio-rs: how long a rank keeps the metadata (index, footer, chunk table) of a file. Default `epoch`.
+    /// How long a rank keeps the metadata (index, footer, chunk table) of a file.
+    ///
+    /// - DLIO: no such key; a framework that opens its files again reads it again.
     pub index_cache: IndexCacheLife,
-    /// dlio-rs: reads in flight per rank for the native loader. Default: `read_threads`.
+    /// Reads in flight on each rank. Not set: `read_threads`.
+    ///
+    /// - Unit: reads
+    /// - DLIO: no such key.
+    /// - Only: reader.data_loader = native
     pub io_depth: Option<u64>,
-    /// dlio-rs: CPUs of the reader and writer threads: `inherit` (those that the process was started with), `node` (all of
-    /// the host) or a list such as `0-3,8`. Default: `inherit`, but the launcher's own CPUs where its default bound the rank
-    /// to one core.
+    /// CPUs of the reader and writer threads: `inherit` (those that the process was started with), `node` (all of the host) or
+    /// a list such as `0-3,8`. Not set: `inherit`, but the launcher's own CPUs where its default bound the rank to one core.
+    ///
+    /// - DLIO: no such key.
     pub cpus: Option<String>,
-    /// dlio-rs: object stores: bytes of one GET; longer extents are read in several. 0: always one GET.
-    /// Default: one GET up to 32 MiB, ranges of 32 MiB above.
+    /// Size of one GET; longer reads are made of several. 0: always one GET. Not set: one GET up to 32 MiB, ranges of 32 MiB
+    /// above.
+    ///
+    /// - Unit: bytes
+    /// - DLIO: no such key.
+    /// - Only: storage = s3, azure
     pub range_size: Option<u64>,
+}
+
+impl Reader {
+    /// Reader threads; 1 where they are neither set nor sized yet.
+    pub fn threads(&self) -> u64 {
+        self.read_threads.unwrap_or(1)
+    }
 }
 
 impl Default for Reader {
@@ -85,7 +168,7 @@ impl Default for Reader {
             reader_classname: None,
             batch_size: 1,
             batch_size_eval: 1,
-            read_threads: 1,
+            read_threads: None,
             write_threads: None,
             computation_threads: 1,
             prefetch_size: 2,

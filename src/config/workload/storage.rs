@@ -1,22 +1,34 @@
 //! The section `storage`, and values that must not be shown.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::*;
 
 /// `storage`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct StorageSection {
-    /// Default local_fs.
+    /// The storage system. A `://` address in `dataset.data_folder` decides over it.
+    ///
+    /// - DLIO: `local_fs`, `s3`, `aistore`; `direct_fs` in the MLCommons fork. `mmap`, `null`, `model` and `azure` are of dlio-rs.
     pub storage_type: StorageType,
-    /// Directory or bucket. Default `./`.
+    /// Folder that `dataset.data_folder` is relative to, or the bucket.
     pub storage_root: String,
-    /// `storage.storage_options`
+    /// Options of a storage system: credentials, endpoints, limits.
     pub storage_options: StorageOptions,
-    /// Accepted; one native engine here.
+    /// Client library.
+    ///
+    /// - DLIO: the MLCommons fork only; the same as `storage.storage_options.storage_library`.
+    /// - Effect: none; there is one native client.
     pub storage_library: Option<String>,
-    /// Seconds between generation and reading on object stores. Default 0.
+    /// Time between generation and reading on an object store that shows new objects late.
+    ///
+    /// - Unit: seconds
+    /// - DLIO: the MLCommons fork only.
+    /// - Only: storage = s3, azure
     pub post_generation_settle_seconds: f64,
 }
 
@@ -54,6 +66,15 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+impl JsonSchema for Secret {
+    fn schema_name() -> Cow<'static, str> {
+        "Secret".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "password"})
+    }
+}
+
 impl Serialize for Secret {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str("***")
@@ -67,105 +88,241 @@ impl<'de> Deserialize<'de> for Secret {
 }
 
 /// `storage.storage_options`
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct StorageOptions {
-    /// model: seconds before the first byte of a read. Default 0.
+    /// Time to the first byte of a read.
+    ///
+    /// - Unit: seconds
+    /// - DLIO: no such key.
+    /// - Only: storage = model
     pub latency: f64,
-    /// model: uniform +- this many seconds around `latency`. Default 0.
+    /// Uniform deviation of `latency`, to both sides.
+    ///
+    /// - Unit: seconds
+    /// - DLIO: no such key.
+    /// - Only: storage = model
     pub jitter: f64,
-    /// model: bytes per second, shared by the ranks of a node; 0: unlimited.
+    /// Bandwidth that the ranks of a host share. 0: unlimited.
+    ///
+    /// - Unit: bytes per second
+    /// - DLIO: no such key.
+    /// - Only: storage = model
     pub bandwidth: f64,
-    /// Object stores: key id.
-    pub access_key_id: Option<String>,
-    /// Object stores: secret key.
+    /// Key id.
+    ///
+    /// - Only: storage = s3, azure
+    pub access_key_id: Option<Secret>,
+    /// Secret key.
+    ///
+    /// - Only: storage = s3, azure
     pub secret_access_key: Option<Secret>,
-    /// S3: session token of temporary credentials.
+    /// Session token of temporary credentials.
+    ///
+    /// - DLIO: no such key.
+    /// - Only: storage = s3
     pub session_token: Option<Secret>,
-    /// S3: one URL or a list; each request goes to the one with the fewest requests in flight.
+    /// URL of the service, or a list of URLs: each request goes to the one with the fewest requests in flight.
+    ///
+    /// - DLIO: one URL.
+    /// - Only: storage = s3, azure
     pub endpoint_url: Endpoints,
-    /// Object stores: region.
+    /// Region.
+    ///
+    /// - Only: storage = s3, azure
     pub region: Option<String>,
-    /// S3: bucket in the path instead of the host name.
+    /// Bucket in the path instead of the host name.
+    ///
+    /// - Only: storage = s3
     pub s3_force_path_style: Option<bool>,
-    /// S3 and Azure: attempts of one request. Default 5.
+    /// Attempts of one request. Not set: 5.
+    ///
+    /// - Unit: attempts
+    /// - Only: storage = s3, azure
     pub s3_max_attempts: Option<u64>,
-    /// S3: profile of the credentials file.
+    /// Profile of the credentials file.
+    ///
+    /// - Only: storage = s3
     pub s3_profile: Option<String>,
-    /// Azure: storage account, where the address does not name it.
+    /// Storage account, where the address does not name it.
+    ///
+    /// - DLIO: no such key.
+    /// - Only: storage = azure
     pub account_name: Option<String>,
-    /// Azure: key of the account; a SAS is signed with it here.
+    /// Key of the account; a shared access signature is made with it here.
+    ///
+    /// - DLIO: no such key.
+    /// - Only: storage = azure
     pub account_key: Option<Secret>,
-    /// Azure: shared access signature.
+    /// Shared access signature.
+    ///
+    /// - DLIO: no such key.
+    /// - Only: storage = azure
     pub sas_token: Option<Secret>,
-    /// Azure: connection string; the keys above win over its parts.
+    /// Connection string; the keys above win over its parts.
+    ///
+    /// - DLIO: no such key.
+    /// - Only: storage = azure
     pub connection_string: Option<Secret>,
-    /// Azure: URL of the blob service with the account in it where it is a path (Azurite, private clouds).
+    /// URL of the blob service, with the account where it is a path (Azurite, private clouds).
+    ///
+    /// - DLIO: no such key.
+    /// - Only: storage = azure
     pub blob_endpoint: Endpoints,
-    /// Object stores: seconds for a connection to be made, TLS included. Default 5.
+    /// Longest time to make a connection, TLS included. Not set: 5.
+    ///
+    /// - Unit: seconds
+    /// - DLIO: no such key.
+    /// - Only: storage = s3, azure
     pub connect_timeout: Option<f64>,
-    /// Object stores: seconds without a byte before a request counts as lost. Default 30.
+    /// Time without a byte after which a request is lost. Not set: 30.
+    ///
+    /// - Unit: seconds
+    /// - DLIO: no such key.
+    /// - Only: storage = s3, azure
     pub read_timeout: Option<f64>,
-    /// Object stores: seconds for one attempt of a request as a whole; 0: no limit. Default 0.
+    /// Longest time of one attempt of a request. 0 or not set: no limit.
+    ///
+    /// - Unit: seconds
+    /// - DLIO: no such key.
+    /// - Only: storage = s3, azure
     pub request_timeout: Option<f64>,
-    /// Object stores: retries that a rank may make in a run. Default 1000.
+    /// Retries that a rank may make in a run. Not set: 1000.
+    ///
+    /// - Unit: retries
+    /// - DLIO: no such key.
+    /// - Only: storage = s3, azure
     pub retry_budget: Option<u64>,
-    /// Object stores: seconds before the first retry; doubled for each further one, up to 20. Default 0.5.
+    /// Time before the first retry; doubled for each further one, up to 20 s. Not set: 0.5.
+    ///
+    /// - Unit: seconds
+    /// - DLIO: no such key.
+    /// - Only: storage = s3, azure
     pub retry_delay: Option<f64>,
-    /// Object stores: connections that a rank makes at the same time. Default 8.
+    /// Connections that a rank makes at the same time. Not set: 8.
+    ///
+    /// - Unit: connections
+    /// - DLIO: no such key.
+    /// - Only: storage = s3, azure
     pub connect_ramp: Option<u64>,
-    /// Object stores: ranges of one extent in flight. Default 2.
+    /// Ranges of one long read that are in flight together. Not set: 2.
+    ///
+    /// - Unit: requests
+    /// - DLIO: no such key.
+    /// - Only: storage = s3, azure
     pub ranges_in_flight: Option<u64>,
-    /// Object stores: bytes of an upload's first parts (later ones grow to 64 MiB). Default 8 MiB.
+    /// Size of an upload's first parts; later ones grow to 64 MiB. Not set: 8 MiB.
+    ///
+    /// - Unit: bytes
+    /// - DLIO: no such key.
+    /// - Only: storage = s3, azure
     pub part_size: Option<u64>,
-    /// Object stores: PEM file of certificate authorities to trust beside the system's.
+    /// PEM file of certificate authorities to trust beside those of the system.
+    ///
+    /// - DLIO: no such key; `AWS_CA_BUNDLE`.
+    /// - Only: storage = s3, azure
     pub ca_bundle: Option<String>,
-    /// Object stores: false accepts any certificate; the report shows it. Default true.
+    /// Check the server's certificate. false accepts any, and the report shows it. Not set: true.
+    ///
+    /// - DLIO: no such key.
+    /// - Only: storage = s3, azure
     pub verify: Option<bool>,
-    /// Object stores: `http://[user:password@]host:port`, in place of HTTPS_PROXY and HTTP_PROXY.
+    /// Proxy as `http://[user:password@]host:port`, in place of HTTPS_PROXY and HTTP_PROXY.
+    ///
+    /// - DLIO: no such key.
+    /// - Only: storage = s3, azure
     pub proxy: Option<Secret>,
-    /// S3: checksum sent with uploads: `none`, `crc32c` or `sdk` (CRC-32, the SDK's default). Default none.
+    /// Checksum of uploads: `none`, `crc32c`, or `sdk` (CRC-32, the SDK's default). Not set: none.
+    ///
+    /// - DLIO: no such key.
+    /// - Only: storage = s3
     pub checksum: Option<String>,
-    /// TLS where the endpoint has no scheme.
+    /// TLS where the endpoint has no scheme. Not set: true.
+    ///
+    /// - DLIO: minio only.
+    /// - Only: storage = s3, azure
     pub secure: Option<bool>,
-    /// Accepted; one native engine here.
+    /// Client library.
+    ///
+    /// - DLIO: `s3dlio`, `s3torchconnector` or `minio`.
+    /// - Effect: none; there is one native client.
     pub storage_library: Option<String>,
-    /// `s3`, `az`, `gs`, `file` or `direct`.
+    /// Scheme of the addresses under `storage.storage_type=s3`: `az` reads them from Azure, `gs` from Google Cloud Storage.
+    ///
+    /// - DLIO: the MLCommons fork only.
+    /// - Only: storage = s3, azure
     pub uri_scheme: Option<String>,
-    /// Keys are full URIs.
+    /// Whole addresses as object keys.
+    ///
+    /// - Effect: refused when true; the key is the path.
+    /// - Only: storage = s3, azure
     pub use_full_object_uri: Option<bool>,
-    /// Objects in flight per worker.
+    /// Objects or row groups in flight on each worker.
+    ///
+    /// - Unit: requests
+    /// - Effect: none; reader.prefetch_size and reader.read_threads say it.
     pub prefetch_window: Option<u64>,
-    /// Parquet: threads.
+    /// Threads of a worker of DLIO.
+    ///
+    /// - Unit: threads
+    /// - Effect: none; reader.read_threads says it.
     pub prefetch_workers: Option<u64>,
-    /// Accepted; no effect here.
+    /// Fetch objects ahead.
+    ///
+    /// - Effect: none; reader.prefetch_size says it.
     pub prefetch: Option<bool>,
-    /// Spread the start of workers.
+    /// Start workers one after another.
+    ///
+    /// - Effect: none; storage.storage_options.connect_ramp limits how fast connections are made.
     pub stagger_workers: Option<bool>,
-    /// Parquet: columns to read.
+    /// Columns that are read. Empty or not set: all.
+    ///
+    /// - Only: dataset.format = parquet
     pub columns: Option<Vec<String>>,
-    /// Parquet: row groups per request.
+    /// Row groups of one request.
+    ///
+    /// - Unit: row groups
+    /// - Effect: none; reader.range_size limits a request.
     pub coalesce_rgs: Option<u64>,
-    /// Parquet: requests in flight.
+    /// Requests in flight.
+    ///
+    /// - Unit: requests
+    /// - Effect: none; reader.read_threads and storage.storage_options.ranges_in_flight say it.
     pub max_outstanding: Option<u64>,
-    /// Parquet: footer bytes read at once.
+    /// Bytes of a footer that are read at once.
+    ///
+    /// - Unit: bytes
+    /// - Effect: none; a footer is read as it is.
     pub footer_cap: Option<u64>,
-    /// Parquet: footers read together.
+    /// Footers that are read together.
+    ///
+    /// - Unit: files
+    /// - Effect: none; each file is opened when it is read.
     pub footer_batch_size: Option<u64>,
-    /// Parquet: `raw` or `arrow`.
+    /// What becomes of row groups: `raw` or `arrow`.
+    ///
+    /// - Effect: none; reader.decode says it.
     pub decode: Option<String>,
-    /// Parquet: accepted; no effect here.
+    /// Where decoded row groups go.
+    ///
+    /// - Effect: none; reader.decode says it.
     pub decode_output: Option<String>,
-    /// Parquet: plan without I/O.
+    /// Plan without I/O.
+    ///
+    /// - Effect: none; storage.storage_type=null reads nothing.
     pub simulate_io: Option<bool>,
-    /// Parquet: seconds between simulation logs.
+    /// Time between two messages of a simulation.
+    ///
+    /// - Unit: seconds
+    /// - Effect: none; there is no such simulation.
     pub sim_log_secs: Option<f64>,
 }
 
 impl StorageOptions {
     /// The credentials among the options, in a fixed order, for carrying them between ranks.
-    pub fn secrets_mut(&mut self) -> [&mut Option<Secret>; 6] {
+    pub fn secrets_mut(&mut self) -> [&mut Option<Secret>; 7] {
         [
+            &mut self.access_key_id,
             &mut self.secret_access_key,
             &mut self.session_token,
             &mut self.account_key,
@@ -179,6 +336,15 @@ impl StorageOptions {
 /// Endpoint URLs: a text (which commas may divide) or a list in the YAML.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Endpoints(pub Vec<String>);
+
+impl JsonSchema for Endpoints {
+    fn schema_name() -> Cow<'static, str> {
+        "Endpoints".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": ["string", "array"], "items": {"type": "string"}})
+    }
+}
 
 impl Serialize for Endpoints {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,23 +1,32 @@
 //! The sections `train`, `evaluation` and `metric`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::*;
 use crate::config::TimeSpec;
 
 /// `train`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Train {
-    /// Default 1.
+    /// Epochs.
+    ///
+    /// - Unit: epochs
     pub epochs: u64,
-    /// Per step. Default 0 s.
+    /// Time that the accelerator computes in a step: a number, or a map that names a distribution.
+    ///
+    /// - Unit: seconds
     pub computation_time: TimeSpec,
-    /// Cap on steps per epoch; -1: none.
+    /// Most steps of an epoch. Negative: no limit.
+    ///
+    /// - Unit: steps
     pub total_training_steps: i64,
-    /// Default 123.
+    /// Seed of the shuffles and of drawn times.
+    ///
+    /// - Unit: none
     pub seed: u64,
-    /// Add the epoch to the seed. Default true.
+    /// Add the number of the epoch to the seed.
     pub seed_change_epoch: bool,
 }
 
@@ -34,14 +43,20 @@ impl Default for Train {
 }
 
 /// `evaluation`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Evaluation {
-    /// Per step. Default 0 s.
+    /// Time that the accelerator computes in an evaluation step: a number, or a map that names a distribution.
+    ///
+    /// - Unit: seconds
     pub eval_time: TimeSpec,
-    /// First epoch with an evaluation. Default 1.
+    /// First epoch that ends with an evaluation.
+    ///
+    /// - Unit: epochs
     pub eval_after_epoch: u64,
-    /// Default 1.
+    /// Epochs from one evaluation to the next.
+    ///
+    /// - Unit: epochs
     pub epochs_between_evals: u64,
 }
 
@@ -56,12 +71,16 @@ impl Default for Evaluation {
 }
 
 /// `metric`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Metric {
-    /// AU that the run must reach, fraction. Default 0.90.
+    /// Accelerator utilization that the run must reach.
+    ///
+    /// - Unit: fraction
     pub au: f64,
-    /// dlio-rs: formulas. Default v3.
+    /// Formulas of the metrics.
+    ///
+    /// - DLIO: no such key; its two versions differ in this.
     pub formula: MetricFormula,
 }
 

@@ -1,11 +1,12 @@
 //! Values that are one word of a few.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 macro_rules! word_enum {
     ($(#[$m:meta])* $name:ident { $($(#[$vm:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
         $(#[$m])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum $name { $($(#[$vm])* #[serde(rename = $word)] $variant),+ }
         impl $name {
             /// The word used in the YAML.
@@ -78,6 +79,7 @@ word_enum! {
 }
 word_enum! {
     /// Shuffle mode.
+    #[schemars(extend("x-true" = "seed"))]
     Shuffle {
         /// No shuffle.
         Off = "off",
@@ -224,6 +226,7 @@ word_enum! {
 }
 word_enum! {
     /// Which reads are compared with what was generated.
+    #[schemars(extend("x-true" = "full"))]
     VerifyContent {
         /// None.
         Off = "off",

@@ -144,16 +144,6 @@ impl<'a> Generation<'a> {
             Ok(())
         };
         agree(cluster, prepared)?;
-        let spec = files.spec(Split::Train, 0, files.train.nominal_dims());
-        agree(
-            cluster,
-            format.supports(&spec).map_err(|cause| {
-                RankError::Dataset(format!(
-                    "generate dataset.format={}: {cause}",
-                    job.workload.dataset.format
-                ))
-            }),
-        )?;
         agree(cluster, check_space(job, storage, format, files))?;
         Ok(Generation {
             job,

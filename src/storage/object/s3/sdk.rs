@@ -117,7 +117,7 @@ pub(super) async fn shared(options: &StorageOptions, http: &Arc<Http>) -> SdkCon
     }
     if let (Some(id), Some(secret)) = (&options.access_key_id, &options.secret_access_key) {
         loader = loader.credentials_provider(Credentials::new(
-            id.trim(),
+            id.expose().trim(),
             secret.expose().trim(),
             options
                 .session_token

@@ -1,0 +1,33 @@
+//! `dlio-rs explain`: what a key means.
+
+use std::io::Write;
+
+use clap::Args;
+
+use super::{Exit, Stop};
+use crate::config::{self, Format};
+
+/// Which key.
+#[derive(Debug, Clone, Args)]
+pub struct ExplainArgs {
+    /// A key such as reader.batch_size, a section, or a last word; without it, the list of all keys
+    #[arg(value_name = "KEY", conflicts_with = "all")]
+    pub key: Option<String>,
+    /// Every key
+    #[arg(long)]
+    pub all: bool,
+    /// How it is written
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+}
+
+/// Prints the entry of a key.
+pub(super) fn print(args: &ExplainArgs) -> Result<(), Stop> {
+    let text = config::explain(args.key.as_deref(), args.format).map_err(Stop::usage)?;
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|e| Stop {
+            exit: Exit::Failed,
+            message: format!("write to the standard output: {e}"),
+        })
+}

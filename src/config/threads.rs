@@ -1,0 +1,81 @@
+//! Threads that nobody set, sized by the machine as MLCommons' DLIO sizes them.
+
+use super::error::ConfigError;
+use super::load::{Loaded, Origin};
+use super::{StorageType, Workload};
+
+/// Cap of automatic threads; this variable sets another one for both.
+const CAP: &str = "DLIO_MAX_AUTO_THREADS";
+const READ_CAP: u64 = 8;
+const WRITE_CAP: u64 = 32;
+
+/// One host of a job.
+#[derive(Debug, Clone, Copy)]
+pub struct Machine {
+    /// Logical CPUs of the host, whatever the process is bound to.
+    pub cpus: usize,
+    /// Ranks on the host.
+    pub ranks: usize,
+}
+
+impl Loaded {
+    /// Sets `reader.read_threads` and `reader.write_threads` where nobody set them. Under the name `dlio_benchmark` a 1 is
+    /// taken for not set, as there.
+    ///
+    /// Errors: `DLIO_MAX_AUTO_THREADS` is no number.
+    /// Source: DLIO (MLCommons fork) `utils/config.py::derive_configurations`.
+    pub fn size_threads(&mut self, machine: Machine, as_dlio: bool) -> Result<(), ConfigError> {
+        let cap = match self.variables.get(CAP).map(|text| text.trim()) {
+            None | Some("") => None,
+            Some(text) => Some(text.parse::<i64>().map_err(|_| {
+                ConfigError::rule(
+                    &format!("environment variable {CAP}"),
+                    format!("{text:?} is no whole number"),
+                    "set it to one, such as 8, or unset it",
+                )
+            })?),
+        };
+        let cap = cap.map(|cap| cap.max(1) as u64);
+        let per_rank = (machine.cpus / machine.ranks.max(1)).max(1) as u64;
+        let is_open = |set: Option<u64>| set.is_none() || as_dlio && set == Some(1);
+        let how = |n: u64, cap: u64| {
+            Origin::Machine(format!(
+                "sized by the machine: {} CPUs / {} ranks of a host, at most {cap}, makes {n}",
+                machine.cpus, machine.ranks
+            ))
+        };
+        if is_open(self.workload.reader.read_threads) {
+            let cap = cap.unwrap_or(READ_CAP);
+            let n = per_rank.min(cap);
+            self.workload.reader.read_threads = Some(n);
+            self.origins
+                .insert("reader.read_threads".into(), how(n, cap));
+        }
+        if is_open(self.workload.reader.write_threads) {
+            let cap = cap.unwrap_or(WRITE_CAP);
+            let n = write_threads(&self.workload, per_rank, cap);
+            self.workload.reader.write_threads = Some(n);
+            self.origins
+                .insert("reader.write_threads".into(), how(n, cap));
+        }
+        Ok(())
+    }
+
+    /// How the threads of a phase came to be, where nobody set them.
+    pub fn sized_threads(&self, key: &str) -> Option<&str> {
+        match self.origins.get(key) {
+            Some(Origin::Machine(how)) => Some(how),
+            _ => None,
+        }
+    }
+}
+
+/// Object stores and direct I/O keep twice as many busy.
+fn write_threads(workload: &Workload, per_rank: u64, cap: u64) -> u64 {
+    match workload.storage_type_effective() {
+        StorageType::S3 | StorageType::Azure | StorageType::DirectFs => {
+            (2 * per_rank).min(cap).max(8)
+        }
+        _ => per_rank.min(cap),
+    }
+}
