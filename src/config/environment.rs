@@ -74,23 +74,28 @@ pub(super) fn take_environment(
     origins: &mut Origins,
 ) -> Result<(), ConfigError> {
     let dotenv = parse_dotenv(request.dotenv.as_deref().unwrap_or_default())?;
-    let sources: [(&BTreeMap<String, String>, fn(String) -> Origin); 2] = [
-        (&request.env, Origin::Environment),
-        (&dotenv, Origin::DotEnv),
-    ];
-    for (variables, origin) in sources {
-        for (variable, key) in VARIABLES {
-            if lookup(tree, key).is_some_and(|value| !value.is_null()) {
-                continue;
-            }
-            let Some(text) = variables.get(variable).filter(|text| !text.is_empty()) else {
-                continue;
-            };
-            set(tree, key, Value::String(text.clone()));
-            origins.insert(key.into(), origin(variable.into()));
-        }
-    }
+    fill(tree, origins, &request.env, Origin::Environment);
+    fill(tree, origins, &dotenv, Origin::DotEnv);
     Ok(())
+}
+
+/// Sets keys that have no value yet.
+fn fill(
+    tree: &mut Value,
+    origins: &mut Origins,
+    variables: &BTreeMap<String, String>,
+    origin: fn(String) -> Origin,
+) {
+    for (variable, key) in VARIABLES {
+        if lookup(tree, key).is_some_and(|value| !value.is_null()) {
+            continue;
+        }
+        let Some(text) = variables.get(variable).filter(|text| !text.is_empty()) else {
+            continue;
+        };
+        set(tree, key, Value::String(text.clone()));
+        origins.insert(key.into(), origin(variable.into()));
+    }
 }
 
 /// Variables that stand in for a key.
