@@ -136,7 +136,7 @@ fn differences(theirs: &Value, typed: &Value, path: &str, out: &mut Vec<String>)
                 ours.as_str() == Some(folder.trim_end_matches('/'))
             }
             Value::Number(n) if ours.is_string() => ours.as_str() == Some(&n.to_string()),
-            Value::String(text) if ours.is_number() => ours.to_string() == *text,
+            Value::String(text) if ours.is_number() => text.parse().ok() == ours.as_f64(),
             other => same(other, ours),
         };
         if !fits {
