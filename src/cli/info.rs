@@ -22,6 +22,17 @@ pub(super) fn print(cluster: &dyn Cluster) -> Result<(), Stop> {
         host::cpus::node_cpus(),
         facts.memory_gib(),
     );
+    let limits = host::cgroup::Limits::read();
+    let quota = limits
+        .cpu_quota
+        .map_or("none".into(), |n| format!("{n:.2} CPUs"));
+    let memory = (limits.memory_bytes).map_or("none".into(), |n| {
+        format!("{:.2} GiB", n as f64 / (1u64 << 30) as f64)
+    });
+    let line = format!(
+        "{line}; limits of the cgroup: CPU time {quota}, CPU set {}, memory {memory}",
+        limits.cpus.as_deref().unwrap_or("none")
+    );
     if let Some(lines) = cluster.gather(line.as_bytes()) {
         let formats = format::built();
         let mut text = String::new();

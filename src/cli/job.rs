@@ -45,6 +45,7 @@ pub(super) fn start(
     let request = JobRequest {
         options: RunOptions {
             stall_timeout: Duration::from_secs(args.stall_timeout),
+            memory: args.memory,
             virtual_time: args.virtual_time,
             drop_timeout,
         },

@@ -37,6 +37,9 @@ pub(super) trait Picture: Sync {
 }
 
 impl<P: Picture> Format for P {
+    fn holds_whole_file(&self) -> bool {
+        true
+    }
     fn supports(&self, spec: &FileSpec) -> Result<(), FormatError> {
         no_compression(spec)?;
         if !is_raw(spec) {

@@ -212,6 +212,11 @@ pub trait Format: Sync {
         false
     }
 
+    /// Whether decoding keeps a whole file and what it decodes to in memory.
+    fn holds_whole_file(&self) -> bool {
+        false
+    }
+
     /// Whether a loader reads files of this format at all.
     fn has_reads(&self) -> bool {
         true

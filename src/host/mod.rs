@@ -11,14 +11,18 @@
 //! | `caches` | emptying the page cache of the host |
 //! | `mounts` | where a folder lies |
 //! | `network` | addresses of this host |
+//! | `cgroup` | limits of a container and how often they held it back |
+//! | `witness` | counters of mounts and network cards |
 
 pub mod caches;
+pub mod cgroup;
 pub mod cpus;
 pub mod facts;
 pub mod machine;
 pub mod mounts;
 pub mod network;
 pub mod process;
+pub mod witness;
 
 /// Host name, as the kernel knows it.
 pub fn name() -> String {

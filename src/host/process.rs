@@ -21,3 +21,20 @@ pub fn start_tick(id: u32) -> Option<u64> {
     let (_, rest) = text.rsplit_once(')')?;
     rest.split_whitespace().nth(19)?.parse().ok()
 }
+
+/// The resident set of this process now, bytes; 0 where it cannot be read. Source: proc(5), `statm`.
+pub fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
+    pages.unwrap_or(0) * page.ok().flatten().map_or(4096, |n| n as u64)
+}
+
+/// Memory of this node, bytes; 0 where it cannot be read.
+pub fn node_memory_bytes() -> u64 {
+    let number = |variable| nix::unistd::sysconf(variable).ok().flatten();
+    let pages = number(nix::unistd::SysconfVar::_PHYS_PAGES);
+    let page = number(nix::unistd::SysconfVar::PAGE_SIZE);
+    pages.zip(page).map_or(0, |(n, size)| (n * size) as u64)
+}

@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::reduce::{Series, ServedByStorage, Spread, served_by_storage};
+use super::evidence::{ServedByStorage, served_by_storage};
+use super::series::{Series, Spread};
 use crate::cluster::Cluster;
 use crate::util::units::GIB;
 

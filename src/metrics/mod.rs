@@ -5,8 +5,11 @@
 pub mod au;
 pub mod breakdown;
 pub mod checkpoint;
+pub mod evidence;
 pub mod histogram;
+pub mod memory;
 pub mod record;
 pub mod reduce;
+pub mod series;
 pub mod spec;
 pub mod throughput;

@@ -5,7 +5,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::CheckpointLog;
+use super::evidence::Counts;
+use crate::host::cgroup::Pressure;
 use crate::host::facts::Meminfo;
+use crate::host::witness::Medium;
 use crate::stage::Parts;
 use crate::storage::Telemetry;
 
@@ -58,10 +61,9 @@ pub struct EpochRecord {
     pub eval: Option<BlockRecord>,
     /// `/proc/meminfo` at the end of the epoch.
     pub host_meminfo: Meminfo,
-    /// Bytes that the readers of this rank were given by the storage system in this epoch.
-    pub bytes_read: u64,
-    /// Bytes that the kernel fetched from devices for this process in this epoch (`/proc/self/io` `read_bytes`); None where unreadable.
-    pub bytes_from_device: Option<u64>,
+    /// What was delivered to readers and what outside counters saw, evaluation included; those of a host on its first rank
+    /// only.
+    pub counts: Counts,
 }
 
 /// Everything measured on one rank.
@@ -77,6 +79,10 @@ pub struct RankRecord {
     pub checkpoints: CheckpointLog,
     /// Requests and connections, where the storage system has them; generation included.
     pub object_store: Option<Telemetry>,
+    /// What lies between the readers and the dataset's bytes.
+    pub medium: Medium,
+    /// How the host was held back during training; on its first rank.
+    pub pressure: Pressure,
     /// Running digest of (epoch, step, sample) of this rank.
     pub order_digest: u64,
 }
@@ -98,10 +104,16 @@ pub struct Counters {
     pub retries: u64,
     /// Samples not read because the remainder is dropped, per epoch.
     pub samples_dropped_per_epoch: u64,
-    /// User + system CPU time of the process during training and evaluation, ns.
+    /// User + system CPU time of the process during training, evaluation and checkpoints, ns: all that was burnt.
     pub cpu_ns: u64,
+    /// CPU time of the reader threads while they read, ns (part of `cpu_ns`).
+    pub reader_cpu_ns: u64,
     /// CPU time of the main thread spent spinning for compute deadlines and inside MPI barriers, ns (part of `cpu_ns`).
     pub spin_ns: u64,
+    /// CPU time that rank 0 spent on events, progress and logs, ns (part of `cpu_ns`).
+    pub report_cpu_ns: u64,
+    /// Time in which reader threads could have run and had no CPU, ns; None where a kernel does not count it.
+    pub delay_ns: Option<u64>,
     /// Peak resident set of the process, bytes (maximum over ranks).
     pub peak_rss_bytes: u64,
     /// Bytes that generation wrote.

@@ -8,13 +8,18 @@ use serde::{Deserialize, Serialize};
 use super::au::{au_storage, block_au, epoch_au, mean_and_std};
 use super::breakdown::{Breakdown, Line, VALUES};
 use super::checkpoint::{self, CheckpointSummary};
+use super::evidence::{self, Counts, Evidence, ServedByStorage, combined, judge};
 use super::histogram::{StageHistograms, StageSummary};
+use super::memory::Peaks;
 use super::record::{Counters, RankRecord};
+use super::series::{Series, Spread};
 use super::spec::MetricSpec;
 use super::throughput::{epoch_throughput, eval_throughput};
 use crate::cluster::Cluster;
 use crate::config::MetricFormula;
+use crate::host::cgroup::{Limits, Pressure};
 use crate::host::facts::HostFacts;
+use crate::host::witness::Medium;
 use crate::stage::Stage;
 use crate::storage::Telemetry;
 use crate::util::units::gib;
@@ -44,55 +49,6 @@ pub enum ReduceError {
         /// Cause.
         source: serde_json::Error,
     },
-}
-
-/// Where the bytes of an epoch came from, judged by the kernel's own count of device reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum ServedByStorage {
-    /// Devices delivered at least 90 % of the bytes.
-    Pass,
-    /// Between 10 % and 90 %.
-    Suspect,
-    /// Below 10 %: the page cache answered.
-    Cached,
-    /// The kernel's count is unreadable or means nothing here (network file systems, object stores, null, model).
-    Unknown,
-}
-
-/// Verdict for `device` of `read` bytes; `device` is None when the counter is unreadable or meaningless.
-pub fn served_by_storage(read: u64, device: Option<u64>) -> ServedByStorage {
-    match device {
-        Some(device) if read > 0 => match device as f64 / read as f64 {
-            r if r >= 0.9 => ServedByStorage::Pass,
-            r if r >= 0.1 => ServedByStorage::Suspect,
-            _ => ServedByStorage::Cached,
-        },
-        _ => ServedByStorage::Unknown,
-    }
-}
-
-/// A value per epoch with numpy's mean and population standard deviation.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Series {
-    /// In order of epochs.
-    pub values: Vec<f64>,
-    /// 0 when there are no values.
-    pub mean: f64,
-    /// Population standard deviation; 0 when there are no values.
-    pub stdev: f64,
-}
-
-impl Series {
-    /// Of these values.
-    pub fn new(values: Vec<f64>) -> Self {
-        let (mean, stdev) = mean_and_std(&values).unwrap_or_default();
-        Series {
-            values,
-            mean,
-            stdev,
-        }
-    }
 }
 
 /// AU and throughput of training or of evaluation.
@@ -127,8 +83,10 @@ pub struct EpochSummary {
     pub bytes_read: u64,
     /// Bytes that the kernel fetched from devices; None when unreadable on a rank.
     pub bytes_from_device: Option<u64>,
-    /// Verdict from the two.
+    /// Verdict of all hosts.
     pub served_by_storage: ServedByStorage,
+    /// The rule that gave it, where all hosts agree on one.
+    pub rule: String,
     /// Mean per rank.
     pub breakdown: Breakdown,
 }
@@ -154,33 +112,6 @@ pub struct RankSummary {
     pub order_digest: u64,
     /// Percentiles of the stages of checkpoints with counts.
     pub checkpoint_stages: Vec<StageSummary>,
-}
-
-/// Smallest, median and largest value over ranks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Spread {
-    /// Smallest.
-    pub min: f64,
-    /// Median: the mean of the middle two when their number is even.
-    pub median: f64,
-    /// Largest.
-    pub max: f64,
-}
-
-impl Spread {
-    /// Of these values; zeros when there are none.
-    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
-        let mut v: Vec<f64> = values.into_iter().collect();
-        v.sort_by(f64::total_cmp);
-        let (Some(min), Some(max)) = (v.first(), v.last()) else {
-            return Spread::default();
-        };
-        Spread {
-            min: *min,
-            median: (v[(v.len() - 1) / 2] + v[v.len() / 2]) / 2.0,
-            max: *max,
-        }
-    }
 }
 
 /// How ranks differ.
@@ -209,6 +140,14 @@ impl Spreads {
 pub struct HostSummary {
     /// What Linux says about it.
     pub facts: HostFacts,
+    /// What its readers' bytes lie on.
+    pub medium: Medium,
+    /// What its first rank may have of it.
+    pub limits: Limits,
+    /// How it was held back during training.
+    pub pressure: Pressure,
+    /// Time in which its ranks' readers could have run and had no CPU, ns.
+    pub delay_ns: Option<u64>,
     /// Ranks on it.
     pub ranks: usize,
     /// How its ranks differ.
@@ -243,6 +182,12 @@ pub struct JobSummary {
     pub breakdown: Breakdown,
     /// Epochs in order.
     pub epochs: Vec<EpochSummary>,
+    /// Per epoch and host, of as many epochs as fit into [`EVIDENCE_LINES`] lines.
+    pub evidence: Vec<Evidence>,
+    /// Largest resident sets.
+    pub peaks: Peaks,
+    /// What a rank was expected to hold, bytes: the largest of all ranks.
+    pub planned_bytes: u64,
     /// Percentiles of stages with counts.
     pub stages: Vec<StageSummary>,
     /// Summed over ranks; peak memory, dropped samples and generation time are maxima.
@@ -282,11 +227,28 @@ impl JobSummary {
         })
     }
 
-    /// CPU seconds of all ranks per GiB read, deadline spinning excluded; None when nothing was read.
+    /// CPU seconds of all ranks' reader threads per GiB read; None when nothing was read.
     pub fn cpu_seconds_per_gib(&self) -> Option<f64> {
-        let c = &self.counters;
-        let read = gib(c.bytes_read as f64);
-        (c.bytes_read > 0).then(|| c.cpu_ns.saturating_sub(c.spin_ns) as f64 / 1e9 / read)
+        self.per_gib(self.counters.reader_cpu_ns)
+    }
+
+    /// CPU seconds that all ranks burnt in training, whatever for, per GiB read; None when nothing was read.
+    pub fn cpu_burnt_per_gib(&self) -> Option<f64> {
+        self.per_gib(self.counters.cpu_ns)
+    }
+
+    fn per_gib(&self, ns: u64) -> Option<f64> {
+        let read = gib(self.counters.bytes_read as f64);
+        (read > 0.0).then(|| ns as f64 / 1e9 / read)
+    }
+
+    /// Takes in the largest resident sets of all ranks, which are known last.
+    pub fn take_peaks(&mut self, peaks: &[u64]) {
+        self.peaks = Peaks::of(peaks);
+        self.counters.peak_rss_bytes = self.peaks.max;
+        for (rank, peak) in self.rank_table.iter_mut().zip(peaks) {
+            rank.counters.peak_rss_bytes = *peak;
+        }
     }
 }
 
@@ -294,9 +256,21 @@ impl JobSummary {
 struct Blob {
     summary: RankSummary,
     /// From the first rank of each node.
-    facts: Option<HostFacts>,
+    host: Option<HostPart>,
     eval: Vec<(f64, f64)>,
 }
+
+/// What the first rank of a host says of it.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct HostPart {
+    facts: HostFacts,
+    medium: Medium,
+    limits: Limits,
+    pressure: Pressure,
+}
+
+/// Lines of evidence that are kept one by one.
+pub const EVIDENCE_LINES: usize = 16_384;
 
 /// Facts that the record does not hold.
 pub struct ReduceInput<'a> {
@@ -308,9 +282,11 @@ pub struct ReduceInput<'a> {
     pub spec: &'a MetricSpec,
     /// This rank's host; used from the first rank of each node.
     pub host: &'a HostFacts,
-    /// Whether the kernel's device counter means anything for this storage system (local disks).
-    pub device_counter_valid: bool,
-    /// The same for the checkpoint folder.
+    /// What this rank's container or batch system lets it have.
+    pub limits: &'a Limits,
+    /// What this rank was expected to hold, bytes.
+    pub planned_bytes: u64,
+    /// Whether the kernel's device counter means anything for the checkpoint folder.
     pub checkpoint_device_counter_valid: bool,
     /// Combines all ranks' order digests in rank order.
     pub combine_digests: fn(&[u64]) -> u64,
@@ -350,6 +326,7 @@ pub fn reduce(
         &own_au,
         &own_throughput,
         &evals,
+        input.planned_bytes,
     );
 
     let mut dense = input.histograms.to_dense();
@@ -383,7 +360,12 @@ pub fn reduce(
                 .filter(|s| Stage::OF_RANKS.contains(&s.stage))
                 .collect(),
         },
-        facts: (cluster.local_rank() == 0).then(|| input.host.clone()),
+        host: (cluster.local_rank() == 0).then(|| HostPart {
+            facts: input.host.clone(),
+            medium: record.medium.clone(),
+            limits: input.limits.clone(),
+            pressure: record.pressure,
+        }),
         eval: evals,
     };
     let bytes = serde_json::to_vec(&blob).expect("plain numbers and strings always serialize");
@@ -440,14 +422,17 @@ struct Sums {
     au: Vec<f64>,
     throughput: Vec<f64>,
     eval: Vec<f64>,
-    /// Per epoch: bytes read, bytes from device, ranks with an unreadable device counter.
+    /// Per epoch: [`Counts`] of all hosts together, then of each host, where there are as many.
     words: Vec<u64>,
+    /// Hosts that `words` has one by one.
+    hosts: usize,
+    planned_bytes: u64,
     /// Per epoch: the values of a [`Breakdown`].
     breakdowns: Vec<f64>,
     train_ns: Vec<u64>,
 }
 
-const WORDS: usize = 3;
+const WORDS: usize = evidence::WORDS;
 
 /// Oversleep beyond this is a warning, percent of the configured computation.
 const OVERSHOOT_LIMIT: f64 = 2.0;
@@ -460,21 +445,28 @@ impl Sums {
         au: &[f64],
         throughput: &[f64],
         evals: &[(f64, f64)],
+        planned_bytes: u64,
     ) -> Self {
         let mut s = Sums {
             au: au.to_vec(),
             throughput: throughput.to_vec(),
             eval: evals.iter().flat_map(|(a, t)| [*a, *t]).collect(),
             words: Vec::new(),
+            hosts: match cluster.host_names().len() {
+                many if many * record.epochs.len() > EVIDENCE_LINES => 0,
+                few => few,
+            },
+            planned_bytes,
             breakdowns: breakdowns.iter().flat_map(Breakdown::to_array).collect(),
             train_ns: record.epochs.iter().map(|e| e.train_ns).collect(),
         };
         for e in &record.epochs {
-            s.words.extend([
-                e.bytes_read,
-                e.bytes_from_device.unwrap_or(0),
-                u64::from(e.bytes_from_device.is_none()),
-            ]);
+            let own = e.counts.to_words();
+            s.words.extend(own);
+            for host in 0..s.hosts {
+                let is_here = host == cluster.node_of_rank()[cluster.rank()];
+                s.words.extend(if is_here { own } else { [0; WORDS] });
+            }
         }
         cluster.sum_f64(&mut s.au);
         cluster.sum_f64(&mut s.throughput);
@@ -482,6 +474,9 @@ impl Sums {
         cluster.sum_u64(&mut s.words);
         cluster.sum_f64(&mut s.breakdowns);
         cluster.max_u64(&mut s.train_ns);
+        let mut planned = [s.planned_bytes];
+        cluster.max_u64(&mut planned);
+        s.planned_bytes = planned[0];
         s
     }
 }
@@ -525,7 +520,14 @@ fn summarize(
                 .collect(),
         ),
     };
-    let epochs = epochs_of(input, sums, &au, ranks);
+    let digests: Vec<u64> = blobs.iter().map(|b| b.summary.order_digest).collect();
+    let parts: Vec<(usize, HostPart)> = blobs
+        .iter()
+        .filter_map(|b| Some((b.summary.host, b.host.clone()?)))
+        .collect();
+    let rank_table: Vec<RankSummary> = blobs.into_iter().map(|b| b.summary).collect();
+    let hosts = hosts_of(cluster, parts, &rank_table);
+    let (epochs, evidence) = epochs_of(input, sums, &au, &hosts);
     let mut breakdown = Breakdown::of_epochs(
         epochs
             .iter()
@@ -539,12 +541,6 @@ fn summarize(
     if let Some(train) = &train {
         breakdown.percent[Line::Compute] = train.au_percent.mean;
     }
-    let digests: Vec<u64> = blobs.iter().map(|b| b.summary.order_digest).collect();
-    let facts: Vec<(usize, HostFacts)> = blobs
-        .iter()
-        .filter_map(|b| b.facts.clone().map(|f| (b.summary.host, f)))
-        .collect();
-    let rank_table: Vec<RankSummary> = blobs.into_iter().map(|b| b.summary).collect();
     let first_node = cluster.node_of_rank().first().copied().unwrap_or(0);
     let ppn = cluster
         .node_of_rank()
@@ -572,41 +568,89 @@ fn summarize(
         object_store: total_requests(&rank_table),
         order_digest: (input.combine_digests)(&digests),
         spreads: Spreads::of(&rank_table.iter().collect::<Vec<_>>()),
-        hosts: hosts_of(cluster, facts, &rank_table),
+        hosts,
         epochs,
+        evidence,
+        peaks: Peaks::default(),
+        planned_bytes: sums.planned_bytes,
         rank_table,
         histograms,
     }
 }
 
-fn epochs_of(input: &ReduceInput<'_>, sums: &Sums, au: &[f64], ranks: usize) -> Vec<EpochSummary> {
-    input
-        .record
-        .epochs
-        .iter()
-        .enumerate()
-        .map(|(i, e)| {
-            let words = &sums.words[i * WORDS..(i + 1) * WORDS];
-            let device = (words[2] == 0).then_some(words[1]);
-            let breakdown =
-                breakdown_of(&sums.breakdowns[i * VALUES..(i + 1) * VALUES], au[i], ranks);
-            let judged = device.filter(|_| input.device_counter_valid);
-            EpochSummary {
-                epoch: e.epoch,
-                steps: e.blocks.iter().map(|b| b.steps.len() as u64).sum(),
-                train_s: sums.train_ns[i] as f64 / 1e9,
-                au_percent: au[i],
-                au_nominal_percent: au[i] - breakdown.overshoot_percent,
-                au_storage_percent: au_storage(
-                    breakdown.seconds[Line::Compute],
-                    breakdown.seconds.storage_wait(),
-                ),
-                throughput: sums.throughput[i],
-                bytes_read: words[0],
-                bytes_from_device: device,
-                served_by_storage: served_by_storage(words[0], judged),
-                breakdown,
-            }
+fn epochs_of(
+    input: &ReduceInput<'_>,
+    sums: &Sums,
+    au: &[f64],
+    hosts: &[HostSummary],
+) -> (Vec<EpochSummary>, Vec<Evidence>) {
+    let ranks: usize = hosts.iter().map(|h| h.ranks).sum();
+    let mut all_evidence = Vec::new();
+    let row = WORDS * (1 + sums.hosts);
+    let epochs = (input.record.epochs.iter().enumerate()).map(|(i, e)| {
+        let words = &sums.words[i * row..(i + 1) * row];
+        let total = Counts::from_words(&words[..WORDS], ranks as u64, hosts.len() as u64);
+        let evidence = evidence_of(e.epoch, words, total, sums.hosts, hosts);
+        let verdict = combined(evidence.iter().map(|line| line.verdict));
+        let mut rules = evidence.iter().map(|line| &line.rule);
+        let first = rules.next().cloned().unwrap_or_default();
+        let rule = match rules.all(|rule| *rule == first) {
+            true => first,
+            false => "hosts differ, see the evidence in report.json".into(),
+        };
+        all_evidence.extend(evidence);
+        let breakdown = breakdown_of(&sums.breakdowns[i * VALUES..(i + 1) * VALUES], au[i], ranks);
+        EpochSummary {
+            epoch: e.epoch,
+            steps: e.blocks.iter().map(|b| b.steps.len() as u64).sum(),
+            train_s: sums.train_ns[i] as f64 / 1e9,
+            au_percent: au[i],
+            au_nominal_percent: au[i] - breakdown.overshoot_percent,
+            au_storage_percent: au_storage(
+                breakdown.seconds[Line::Compute],
+                breakdown.seconds.storage_wait(),
+            ),
+            throughput: sums.throughput[i],
+            bytes_read: total.delivered,
+            bytes_from_device: total.device,
+            served_by_storage: verdict,
+            rule,
+            breakdown,
+        }
+    });
+    let epochs = epochs.collect();
+    all_evidence.truncate(EVIDENCE_LINES);
+    (epochs, all_evidence)
+}
+
+/// The lines of one epoch: one per host, or one for all where they would be too many.
+fn evidence_of(
+    epoch: u64,
+    words: &[u64],
+    total: Counts,
+    listed: usize,
+    hosts: &[HostSummary],
+) -> Vec<Evidence> {
+    let line = |host: Option<usize>, counts: Counts, medium: &Medium| {
+        let (verdict, rule) = judge(medium, &counts);
+        Evidence {
+            epoch,
+            host,
+            counts,
+            verdict,
+            rule,
+        }
+    };
+    if listed == 0 {
+        let first = hosts
+            .first()
+            .map_or(Medium::Simulated, |h| h.medium.clone());
+        return vec![line(None, total, &first)];
+    }
+    (words[WORDS..].chunks_exact(WORDS).zip(hosts).enumerate())
+        .map(|(i, (words, host))| {
+            let counts = Counts::from_words(words, host.ranks as u64, 1);
+            line(Some(i), counts, &host.medium)
         })
         .collect()
 }
@@ -626,8 +670,16 @@ fn total_requests(ranks: &[RankSummary]) -> Option<Telemetry> {
     Some(sum)
 }
 
+/// Run-queue delay of the readers of these ranks; None where one of them does not know.
+fn delay_of<'a>(mut ranks: impl Iterator<Item = &'a RankSummary>) -> Option<u64> {
+    ranks.try_fold(0, |sum, r| Some(sum + r.counters.delay_ns?))
+}
+
 fn total_counters(ranks: &[RankSummary]) -> Counters {
-    let mut t = Counters::default();
+    let mut t = Counters {
+        delay_ns: delay_of(ranks.iter()),
+        ..Counters::default()
+    };
     for c in ranks.iter().map(|r| &r.counters) {
         t.bytes_read += c.bytes_read;
         t.reads += c.reads;
@@ -638,6 +690,8 @@ fn total_counters(ranks: &[RankSummary]) -> Counters {
         // A property of the job's plan: every rank reports the same number.
         t.samples_dropped_per_epoch = t.samples_dropped_per_epoch.max(c.samples_dropped_per_epoch);
         t.cpu_ns += c.cpu_ns;
+        t.reader_cpu_ns += c.reader_cpu_ns;
+        t.report_cpu_ns += c.report_cpu_ns;
         t.spin_ns += c.spin_ns;
         t.peak_rss_bytes = t.peak_rss_bytes.max(c.peak_rss_bytes);
         t.bytes_written += c.bytes_written;
@@ -650,23 +704,30 @@ fn total_counters(ranks: &[RankSummary]) -> Counters {
 
 fn hosts_of(
     cluster: &dyn Cluster,
-    mut facts: Vec<(usize, HostFacts)>,
+    mut parts: Vec<(usize, HostPart)>,
     ranks: &[RankSummary],
 ) -> Vec<HostSummary> {
     let names = cluster.host_names();
     (0..names.len())
         .map(|node| {
             let members: Vec<&RankSummary> = ranks.iter().filter(|r| r.host == node).collect();
-            let facts = facts
+            let part = parts
                 .iter()
                 .position(|(n, _)| *n == node)
-                .map(|i| facts.swap_remove(i).1)
-                .unwrap_or_else(|| HostFacts {
-                    name: names[node].clone(),
-                    ..HostFacts::default()
+                .map(|i| parts.swap_remove(i).1)
+                .unwrap_or_else(|| HostPart {
+                    facts: HostFacts {
+                        name: names[node].clone(),
+                        ..HostFacts::default()
+                    },
+                    ..HostPart::default()
                 });
             HostSummary {
-                facts,
+                facts: part.facts,
+                medium: part.medium,
+                limits: part.limits,
+                pressure: part.pressure,
+                delay_ns: delay_of(members.iter().copied()),
                 ranks: members.len(),
                 spreads: Spreads::of(&members),
             }

@@ -30,7 +30,11 @@ impl Table {
             let padded: Vec<String> = cells
                 .iter()
                 .zip(&widths)
-                .map(|(cell, width)| format!("{cell:<width$}"))
+                .map(|(cell, width)| {
+                    // A width in a format string ends at 65,535.
+                    let pad = width.saturating_sub(cell.chars().count());
+                    format!("{cell}{}", " ".repeat(pad))
+                })
                 .collect();
             format!("  {}\n", padded.join("  ").trim_end())
         };
@@ -88,5 +92,19 @@ mod tests {
             "| a | b |\n| --- | --- |\n| x,\"y\" | é\\| |\n"
         );
         assert_eq!(table.text(), "  a      b\n  x,\"y\"  é|\n");
+    }
+
+    #[test]
+    fn a_cell_of_twelve_thousand_epochs_has_its_width() {
+        let mut table = Table::new(&["a", "b"]);
+        let long = "x".repeat(100_000);
+        table.rows = vec![vec![long, "y".into()], vec!["z".into(), "y".into()]];
+        let text = table.text();
+        assert!(
+            text.lines()
+                .all(|line| line.len() == 100_005 || line.ends_with('b')),
+            "{}",
+            text.len()
+        );
     }
 }

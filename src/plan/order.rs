@@ -148,6 +148,26 @@ impl ShardOrder {
         }
     }
 
+    /// Bytes of the lists that an epoch's order needs at most.
+    pub fn memory_bytes(&self) -> u64 {
+        let Kind::Dlio {
+            local,
+            file_shuffle,
+            walk,
+            ..
+        } = &self.kind
+        else {
+            return 0;
+        };
+        let files = if *file_shuffle { local.len() } else { 0 };
+        let samples = match walk {
+            Walk::Iterative if self.sample_shuffle => local.len() * self.samples_per_file,
+            _ => 0,
+        };
+        // The exchange needs a byte more per file for a while.
+        5 * files + samples * Ids::bytes(samples)
+    }
+
     fn epoch_seed(&self, epoch: u64) -> u64 {
         if self.seed_change_epoch {
             self.seed + epoch
@@ -213,9 +233,8 @@ impl ShardOrder {
             } => {
                 let samples = local.len() * n;
                 let ids = self.sample_shuffle.then(|| {
-                    let mut ids: Vec<u32> = (0..samples as u32).collect();
-                    Mt19937::new(self.epoch_seed(epoch)).shuffle(&mut ids);
-                    Arc::new(ids)
+                    let mut random = Mt19937::new(self.epoch_seed(epoch));
+                    Arc::new(Ids::shuffled(samples, &mut random))
                 });
                 EpochKind::Iterative(Iterative::new(local.clone(), samples, *threads, b, ids))
             }
@@ -320,6 +339,39 @@ impl EpochOrder {
     }
 }
 
+/// Sample ids in shuffled order, as narrow as their number allows.
+#[derive(Debug)]
+enum Ids {
+    Narrow(Vec<u32>),
+    Wide(Vec<u64>),
+}
+
+impl Ids {
+    /// Bytes of one id among `samples`.
+    fn bytes(samples: u64) -> u64 {
+        if samples <= 1 << 32 { 4 } else { 8 }
+    }
+
+    fn shuffled(samples: u64, random: &mut Mt19937) -> Self {
+        if Self::bytes(samples) == 4 {
+            let mut ids: Vec<u32> = (0..samples).map(|id| id as u32).collect();
+            random.shuffle(&mut ids);
+            Ids::Narrow(ids)
+        } else {
+            let mut ids: Vec<u64> = (0..samples).collect();
+            random.shuffle(&mut ids);
+            Ids::Wide(ids)
+        }
+    }
+
+    fn at(&self, position: u64) -> u64 {
+        match self {
+            Ids::Narrow(ids) => u64::from(ids[position as usize]),
+            Ids::Wide(ids) => ids[position as usize],
+        }
+    }
+}
+
 /// TensorFlow's generators: thread t owns every block of `block` consecutive positions whose number is t mod threads,
 /// cuts them into batches, and drops its last partial one; batches come round robin over the threads that have any.
 #[derive(Debug, Clone)]
@@ -331,7 +383,7 @@ struct Iterative {
     /// Batches of each thread.
     per_thread: Vec<u64>,
     /// Sample ids by position, where they are shuffled.
-    ids: Option<Arc<Vec<u32>>>,
+    ids: Option<Arc<Ids>>,
 }
 
 impl Iterative {
@@ -340,7 +392,7 @@ impl Iterative {
         samples: u64,
         threads: u64,
         batch_size: u64,
-        ids: Option<Arc<Vec<u32>>>,
+        ids: Option<Arc<Ids>>,
     ) -> Self {
         // DLIO divides by zero when a rank has fewer samples than threads.
         let block = (samples / threads).max(1);
@@ -396,10 +448,7 @@ impl Iterative {
         let (thread, number) = self.place(batch);
         out.extend((number * b..(number + 1) * b).map(|j| {
             let position = (thread + self.threads * (j / self.block)) * self.block + j % self.block;
-            let id = self
-                .ids
-                .as_ref()
-                .map_or(position, |ids| u64::from(ids[position as usize]));
+            let id = self.ids.as_ref().map_or(position, |ids| ids.at(position));
             // Shuffled ids choose the sample inside the file, never the file: that is DLIO's order.
             Run {
                 file: self.local.at(position / n),

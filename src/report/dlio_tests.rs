@@ -60,7 +60,8 @@ pub(crate) fn job() -> JobSummary {
         histograms: &h,
         spec: &MetricSpec::of(&w, 1),
         host: &host,
-        device_counter_valid: false,
+        limits: &Default::default(),
+        planned_bytes: 0,
         checkpoint_device_counter_valid: false,
         combine_digests: |d| d[0],
     };

@@ -11,8 +11,9 @@ use super::provenance::machine_json;
 use super::rows::{GIB, Report, Row, Table, bytes, object, plain, row, sentence};
 use crate::config::{MetricFormula, Workload};
 use crate::metrics::breakdown::{Breakdown, Line};
+use crate::metrics::evidence::{Evidence, ServedByStorage};
 use crate::metrics::histogram::StageSummary;
-use crate::metrics::reduce::{EpochSummary, JobSummary, PhaseSummary, ServedByStorage};
+use crate::metrics::reduce::{EpochSummary, HostSummary, JobSummary, PhaseSummary};
 use crate::stage::{Part, UNIT};
 
 /// Ends of the names of DLIO's formulas.
@@ -327,43 +328,75 @@ fn counters(out: &mut Report, s: &JobSummary) {
             c.files_skipped
         )));
     }
+    let seconds = |ns: u64| ns as f64 / 1e9;
     rows.extend([
-        row(&at("cpu_time"), c.cpu_ns as f64 / 1e9, "s", "sum"),
-        row(&at("spin_time"), c.spin_ns as f64 / 1e9, "s", "sum"),
-        row(
-            "cpu_seconds_per_gib",
-            s.cpu_seconds_per_gib(),
-            "s/GiB",
-            "cpu_per_gib",
+        row(&at("cpu_time"), seconds(c.cpu_ns), "s", "sum"),
+        row(&at("reader_cpu_time"), seconds(c.reader_cpu_ns), "s", "sum"),
+        row(&at("spin_time"), seconds(c.spin_ns), "s", "sum"),
+        row(&at("report_cpu_time"), seconds(c.report_cpu_ns), "s", "sum"),
+        row(&at("reader_cpu_wait"), c.delay_ns.map(seconds), "s", "sum"),
+        row(&at("peak_rss"), c.peak_rss_bytes, "B", "max"),
+        plain(
+            "memory/over_ranks",
+            json!({"unit": "B", "formula": "min_median_max", "others": s.peaks.others}),
         ),
-        row(&at("peak_rss"), c.peak_rss_bytes, "B", "max").label("peak memory of a rank"),
+        row("memory/planned", s.planned_bytes, "B", "memory_plan"),
     ]);
-    if let Some(x) = s.cpu_seconds_per_gib() {
-        let last = rows.len() - 2;
-        rows[last] = rows[last].clone().label("CPU");
-        rows[last].value = json!(x);
+    let mut reading = row(
+        "cpu_seconds_per_gib",
+        s.cpu_seconds_per_gib(),
+        "s/GiB",
+        "cpu_per_gib",
+    );
+    let mut burnt = row(
+        "cpu_burnt_per_gib",
+        s.cpu_burnt_per_gib(),
+        "s/GiB",
+        "cpu_burnt",
+    );
+    if c.bytes_read > 0 {
+        reading = reading
+            .label("CPU")
+            .note("(reading: the reader threads' own)");
+        burnt = burnt.label("CPU burnt, all in").note(format!(
+            "(of it spun in deadlines and barriers {:.2} s, reports of rank 0 {:.2} s)",
+            seconds(c.spin_ns),
+            seconds(c.report_cpu_ns)
+        ));
     }
+    rows.extend([reading, burnt]);
+    let peaks = row("memory/rank_0", s.peaks.rank_0, "B", "peak_rss").label("peak memory");
+    let (least, median, most) = (
+        s.peaks.others.min,
+        s.peaks.others.median,
+        s.peaks.others.max,
+    );
+    rows.push(peaks.note(match s.ranks {
+        1 => String::from("of the one rank"),
+        _ => format!(
+            "of rank 0; of the others {} / {} / {} (min / median / max)",
+            bytes(least),
+            bytes(median),
+            bytes(most)
+        ),
+    }));
     out.extend(rows);
 }
 
-/// What a verdict means.
+/// A verdict's word.
 pub(super) fn verdict(v: ServedByStorage) -> &'static str {
     match v {
         ServedByStorage::Pass => "PASS",
         ServedByStorage::Suspect => "SUSPECT: part of the bytes came from the page cache",
         ServedByStorage::Cached => "CACHED: the page cache answered, not the storage",
-        ServedByStorage::Unknown => {
-            "UNKNOWN: the kernel does not count device reads for this storage"
-        }
+        ServedByStorage::Unknown => "UNKNOWN",
     }
 }
 
 /// One line when all epochs agree, else one per run of epochs with the same verdict.
 fn evidence(out: &mut Report, s: &JobSummary) {
-    for same in s
-        .epochs
-        .chunk_by(|a, b| a.served_by_storage == b.served_by_storage)
-    {
+    let alike = |a: &EpochSummary, b: &EpochSummary| a.served_by_storage == b.served_by_storage;
+    for same in s.epochs.chunk_by(alike) {
         let word = verdict(same[0].served_by_storage);
         let which = match same {
             all if all.len() == s.epochs.len() => String::new(),
@@ -374,8 +407,40 @@ fn evidence(out: &mut Report, s: &JobSummary) {
                 many[many.len() - 1].epoch
             ),
         };
-        out.push(sentence(format!("{which}served by storage: {word}")));
+        let rule = &same[0].rule;
+        let first = if same.len() > 1 && same.iter().any(|e| e.rule != *rule) {
+            format!("; epoch {}", same[0].epoch)
+        } else {
+            String::new()
+        };
+        out.push(sentence(format!(
+            "{which}served by storage: {word} ({rule}{first})"
+        )));
     }
+    let line = |e: &Evidence| {
+        let c = &e.counts;
+        let host = e.host.and_then(|h| s.hosts.get(h));
+        let share =
+            (c.sampled_pages > 0).then(|| 100.0 * c.resident_pages as f64 / c.sampled_pages as f64);
+        vec![
+            plain("epoch", e.epoch),
+            plain("host", host.map(|h| &h.facts.name)),
+            plain("medium", host.map(|h| &h.medium)),
+            row("delivered", c.delivered, "B", "sum"),
+            row("device", c.device, "B", "proc_io"),
+            row("mount", c.mount, "B", "mount_bytes"),
+            row("sockets", c.socket, "B", "socket_bytes"),
+            row("nic", c.nic, "B", "nic_bytes"),
+            row("resident_before", share, "%", "sampled_residency"),
+            plain("verdict", e.verdict),
+            plain("rule", &e.rule),
+        ]
+    };
+    out.table(Table {
+        path: "evidence".into(),
+        lines: s.evidence.iter().map(line).collect(),
+        ..Table::default()
+    });
 }
 
 fn epochs(out: &mut Report, s: &JobSummary, formula: &str) {
@@ -396,6 +461,7 @@ fn epochs(out: &mut Report, s: &JobSummary, formula: &str) {
             row("bytes_read", e.bytes_read, "B", "sum"),
             row("bytes_from_device", e.bytes_from_device, "B", "sum"),
             plain("served_by_storage", e.served_by_storage),
+            plain("rule", &e.rule),
             plain("breakdown", object(&breakdown_rows(&e.breakdown))),
         ]
     };
@@ -419,13 +485,30 @@ fn ends(out: &mut Report, s: &JobSummary, formula: &str) {
         plain("spreads/formula", "min_median_max"),
         plain("spreads/over_ranks", s.spreads),
     ]);
-    let hosts = s.hosts.iter().map(|h| {
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    let hosts = s.hosts.iter().map(|h: &HostSummary| {
         vec![
             plain("name", &h.facts.name),
             plain("ranks", h.ranks),
             plain("cpu_count", h.facts.cpu_count),
             row("memory", h.facts.memory_bytes, "B", "proc_meminfo"),
             plain("machine", machine_json(&h.facts.machine)),
+            plain("medium", &h.medium),
+            plain("limits", &h.limits),
+            row(
+                "throttled",
+                h.pressure.throttled_ns.map(seconds),
+                "s",
+                "cgroup_cpu_stat",
+            ),
+            plain("throttled_periods", h.pressure.throttled_periods),
+            row(
+                "steal",
+                h.pressure.steal_ns.map(seconds),
+                "s",
+                "proc_stat_steal",
+            ),
+            row("reader_cpu_wait", h.delay_ns.map(seconds), "s", "sum"),
             plain("spreads", h.spreads),
         ]
     });
@@ -461,10 +544,29 @@ fn ends(out: &mut Report, s: &JobSummary, formula: &str) {
         digest = digest.label("order digest");
     }
     out.push(digest);
+    for held_back in s.hosts.iter().filter_map(held_back) {
+        out.push(sentence(held_back));
+    }
     if s.train.is_some() {
         let text = bottleneck::sentence(s);
         out.push(plain("bottleneck", &text));
         out.push(sentence(text));
     }
     out.push(sentence("=".repeat(78)));
+}
+
+/// What held a host back, where that is more than a trifle.
+fn held_back(h: &HostSummary) -> Option<String> {
+    let part = |what: &str, ns: Option<u64>| {
+        let s = ns? as f64 / 1e9;
+        (s >= 0.1).then(|| format!("{what} {s:.1} s"))
+    };
+    let parts: Vec<String> = [
+        part("throttled by its CPU limit", h.pressure.throttled_ns),
+        part("the hypervisor took", h.pressure.steal_ns),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    (!parts.is_empty()).then(|| format!("{}: {}", h.facts.name, parts.join(", ")))
 }

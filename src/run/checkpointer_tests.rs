@@ -102,6 +102,7 @@ fn a_rank_recovers_with_the_files_of_the_next_node() {
         };
         let options = RunOptions {
             stall_timeout: Duration::ZERO,
+            memory: None,
             virtual_time: false,
             drop_timeout: None,
         };

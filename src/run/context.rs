@@ -17,6 +17,8 @@ use crate::loader::{Activity, Shape, Task, Unit};
 pub struct RunOptions {
     /// Seconds without any movement before the run is ended; zero: never.
     pub stall_timeout: Duration,
+    /// Bytes that a rank may hold; None: a part of the host's memory.
+    pub memory: Option<u64>,
     /// Run in virtual time (only over `model` and `null` storage).
     pub virtual_time: bool,
     /// Longest time to empty the page cache of a node; None: no limit.

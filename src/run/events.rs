@@ -1,5 +1,6 @@
 //! Who is told what happens.
 
+use crate::clock::thread_cpu_ns;
 use crate::report::{Event, Listener};
 
 /// Rank 0's listeners; other ranks have none. Remembers every warning for the report.
@@ -8,6 +9,8 @@ pub struct Events {
     listeners: Vec<Box<dyn Listener>>,
     /// Each once, in order.
     pub warnings: Vec<String>,
+    /// CPU time that the listeners took, ns.
+    pub cpu_ns: u64,
 }
 
 impl Events {
@@ -24,8 +27,13 @@ impl Events {
             }
             self.warnings.push(text.clone());
         }
+        if self.listeners.is_empty() {
+            return;
+        }
+        let before = thread_cpu_ns();
         for listener in &mut self.listeners {
             listener.on(&event);
         }
+        self.cpu_ns += thread_cpu_ns() - before;
     }
 }

@@ -23,6 +23,7 @@ pub mod work;
 mod context;
 mod events;
 mod index_cache;
+mod memory;
 mod open;
 mod patient;
 mod results;

@@ -14,7 +14,8 @@ use crate::config::{self, StorageType, Workload};
 use crate::host;
 use crate::host::cpus::Placement;
 use crate::host::facts::HostFacts;
-use crate::metrics::reduce::{JobSummary, ReduceInput, ServedByStorage, reduce};
+use crate::metrics::evidence::ServedByStorage;
+use crate::metrics::reduce::{JobSummary, ReduceInput, reduce};
 use crate::metrics::spec::MetricSpec;
 use crate::plan;
 use crate::report::console::final_report;
@@ -54,7 +55,8 @@ pub(super) fn report(
         histograms: &measured.histograms,
         spec: &spec,
         host: &facts,
-        device_counter_valid: has_device(&w.data_root()),
+        limits: &host::cgroup::Limits::read(),
+        planned_bytes: measured.planned_bytes,
         checkpoint_device_counter_valid: has_device(&w.checkpoint_root()),
         combine_digests: plan::digest::combine,
     };
@@ -63,6 +65,16 @@ pub(super) fn report(
     let files =
         gather_rank_files(cluster, &measured.record, &spec, &facts).map_err(RankError::from);
     let files = agree(cluster, files)?;
+    // The largest of what a rank holds is behind it now.
+    let peak = cluster.gather(&host::process::peak_rss_bytes().to_le_bytes());
+    let summary = summary.zip(peak).map(|(mut summary, peak)| {
+        let word = |bytes: &Vec<u8>| bytes.as_slice().try_into().map_or(0, u64::from_le_bytes);
+        summary.take_peaks(&peak.iter().map(word).collect::<Vec<_>>());
+        if let Some(caution) = summary.oversleep_caution() {
+            events.emit(Event::Warning(caution));
+        }
+        summary
+    });
     let written = match (&summary, &files, output) {
         (Some(summary), Some(files), Some(output)) => {
             let made = Made {

@@ -16,7 +16,6 @@ use crate::plan::order::ShardOrder;
 use crate::report::Event;
 use crate::stage::Stage;
 use crate::storage::{ModelLaw, Storage};
-use crate::util::units::MIB;
 
 /// A thread's histograms, shared with the main thread, which reads them after the threads have ended.
 #[derive(Clone)]
@@ -116,8 +115,7 @@ impl Sources {
 
 fn announce(events: &mut Events, threads: usize, transfer: usize) {
     events.emit(Event::Info(format!(
-        "reader memory per rank: {threads} thread(s) x {transfer} bytes of transfer = {:.1} MiB",
-        (threads * transfer) as f64 / MIB
+        "{threads} reader thread(s), calls of {transfer} bytes"
     )));
 }
 

@@ -111,7 +111,7 @@ pub fn run(command: Command) -> Outcome {
 }
 
 /// A folder that goes away with the test.
-pub struct Scratch(tempfile::TempDir);
+pub struct Scratch(pub tempfile::TempDir);
 
 impl Scratch {
     pub fn new() -> Self {

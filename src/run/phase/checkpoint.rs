@@ -116,7 +116,11 @@ impl<'a> Checkpoints<'a> {
             ..RankRecord::default()
         };
         record.counters.cpu_ns = process_cpu_ns().saturating_sub(self.cpu_start);
-        Measured { record, histograms }
+        Measured {
+            record,
+            histograms,
+            planned_bytes: 0,
+        }
     }
 }
 

@@ -21,4 +21,6 @@ pub struct Measured {
     pub record: RankRecord,
     /// All histograms of this rank, threads included.
     pub histograms: StageHistograms,
+    /// What this rank was expected to hold, bytes; 0 where nothing was added up.
+    pub planned_bytes: u64,
 }

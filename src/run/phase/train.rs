@@ -10,9 +10,12 @@ use super::Measured;
 use super::evaluate::Evaluation;
 use crate::clock::{Clock, RealClock, VirtualClock, process_cpu_ns, sharpen_this_thread};
 use crate::format::Format;
+use crate::host::cgroup::Pressure;
 use crate::host::facts::Meminfo;
 use crate::host::process::device_bytes;
+use crate::host::witness::{Medium, Mount, nic_bytes};
 use crate::loader::{BatchSource, Phase};
+use crate::metrics::evidence::Counts;
 use crate::metrics::histogram::StageHistograms;
 use crate::metrics::record::{EpochRecord, RankRecord};
 use crate::metrics::spec::MetricSpec;
@@ -31,6 +34,7 @@ use crate::run::dataset::DatasetFiles;
 use crate::run::events::Events;
 use crate::run::failure::{JobError, RankError, agree};
 use crate::run::index_cache::IndexCache;
+use crate::run::memory;
 use crate::run::open::{open_storage, pick_format};
 use crate::run::sources::{Sources, ThreadRecords, reshard};
 use crate::run::steps::{Span, StepLoop};
@@ -47,7 +51,7 @@ pub fn run(job: &JobContext, events: &mut Events) -> Result<Measured, JobError> 
     for epoch in 1..=job.workload.train.epochs {
         training.step(events, epoch)?;
     }
-    Ok(training.finish())
+    Ok(training.finish(events))
 }
 
 /// The training of a job, on this rank.
@@ -64,8 +68,10 @@ struct Training<'a> {
     saves: Option<Saves<'a>>,
     record: RankRecord,
     cpu_start: u64,
-    /// CPU time of what is not reading.
-    cpu_between: u64,
+    pressure_start: Pressure,
+    /// Where the dataset lies, on a mounted file system.
+    mount: Option<Mount>,
+    planned_bytes: u64,
 }
 
 /// The checkpoints of a training, and when they are due.
@@ -96,6 +102,21 @@ impl<'a> Training<'a> {
             dropped: plan.dropped,
         });
         let reading = Arc::new(reading_of(job, &storage, format, &files));
+        let order = ShardOrder::new(
+            wire::order(w, Split::Train, files.train.files()),
+            rank,
+            ranks,
+        );
+        let memory = memory::plan(
+            job,
+            &*storage,
+            format,
+            files.sample_bytes(),
+            order.memory_bytes(),
+            &plan,
+        );
+        events.emit(Event::Info(memory.line()));
+        agree(cluster, memory::check(job, &memory))?;
         let virtual_clock = (job.options.virtual_time).then(|| Rc::new(VirtualClock::default()));
         let does_eval = Evaluation::is_wanted(w);
         let sources = Sources::new(job, events, &storage, virtual_clock.clone(), does_eval);
@@ -118,15 +139,14 @@ impl<'a> Training<'a> {
             None
         };
         sharpen_this_thread();
+        let mount = (storage.opens_by_path())
+            .then(|| Mount::of(files.root()))
+            .flatten();
         Ok(Training {
             job,
             plan,
             reading,
-            order: ShardOrder::new(
-                wire::order(w, Split::Train, files.train.files()),
-                rank,
-                ranks,
-            ),
+            order,
             source,
             evaluation: eval.map(|source| Evaluation::prepare(job, source, &files, plan.eval)),
             threads,
@@ -144,10 +164,13 @@ impl<'a> Training<'a> {
             saves,
             record: RankRecord {
                 rank,
+                medium: medium_of(&*storage, mount.as_ref()),
                 ..RankRecord::default()
             },
             cpu_start: process_cpu_ns(),
-            cpu_between: 0,
+            pressure_start: Pressure::read(),
+            mount,
+            planned_bytes: memory.total(),
             storage,
         })
     }
@@ -155,7 +178,7 @@ impl<'a> Training<'a> {
     /// One epoch.
     fn step(&mut self, events: &mut Events, epoch: u64) -> Result<(), JobError> {
         let work = self.begin_epoch(epoch)?;
-        let before = (self.bytes_read(), device_bytes());
+        let before = self.counts();
         let mut row = EpochRecord {
             epoch,
             start: label(),
@@ -180,11 +203,7 @@ impl<'a> Training<'a> {
         }
         row.end = label();
         row.host_meminfo = Meminfo::read();
-        row.bytes_read = self.bytes_read() - before.0;
-        row.bytes_from_device = before
-            .1
-            .zip(device_bytes())
-            .map(|(before, after)| after.saturating_sub(before));
+        row.counts = self.counts().since(&before);
         self.record.epochs.push(row);
         Ok(())
     }
@@ -192,7 +211,6 @@ impl<'a> Training<'a> {
     /// Draws the orders of an epoch and empties caches; ends with all ranks together.
     fn begin_epoch(&mut self, epoch: u64) -> Result<Arc<EpochWork>, JobError> {
         let cluster = self.job.cluster;
-        let aside = process_cpu_ns();
         reshard(cluster, &mut self.order, epoch);
         let work = Arc::new(EpochWork::new(
             self.reading.clone(),
@@ -211,7 +229,6 @@ impl<'a> Training<'a> {
             None => Ok(()),
         });
         agree(cluster, dropped)?;
-        self.cpu_between += process_cpu_ns() - aside;
         cluster.barrier();
         Ok(work)
     }
@@ -301,10 +318,7 @@ impl<'a> Training<'a> {
         let Some(saves) = &mut self.saves else {
             return Ok(());
         };
-        let aside = process_cpu_ns();
-        saves.saver.save(events, moment)?;
-        self.cpu_between += process_cpu_ns() - aside;
-        Ok(())
+        saves.saver.save(events, moment)
     }
 
     fn sources(&self) -> impl Iterator<Item = &dyn BatchSource> {
@@ -312,12 +326,24 @@ impl<'a> Training<'a> {
         std::iter::once(&*self.source).chain(eval)
     }
 
-    fn bytes_read(&self) -> u64 {
-        self.sources().map(|source| source.totals().bytes).sum()
+    /// What was delivered and what outside counters saw so far; those of the host are read by its first rank.
+    fn counts(&self) -> Counts {
+        let is_first = self.job.cluster.local_rank() == 0;
+        let received = |t: Telemetry| t.endpoints.iter().map(|e| e.bytes_read).sum();
+        Counts {
+            delivered: self.sources().map(|source| source.totals().bytes).sum(),
+            device: device_bytes(),
+            mount: (self.mount.as_ref())
+                .filter(|_| is_first)
+                .and_then(Mount::bytes_from_server),
+            socket: self.storage.telemetry().map(received),
+            nic: is_first.then(nic_bytes).flatten(),
+            ..Counts::default()
+        }
     }
 
     /// The record. Ends the threads.
-    fn finish(self) -> Measured {
+    fn finish(self, events: &Events) -> Measured {
         let epochs = self.job.workload.train.epochs;
         let activity = self.steps.activity;
         activity.enter(Phase::Report, epochs, self.plan.train);
@@ -325,6 +351,7 @@ impl<'a> Training<'a> {
         let totals: Vec<_> = self.sources().map(|source| source.totals()).collect();
         let mut record = self.record;
         let counters = &mut record.counters;
+        counters.delay_ns = Some(0);
         for t in totals {
             counters.bytes_read += t.bytes;
             counters.reads += t.calls;
@@ -332,11 +359,13 @@ impl<'a> Training<'a> {
             counters.retries += t.retries;
             counters.metadata_bytes += t.metadata_bytes;
             counters.metadata_reads += t.metadata_calls;
+            counters.reader_cpu_ns += t.cpu_ns;
+            counters.delay_ns = counters.delay_ns.zip(t.delay_ns).map(|(a, b)| a + b);
         }
         counters.samples_dropped_per_epoch = self.plan.dropped;
-        counters.cpu_ns = cpu_ns
-            .saturating_sub(self.cpu_start)
-            .saturating_sub(self.cpu_between);
+        counters.cpu_ns = cpu_ns.saturating_sub(self.cpu_start);
+        counters.report_cpu_ns = events.cpu_ns;
+        record.pressure = Pressure::read().since(&self.pressure_start);
         counters.spin_ns = self.steps.spin_ns;
         let saves = self.saves.as_ref();
         record.object_store = Telemetry::both(
@@ -352,7 +381,21 @@ impl<'a> Training<'a> {
             histograms.merge(&stages);
         }
         self.threads.merge_into(&mut histograms);
-        Measured { record, histograms }
+        Measured {
+            record,
+            histograms,
+            planned_bytes: self.planned_bytes,
+        }
+    }
+}
+
+/// What lies between the readers and the bytes of a dataset.
+fn medium_of(storage: &dyn Storage, mount: Option<&Mount>) -> Medium {
+    match mount {
+        Some(mount) => mount.medium(),
+        None if !storage.has_bytes() => Medium::Simulated,
+        None if storage.telemetry().is_some() => Medium::Object,
+        None => Medium::Other("unknown".into()),
     }
 }
 

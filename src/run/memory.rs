@@ -1,0 +1,106 @@
+//! What a rank will hold in training, added up before anything of it is allocated.
+
+use super::context::JobContext;
+use super::failure::RankError;
+use crate::config::Decode;
+use crate::format::Format;
+use crate::host::cgroup::Limits;
+use crate::host::process::{node_memory_bytes, resident_bytes};
+use crate::metrics::histogram::StageHistograms;
+use crate::metrics::memory::MemoryPlan;
+use crate::metrics::record::StepTime;
+use crate::plan::steps::Steps;
+use crate::storage::Storage;
+
+/// Stages of which a reader thread may have a histogram: open, metadata, first byte, read, sample, decode, preprocess.
+const READER_STAGES: u64 = 7;
+
+/// Bytes of one slot of the loader's window.
+const SLOT: u64 = 192;
+
+/// Values and texts of one own step while DLIO's per-rank files are made. Measured: 142 MiB for 300,000 steps.
+const OWN_STEP: u64 = 500;
+
+/// Texts of one step of another rank, on rank 0 until they are written.
+const GATHERED_STEP: u64 = 205;
+
+/// Share of the memory that all ranks of a host may take by default.
+const DEFAULT_SHARE: f64 = 0.8;
+
+/// The sum for this rank.
+pub(super) fn plan(
+    job: &JobContext,
+    storage: &dyn Storage,
+    format: Option<&'static dyn Format>,
+    sample_bytes: u64,
+    order_bytes: u64,
+    steps: &Steps,
+) -> MemoryPlan {
+    let w = job.workload;
+    let shape = job.shape();
+    let does_eval = u64::from(steps.eval > 0);
+    let loaders = 1 + does_eval;
+    let threads = shape.threads as u64;
+    let transfer = storage.transfer(w.reader.transfer_size) as u64;
+    let of_file = sample_bytes.saturating_mul(w.dataset.num_samples_per_file);
+    let holds_files = w.reader.decode == Decode::Full
+        && storage.has_bytes()
+        && format.is_some_and(|f| f.holds_whole_file());
+    let step_count = (w.train.epochs).saturating_mul(steps.train.saturating_add(steps.eval));
+    let gathered = match job.cluster.rank() {
+        0 => job.cluster.size() as u64 - 1,
+        _ => 0,
+    };
+    let is_virtual = job.options.virtual_time;
+    let real = |n: u64| if is_virtual { 0 } else { n };
+    MemoryPlan(vec![
+        ("program", resident_bytes()),
+        ("read buffers", real(threads * transfer * loaders)),
+        (
+            "histograms",
+            real(threads * loaders * READER_STAGES * StageHistograms::bytes_of_stage()),
+        ),
+        ("windows", shape.window as u64 * SLOT * loaders),
+        // The file and what it decodes to.
+        (
+            "decoded files",
+            real(u64::from(holds_files) * threads * loaders * of_file.saturating_mul(2)),
+        ),
+        ("order lists", order_bytes),
+        (
+            "step records",
+            step_count.saturating_mul(size_of::<StepTime>() as u64),
+        ),
+        (
+            "results",
+            step_count.saturating_mul(OWN_STEP + GATHERED_STEP * gathered),
+        ),
+    ])
+}
+
+/// Refuses a sum that is more than this rank may take.
+///
+/// Errors: the sum with its parts, the limit, and where it comes from.
+pub(super) fn check(job: &JobContext, plan: &MemoryPlan) -> Result<(), RankError> {
+    let outcome = match job.options.memory {
+        Some(limit) => plan.check(limit, "--memory"),
+        None => {
+            let node = node_memory_bytes();
+            if node == 0 {
+                return Ok(());
+            }
+            let limits = Limits::read();
+            let whole = limits.memory_of(node);
+            let whose = if whole < node { "cgroup" } else { "node" };
+            let ranks = job.cluster.local_size();
+            let share = (whole as f64 * DEFAULT_SHARE / ranks as f64) as u64;
+            plan.check(
+                share,
+                &format!(
+                    "this rank's part: 80 % of the {whose}'s memory over {ranks} local rank(s)"
+                ),
+            )
+        }
+    };
+    outcome.map_err(|text| RankError::Dataset(format!("start: {text}")))
+}
