@@ -26,7 +26,7 @@
 //! | [`interrupt`] | an early end, by a signal or the watchdog: what is half written is removed |
 //! | [`stage`] | the table of stages of time |
 //! | [`clock`] | monotonic time and exact waiting |
-//! | `util` | units, hashes, varints, little-endian numbers: each once |
+//! | [`util`] | units, hashes, varints, little-endian numbers: each once |
 
 // The table names modules that are not public.
 #![allow(rustdoc::private_intra_doc_links)]

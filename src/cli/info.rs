@@ -56,6 +56,11 @@ pub(super) fn print(cluster: &dyn Cluster) -> Result<(), Stop> {
         let _ = writeln!(text, "storage: local_fs, direct_fs, mmap, null, model");
         let _ = writeln!(
             text,
+            "reader threads: nice {} above the main thread",
+            host::cpus::READER_NICE
+        );
+        let _ = writeln!(
+            text,
             "ranks: {}, hosts: {}",
             cluster.size(),
             cluster.host_names().len()

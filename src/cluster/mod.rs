@@ -3,10 +3,16 @@
 //! [`Cluster`] is all that the rest of the program knows of MPI. Every collective must be called by
 //! every rank in the same order, from the main thread only (MPI_THREAD_FUNNELED).
 
+mod meeting;
 mod mpi;
 mod solo;
 mod start;
+#[cfg(test)]
+pub(crate) mod tests;
+#[cfg(test)]
+pub(crate) mod threads;
 
+pub use meeting::Meeting;
 pub use mpi::Mpi;
 pub use solo::Solo;
 pub use start::start;
@@ -73,6 +79,11 @@ pub trait Cluster {
     fn max_pair(&self, pair: [u64; 2]) -> [u64; 2];
     /// Maximum over ranks without burning a core while others are late: polls and sleeps.
     fn max_u64_patiently(&self, value: u64) -> u64;
+    /// Elementwise maximum over nodes, of which each is represented by its rank of local rank 0: only these call it. They spin
+    /// for a moment where CPUs are idle (`spins`), and then sleep between looks.
+    fn leaders_max(&self, pair: [u64; 2], spins: bool) -> [u64; 2];
+    /// Lets the MPI library move messages that it has taken and not yet sent.
+    fn progress(&self);
     /// Zeroed words shared by the ranks of this node, for as long as the process lives.
     fn node_shared(&self, words: usize) -> &'static [std::sync::atomic::AtomicU64];
     /// Ends every rank at once with this exit status.

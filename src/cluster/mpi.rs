@@ -3,22 +3,25 @@
 use std::ffi::c_void;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use mpi::collective::{CommunicatorCollectives, Root, SystemOperation};
 use mpi::datatype::{Partition, PartitionMut};
 use mpi::environment::Universe;
 use mpi::ffi;
-use mpi::topology::{Communicator, SimpleCommunicator};
+use mpi::point_to_point::Source;
+use mpi::topology::{Color, Communicator, SimpleCommunicator};
 use mpi::traits::AsRaw;
 use mpi::{Count, Threading};
 
 use super::{Cluster, ClusterError};
+use crate::clock::{now_ns, sleep_until};
 
 /// The job as MPI_COMM_WORLD shows it.
 pub struct Mpi {
     // Fields drop in this order: communicators before the universe, whose drop calls MPI_Finalize.
     windows: Mutex<Vec<Window>>,
+    /// The ranks of local rank 0; None on the others.
+    leaders: Option<SimpleCommunicator>,
     node: SimpleCommunicator,
     world: SimpleCommunicator,
     rank: usize,
@@ -50,6 +53,11 @@ impl Mpi {
         let (rank, size) = (world.rank() as usize, world.size() as usize);
         let node = world.split_shared(rank as i32);
         let (local_rank, local_size) = (node.rank() as usize, node.size() as usize);
+        let is_leader = local_rank == 0;
+        let leaders = world.split_by_color(match is_leader {
+            true => Color::with_value(0),
+            false => Color::undefined(),
+        });
         let library = mpi::environment::library_version()
             .unwrap_or_else(|_| "unknown".into())
             .trim_end_matches(['\0', '\n', ' '])
@@ -59,6 +67,7 @@ impl Mpi {
             .to_string();
         let mut this = Mpi {
             windows: Mutex::new(Vec::new()),
+            leaders,
             node,
             world,
             rank,
@@ -71,7 +80,7 @@ impl Mpi {
             _universe: universe,
         };
         // A node is named by its lowest rank: the leader's rank, as seen by everyone on it.
-        let mut leader = [if local_rank == 0 { rank as u64 } else { 0 }];
+        let mut leader = [if is_leader { rank as u64 } else { 0 }];
         let mut seen = [0u64];
         this.node
             .all_reduce_into(&leader[..], &mut seen[..], SystemOperation::max());
@@ -151,6 +160,30 @@ fn displacements(counts: &[Count]) -> Vec<Count> {
             Some(here)
         })
         .collect()
+}
+
+/// Nanoseconds for which leaders spin where CPUs are idle.
+const LEADERS_SPIN_NS: u64 = 200_000;
+
+/// Between two looks at a collective that is under way, nanoseconds: an eighth of the wait so far, within these.
+const LOOKS_NS: std::ops::RangeInclusive<u64> = 20_000..=2_000_000;
+
+/// Elementwise maximum over a communicator, without taking the CPU from those that are late: spins for `spin_ns`, then sleeps
+/// between looks.
+fn max_patiently(ranks: &SimpleCommunicator, send: &[u64], into: &mut [u64], spin_ns: u64) {
+    let start = now_ns();
+    mpi::request::scope(|scope| {
+        let max = SystemOperation::max();
+        let mut request = ranks.immediate_all_reduce_into(scope, send, into, max);
+        while let Err(again) = request.test() {
+            request = again;
+            let now = now_ns();
+            let waited = now - start;
+            if waited >= spin_ns {
+                sleep_until(now + (waited / 8).clamp(*LOOKS_NS.start(), *LOOKS_NS.end()));
+            }
+        }
+    });
 }
 
 static EMPTY: [u8; 1] = [0];
@@ -284,24 +317,21 @@ impl Cluster for Mpi {
         result
     }
     fn max_u64_patiently(&self, value: u64) -> u64 {
-        let send = [value];
-        let mut result = [0u64];
-        mpi::request::scope(|scope| {
-            let mut request = self.world.immediate_all_reduce_into(
-                scope,
-                &send[..],
-                &mut result[..],
-                SystemOperation::max(),
-            );
-            loop {
-                match request.test() {
-                    Ok(_) => break,
-                    Err(again) => request = again,
-                }
-                std::thread::sleep(Duration::from_millis(2));
-            }
-        });
+        let mut result = [0];
+        max_patiently(&self.world, &[value], &mut result, 0);
         result[0]
+    }
+    fn leaders_max(&self, pair: [u64; 2], spins: bool) -> [u64; 2] {
+        let mut result = pair;
+        if let Some(leaders) = &self.leaders {
+            let spin_ns = if spins { LEADERS_SPIN_NS } else { 0 };
+            max_patiently(leaders, &pair, &mut result, spin_ns);
+        }
+        result
+    }
+    fn progress(&self) {
+        // Any call that looks for messages moves those of all communicators.
+        let _ = self.world.any_process().immediate_probe();
     }
     fn node_shared(&self, words: usize) -> &'static [AtomicU64] {
         let mine = if self.local_rank == 0 { words * 8 } else { 0 };

@@ -57,6 +57,10 @@ impl Cluster for Solo {
     fn max_u64_patiently(&self, value: u64) -> u64 {
         value
     }
+    fn leaders_max(&self, pair: [u64; 2], _: bool) -> [u64; 2] {
+        pair
+    }
+    fn progress(&self) {}
     fn node_shared(&self, words: usize) -> &'static [AtomicU64] {
         (0..words)
             .map(|_| AtomicU64::new(0))

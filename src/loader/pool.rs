@@ -91,6 +91,7 @@ impl Loader {
             .start_handler(|_| {
                 sharpen_this_thread();
                 crate::host::cpus::take_place();
+                crate::host::cpus::go_after_main_thread();
             })
             .build()
             .map_err(|e| LoaderError::Threads {

@@ -1,110 +1,10 @@
-use std::sync::{Arc, Barrier, Mutex, atomic::AtomicU64};
-
 use super::*;
-use crate::cluster::Solo;
+use crate::cluster::{Solo, threads};
 use crate::host::witness::Medium;
 use crate::metrics::au::tests::block;
 use crate::metrics::record::BlockRecord;
 use crate::metrics::record::EpochRecord;
 use crate::stage::{Part, Parts, Stage};
-
-/// Ranks as threads; collectives meet at a barrier.
-struct Threads {
-    rank: usize,
-    nodes: Vec<usize>,
-    names: Vec<String>,
-    barrier: Arc<Barrier>,
-    board: Arc<Mutex<Vec<Vec<u8>>>>,
-}
-
-impl Threads {
-    fn exchange(&self, own: Vec<u8>) -> Vec<Vec<u8>> {
-        self.board.lock().unwrap()[self.rank] = own;
-        self.barrier.wait();
-        let all = self.board.lock().unwrap().clone();
-        self.barrier.wait();
-        all
-    }
-    fn fold<T: Copy + Serialize + serde::de::DeserializeOwned>(
-        &self,
-        v: &mut [T],
-        f: impl Fn(T, T) -> T,
-    ) {
-        let all = self.exchange(serde_json::to_vec(&v.to_vec()).unwrap());
-        let all: Vec<Vec<T>> = all
-            .iter()
-            .map(|b| serde_json::from_slice(b).unwrap())
-            .collect();
-        for (i, x) in v.iter_mut().enumerate() {
-            *x = all.iter().map(|r| r[i]).reduce(&f).unwrap();
-        }
-    }
-}
-
-impl Cluster for Threads {
-    fn rank(&self) -> usize {
-        self.rank
-    }
-    fn size(&self) -> usize {
-        self.nodes.len()
-    }
-    fn local_rank(&self) -> usize {
-        self.nodes[..self.rank]
-            .iter()
-            .filter(|n| **n == self.nodes[self.rank])
-            .count()
-    }
-    fn local_size(&self) -> usize {
-        self.nodes
-            .iter()
-            .filter(|n| **n == self.nodes[self.rank])
-            .count()
-    }
-    fn node_of_rank(&self) -> &[usize] {
-        &self.nodes
-    }
-    fn host_names(&self) -> &[String] {
-        &self.names
-    }
-    fn library(&self) -> &str {
-        "threads"
-    }
-    fn barrier(&self) {
-        self.barrier.wait();
-    }
-    fn broadcast(&self, _: &mut Vec<u8>) {}
-    fn sum_u64(&self, v: &mut [u64]) {
-        self.fold(v, |a, b| a + b);
-    }
-    fn min_u64(&self, v: &mut [u64]) {
-        self.fold(v, u64::min);
-    }
-    fn max_u64(&self, v: &mut [u64]) {
-        self.fold(v, u64::max);
-    }
-    fn sum_f64(&self, v: &mut [f64]) {
-        self.fold(v, |a, b| a + b);
-    }
-    fn gather(&self, bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
-        let all = self.exchange(bytes.to_vec());
-        (self.rank == 0).then_some(all)
-    }
-    fn all_to_all(&self, parts: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-        parts
-    }
-    fn max_pair(&self, pair: [u64; 2]) -> [u64; 2] {
-        pair
-    }
-    fn max_u64_patiently(&self, v: u64) -> u64 {
-        v
-    }
-    fn node_shared(&self, _: usize) -> &'static [AtomicU64] {
-        &[]
-    }
-    fn abort(&self, status: i32) -> ! {
-        std::process::exit(status)
-    }
-}
 
 fn workload() -> crate::config::Workload {
     let mut w = crate::config::Workload::default();
@@ -173,50 +73,33 @@ fn run(
     formula: MetricFormula,
     same_epochs: bool,
 ) -> Vec<Result<Option<JobSummary>, ReduceError>> {
-    let barrier = Arc::new(Barrier::new(ranks));
-    let board = Arc::new(Mutex::new(vec![Vec::new(); ranks]));
-    std::thread::scope(|s| {
-        let handles: Vec<_> = (0..ranks)
-            .map(|rank| {
-                let (barrier, board) = (barrier.clone(), board.clone());
-                s.spawn(move || {
-                    let cluster = Threads {
-                        rank,
-                        nodes: (0..ranks).map(|r| r / 2).collect(),
-                        names: (0..ranks.div_ceil(2)).map(|n| format!("node{n}")).collect(),
-                        barrier,
-                        board,
-                    };
-                    let mut w = workload();
-                    w.metric.formula = formula;
-                    let mut record = record(rank);
-                    if !same_epochs && rank == 1 {
-                        record.epochs.clear();
-                    }
-                    let mut h = StageHistograms::new();
-                    h.record(Stage::Read, 100 + rank as u64);
-                    let host = HostFacts {
-                        name: format!("host{}", rank / 2),
-                        memory_bytes: 1 << 30,
-                        ..Default::default()
-                    };
-                    reduce(
-                        &cluster,
-                        &ReduceInput {
-                            record: &record,
-                            histograms: &h,
-                            spec: &MetricSpec::of(&w, ranks),
-                            host: &host,
-                            limits: &Default::default(),
-                            planned_bytes: rank as u64,
-                            checkpoint_device_counter_valid: true,
-                            combine_digests: combine,
-                        },
-                    )
-                })
-            })
-            .collect();
-        handles.into_iter().map(|h| h.join().unwrap()).collect()
+    let nodes: Vec<usize> = (0..ranks).map(|rank| rank / 2).collect();
+    threads::run(&nodes, |cluster| {
+        let rank = cluster.rank();
+        let mut w = workload();
+        w.metric.formula = formula;
+        let mut record = record(rank);
+        if !same_epochs && rank == 1 {
+            record.epochs.clear();
+        }
+        let mut h = StageHistograms::new();
+        h.record(Stage::Read, 100 + rank as u64);
+        let host = HostFacts {
+            name: format!("host{}", nodes[rank]),
+            memory_bytes: 1 << 30,
+            ..Default::default()
+        };
+        let input = ReduceInput {
+            record: &record,
+            histograms: &h,
+            spec: &MetricSpec::of(&w, ranks),
+            host: &host,
+            limits: &Default::default(),
+            planned_bytes: rank as u64,
+            checkpoint_device_counter_valid: true,
+            combine_digests: combine,
+        };
+        reduce(cluster, &input)
     })
 }
 

@@ -54,6 +54,8 @@ pub struct Provenance {
     pub hosts: Vec<String>,
     /// Ranks.
     pub ranks: usize,
+    /// How ranks waited for each other after each step: `shared` or `mpi`.
+    pub barrier: String,
     /// CPUs that rank 0 may use.
     pub cpus_allowed: usize,
     /// How the launcher bound the ranks and what was done about it.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{IsTerminal, Write};
 
-use super::context::{JobContext, io_threads, label};
+use super::context::{JobContext, io_threads, label, shape};
 use super::events::Events;
 use super::failure::{JobError, RankError, agree};
 use super::patient::Patient;
@@ -13,9 +13,9 @@ use super::results::Begun;
 use super::waiting::Waiting;
 use super::watch::{Board, Watchdog};
 use super::{results, shared, wire};
-use crate::cluster::Cluster;
-use crate::config::Workload;
-use crate::host::cpus::{Choice, Placement, place};
+use crate::cluster::{Cluster, Meeting};
+use crate::config::{StepBarrier, Workload};
+use crate::host::cpus::{Choice, Mask, Placement, place};
 use crate::interrupt;
 use crate::metrics::reduce::JobSummary;
 use crate::metrics::spec::MetricSpec;
@@ -47,8 +47,16 @@ pub fn run(cluster: &dyn Cluster, request: &JobRequest) -> Result<(), JobFailure
     let workload = request.workload();
     let board = Board::lay_out(cluster, io_threads(workload));
     interrupt::speak_once(board.spoken);
-    let cluster = Waiting::new(cluster, board.pages[cluster.local_rank()]);
+    let ranks = cluster;
+    let mut cluster = Waiting::new(ranks, board.pages[ranks.local_rank()]);
     let placement = agree(&cluster, place_threads(workload))?;
+    if workload.cluster.barrier.chosen() == StepBarrier::Shared {
+        let threads = 1 + shape(workload).threads;
+        let (main, others) = (Mask::current(), placement.mask);
+        let cpus = main.cpus().chain(others.cpus());
+        cluster.meet_in(Meeting::new(ranks, threads, cpus));
+    }
+    let cluster = cluster;
     let job = JobContext::new(&cluster, workload, request.options, &board);
     let _watchdog = Watchdog::start(&cluster, board, request.options.stall_timeout);
     let output = agree(&cluster, request.make_output(&job))?;

@@ -268,6 +268,7 @@ fn provenance_of(
         kernel: host::kernel(),
         hosts: cluster.host_names().to_vec(),
         ranks: cluster.size(),
+        barrier: workload.cluster.barrier.chosen().word().into(),
         cpus_allowed: bound,
         affinity: if bound < cpus {
             format!(

@@ -196,7 +196,7 @@ impl StepLoop<'_> {
         } else {
             0
         };
-        // MPI waits by spinning, which is no cost of reading.
+        // What MPI spins is no cost of reading.
         let before = thread_cpu_ns();
         let [any, latest] = self.cluster.max_pair([u64::from(failed), now]);
         self.spin_ns += thread_cpu_ns() - before;

@@ -4,6 +4,7 @@
 mod answers;
 mod architecture;
 mod bad_input;
+mod barrier;
 mod checkpoint;
 mod checkpoint_bad_input;
 mod checkpoint_objects;

@@ -2,6 +2,7 @@
 //!
 //! Field names are DLIO's. Defaults are DLIO's built-in ones.
 
+mod cluster;
 mod dataset;
 mod model;
 mod output;
@@ -10,6 +11,7 @@ mod storage;
 mod train;
 mod words;
 
+pub use cluster::*;
 pub use dataset::*;
 pub use model::*;
 pub use output::*;
@@ -52,6 +54,8 @@ pub struct Workload {
     pub metric: Metric,
     /// Where data lies.
     pub storage: StorageSection,
+    /// `cluster`
+    pub cluster: ClusterSection,
 }
 
 impl Workload {
@@ -158,6 +162,7 @@ impl Default for Workload {
             profiling: Profiling::default(),
             metric: Metric::default(),
             storage: StorageSection::default(),
+            cluster: ClusterSection::default(),
         }
     }
 }

@@ -311,3 +311,23 @@ word_enum! {
         None = "none",
     }
 }
+word_enum! {
+    /// How ranks wait for each other after each step.
+    StepBarrier {
+        /// `shared`.
+        Auto = "auto",
+        /// In a collective of MPI over all ranks.
+        Mpi = "mpi",
+        /// Within nodes in shared memory, between them in a collective of MPI.
+        Shared = "shared",
+    }
+}
+impl StepBarrier {
+    /// What `auto` stands for.
+    pub fn chosen(self) -> StepBarrier {
+        match self {
+            StepBarrier::Auto => StepBarrier::Shared,
+            chosen => chosen,
+        }
+    }
+}
