@@ -78,7 +78,8 @@ fn every_barrier_gives_the_same_order_steps_files_and_virtual_times() {
 fn a_rank_that_fails_in_an_epoch_ends_all_with_every_barrier() {
     for barrier in BARRIERS {
         let scratch = Scratch::new();
-        let words = small(&scratch, 32);
+        // Three steps of two samples on each of five ranks: no sample is dropped.
+        let words = small(&scratch, 30);
         let mut command = mpirun(2);
         command
             .args(&words)
@@ -96,4 +97,47 @@ fn a_rank_that_fails_in_an_epoch_ends_all_with_every_barrier() {
         let name = file.file_name().unwrap().to_str().unwrap();
         run(command).fails(1, &["rank ", " failed to ", name]);
     }
+}
+
+/// Nice values of the threads of a process, main thread first and then those with this name's beginning, as the kernel has them.
+fn nice_values(pid: u32, name: &str) -> (i64, Vec<i64>) {
+    let nice_of = |task: &str| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/task/{task}/stat"));
+        let stat = stat.unwrap_or_default();
+        let (head, fields) = stat.rsplit_once(')').unwrap_or_default();
+        // The nice value is field 19; the name is field 2.
+        let nice = fields.split_whitespace().nth(16);
+        let is_named = head
+            .split_once('(')
+            .is_some_and(|(_, n)| n.starts_with(name));
+        (
+            is_named,
+            nice.map_or(i64::MAX, |nice| nice.parse().unwrap()),
+        )
+    };
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let tasks = tasks.map(|task| task.unwrap().file_name().into_string().unwrap());
+    let named = tasks
+        .map(|task| nice_of(&task))
+        .filter(|(is_named, _)| *is_named);
+    (
+        nice_of(&pid.to_string()).1,
+        named.map(|(_, nice)| nice).collect(),
+    )
+}
+
+#[test]
+fn reader_threads_go_after_the_main_thread() {
+    let scratch = Scratch::new();
+    let mut command = solo();
+    command.args(small(&scratch, 8));
+    command.args(["reader.read_threads=2", "train.computation_time=1"]);
+    command.args(["train.epochs=1", "--quiet"]);
+    let child = start(command);
+    let pid = child.id();
+    wait_for(60, || {
+        let (main, readers) = nice_values(pid, "reader-");
+        readers == [(main + 10).min(19); 2]
+    });
+    finish(child, 120).ok();
 }
