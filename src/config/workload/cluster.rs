@@ -1,16 +1,17 @@
 //! The section `cluster`, which only dlio-rs has.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::StepBarrier;
 
 /// `cluster`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ClusterSection {
-    /// How ranks wait for each other after each step. `shared`: in memory that the ranks of a node share, asleep until the
-    /// last has come, with one rank per node in a collective of MPI; `mpi`: in a collective of MPI over all ranks, which spins.
-    /// Default auto: `shared`.
+    /// How ranks wait for each other after each step.
+    ///
+    /// - DLIO: no such key; ranks meet in a barrier of MPI.
     pub barrier: StepBarrier,
 }
 

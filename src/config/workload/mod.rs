@@ -54,7 +54,7 @@ pub struct Workload {
     pub metric: Metric,
     /// Where data lies.
     pub storage: StorageSection,
-    /// `cluster`
+    /// How ranks work together.
     pub cluster: ClusterSection,
 }
 

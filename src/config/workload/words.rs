@@ -314,11 +314,11 @@ word_enum! {
 word_enum! {
     /// How ranks wait for each other after each step.
     StepBarrier {
-        /// `shared`.
+        /// As `shared`.
         Auto = "auto",
-        /// In a collective of MPI over all ranks.
+        /// In a collective of MPI over all ranks, which spins.
         Mpi = "mpi",
-        /// Within nodes in shared memory, between them in a collective of MPI.
+        /// Asleep, in memory that the ranks of a node share; one rank of each node is in a collective of MPI.
         Shared = "shared",
     }
 }
