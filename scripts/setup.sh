@@ -23,6 +23,7 @@ has_venv() { python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
 has_mpicc() { [ -n "${MPICC:-}${MPI_PKG_CONFIG:-}${CRAY_MPICH_DIR:-}" ] || have mpicc; }
 has_mpirun() { have "${MPIRUN:-mpirun}"; }
 has_hdf5() { [ -n "${HDF5_DIR:-}" ] || have h5cc || { have pkg-config && { pkg-config --exists hdf5 || pkg-config --exists hdf5-serial; }; }; }
+has_fuse() { have pkg-config && pkg-config --exists fuse3; }
 has_make() { have cc && have make; }
 
 # Each line: the check, then the Debian package that satisfies it.
@@ -37,6 +38,9 @@ have:curl curl
 have:python3 python3
 has_venv python3-venv"
 TEST_NEEDS="have:mpicc.mpich libmpich-dev
+has_fuse libfuse3-dev
+have:fusermount3 fuse3
+have:fincore util-linux-extra
 have:mpirun.mpich mpich
 have:fio fio
 have:strace strace

@@ -18,9 +18,9 @@
 //! | [`loader`] | turns a plan into batches: reader threads, bounded in-order window |
 //! | [`checkpoint`] | checkpoint files: their bytes, saving them, loading them |
 //! | [`format`](mod@format) | one file per file format: encode, locate a sample, decode; containers |
-//! | [`storage`] | one file per storage system |
 //! | [`plan`] | pure arithmetic: dataset, shards, order, fill |
 //! | [`config`] | the typed workload, its loading, overrides and validation |
+//! | [`storage`] | one file and one row of a table per storage system |
 //! | [`cluster`] | ranks: the only module that names MPI |
 //! | [`host`] | what the kernel says of this machine: CPUs, memory, caches, mounts, counters |
 //! | [`interrupt`] | an early end, by a signal or the watchdog: what is half written is removed |

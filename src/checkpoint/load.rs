@@ -17,7 +17,7 @@ use super::{CheckpointError, pickle};
 use crate::clock::now_ns;
 use crate::format::container::zip;
 use crate::plan::checkpoint::{FilePlan, State};
-use crate::storage::{Buffer, Extent, Request, Sink, Storage, StorageError};
+use crate::storage::{Extent, Lane, Request, Sink, Storage, StorageError};
 
 /// A file to load.
 pub struct Source {
@@ -70,7 +70,7 @@ const TAIL: u64 = 64 << 10;
 
 /// Buffers of the reader threads; kept from one checkpoint to the next.
 pub struct Readers {
-    buffers: Vec<Buffer>,
+    buffers: Vec<Lane>,
 }
 
 impl Readers {
@@ -78,14 +78,14 @@ impl Readers {
     pub fn new(options: &LoadOptions) -> Self {
         Readers {
             buffers: (0..options.threads.max(1))
-                .map(|_| Buffer::new(options.transfer))
+                .map(|_| Lane::new(options.transfer))
                 .collect(),
         }
     }
 
     /// Bytes of all of them.
     pub fn bytes(&self) -> usize {
-        self.buffers.iter().map(|b| b.len()).sum()
+        self.buffers.iter().map(Lane::size).sum()
     }
 }
 
@@ -184,8 +184,8 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn run(&self, buffers: &mut [Buffer]) -> Result<Counts, CheckpointError> {
-        if !self.storage.has_bytes() {
+    fn run(&self, buffers: &mut [Lane]) -> Result<Counts, CheckpointError> {
+        if !self.storage.system().has_bytes {
             return self.parts(self.file.image.len(), &[], buffers);
         }
         let path = &self.file.path;
@@ -221,12 +221,7 @@ impl<'a> Job<'a> {
     }
 
     /// A small part of the file.
-    fn bytes(
-        &self,
-        offset: u64,
-        len: u64,
-        buffer: &mut Buffer,
-    ) -> Result<Vec<u8>, CheckpointError> {
+    fn bytes(&self, offset: u64, len: u64, buffer: &mut Lane) -> Result<Vec<u8>, CheckpointError> {
         let path = &self.file.path;
         if offset.checked_add(len).is_none() {
             return Err(self.differs(format!("it points at byte {offset}, far beyond its end")));
@@ -248,7 +243,7 @@ impl<'a> Job<'a> {
     }
 
     /// Where the plan's tensors lie in the file.
-    fn layout(&self, len: u64, buffer: &mut Buffer) -> Result<Vec<Span<'a>>, CheckpointError> {
+    fn layout(&self, len: u64, buffer: &mut Lane) -> Result<Vec<Span<'a>>, CheckpointError> {
         let image = &self.file.image;
         let tail_len = len.min(TAIL);
         let tail = self.bytes(len - tail_len, tail_len, buffer)?;
@@ -328,7 +323,7 @@ impl<'a> Job<'a> {
     fn torch_names(
         &self,
         entries: &[zip::Entry],
-        buffer: &mut Buffer,
+        buffer: &mut Lane,
     ) -> Result<Vec<String>, CheckpointError> {
         let pickle_entry = entries
             .iter()
@@ -387,7 +382,7 @@ impl<'a> Job<'a> {
         &self,
         len: u64,
         spans: &[Span],
-        buffers: &mut [Buffer],
+        buffers: &mut [Lane],
     ) -> Result<Counts, CheckpointError> {
         let transfer = self.options.transfer as u64;
         let part = len
@@ -399,7 +394,7 @@ impl<'a> Job<'a> {
         let stop = AtomicBool::new(false);
         let total = Mutex::new(Counts::default());
         let failure = Mutex::new(None);
-        let read = |thread: usize, buffer: &mut Buffer| {
+        let read = |thread: usize, buffer: &mut Lane| {
             let mut counts = Counts::default();
             loop {
                 let number = next.fetch_add(1, Relaxed);
@@ -455,7 +450,7 @@ impl<'a> Job<'a> {
         offset: u64,
         len: u64,
         spans: &[Span],
-        buffer: &mut Buffer,
+        buffer: &mut Lane,
     ) -> Result<crate::storage::Answer, CheckpointError> {
         let path = &self.file.path;
         let request = Request {
@@ -479,13 +474,13 @@ impl<'a> Job<'a> {
 
     /// Storage systems without bytes show no chunks: the answer is all there is to tell.
     fn ended_without_bytes(&self, thread: usize, answer: &crate::storage::Answer) {
-        if !self.storage.has_bytes() {
+        if !self.storage.system().has_bytes {
             self.observer.ended(thread, Call::Read, answer.read_ns);
         }
     }
 
     /// A compressed file: one thread, from first to last byte.
-    fn packed(&self, buffer: &mut Buffer) -> Result<Counts, CheckpointError> {
+    fn packed(&self, buffer: &mut Lane) -> Result<Counts, CheckpointError> {
         let path = &self.file.path;
         let image = &self.file.image;
         let request = Request {

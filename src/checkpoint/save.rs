@@ -93,7 +93,7 @@ const MOST_BUFFERS: usize = 32;
 impl Buffers {
     /// For a storage system.
     pub fn new(storage: &dyn Storage) -> Self {
-        let size = storage.default_transfer().clamp(BUFFER.0, BUFFER.1);
+        let size = storage.system().default_transfer.clamp(BUFFER.0, BUFFER.1);
         let count = (MEMORY / size).min(MOST_BUFFERS);
         Buffers {
             free: (0..count).map(|_| Buffer::new(size)).collect(),

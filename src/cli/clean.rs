@@ -8,6 +8,7 @@ use super::args::{CleanArgs, WorkloadArgs};
 use super::{Exit, Stop, load};
 use crate::checkpoint::INCOMPLETE_MARKER;
 use crate::config::Address;
+use crate::run::wire;
 use crate::storage::{self, Storage, StorageError};
 
 /// What was found below a folder.
@@ -30,14 +31,15 @@ pub(super) fn clean(args: &CleanArgs) -> Result<(), Stop> {
     let loaded = load(&WorkloadArgs::of_words(&args.words), false).map_err(Stop::usage)?;
     let address =
         Address::resolve(&loaded.workload.storage, "FOLDER", &args.folder).map_err(Stop::usage)?;
-    if !matches!(address, Address::S3 { .. } | Address::Azure { .. }) {
+    if !address.system.objects {
         return Err(Stop::usage(format!(
             "clean {}: it is on no object store\n  remedy: name s3://bucket/prefix or az://account/container/prefix; on file systems a run that ends removes what is half written",
             args.folder
         )));
     }
-    let storage = storage::open_at(&loaded.workload, &address, &[]).map_err(failed)?;
-    let root = address.to_path();
+    let storage =
+        storage::open(&wire::store_at(&loaded.workload, &address), &[]).map_err(failed)?;
+    let root = address.path;
     let left = find(&*storage, &root).map_err(failed)?;
     for (name, upload) in &left.uploads {
         println!("upload {} ({upload})", in_folder(&root, name).display());

@@ -8,6 +8,7 @@ use crate::format;
 use crate::host;
 use crate::host::facts::HostFacts;
 use crate::report::provenance::Build;
+use crate::storage::SYSTEMS;
 
 /// Prints the facts of the job, one line per rank. A collective.
 pub(super) fn print(cluster: &dyn Cluster) -> Result<(), Stop> {
@@ -53,7 +54,12 @@ pub(super) fn print(cluster: &dyn Cluster) -> Result<(), Stop> {
         let _ = writeln!(text, "features: {}", build.features.join(", "));
         let _ = writeln!(text, "libraries: {}", libraries.join(", "));
         let _ = writeln!(text, "formats: {}", formats.join(", "));
-        let _ = writeln!(text, "storage: local_fs, direct_fs, mmap, null, model");
+        let systems: Vec<_> = SYSTEMS
+            .iter()
+            .filter(|system| system.unbuilt().is_none())
+            .map(|system| system.word)
+            .collect();
+        let _ = writeln!(text, "storage: {}", systems.join(", "));
         let _ = writeln!(
             text,
             "reader threads: nice {} above the main thread",

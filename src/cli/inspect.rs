@@ -8,7 +8,8 @@ use super::{Exit, Stop, load, out};
 use crate::config::{Address, Decode};
 use crate::format::{self, Access, Checker, Expect, Format, FormatError, FormatOptions, Opened};
 use crate::run::source::StorageSource;
-use crate::storage::{self, Buffer, Extent, Request, Sink, Storage, StorageError};
+use crate::run::wire;
+use crate::storage::{self, Extent, Lane, Request, Sink, Storage, StorageError};
 
 const TRANSFER: usize = 1 << 20;
 
@@ -25,10 +26,10 @@ pub(super) fn print(args: &InspectArgs) -> Result<(), Stop> {
     let loaded = load(&WorkloadArgs::of_words(&args.words), false).map_err(Stop::usage)?;
     let address =
         Address::resolve(&loaded.workload.storage, "FILE", &args.file).map_err(Stop::usage)?;
-    let storage: Arc<dyn Storage> = storage::open_at(&loaded.workload, &address, &[])
+    let storage: Arc<dyn Storage> = storage::open(&wire::store_at(&loaded.workload, &address), &[])
         .map_err(|e| failed(e.to_string()))?
         .into();
-    let path = &address.to_path();
+    let path = &address.path;
     let len = storage
         .len(path)
         .map_err(|e| failed(e.to_string()))?
@@ -137,7 +138,7 @@ fn read(
     extents: &[Extent],
     checker: &mut dyn Checker,
 ) -> Result<Result<u64, FormatError>, StorageError> {
-    let mut buffer = Buffer::new(TRANSFER);
+    let mut buffer = Lane::new(TRANSFER);
     let mut sight = Sight {
         checker,
         failure: None,

@@ -8,7 +8,7 @@ use super::{
     Exit, Stop, command_of_file, default_output, load_everywhere, rules, together, told_by_rank_0,
 };
 use crate::cluster::Cluster;
-use crate::config::{DropCache, Loaded, StorageType, Workload};
+use crate::config::{DropCache, Loaded, Workload};
 use crate::mlperf::hash::CoreConfig;
 use crate::plan;
 use crate::report::Clash;
@@ -144,10 +144,10 @@ fn check(cluster: &dyn Cluster, loaded: &Loaded, args: &RunArgs) -> Result<Vec<S
     }
     let warnings = preflight(&loaded, cluster.size(), cluster.local_size())?;
     let w = &loaded.workload;
-    let kind = w.storage_type_effective();
-    if args.virtual_time && !matches!(kind, StorageType::Model | StorageType::Null) {
+    let system = w.storage_system();
+    if args.virtual_time && !system.simulated {
         return Err(format!(
-            "--virtual-time needs a storage system that is a law: storage.storage_type is {kind}\n  remedy: set storage.storage_type=model"
+            "--virtual-time needs a simulated storage system: storage.storage_type is {system}\n  remedy: set storage.storage_type=model"
         ));
     }
     if args.virtual_time && w.workflow.checkpoint {

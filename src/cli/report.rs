@@ -71,7 +71,7 @@ pub(super) fn print(args: &ReportArgs) -> Result<(), Stop> {
         Form::Markdown => render::all(&figures, Style::Markdown),
     };
     match &args.output {
-        Some(file) => std::fs::write(file, text).map_err(|e| Stop {
+        Some(file) => crate::storage::write_file(file, text.as_bytes()).map_err(|e| Stop {
             exit: Exit::Failed,
             message: format!(
                 "write {}: {e}; check that the folder exists and is writable",

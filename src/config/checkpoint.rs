@@ -1,7 +1,10 @@
 //! Rules over the `checkpoint` section that concern files; those of parallelism are DLIO's, in `validate`.
 
 use super::error::ConfigError;
-use super::{Address, CheckpointCompression, Framework, StorageType, Workload};
+use super::{Address, CheckpointCompression, Framework, Workload};
+use crate::storage::System;
+
+const KEY: &str = "checkpoint.checkpoint_folder";
 
 impl Workload {
     /// Where checkpoints lie. A local folder is not below `storage_root`.
@@ -10,17 +13,19 @@ impl Workload {
     /// Source: DLIO `checkpointing/base_checkpointing.py`.
     pub fn checkpoint_address(&self) -> Result<Address, ConfigError> {
         let folder = &self.checkpoint.checkpoint_folder;
-        let on_objects = matches!(
-            self.storage.storage_type,
-            StorageType::S3 | StorageType::Azure
-        );
-        if folder.starts_with("direct://") {
-            return Ok(Address::Direct(self.checkpoint_root()));
-        }
-        if folder.starts_with("file://") || !(on_objects || folder.contains("://")) {
-            return Ok(Address::File(self.checkpoint_root()));
-        }
-        Address::resolve(&self.storage, "checkpoint.checkpoint_folder", folder)
+        let local = |system: &'static System, rest: &str| {
+            system.path(rest, None).map(|path| Address { system, path })
+        };
+        let found = match folder.split_once("://") {
+            None if !self.storage.storage_type.objects => local(<&System>::default(), folder),
+            // Beside a dataset on any storage system.
+            Some((scheme, rest)) => match System::of_scheme(scheme) {
+                Some(system) if !system.objects => local(system, rest),
+                _ => return Address::resolve(&self.storage, KEY, folder),
+            },
+            None => return Address::resolve(&self.storage, KEY, folder),
+        };
+        found.map_err(|what| ConfigError::rule(KEY, what, "name a folder"))
     }
 }
 

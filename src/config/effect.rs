@@ -51,7 +51,7 @@ fn unmet(
         return None;
     }
     let (name, is) = if only.key == "storage" {
-        let word = workload.storage_type_effective().word();
+        let word = workload.storage_system().word;
         ("the storage system", word.to_string())
     } else if only.key == "reader.data_loader" {
         ("reader.data_loader", workload.data_loader().word().into())

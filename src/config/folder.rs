@@ -2,10 +2,10 @@
 
 use serde_yaml::Value;
 
+use super::Workload;
 use super::error::ConfigError;
 use super::load::{Origins, place_of};
 use super::tree::lookup;
-use super::{StorageType, Workload};
 
 /// Google Cloud Storage by S3's protocol.
 const GOOGLE: &str = "https://storage.googleapis.com";
@@ -76,8 +76,8 @@ fn at_home(key: &str, folder: &mut String, home: Option<&String>) -> Result<(), 
 /// `gs://bucket/prefix` becomes `s3://bucket/prefix` at Google's endpoint, unless another one is set.
 fn google(w: &mut Workload) -> Result<(), ConfigError> {
     let options = &mut w.storage.storage_options;
-    let by_scheme =
-        w.storage.storage_type == StorageType::S3 && options.uri_scheme.as_deref() == Some("gs");
+    let by_scheme = w.storage.storage_type.schemes.contains(&"s3")
+        && options.uri_scheme.as_deref() == Some("gs");
     let mut folders = [
         &mut w.dataset.data_folder,
         &mut w.checkpoint.checkpoint_folder,

@@ -20,7 +20,8 @@ use super::schema::{self, Kind};
 use super::secret::{redact, redact_word};
 use super::source::{SHADOWING, Search, Source};
 use super::tree::{as_text, join, lookup, set, take, walk};
-use super::{Secret, Workload, effect};
+use super::{Workload, effect};
+use crate::storage::Secret;
 
 /// What to load.
 #[derive(Debug, Clone)]

@@ -110,7 +110,7 @@ fn values_take_the_types_of_their_fields() {
         (Shuffle::Off, Shuffle::Seed)
     );
     assert!(w.workflow.generate_data);
-    assert_eq!(w.storage_type_effective(), StorageType::DirectFs);
+    assert_eq!(w.storage_system().word, "direct_fs");
 }
 
 #[test]

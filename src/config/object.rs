@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::load::Origin;
-use super::{Address, ConfigError, Secret, StorageType, Workload};
+use super::{Address, ConfigError, Workload};
+use crate::storage::Secret;
 
 /// An endpoint with a user name or a query is refused before anything shows it: what stands before @ is a password, and a
 /// query may be a signature.
@@ -26,11 +27,12 @@ pub(super) fn refuse_credentials(w: &Workload) -> Result<(), ConfigError> {
 
 /// Checks addresses and, where they are used, the options of object stores.
 pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+    if w.storage.storage_type.unbuilt().is_some() {
+        // Refused as such.
+        return Ok(());
+    }
     Address::resolve(&w.storage, "dataset.data_folder", &w.dataset.data_folder)?;
-    if !matches!(
-        w.storage_type_effective(),
-        StorageType::S3 | StorageType::Azure
-    ) {
+    if !w.storage_system().objects {
         return Ok(());
     }
     let o = &w.storage.storage_options;

@@ -1,8 +1,8 @@
 //! Threads that nobody set, sized by the machine as MLCommons' DLIO sizes them.
 
+use super::Workload;
 use super::error::ConfigError;
 use super::load::{Loaded, Origin};
-use super::{StorageType, Workload};
 
 /// Cap of automatic threads; this variable sets another one for both.
 const CAP: &str = "DLIO_MAX_AUTO_THREADS";
@@ -72,10 +72,10 @@ impl Loaded {
 
 /// Object stores and direct I/O keep twice as many busy.
 fn write_threads(workload: &Workload, per_rank: u64, cap: u64) -> u64 {
-    match workload.storage_type_effective() {
-        StorageType::S3 | StorageType::Azure | StorageType::DirectFs => {
-            (2 * per_rank).min(cap).max(8)
-        }
-        _ => per_rank.min(cap),
+    let system = workload.storage_system();
+    if system.has_bytes && !system.page_cache {
+        (2 * per_rank).min(cap).max(8)
+    } else {
+        per_rank.min(cap)
     }
 }

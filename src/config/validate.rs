@@ -2,8 +2,8 @@
 
 use super::error::ConfigError;
 use super::{
-    CheckpointMode, DataLoaderKind, Element, FormatKind, Framework, OrderKind, Shuffle,
-    StorageType, Workload,
+    CheckpointMode, DataLoaderKind, DropCache, Element, FormatKind, Framework, OrderKind, Shuffle,
+    Workload,
 };
 
 /// Checks a workload for a job. Returns what may mislead.
@@ -147,6 +147,14 @@ fn dataset(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> 
             "reader.transfer_size",
             "is 0",
             "leave it out, or give bytes of one read call",
+        ));
+    }
+    let system = w.storage_system();
+    if w.reader.drop_cache == DropCache::DontCache && system.page_cache && !system.uncached_reads {
+        return Err(ConfigError::rule(
+            "reader.drop_cache",
+            format!("storage.storage_type={system} cannot read past the page cache"),
+            "set reader.drop_cache=fadvise, or storage.storage_type=local_fs",
         ));
     }
     if w.reader.odirect && !matches!(d.format, FormatKind::Npz | FormatKind::Npy) {
@@ -387,29 +395,9 @@ pub fn unsupported(w: &Workload, built: &[&str]) -> Result<(), ConfigError> {
             remedy,
         ))
     };
-    let kind = w.storage_type_effective();
-    match kind {
-        StorageType::ParallelFs => {
-            return no(
-                "storage.storage_type",
-                &kind,
-                "a mounted parallel file system is local_fs or direct_fs",
-            );
-        }
-        StorageType::AiStore => {
-            return no(
-                "storage.storage_type",
-                &kind,
-                "AIStore speaks S3: use storage.storage_type=s3 with its S3 endpoint as storage.storage_options.endpoint_url",
-            );
-        }
-        StorageType::S3 if !cfg!(feature = "s3") => {
-            return no("storage.storage_type", &kind, "build with --features s3");
-        }
-        StorageType::Azure if !cfg!(feature = "azure") => {
-            return no("storage.storage_type", &kind, "build with --features azure");
-        }
-        _ => {}
+    let system = w.storage_system();
+    if let Some(remedy) = system.unbuilt() {
+        return no("storage.storage_type", &system, remedy);
     }
     if w.workflow.profiling {
         return no(
@@ -443,9 +431,8 @@ pub fn unsupported(w: &Workload, built: &[&str]) -> Result<(), ConfigError> {
             return no(key, class, "it names a Python class; leave it out");
         }
     }
-    let has_bytes = !matches!(kind, StorageType::Null | StorageType::Model);
     let has_dataset = w.workflow.train || w.workflow.generate_data;
-    if has_bytes && has_dataset && !built.contains(&w.dataset.format.word()) {
+    if system.has_bytes && has_dataset && !built.contains(&w.dataset.format.word()) {
         return no(
             "dataset.format",
             &w.dataset.format,

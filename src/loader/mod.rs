@@ -15,7 +15,12 @@ mod account;
 pub mod activity;
 mod pool;
 mod simulated;
+mod sync;
+mod walk;
 mod window;
+
+#[cfg(test)]
+mod explore_tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -166,6 +171,9 @@ pub enum LoaderError {
         #[source]
         source: FormatError,
     },
+    /// The limit of open files.
+    #[error("{0}")]
+    OpenFiles(String),
     /// The pool could not be made.
     #[error(
         "start {threads} reader threads: {cause}\n  remedy: lower reader.read_threads, or raise the limit of processes (ulimit -u)"
@@ -189,6 +197,8 @@ pub trait BatchSource {
     fn release(&mut self);
     /// Ends the epoch: waits for the threads, drops what was not asked for.
     fn stop(&mut self) -> Result<(), LoaderError>;
+    /// Runs `job` for each of `0..count` on the reader threads, between epochs.
+    fn for_each(&self, count: u64, job: &(dyn Fn(u64) + Sync));
     /// Totals since the loader was made.
     fn totals(&self) -> Totals;
 }

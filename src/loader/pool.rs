@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use parking_lot::Mutex;
 
 use super::account::{Meter, RunTimes};
+use super::walk::{self, Cursor};
 use super::window::Window;
 use super::{
     Activity, Batch, BatchSource, LoaderError, Place, Recorder, Shape, Totals, Unit, Work,
@@ -14,7 +15,10 @@ use crate::clock::{now_ns, pause, sharpen_this_thread};
 use crate::format::{Checker, FormatError};
 use crate::plan::Run;
 use crate::stage::{Part, Parts, Stage};
-use crate::storage::{Answer, Buffer, Extent, Request, Sink, Storage};
+use crate::storage::{Answer, Extent, Lane, Request, Sink, Storage, ensure_open_files};
+
+/// Files or sockets that a reader thread has open at once: what it reads, its metadata, and the counters of the kernel.
+const OPEN_EACH: usize = 4;
 
 /// Reader threads and their window.
 pub struct Loader {
@@ -51,9 +55,8 @@ struct Shared {
 /// What one thread owns; the lock is held for a whole epoch by the thread itself.
 struct Thread {
     index: usize,
-    buffer: Buffer,
+    lane: Lane,
     place: Place,
-    runs: Vec<Run>,
     checker: Option<Box<dyn Checker>>,
     recorder: Box<dyn Recorder>,
     meter: Meter,
@@ -63,14 +66,6 @@ struct Thread {
 struct Running {
     left: Mutex<usize>,
     bell: parking_lot::Condvar,
-}
-
-/// The next run to be taken in [`Unit::Run`].
-struct Cursor {
-    batch: u64,
-    runs: Vec<Run>,
-    at: usize,
-    opened: bool,
 }
 
 impl Loader {
@@ -85,6 +80,7 @@ impl Loader {
         recorders: Vec<Box<dyn Recorder>>,
     ) -> Result<Self, LoaderError> {
         let threads = shape.threads;
+        ensure_open_files(threads, OPEN_EACH).map_err(LoaderError::OpenFiles)?;
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|i| format!("reader-{i}"))
@@ -104,9 +100,8 @@ impl Loader {
             .map(|(index, recorder)| {
                 Mutex::new(Thread {
                     index,
-                    buffer: Buffer::new(transfer),
+                    lane: Lane::keeping(transfer),
                     place: Place::default(),
-                    runs: Vec::new(),
                     checker: None,
                     recorder,
                     meter: Meter::default(),
@@ -135,20 +130,6 @@ impl Loader {
             next: 0,
         })
     }
-
-    /// Runs `job` for each item index in `0..count` on the reader threads, for work between epochs.
-    pub fn for_each(&self, count: u64, job: impl Fn(u64) + Sync) {
-        let next = AtomicU64::new(0);
-        self.pool.broadcast(|_| {
-            loop {
-                let index = next.fetch_add(1, Relaxed);
-                if index >= count {
-                    break;
-                }
-                job(index);
-            }
-        });
-    }
 }
 
 impl BatchSource for Loader {
@@ -162,12 +143,7 @@ impl BatchSource for Loader {
             left: Mutex::new(self.shape.threads),
             bell: parking_lot::Condvar::new(),
         });
-        let cursor = Arc::new(Mutex::new(Cursor {
-            batch: 0,
-            runs: Vec::new(),
-            at: 0,
-            opened: false,
-        }));
+        let cursor = Arc::new(Cursor::default());
         for thread in 0..self.shape.threads {
             let (shared, window, work, running, cursor) = (
                 self.shared.clone(),
@@ -181,11 +157,17 @@ impl BatchSource for Loader {
                 let outcome = {
                     let mut own = shared.threads[thread].lock();
                     own.meter = Meter::start();
+                    own.checker = work.checker();
+                    let read: walk::Read = &mut |run| own.read_run(&shared, &*work, run);
                     let outcome = match shape.unit {
-                        Unit::Batch => {
-                            own.read_batches(&shared, &window, &*work, shape.threads as u64)
-                        }
-                        Unit::Run => own.read_runs(&shared, &window, &*work, &cursor),
+                        Unit::Batch => walk::batches(
+                            &window,
+                            &*work,
+                            thread as u64,
+                            shape.threads as u64,
+                            read,
+                        ),
+                        Unit::Run => walk::runs(&window, &*work, &cursor, read),
                     };
                     own.end_epoch(&shared);
                     outcome
@@ -239,6 +221,19 @@ impl BatchSource for Loader {
         epoch.window.take_failure().map_or(Ok(()), Err)
     }
 
+    fn for_each(&self, count: u64, job: &(dyn Fn(u64) + Sync)) {
+        let next = AtomicU64::new(0);
+        self.pool.broadcast(|_| {
+            loop {
+                let index = next.fetch_add(1, Relaxed);
+                if index >= count {
+                    break;
+                }
+                job(index);
+            }
+        });
+    }
+
     fn totals(&self) -> Totals {
         Totals {
             bytes: self.shared.bytes.load(Relaxed),
@@ -262,84 +257,6 @@ impl Drop for Loader {
 }
 
 impl Thread {
-    fn read_batches(
-        &mut self,
-        shared: &Shared,
-        window: &Window,
-        work: &dyn Work,
-        step: u64,
-    ) -> Result<(), LoaderError> {
-        self.checker = work.checker();
-        let mut batch = self.index as u64;
-        while batch < window.batches() && window.may_begin(batch) {
-            let mut runs = std::mem::take(&mut self.runs);
-            runs.clear();
-            work.batch(batch, &mut runs);
-            window.open(batch, runs.len(), work.step_hash(batch, &runs));
-            let mut parts = Parts::default();
-            for run in &runs {
-                if window.is_stopped() {
-                    return Ok(());
-                }
-                parts.add(&self.read_run(shared, work, run)?);
-            }
-            if !runs.is_empty() {
-                window.done(batch, runs.len(), &parts);
-            }
-            self.runs = runs;
-            batch += step;
-        }
-        Ok(())
-    }
-
-    fn read_runs(
-        &mut self,
-        shared: &Shared,
-        window: &Window,
-        work: &dyn Work,
-        cursor: &Mutex<Cursor>,
-    ) -> Result<(), LoaderError> {
-        self.checker = work.checker();
-        loop {
-            let (batch, run) = {
-                let mut cursor = cursor.lock();
-                if cursor.opened && cursor.at == cursor.runs.len() {
-                    cursor.batch += 1;
-                    cursor.opened = false;
-                }
-                let batch = cursor.batch;
-                if batch >= window.batches() {
-                    return Ok(());
-                }
-                if !cursor.opened {
-                    // Held while waiting: the others could not take anything before this batch either.
-                    if !window.may_begin(batch) {
-                        return Ok(());
-                    }
-                    cursor.runs.clear();
-                    work.batch(batch, &mut cursor.runs);
-                    cursor.at = 0;
-                    cursor.opened = true;
-                    window.open(
-                        batch,
-                        cursor.runs.len(),
-                        work.step_hash(batch, &cursor.runs),
-                    );
-                    if cursor.runs.is_empty() {
-                        continue;
-                    }
-                }
-                cursor.at += 1;
-                (batch, cursor.runs[cursor.at - 1])
-            };
-            if window.is_stopped() {
-                return Ok(());
-            }
-            let parts = self.read_run(shared, work, &run)?;
-            window.done(batch, 1, &parts);
-        }
-    }
-
     /// Reads one run of samples; returns what the time went to.
     fn read_run(
         &mut self,
@@ -383,7 +300,7 @@ impl Thread {
                 seen: &mut seen,
             };
             let before = now_ns();
-            let answer = shared.storage.read(&request, &mut self.buffer, &mut sight);
+            let answer = shared.storage.read(&request, &mut self.lane, &mut sight);
             shared.activity.io_ends(self.index);
             let answer = answer?;
             // All of the call but what the checker took: pauses before retries count as the storage system's.
@@ -392,6 +309,7 @@ impl Thread {
                 answers.first_byte_ns = answer.first_byte_ns;
             }
             answers.bytes += answer.bytes;
+            answers.opens += answer.opens;
             answers.open_ns += answer.open_ns;
             answers.calls += answer.calls;
             answers.retries += answer.retries;
@@ -417,7 +335,7 @@ impl Thread {
         times: &mut RunTimes,
     ) -> Result<(), LoaderError> {
         let has_read = !self.place.extents.is_empty();
-        if has_read && shared.storage.has_bytes() {
+        if has_read && shared.storage.system().has_bytes {
             if let Some(checker) = self.checker.as_deref_mut()
                 && seen.failure.is_none()
             {
@@ -425,7 +343,10 @@ impl Thread {
                 seen.failure = checker.finish().err();
                 seen.spent_ns += now_ns() - before;
             }
-            self.recorder.record(Stage::Open, answers.open_ns, 1);
+            // A thread that still had the file open opened nothing.
+            if answers.opens > 0 || !shared.storage.system().opens_by_path {
+                self.recorder.record(Stage::Open, answers.open_ns, 1);
+            }
             if self.checker.is_some() {
                 self.recorder.record(Stage::Decode, seen.spent_ns, 1);
             }
@@ -475,6 +396,7 @@ impl Thread {
 
     /// Adds what this epoch cost the thread to the totals.
     fn end_epoch(&mut self, shared: &Shared) {
+        self.lane.close();
         let meter = std::mem::take(&mut self.meter);
         shared.cpu_ns.fetch_add(meter.cpu_ns(), Relaxed);
         match meter.delay_ns() {

@@ -144,6 +144,10 @@ impl BatchSource for SimulatedLoader {
         Ok(())
     }
 
+    fn for_each(&self, count: u64, job: &(dyn Fn(u64) + Sync)) {
+        (0..count).for_each(job);
+    }
+
     fn totals(&self) -> Totals {
         self.totals
     }

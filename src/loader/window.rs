@@ -2,14 +2,10 @@
 //!
 //! A batch that is ready costs the train loop two atomic loads; locks are touched only by a side that has to wait.
 
-use std::sync::atomic::{
-    AtomicBool, AtomicU64, AtomicUsize,
-    Ordering::{Relaxed, SeqCst},
-};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
-
+use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, wait};
 use super::{Batch, LoaderError};
 use crate::clock::now_ns;
 use crate::stage::Parts;
@@ -57,7 +53,7 @@ impl Gate {
         // Checked again after announcing the sleep: whoever makes `ready` true either sees the announcement or
         // did so before this check.
         if !ready() {
-            self.bell.wait_for(&mut guard, LOOK_AGAIN);
+            guard = wait(&self.bell, guard, LOOK_AGAIN);
         }
         drop(guard);
         self.asleep.fetch_sub(1, SeqCst);

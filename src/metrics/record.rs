@@ -83,8 +83,30 @@ pub struct RankRecord {
     pub medium: Medium,
     /// How the host was held back during training; on its first rank.
     pub pressure: Pressure,
+    /// What the page cache held before the first epoch, all ranks and hosts together; None where nobody looked.
+    pub page_cache: Option<PageCache>,
     /// Running digest of (epoch, step, sample) of this rank.
     pub order_digest: u64,
+}
+
+/// What the page cache held of a sample of the dataset's files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageCache {
+    /// Files that were looked at.
+    pub sampled_files: u64,
+    /// Bytes of them in memory; where there were any, all files were evicted, which warms their metadata.
+    pub resident_bytes: u64,
+}
+
+impl PageCache {
+    /// What is known of names and attributes of the files when the first epoch begins.
+    pub fn metadata(&self) -> &'static str {
+        if self.resident_bytes > 0 {
+            "warmed by eviction"
+        } else {
+            "untouched"
+        }
+    }
 }
 
 /// Summed over ranks in the report, except where a maximum is named.

@@ -11,7 +11,7 @@ use super::checkpoint::{self, CheckpointSummary};
 use super::evidence::{self, Counts, Evidence, ServedByStorage, combined, judge};
 use super::histogram::{StageHistograms, StageSummary};
 use super::memory::Peaks;
-use super::record::{Counters, RankRecord};
+use super::record::{Counters, PageCache, RankRecord};
 use super::series::{Series, Spread};
 use super::spec::MetricSpec;
 use super::throughput::{epoch_throughput, eval_throughput};
@@ -192,6 +192,8 @@ pub struct JobSummary {
     pub stages: Vec<StageSummary>,
     /// Summed over ranks; peak memory, dropped samples and generation time are maxima.
     pub counters: Counters,
+    /// What the page cache held before the first epoch; None where nobody looked.
+    pub page_cache: Option<PageCache>,
     /// Requests and connections of all ranks, where the storage system has them.
     pub object_store: Option<Telemetry>,
     /// All ranks' digests combined in rank order.
@@ -565,6 +567,7 @@ fn summarize(
         breakdown,
         stages: histograms.summaries(),
         counters: total_counters(&rank_table),
+        page_cache: input.record.page_cache,
         object_store: total_requests(&rank_table),
         order_digest: (input.combine_digests)(&digests),
         spreads: Spreads::of(&rank_table.iter().collect::<Vec<_>>()),

@@ -23,6 +23,7 @@ fn record(rank: usize) -> RankRecord {
     RankRecord {
         checkpoints: Default::default(),
         object_store: None,
+        page_cache: None,
         rank,
         epochs: vec![EpochRecord {
             epoch: 1,

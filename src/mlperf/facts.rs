@@ -10,7 +10,7 @@ use super::leaf::{Kind, Leaf, accelerator_of, mlpstorage_model};
 use super::ratio::Ratio;
 use super::size::GIB;
 use super::size::memory_of_hosts;
-use crate::config::{self, LoadRequest, Loaded, Source, StorageType, Workload};
+use crate::config::{self, LoadRequest, Loaded, Source, Workload};
 
 /// An override word.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -272,12 +272,12 @@ pub(crate) struct StorageFacts {
 impl StorageFacts {
     /// Of a workload.
     pub(crate) fn of(workload: &Workload) -> Self {
-        let kind = workload.storage_type_effective();
+        let system = workload.storage_system();
         StorageFacts {
-            word: kind.to_string(),
-            has_bytes: !matches!(kind, StorageType::Null | StorageType::Model),
-            is_object: matches!(kind, StorageType::S3 | StorageType::Azure),
-            is_dlios: kind != StorageType::Mmap,
+            word: system.to_string(),
+            has_bytes: system.has_bytes,
+            is_object: system.objects,
+            is_dlios: system.in_dlio,
         }
     }
 }

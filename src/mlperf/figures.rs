@@ -14,6 +14,7 @@ use super::hash::CoreConfig;
 use super::leaf::{Kind, Leaf};
 use super::own;
 use super::sample::Sample;
+use crate::storage::System;
 
 /// `metric.au` where a workload does not set it. Source: DLIO's defaults.
 const DEFAULT_AU: f64 = 0.90;
@@ -265,12 +266,11 @@ fn access(leaf: &Leaf) -> &'static str {
     let is_remote = |folder: &Loose| {
         folder
             .text()
-            .is_some_and(|f| f.starts_with("s3://") || f.starts_with("az://"))
+            .and_then(|f| System::of_scheme(f.split_once("://")?.0))
+            .is_some_and(|system| system.objects)
     };
-    if kind.starts_with("s3")
-        || ["azure", "aistore"].contains(&kind)
-        || folders.into_iter().any(is_remote)
-    {
+    let is_named = System::of_word(kind).is_some_and(|system| system.objects);
+    if is_named || folders.into_iter().any(is_remote) {
         "object"
     } else {
         "file"

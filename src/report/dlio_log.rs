@@ -63,13 +63,50 @@ impl Level {
     }
 }
 
+/// A log that is a file. Each line is seen to arrive: a server that takes bytes in the background refuses them when a
+/// descriptor is closed, so a copy of the file's is.
+pub struct LogFile {
+    file: std::fs::File,
+    path: std::path::PathBuf,
+}
+
+impl LogFile {
+    /// Begins the file.
+    ///
+    /// Errors: it cannot be made.
+    pub fn create(path: &std::path::Path) -> std::io::Result<Self> {
+        Ok(LogFile {
+            file: std::fs::File::create(path)?,
+            path: path.into(),
+        })
+    }
+
+    fn named(&self, error: std::io::Error) -> std::io::Error {
+        if error.kind() == std::io::ErrorKind::Interrupted {
+            return error;
+        }
+        let words = crate::storage::errno_words(&error);
+        std::io::Error::other(format!("write {}: {words}", self.path.display()))
+    }
+}
+
+impl Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.file.write(bytes).map_err(|e| self.named(e))
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        let copy = self.file.try_clone();
+        copy.and_then(crate::storage::close)
+            .map_err(|e| self.named(e))
+    }
+}
+
 /// A listener that writes DLIO's `[OUTPUT]` and `[WARNING]` lines. Rank 0 only.
 ///
 /// DLIO writes the same lines to the standard error output; pass it as a second sink for that. A sink
-/// that fails is not written again: [`failure`](Self::failure) tells.
+/// that fails is named on the standard error output and not written again.
 pub struct DlioLog {
     sinks: Vec<Box<dyn Write>>,
-    failure: Option<std::io::Error>,
     workload: Workload,
     spec: MetricSpec,
     ranks: usize,
@@ -87,16 +124,10 @@ impl DlioLog {
         DlioLog {
             level,
             sinks,
-            failure: None,
             workload: workload.clone(),
             spec: MetricSpec::of(workload, ranks),
             ranks,
         }
-    }
-
-    /// The first error of a sink, once.
-    pub fn failure(&mut self) -> Option<std::io::Error> {
-        self.failure.take()
     }
 
     fn line(&mut self, level: Level, message: &str) {
@@ -104,12 +135,12 @@ impl DlioLog {
             return;
         }
         let text = format!("[{}] {message}\n", level.name());
-        let failure = &mut self.failure;
         self.sinks.retain_mut(|sink| {
             match sink.write_all(text.as_bytes()).and_then(|()| sink.flush()) {
                 Ok(()) => true,
                 Err(error) => {
-                    failure.get_or_insert(error);
+                    // Without a log the figures still stand.
+                    eprintln!("dlio-rs: the log ends here: {error}");
                     false
                 }
             }

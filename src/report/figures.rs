@@ -57,6 +57,7 @@ pub(super) fn report(
         lines: s.stages.iter().map(stage).collect(),
     });
     counters(&mut out, s);
+    out.extend(page_cache(s));
     out.push(plain(
         "object_store",
         s.object_store
@@ -95,7 +96,7 @@ fn head(
         plain("workload/model", &workload.model.name),
         plain("workload/framework", workload.framework),
         plain("workload/format", workload.dataset.format),
-        plain("workload/storage_type", workload.storage_type_effective()),
+        plain("workload/storage_type", workload.storage_system().word),
         row(
             "workload/record_size",
             s.record_size_bytes,
@@ -569,4 +570,32 @@ fn held_back(h: &HostSummary) -> Option<String> {
     .flatten()
     .collect();
     (!parts.is_empty()).then(|| format!("{}: {}", h.facts.name, parts.join(", ")))
+}
+
+/// What the page cache held before the first epoch, and what that did to names and attributes.
+fn page_cache(s: &JobSummary) -> Vec<Row> {
+    let Some(pages) = &s.page_cache else {
+        return vec![plain("page_cache", serde_json::Value::Null)];
+    };
+    vec![
+        row(
+            "page_cache/sampled_files",
+            pages.sampled_files,
+            "files",
+            "sum",
+        ),
+        row(
+            "page_cache/resident_bytes",
+            pages.resident_bytes,
+            "B",
+            "sum",
+        ),
+        plain("page_cache/metadata", pages.metadata()),
+        sentence(format!(
+            "before the first epoch the page cache held {:.1} MiB of {} sampled file(s); metadata: {}",
+            pages.resident_bytes as f64 / 1048576.0,
+            pages.sampled_files,
+            pages.metadata()
+        )),
+    ]
 }

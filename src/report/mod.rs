@@ -5,7 +5,6 @@
 //! Rank 0 writes everything: the other ranks' files travel to it as text, so no shared file system is
 //! needed.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 mod bottleneck;
@@ -37,7 +36,10 @@ use crate::metrics::spec::MetricSpec;
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// A file could not be written.
-    #[error("write {path}: {source}; check that the folder is writable and has space")]
+    #[error(
+        "write {path}: {}; check that the folder is writable and has space",
+        crate::storage::errno_words(.source)
+    )]
     Write {
         /// File.
         path: PathBuf,
@@ -74,7 +76,7 @@ pub enum ReportError {
 }
 
 pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), ReportError> {
-    fs::write(path, text).map_err(|source| ReportError::Write {
+    crate::storage::write_file(path, text.as_bytes()).map_err(|source| ReportError::Write {
         path: path.to_owned(),
         source,
     })

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::json::Provenance;
-use crate::config::StorageType;
 use crate::host::machine::{Machine, Nic};
+use crate::storage::System;
 
 /// What stands where something is not known: a word, never null.
 pub const UNKNOWN: &str = "unknown";
@@ -52,19 +52,14 @@ impl Build {
     }
 
     /// Name and version of the library that moves a storage system's bytes; `none` for files.
-    pub fn storage_library(&self, kind: StorageType) -> Library {
-        let name = match kind {
-            StorageType::S3 => "aws-sdk-s3",
-            StorageType::Azure => "azure_storage_blob",
-            _ => "none",
+    pub fn storage_library(&self, system: &System) -> Library {
+        let (name, version) = match system.library {
+            None => ("none", "none"),
+            Some(name) => (name, self.libraries.get(name).map_or(UNKNOWN, |v| v)),
         };
         Library {
             name: name.into(),
-            version: match (name, self.libraries.get(name)) {
-                ("none", _) => "none".into(),
-                (_, Some(version)) => version.clone(),
-                (_, None) => UNKNOWN.into(),
-            },
+            version: version.into(),
         }
     }
 }
@@ -262,6 +257,6 @@ mod tests {
             build.libraries.contains_key("aws-sdk-s3"),
             cfg!(feature = "s3")
         );
-        assert_eq!(build.storage_library(StorageType::LocalFs).name, "none");
+        assert_eq!(build.storage_library(Default::default()).name, "none");
     }
 }

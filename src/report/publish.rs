@@ -49,7 +49,8 @@ pub enum PublishError {
     },
     /// A file operation failed.
     #[error(
-        "{operation} {path}: {source}; check that the parent folder exists, is writable and has space, or choose another folder (--output DIR)"
+        "{operation} {path}: {}; check that the parent folder exists, is writable and has space, or choose another folder (--output DIR)",
+        crate::storage::errno_words(.source)
     )]
     Io {
         /// What was tried.

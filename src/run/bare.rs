@@ -51,7 +51,7 @@ fn first_is_bare(
     format: &dyn Format,
     files: &DatasetFiles,
 ) -> Result<bool, RankError> {
-    if !storage.has_bytes() {
+    if !storage.system().has_bytes {
         return Ok(false);
     }
     let split = match files.used {

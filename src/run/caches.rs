@@ -1,53 +1,25 @@
 //! Emptying the page cache before files are read again, as `reader.drop_cache` says.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::context::JobContext;
 use super::failure::RankError;
-use super::work::EpochWork;
 use crate::clock::now_ns;
-use crate::config::{DropCache, StorageType};
+use crate::config::DropCache;
 use crate::host::caches::{DropError, drop_page_cache};
-use crate::loader::Work;
 use crate::storage::Storage;
 
-/// Empties the page cache of what the first `steps` batches of an epoch will read.
+/// Empties the page cache of this node under `reader.drop_cache: system`; the other ways act on each file as it is read.
 ///
-/// Errors: `system` where the kernel does not permit it.
-pub(super) fn drop_caches(
-    job: &JobContext,
-    storage: &dyn Storage,
-    work: &EpochWork,
-    steps: u64,
-) -> Result<(), RankError> {
-    let kind = job.workload.storage_type_effective();
-    let is_cached = matches!(
-        kind,
-        StorageType::LocalFs | StorageType::Mmap | StorageType::DirectFs
-    );
-    match job.workload.reader.drop_cache {
-        _ if !is_cached => Ok(()),
-        DropCache::None => Ok(()),
-        DropCache::System if job.cluster.local_rank() > 0 => Ok(()),
-        DropCache::System => drop_system_cache(job),
-        DropCache::Fadvise => {
-            let mut path = PathBuf::new();
-            let mut runs = Vec::new();
-            let mut last = None;
-            for batch in 0..work.batches().min(steps) {
-                runs.clear();
-                work.batch(batch, &mut runs);
-                for run in &runs {
-                    if last.replace(run.file) != Some(run.file) {
-                        work.path_of(run, &mut path);
-                        let _task = job.doing("evict", &path);
-                        storage.evict(&path)?;
-                    }
-                }
-            }
-            Ok(())
-        }
+/// Errors: the kernel does not permit it.
+pub(super) fn drop_caches(job: &JobContext, storage: &dyn Storage) -> Result<(), RankError> {
+    let is_due = job.workload.reader.drop_cache == DropCache::System
+        && storage.system().opens_by_path
+        && job.cluster.local_rank() == 0;
+    if is_due {
+        drop_system_cache(job)
+    } else {
+        Ok(())
     }
 }
 

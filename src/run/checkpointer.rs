@@ -11,7 +11,7 @@ use super::checkpoint_watch::Watched;
 use super::context::{JobContext, label};
 use super::events::Events;
 use super::failure::{JobError, RankError, agree};
-use super::open::open_storage;
+use super::wire;
 use crate::checkpoint::content::ContentSource;
 use crate::checkpoint::image::{Container, Image};
 use crate::checkpoint::load::{self, LoadOptions, Readers, Source};
@@ -19,7 +19,7 @@ use crate::checkpoint::packing::Packing;
 use crate::checkpoint::save::{self, Buffers, Observer, PATIENCE_NS_PER_BYTE, SaveOptions, Target};
 use crate::checkpoint::{CheckpointError, INCOMPLETE_MARKER};
 use crate::clock::now_ns;
-use crate::config::{Address, CheckpointCompression, CheckpointMode, StorageType};
+use crate::config::{CheckpointCompression, CheckpointMode};
 use crate::host::cpus::take_place;
 use crate::host::process::device_bytes;
 use crate::loader::Phase;
@@ -29,19 +29,12 @@ use crate::plan::checkpoint::{CheckpointPlan, FilePlan, RankPlan, folder_name};
 use crate::report::Event;
 use crate::storage::{self, SHARED_WORDS, Storage, StorageError, Telemetry};
 
-/// The storage system of the checkpoint folder: the dataset's, unless the folder's address says another.
+/// The storage system of the checkpoint folder.
 fn open(job: &JobContext) -> Result<Arc<dyn Storage>, RankError> {
-    let w = job.workload;
-    let address = (w.checkpoint_address()).map_err(|e| RankError::Dataset(e.to_string()))?;
-    let is_local = matches!(
-        w.storage_type_effective(),
-        StorageType::LocalFs | StorageType::DirectFs | StorageType::Mmap
-    );
-    if is_local && matches!(address, Address::File(_)) {
-        return open_storage(job);
-    }
+    let spec =
+        wire::checkpoint_store(job.workload).map_err(|e| RankError::Dataset(e.to_string()))?;
     let shared = job.cluster.node_shared(SHARED_WORDS);
-    Ok(storage::open_at(w, &address, shared)?.into())
+    Ok(storage::open(&spec, shared)?.into())
 }
 
 /// The checkpoint of one moment.
@@ -117,7 +110,7 @@ impl<'a> Checkpointer<'a> {
             verify: c.verify_content,
             packing,
             container,
-            transfer: storage.transfer(w.reader.transfer_size),
+            transfer: storage.system().transfer(w.reader.transfer_size),
             thread_begins: take_place,
         };
         let shift = if c.recovery_rank_shift {
@@ -362,7 +355,7 @@ impl<'a> Checkpointer<'a> {
     /// Refuses what cannot be loaded, before anything is timed. A collective.
     pub fn check_loadable(&self, moments: &[Moment]) -> Result<(), JobError> {
         let check = || -> Result<(), RankError> {
-            if !self.storage.has_bytes() {
+            if !self.storage.system().has_bytes {
                 return Ok(());
             }
             for &moment in moments {
@@ -459,9 +452,9 @@ impl<'a> Checkpointer<'a> {
         self.log.between_phases_s = Some(seconds);
     }
 
-    /// True where the page cache of this host stands before the files.
-    pub fn is_cached(&self) -> bool {
-        matches!(self.storage.name(), "local_fs" | "direct_fs" | "mmap")
+    /// The storage system of the folder.
+    pub fn storage(&self) -> &dyn Storage {
+        &*self.storage
     }
 
     /// Asks the kernel to forget the files that will be loaded.

@@ -230,7 +230,7 @@ impl DatasetFiles {
         let (cluster, workload) = (job.cluster, job.workload);
         let this = Self::to_generate(workload, cluster.size());
         // Read once: thousands of ranks would ask for the same file at the same time.
-        let mine = if cluster.rank() == 0 && storage.has_bytes() {
+        let mine = if cluster.rank() == 0 && storage.system().has_bytes {
             let _task = job.doing("read", &this.manifest_path());
             this.read_manifest(storage)
         } else {
@@ -415,7 +415,7 @@ impl DatasetFiles {
 
     /// Generation into a folder that holds another dataset would mix the two. Rank 0 only.
     pub fn check_manifest_before_generation(&self, storage: &dyn Storage) -> Result<(), RankError> {
-        if !storage.has_bytes() {
+        if !storage.system().has_bytes {
             return Ok(());
         }
         let Some(found) = self.read_manifest(storage)? else {
@@ -434,7 +434,7 @@ impl DatasetFiles {
 
     /// Writes the manifest; the dataset is complete.
     pub fn write_manifest(&self, storage: &dyn Storage) -> Result<(), RankError> {
-        if !storage.has_bytes() {
+        if !storage.system().has_bytes {
             return Ok(());
         }
         let mut text =
@@ -461,7 +461,7 @@ impl DatasetFiles {
         let mut seen = Presence::default();
         let (rank, ranks) = job.data_part();
         let interval = self.workload.dataset.listing_validation_interval;
-        if interval == 0 || !storage.has_bytes() {
+        if interval == 0 || !storage.system().has_bytes {
             return Ok(seen);
         }
         let task = job.doing("look for", &self.root);

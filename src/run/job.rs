@@ -1,6 +1,5 @@
 //! A job from agreement to verdict: the folder of results, the listeners, the phases in order, the report, the judgement.
 
-use std::fs::File;
 use std::io::{IsTerminal, Write};
 
 use super::context::{JobContext, io_threads, label, shape};
@@ -20,7 +19,7 @@ use crate::interrupt;
 use crate::metrics::reduce::JobSummary;
 use crate::metrics::spec::MetricSpec;
 use crate::report::console::{Console, JsonLines};
-use crate::report::dlio_log::{DlioLog, Level};
+use crate::report::dlio_log::{DlioLog, Level, LogFile};
 use crate::report::{self, Event, OutputDir};
 use crate::storage::Telemetry;
 
@@ -130,7 +129,7 @@ impl JobRequest<'_> {
                 let folder = if live { dir.target() } else { dir.path() };
                 let path = folder.join(&w.output.log_file);
                 let _task = job.doing("create", &path);
-                match File::create(&path) {
+                match LogFile::create(&path) {
                     Ok(file) => sinks.push(Box::new(file)),
                     Err(source) => {
                         log = Err(RankError::from(report::ReportError::Write { path, source }))

@@ -41,10 +41,10 @@ pub(super) fn plan(
     let does_eval = u64::from(steps.eval > 0);
     let loaders = 1 + does_eval;
     let threads = shape.threads as u64;
-    let transfer = storage.transfer(w.reader.transfer_size) as u64;
+    let transfer = storage.system().transfer(w.reader.transfer_size) as u64;
     let of_file = sample_bytes.saturating_mul(w.dataset.num_samples_per_file);
     let holds_files = w.reader.decode == Decode::Full
-        && storage.has_bytes()
+        && storage.system().has_bytes
         && format.is_some_and(|f| f.holds_whole_file());
     let step_count = (w.train.epochs).saturating_mul(steps.train.saturating_add(steps.eval));
     let gathered = match job.cluster.rank() {

@@ -26,6 +26,7 @@ mod index_cache;
 mod memory;
 mod open;
 mod patient;
+mod residency;
 mod results;
 mod shared;
 mod sources;

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use super::context::JobContext;
 use super::failure::RankError;
 use super::wire;
-use crate::config::{StorageType, Workload};
+use crate::config::Workload;
 use crate::format::{self, Format};
 use crate::storage::{self, Storage};
 
 /// Opens the storage system of a workload, with the words that the ranks of a node share.
 pub fn open_storage(job: &JobContext) -> Result<Arc<dyn Storage>, RankError> {
     let shared = job.cluster.node_shared(storage::SHARED_WORDS);
-    Ok(storage::open(job.workload, shared)?.into())
+    Ok(storage::open(&wire::dataset_store(job.workload), shared)?.into())
 }
 
 /// The format, or None where the storage system delivers no bytes and so needs none.
@@ -20,13 +20,13 @@ pub fn open_storage(job: &JobContext) -> Result<Arc<dyn Storage>, RankError> {
 /// Errors: a format that is not built, on a storage system that has bytes.
 pub fn pick_format(workload: &Workload) -> Result<Option<&'static dyn Format>, RankError> {
     let kind = workload.dataset.format;
-    match workload.storage_type_effective() {
-        StorageType::Null | StorageType::Model => Ok(None),
-        _ => wire::format_row(workload).format.map(Some).ok_or_else(|| {
-            RankError::NotBuilt(format!(
-                "run with dataset.format={kind}: this version reads and writes {}",
-                format::built().join(", ")
-            ))
-        }),
+    if !workload.storage_system().has_bytes {
+        return Ok(None);
     }
+    wire::format_row(workload).format.map(Some).ok_or_else(|| {
+        RankError::NotBuilt(format!(
+            "run with dataset.format={kind}: this version reads and writes {}",
+            format::built().join(", ")
+        ))
+    })
 }

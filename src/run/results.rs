@@ -10,7 +10,7 @@ use super::patient::Patient;
 use super::phase::Measured;
 use super::request::JobRequest;
 use crate::cluster::Cluster;
-use crate::config::{self, StorageType, Workload};
+use crate::config::{self, Workload};
 use crate::host;
 use crate::host::cpus::Placement;
 use crate::host::facts::HostFacts;
@@ -290,7 +290,7 @@ fn provenance_of(
         config: serde_json::to_value(workload).unwrap_or_default(),
         rules: request.rules.clone(),
         mpi_environment: provenance::mpi_environment(),
-        storage_library: build.storage_library(workload.storage_type_effective()),
+        storage_library: build.storage_library(workload.storage_system()),
         build,
         core_config: request.core_config.clone(),
     }
@@ -298,8 +298,5 @@ fn provenance_of(
 
 /// True for a storage system that holds bytes.
 fn is_real(w: &Workload) -> bool {
-    !matches!(
-        w.storage_type_effective(),
-        StorageType::Null | StorageType::Model
-    )
+    w.storage_system().has_bytes
 }

@@ -15,7 +15,7 @@ use super::dataset::MANIFEST;
 use super::events::Events;
 use super::failure::{JobError, RankError, agree};
 use super::open::open_storage;
-use crate::config::{Address, SharedFolder, SizeLaw, Workload};
+use crate::config::{SharedFolder, SizeLaw, Workload};
 use crate::host::mounts::{Mount, mount_of};
 use crate::interrupt::{self, Unfinished};
 use crate::report::Event;
@@ -114,7 +114,7 @@ pub fn compare(job: &JobContext, events: &mut Events) -> Result<Hosts, JobError>
     let (cluster, w) = (job.cluster, job.workload);
     let mut hosts = Hosts::default();
     // Object stores are the same for everyone, and what has no bytes has no folders.
-    let has_paths = agree(cluster, open_storage(job))?.opens_by_path();
+    let has_paths = agree(cluster, open_storage(job))?.system().opens_by_path;
     for folder in folders_of(w, has_paths) {
         let sights = look(job, &folder);
         if let Some(warning) = clock_warning(&sights) {
@@ -153,7 +153,7 @@ fn folders_of(w: &Workload, has_paths: bool) -> Vec<Folder> {
             is_made: w.workflow.generate_data,
         });
     }
-    let is_file = matches!(w.checkpoint_address(), Ok(Address::File(_)));
+    let is_file = w.checkpoint_address().is_ok_and(|a| a.system.is_default());
     if w.workflow.checkpoint && has_paths && is_file {
         folders.push(Folder {
             role: "checkpoint",

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::format::{Companion, FormatError, Source};
-use crate::storage::{Answer, Buffer, Extent, Request, Sink, Storage, StorageError};
+use crate::storage::{Answer, Extent, Lane, Request, Sink, Storage, StorageError};
 
 /// Bytes of one metadata read call.
 const TRANSFER: usize = 64 << 10;
@@ -13,7 +13,7 @@ const TRANSFER: usize = 64 << 10;
 pub struct StorageSource {
     storage: Arc<dyn Storage>,
     path: PathBuf,
-    buffer: Buffer,
+    buffer: Lane,
     len: Option<u64>,
     spent: Answer,
 }
@@ -24,7 +24,7 @@ impl StorageSource {
         StorageSource {
             storage,
             path: path.into(),
-            buffer: Buffer::new(TRANSFER),
+            buffer: Lane::keeping(TRANSFER),
             len: None,
             spent: Answer::default(),
         }

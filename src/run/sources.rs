@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::context::JobContext;
 use super::events::Events;
 use super::failure::RankError;
+use super::wire::model_law;
 use crate::clock::VirtualClock;
 use crate::cluster::Cluster;
 use crate::loader::{BatchSource, Loader, Recorder, SimulatedLoader};
@@ -15,7 +16,7 @@ use crate::metrics::histogram::StageHistograms;
 use crate::plan::order::ShardOrder;
 use crate::report::Event;
 use crate::stage::Stage;
-use crate::storage::{ModelLaw, Storage};
+use crate::storage::Storage;
 
 /// A thread's histograms, shared with the main thread, which reads them after the threads have ended.
 #[derive(Clone)]
@@ -73,7 +74,7 @@ impl Sources {
             .map(|_| Arc::new(Mutex::new(StageHistograms::new())))
             .collect();
         if let Some(clock) = virtual_clock {
-            let mut law = ModelLaw::new(job.workload);
+            let mut law = model_law(job.workload);
             // Virtual clocks of different ranks do not share a link moment by moment: each gets its part of it.
             law.bandwidth /= job.cluster.local_size() as f64;
             let make = || -> Box<dyn BatchSource> {
@@ -85,7 +86,7 @@ impl Sources {
                 histograms,
             });
         }
-        let transfer = storage.transfer(job.workload.reader.transfer_size);
+        let transfer = storage.system().transfer(job.workload.reader.transfer_size);
         announce(events, shape.threads, transfer);
         let threads = shape.threads;
         let make = |from: usize| -> Result<Box<dyn BatchSource>, RankError> {

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::config::{DataLoaderKind, OrderKind, Shuffle, Workload};
+use crate::config::{
+    Address, ConfigError, DataLoaderKind, Decode, DropCache, OrderKind, Shuffle, Workload,
+};
 use crate::format::{self, Access, FormatOptions, Row, Walked};
 use crate::plan::Split;
 use crate::plan::dataset::{DatasetPlan, DatasetSpec};
 use crate::plan::order::{OrderSpec, Walk, sample_shuffle_warning};
 use crate::plan::steps::StepsSpec;
+use crate::storage::{ModelLaw, ObjectSpec, Pages, StoreSpec, System};
 
 /// Words that DLIO has and no version of dlio-rs: `config` refuses them wherever bytes are read or written.
 static UNKNOWN: Row = Row {
@@ -126,4 +129,97 @@ pub fn order_warning(workload: &Workload) -> Option<String> {
             workload.data_loader(),
         )
     })
+}
+
+/// The storage system of the dataset.
+pub(crate) fn dataset_store(w: &Workload) -> StoreSpec {
+    let system = w.storage_system();
+    let pages = match w.reader.drop_cache {
+        // A dataset that is only generated may stay in memory.
+        _ if !system.page_cache || !w.workflow.train => Pages::Keep,
+        DropCache::None | DropCache::System => Pages::Keep,
+        DropCache::Fadvise => Pages::Forget,
+        DropCache::DontCache => Pages::DontCache,
+    };
+    StoreSpec {
+        pages,
+        ..store(w, system, w.data_root())
+    }
+}
+
+/// The storage system of the checkpoint folder: the dataset's where that is simulated, or where both are files of no
+/// scheme of their own; else the one that the folder's address names.
+///
+/// Errors: an address that cannot be.
+pub(crate) fn checkpoint_store(w: &Workload) -> Result<StoreSpec, ConfigError> {
+    let Address { system, path } = w.checkpoint_address()?;
+    let dataset = w.storage_system();
+    let follows = dataset.simulated || dataset.opens_by_path && system.is_default();
+    Ok(store(w, if follows { dataset } else { system }, path))
+}
+
+/// The storage system of one address.
+pub(crate) fn store_at(w: &Workload, address: &Address) -> StoreSpec {
+    let dataset = w.storage_system();
+    let system = if dataset.simulated {
+        dataset
+    } else {
+        address.system
+    };
+    store(w, system, address.path.clone())
+}
+
+fn store(w: &Workload, system: &'static System, folder: std::path::PathBuf) -> StoreSpec {
+    StoreSpec {
+        system,
+        folder,
+        pages: Pages::Keep,
+        law: model_law(w),
+        object: objects(w),
+    }
+}
+
+/// The law of `storage.storage_options.{latency, jitter, bandwidth}`.
+pub(crate) fn model_law(w: &Workload) -> ModelLaw {
+    let o = &w.storage.storage_options;
+    ModelLaw {
+        latency_ns: (o.latency * 1e9).round() as u64,
+        jitter_ns: (o.jitter * 1e9).round() as u64,
+        bandwidth: o.bandwidth,
+    }
+}
+
+fn objects(w: &Workload) -> ObjectSpec {
+    let o = w.storage.storage_options.clone();
+    ObjectSpec {
+        access_key_id: o.access_key_id,
+        secret_access_key: o.secret_access_key,
+        session_token: o.session_token,
+        endpoint_url: o.endpoint_url.0,
+        region: o.region,
+        s3_force_path_style: o.s3_force_path_style,
+        s3_max_attempts: o.s3_max_attempts,
+        s3_profile: o.s3_profile,
+        account_name: o.account_name,
+        account_key: o.account_key,
+        sas_token: o.sas_token,
+        connection_string: o.connection_string,
+        blob_endpoint: o.blob_endpoint.0,
+        connect_timeout: o.connect_timeout,
+        read_timeout: o.read_timeout,
+        request_timeout: o.request_timeout,
+        retry_budget: o.retry_budget,
+        retry_delay: o.retry_delay,
+        connect_ramp: o.connect_ramp,
+        range_size: w.reader.range_size,
+        ranges_in_flight: o.ranges_in_flight,
+        part_size: o.part_size,
+        parts_in_flight: Some(w.checkpoint.parts_in_flight),
+        proxy: o.proxy,
+        ca_bundle: o.ca_bundle,
+        verify: o.verify,
+        checksum: o.checksum,
+        verify_checksums: w.reader.decode != Decode::None,
+        secure: o.secure,
+    }
 }

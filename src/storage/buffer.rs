@@ -1,7 +1,9 @@
-//! Aligned memory that a reader or writer thread owns for its lifetime.
+//! What a reader or writer thread owns for its lifetime: aligned memory, and the file that it reads.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
+
+use super::files::Kept;
 
 /// Alignment of every buffer: what O_DIRECT needs on any file system we know (statx may ask for less).
 pub const ALIGNMENT: usize = 4096;
@@ -63,5 +65,48 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         // SAFETY: allocated by `new` with this layout.
         unsafe { dealloc(self.start, self.layout) };
+    }
+}
+
+/// What a reading thread owns: its buffer, and the file that it read last where that stays open.
+pub struct Lane {
+    /// One read call fills at most this.
+    pub(super) buffer: Buffer,
+    /// Open after the last read.
+    pub(super) kept: Option<Kept>,
+    keeps: bool,
+}
+
+impl Lane {
+    /// With a buffer of at least `len` bytes; a file is closed after each read.
+    pub fn new(len: usize) -> Self {
+        Lane {
+            buffer: Buffer::new(len),
+            kept: None,
+            keeps: false,
+        }
+    }
+
+    /// The same, where a file stays open until another one is read or [`Lane::close`]: one open for the samples of a file
+    /// that follow each other.
+    pub fn keeping(len: usize) -> Self {
+        Lane {
+            keeps: true,
+            ..Lane::new(len)
+        }
+    }
+
+    /// Bytes of its buffer.
+    pub fn size(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Closes the file that is still open.
+    pub fn close(&mut self) {
+        self.kept = None;
+    }
+
+    pub(super) fn keeps(&self) -> bool {
+        self.keeps
     }
 }

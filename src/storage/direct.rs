@@ -1,18 +1,37 @@
 //! O_DIRECT: the page cache is out of the way, and where it cannot be, that is an error.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
 
 use super::buffer::ALIGNMENT;
-use super::{Answer, Buffer, Request, Sink, Storage, StorageError, Writer, files, posix};
-use crate::clock::now_ns;
-use crate::interrupt::{self, Unfinished};
+use super::files::{Files, Open, Way};
+use super::part::{Part, write_error};
+use super::system::FILES;
+use super::{Buffer, Pages, Storage, StorageError, StoreSpec, System, Writer};
+
+pub(super) const SYSTEM: System = System {
+    word: "direct_fs",
+    about: "Local or mounted file system, O_DIRECT.",
+    schemes: &["direct"],
+    form: "direct:///folder",
+    page_cache: false,
+    // The block layer splits one large request into many in flight; smaller calls would cap the depth at one.
+    default_transfer: 8 << 20,
+    transfer_unit: ALIGNMENT,
+    open: Ok(open),
+    ..FILES
+};
 
 /// A local or mounted file system without the page cache.
-pub(super) struct Direct;
+struct Direct;
+
+fn open(spec: &StoreSpec, _: &'static [AtomicU64]) -> Result<Box<dyn Storage>, StorageError> {
+    Ok(Files::open(spec, &Direct))
+}
 
 /// File systems that keep their files in memory: since Linux 6.6 tmpfs accepts O_DIRECT and still serves from the
 /// page cache, which is the silent fallback that this storage type exists to prevent.
@@ -25,16 +44,6 @@ fn refused(path: &Path, cause: impl Into<String>) -> StorageError {
     StorageError::DirectRefused {
         path: path.into(),
         cause: cause.into(),
-    }
-}
-
-fn open(path: &Path, options: &mut OpenOptions) -> Result<File, StorageError> {
-    match options.custom_flags(libc::O_DIRECT).open(path) {
-        Ok(file) => Ok(file),
-        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
-            Err(refused(path, "the file system refuses it (EINVAL)"))
-        }
-        Err(e) => Err(StorageError::io("open", path, e)),
     }
 }
 
@@ -87,145 +96,91 @@ fn inspect(file: &File, path: &Path) -> Result<(u64, u64), StorageError> {
     }
 }
 
-impl Storage for Direct {
-    fn name(&self) -> &'static str {
-        "direct_fs"
+impl Way for Direct {
+    fn flags(&self) -> libc::c_int {
+        libc::O_DIRECT
     }
-    // The block layer splits one large request into many in flight; smaller calls would cap the depth at one.
-    fn opens_by_path(&self) -> bool {
-        true
+
+    fn inspect(&self, file: &File, path: &Path) -> Result<(u64, u64), StorageError> {
+        inspect(file, path)
     }
-    fn default_transfer(&self) -> usize {
-        8 << 20
-    }
-    fn transfer(&self, wanted: Option<u64>) -> usize {
-        let wanted = wanted.map_or(self.default_transfer(), |n| n as usize);
-        wanted.max(1).next_multiple_of(ALIGNMENT)
-    }
-    fn read(
+
+    /// The call starts at or before `at` and ends at or after what is wanted; the surplus is not counted.
+    fn next<'a>(
         &self,
-        request: &Request,
-        buffer: &mut Buffer,
-        sink: &mut dyn Sink,
-    ) -> Result<Answer, StorageError> {
-        let path = request.path;
-        let start = now_ns();
-        sink.position(0);
-        let file = open(path, OpenOptions::new().read(true))?;
-        let (file_len, align) = inspect(&file, path)?;
-        let opened = now_ns();
-        sink.begin(file_len);
-        let (from, to) = posix::span(request, file_len)?;
-        let mut answer = Answer {
-            open_ns: opened - start,
-            ..Answer::default()
-        };
-        let mut at = from;
-        while at < to {
-            // The call starts at or before `at` and ends at or after what is wanted; the surplus is not counted.
-            let low = at - at % align;
-            let skip = (at - low) as usize;
-            let want = ((to - low).next_multiple_of(align)).min(buffer.len() as u64) as usize;
-            sink.position(low);
-            let before = now_ns();
-            let got = match file.read_at(&mut buffer[..want], low) {
-                Ok(n) => n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {
-                    answer.retries += 1;
-                    continue;
-                }
-                Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
-                    return Err(refused(
-                        path,
-                        format!("read of {want} bytes at {low} was refused (EINVAL)"),
-                    ));
-                }
-                Err(e) => return Err(StorageError::io("read", path, e)),
-            };
-            let after = now_ns();
-            if got <= skip {
-                return Err(StorageError::Short {
-                    path: path.into(),
-                    expected: to,
-                    got: low + got as u64,
-                });
-            }
-            let useful = (got - skip).min((to - at) as usize);
-            answer.called(after - before, sink);
-            answer.bytes += useful as u64;
-            at += useful as u64;
-            if !sink.chunk(&buffer[skip..skip + useful]) {
-                break;
-            }
+        open: &'a mut Open,
+        at: u64,
+        to: u64,
+        buffer: &'a mut [u8],
+    ) -> io::Result<&'a [u8]> {
+        let low = at - at % open.align;
+        let skip = (at - low) as usize;
+        let want = (to - low)
+            .next_multiple_of(open.align)
+            .min(buffer.len() as u64) as usize;
+        let got = open.file.read_at(&mut buffer[..want], low)?;
+        let useful = got.saturating_sub(skip).min((to - at) as usize);
+        Ok(&buffer[skip..skip + useful])
+    }
+
+    fn failed(&self, path: &Path, at: u64, source: io::Error) -> StorageError {
+        if source.raw_os_error() == Some(libc::EINVAL) {
+            let cause = format!("the file system refuses it at byte {at} (EINVAL)");
+            return refused(path, cause);
         }
-        Ok(answer)
+        StorageError::reading(path, at, source)
     }
-    fn len(&self, path: &Path) -> Result<Option<u64>, StorageError> {
-        files::len(path)
-    }
-    fn head(&self, path: &Path, into: &mut [u8]) -> Result<usize, StorageError> {
-        files::head(path, into)
-    }
-    fn create(&self, path: &Path) -> Result<Box<dyn Writer>, StorageError> {
-        let part = files::part_path(path);
-        let unfinished = interrupt::unfinished(&part);
-        let file = open(
-            &part,
-            OpenOptions::new().write(true).create(true).truncate(true),
-        )
-        .map_err(|e| match e {
-            StorageError::Io { source, .. } => files::write_error(path, 0, source),
-            other => other,
+
+    fn create(&self, root: &Path, path: &Path, _: Pages) -> Result<Box<dyn Writer>, StorageError> {
+        let part = Part::create(root, path, Pages::Keep, libc::O_DIRECT).map_err(|e| {
+            match e.raw_os_error() {
+                Some(libc::EINVAL) => refused(path, "the file system refuses it (EINVAL)"),
+                _ => write_error(path, 0, e),
+            }
         })?;
-        let writer = DirectFile {
-            file: Some(file),
-            path: path.into(),
+        // Also for the error: a file system that keeps its files in memory has no direct I/O.
+        inspect(part.file(), path)?;
+        Ok(Box::new(DirectFile {
             part,
             stage: Buffer::new(STAGE),
             used: 0,
             written: 0,
             is_complete: false,
-            _unfinished: unfinished,
-        };
-        inspect(writer.file.as_ref().expect("just opened"), path)?;
-        Ok(Box::new(writer))
-    }
-    fn create_folder(&self, path: &Path) -> Result<(), StorageError> {
-        files::create_folder(path)
-    }
-    fn sync_folder(&self, path: &Path) -> Result<(), StorageError> {
-        files::sync_folder(path)
-    }
-    fn remove(&self, path: &Path) -> Result<(), StorageError> {
-        files::remove(path)
-    }
-    fn remove_folder(&self, path: &Path) -> Result<(), StorageError> {
-        files::remove_folder(path)
-    }
-    fn evict(&self, path: &Path) -> Result<(), StorageError> {
-        files::evict(path)
+        }))
     }
 }
 
 /// Stages bytes into aligned blocks; the last block is padded and the file cut to its true length.
 struct DirectFile {
-    file: Option<File>,
-    path: PathBuf,
-    part: PathBuf,
+    part: Part,
     stage: Buffer,
     used: usize,
     written: u64,
     is_complete: bool,
-    _unfinished: Unfinished,
+}
+
+/// Writes all of an aligned block.
+///
+/// Errors: also where the call was cut short in the middle of a block, which is how a full device answers; a second call
+/// from there could only be refused for its alignment.
+fn write_blocks(file: &File, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write_at(bytes, at) {
+            Ok(n) if n > 0 && n.is_multiple_of(ALIGNMENT) => {
+                bytes = &bytes[n..];
+                at += n as u64;
+            }
+            Ok(_) => return Err(io::Error::from_raw_os_error(libc::ENOSPC)),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }
 
 impl DirectFile {
-    fn file(&self) -> &File {
-        self.file.as_ref().expect("open until finished")
-    }
-
     fn flush(&mut self, len: usize) -> io::Result<()> {
-        self.file().write_all_at(&self.stage[..len], self.written)?;
+        write_blocks(self.part.file(), &self.stage[..len], self.written)?;
         self.written += self.used as u64;
         self.used = 0;
         Ok(())
@@ -239,7 +194,7 @@ impl DirectFile {
         let (used, padded) = (self.used, self.used.next_multiple_of(ALIGNMENT));
         self.stage[used..padded].fill(0);
         self.flush(padded)?;
-        self.file().set_len(self.written)?;
+        self.part.file().set_len(self.written)?;
         self.is_complete = true;
         Ok(())
     }
@@ -250,7 +205,7 @@ impl Writer for DirectFile {
         // Aligned blocks at an aligned place need no copy.
         if self.used == 0 && (bytes.as_ptr() as usize).is_multiple_of(ALIGNMENT) {
             let (whole, rest) = bytes.split_at(bytes.len() - bytes.len() % ALIGNMENT);
-            self.file().write_all_at(whole, self.written)?;
+            write_blocks(self.part.file(), whole, self.written)?;
             self.written += whole.len() as u64;
             bytes = rest;
         }
@@ -267,22 +222,11 @@ impl Writer for DirectFile {
     }
     fn sync(&mut self) -> io::Result<()> {
         self.complete()?;
-        self.file().sync_all()
+        self.part.file().sync_all()
     }
     fn finish(mut self: Box<Self>) -> Result<(), StorageError> {
-        let (path, written) = (self.path.clone(), self.written);
         self.complete()
-            .and_then(|()| interrupt::uninterrupted(|| std::fs::rename(&self.part, &path)))
-            .map_err(|e| files::write_error(&path, written, e))?;
-        self.file = None;
-        Ok(())
-    }
-}
-
-impl Drop for DirectFile {
-    fn drop(&mut self) {
-        if self.file.is_some() {
-            let _ = std::fs::remove_file(&self.part);
-        }
+            .and_then(|()| self.part.finish())
+            .map_err(|e| write_error(self.part.path(), self.written, e))
     }
 }

@@ -1,160 +1,314 @@
-//! What every storage system on a mounted file system does in the same way.
+//! Files of a mounted file system: one store and one read loop, whichever [`Way`] the bytes take.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{StorageError, Writer};
-use crate::interrupt::{self, Unfinished};
+use memmap2::Mmap;
 
-pub(super) fn len(path: &Path) -> Result<Option<u64>, StorageError> {
-    match fs::metadata(path) {
-        Ok(meta) => Ok(Some(meta.len())),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(StorageError::io("stat", path, e)),
+use super::buffer::ALIGNMENT;
+use super::part::{At, PartFile};
+use super::{
+    Answer, Buffer, Extent, FolderLock, Lane, Pages, Request, Sink, Storage, StorageError,
+    StoreSpec, System, Writer, advice,
+};
+use crate::clock::now_ns;
+
+/// How bytes come from a file and go into one.
+pub(super) trait Way: Send + Sync {
+    /// Flags of open(2).
+    fn flags(&self) -> libc::c_int {
+        0
     }
-}
-
-pub(super) fn head(path: &Path, into: &mut [u8]) -> Result<usize, StorageError> {
-    let mut file = File::open(path).map_err(|e| StorageError::io("open", path, e))?;
-    let mut got = 0;
-    while got < into.len() {
-        match file.read(&mut into[got..]) {
-            Ok(0) => break,
-            Ok(n) => got += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(StorageError::io("read", path, e)),
+    /// What has to be known of a file just opened: its length, and what its calls begin and end at multiples of.
+    fn inspect(&self, file: &File, path: &Path) -> Result<(u64, u64), StorageError> {
+        let meta = file
+            .metadata()
+            .map_err(|e| StorageError::io("stat", path, e))?;
+        if meta.is_dir() {
+            let source = io::Error::from_raw_os_error(libc::EISDIR);
+            return Err(StorageError::io("read", path, source));
         }
+        Ok((meta.len(), 1))
     }
-    Ok(got)
-}
-
-pub(super) fn create_folder(path: &Path) -> Result<(), StorageError> {
-    fs::create_dir_all(path).map_err(|e| StorageError::Io {
-        operation: "make folder",
-        path: path.into(),
-        source: e,
-    })
-}
-
-pub(super) fn sync_folder(path: &Path) -> Result<(), StorageError> {
-    File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|e| StorageError::Io {
-            operation: "fsync folder",
-            path: path.into(),
-            source: e,
-        })
-}
-
-pub(super) fn remove(path: &Path) -> Result<(), StorageError> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StorageError::io("delete", path, e)),
-        _ => Ok(()),
+    /// The next bytes of the extent that ends at `to`: one call. None where the file ends before.
+    fn next<'a>(
+        &self,
+        open: &'a mut Open,
+        at: u64,
+        to: u64,
+        buffer: &'a mut [u8],
+    ) -> io::Result<&'a [u8]>;
+    /// What a failed call means.
+    fn failed(&self, path: &Path, at: u64, source: io::Error) -> StorageError {
+        StorageError::reading(path, at, source)
+    }
+    /// Begins a file below `root`.
+    fn create(
+        &self,
+        root: &Path,
+        path: &Path,
+        pages: Pages,
+    ) -> Result<Box<dyn Writer>, StorageError> {
+        Ok(Box::new(PartFile::create(root, path, pages)?))
     }
 }
 
-pub(super) fn remove_folder(path: &Path) -> Result<(), StorageError> {
-    match fs::remove_dir(path) {
-        Err(e)
-            if !matches!(
-                e.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
-            ) =>
-        {
-            Err(StorageError::io("delete folder", path, e))
-        }
-        _ => Ok(()),
-    }
+/// A file that is open for reading.
+pub(super) struct Open {
+    /// Its bytes, once they are mapped. Before the file: mapped pages cannot be forgotten.
+    pub(super) map: Option<Mmap>,
+    pub(super) file: File,
+    /// Its length.
+    pub(super) len: u64,
+    /// Calls begin and end at multiples of this many bytes.
+    pub(super) align: u64,
 }
 
-/// Dirty pages are not dropped by the kernel, so they are written back first; clean files cost one call.
-pub(super) fn evict(path: &Path) -> Result<(), StorageError> {
-    let file = File::open(path).map_err(|e| StorageError::io("open", path, e))?;
-    file.sync_data()
-        .map_err(|e| StorageError::io("write back", path, e))?;
-    // SAFETY: the descriptor is open; the call touches no memory of ours.
-    let status = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
-    if status == 0 {
-        Ok(())
-    } else {
-        Err(StorageError::io(
-            "evict",
-            path,
-            io::Error::from_raw_os_error(status),
-        ))
-    }
-}
-
-/// The name of a file while it is being written: hidden, and not ending in a format's name.
-pub(super) fn part_path(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.part"))
-}
-
-pub(super) fn write_error(path: &Path, written: u64, error: io::Error) -> StorageError {
-    match error.raw_os_error() {
-        Some(libc::ENOSPC | libc::EDQUOT) => StorageError::Full {
-            path: path.into(),
-            written,
-        },
-        _ => StorageError::Io {
-            operation: "write",
-            path: path.into(),
-            source: error,
-        },
-    }
-}
-
-/// A buffered file that is renamed to its name when finished.
-pub(super) struct PartFile {
-    file: Option<File>,
+/// A file that a thread has open.
+pub(super) struct Kept {
+    open: Open,
     path: PathBuf,
-    part: PathBuf,
-    written: u64,
-    _unfinished: Unfinished,
+    pages: Pages,
 }
 
-impl PartFile {
-    pub(super) fn create(path: &Path) -> Result<Self, StorageError> {
-        let part = part_path(path);
-        let unfinished = interrupt::unfinished(&part);
-        let file = File::create(&part).map_err(|e| write_error(path, 0, e))?;
-        Ok(PartFile {
-            _unfinished: unfinished,
-            file: Some(file),
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if self.pages == Pages::Forget {
+            self.open.map = None;
+            // Advice: where a file system has none to take, the residency that is sampled tells.
+            let _ = advice::forget(&self.open.file);
+        }
+    }
+}
+
+/// A mounted file system.
+pub(super) struct Files {
+    system: &'static System,
+    way: &'static dyn Way,
+    /// Nothing is written or deleted through links below it.
+    root: PathBuf,
+    pages: Pages,
+}
+
+impl Files {
+    pub(super) fn open(spec: &StoreSpec, way: &'static dyn Way) -> Box<dyn Storage> {
+        Box::new(Files {
+            system: spec.system,
+            way,
+            root: spec.folder.clone(),
+            pages: spec.pages,
+        })
+    }
+
+    fn open_file(&self, path: &Path) -> Result<File, StorageError> {
+        let mut options = File::options();
+        options.read(true).custom_flags(self.way.flags());
+        options.open(path).map_err(|e| match e.raw_os_error() {
+            Some(libc::EINVAL) => self.way.failed(path, 0, e),
+            _ => StorageError::io("open", path, e),
+        })
+    }
+
+    fn keep(&self, path: &Path) -> Result<Kept, StorageError> {
+        let file = self.open_file(path)?;
+        let (len, align) = self.way.inspect(&file, path)?;
+        Ok(Kept {
+            open: Open {
+                map: None,
+                file,
+                len,
+                align,
+            },
             path: path.into(),
-            part,
-            written: 0,
+            pages: self.pages,
         })
     }
 }
 
-impl Writer for PartFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file
-            .as_mut()
-            .expect("open until finished")
-            .write_all(bytes)?;
-        self.written += bytes.len() as u64;
-        Ok(())
-    }
-    fn sync(&mut self) -> io::Result<()> {
-        self.file.as_ref().expect("open until finished").sync_all()
-    }
-    fn finish(mut self: Box<Self>) -> Result<(), StorageError> {
-        drop(self.file.take());
-        interrupt::uninterrupted(|| fs::rename(&self.part, &self.path))
-            .map_err(|e| write_error(&self.path, self.written, e))
+/// First and end byte of a request in a file of this length.
+///
+/// Errors: [`StorageError::Short`] when the file ends before the extent.
+fn span(request: &Request, file_len: u64) -> Result<(u64, u64), StorageError> {
+    match request.extent {
+        Extent::Whole => Ok((0, file_len)),
+        Extent::Range { offset, len } => match offset.checked_add(len) {
+            Some(end) if end <= file_len => Ok((offset, end)),
+            end => Err(StorageError::Short {
+                path: request.path.into(),
+                expected: end.unwrap_or(u64::MAX),
+                got: file_len,
+            }),
+        },
     }
 }
 
-impl Drop for PartFile {
-    fn drop(&mut self) {
-        // After `finish` the part is gone under this name and there is nothing to remove.
-        if self.file.is_some() {
-            let _ = fs::remove_file(&self.part);
+impl Storage for Files {
+    fn system(&self) -> &'static System {
+        self.system
+    }
+
+    fn read(
+        &self,
+        request: &Request,
+        lane: &mut Lane,
+        sink: &mut dyn Sink,
+    ) -> Result<Answer, StorageError> {
+        let path = request.path;
+        sink.position(0);
+        let mut answer = Answer::default();
+        let mut kept = match lane.kept.take() {
+            Some(kept) if kept.path == path => kept,
+            other => {
+                // Closed, and its pages forgotten, before the next one is opened.
+                drop(other);
+                let before = now_ns();
+                let kept = self.keep(path)?;
+                answer.opens = 1;
+                answer.open_ns = now_ns() - before;
+                kept
+            }
+        };
+        let open = &mut kept.open;
+        sink.begin(open.len);
+        let (mut at, to) = span(request, open.len)?;
+        while at < to {
+            sink.position(at);
+            let before = now_ns();
+            let bytes = match self.way.next(open, at, to, &mut lane.buffer) {
+                Ok(bytes) => bytes,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {
+                    answer.retries += 1;
+                    continue;
+                }
+                Err(e) => return Err(self.way.failed(path, at, e)),
+            };
+            let after = now_ns();
+            if bytes.is_empty() {
+                return Err(StorageError::Short {
+                    path: path.into(),
+                    expected: to,
+                    got: at,
+                });
+            }
+            answer.called(after - before, sink);
+            answer.bytes += bytes.len() as u64;
+            at += bytes.len() as u64;
+            if !sink.chunk(bytes) {
+                break;
+            }
         }
+        // After a whole file nothing of it is left to be read.
+        if lane.keeps() && request.extent != Extent::Whole {
+            lane.kept = Some(kept);
+        }
+        Ok(answer)
+    }
+
+    fn len(&self, path: &Path) -> Result<Option<u64>, StorageError> {
+        match fs::metadata(path) {
+            Ok(meta) => Ok(Some(meta.len())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(StorageError::io("stat", path, e)),
+        }
+    }
+
+    fn head(&self, path: &Path, into: &mut [u8]) -> Result<usize, StorageError> {
+        let mut kept = self.keep(path)?;
+        let to = kept.open.len.min(into.len() as u64);
+        let mut buffer = Buffer::new((to as usize).next_multiple_of(ALIGNMENT));
+        let mut got = 0;
+        while got < to as usize {
+            match self.way.next(&mut kept.open, got as u64, to, &mut buffer) {
+                Ok([]) => break,
+                Ok(bytes) => {
+                    into[got..got + bytes.len()].copy_from_slice(bytes);
+                    got += bytes.len();
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(self.way.failed(path, got as u64, e)),
+            }
+        }
+        Ok(got)
+    }
+
+    fn create(&self, path: &Path) -> Result<Box<dyn Writer>, StorageError> {
+        self.way.create(&self.root, path, self.pages)
+    }
+
+    fn create_folder(&self, path: &Path) -> Result<(), StorageError> {
+        let failed = |path: &Path, source| StorageError::Io {
+            operation: "make folder",
+            path: path.into(),
+            offset: None,
+            source,
+        };
+        let Ok(below) = path.strip_prefix(&self.root) else {
+            return fs::create_dir_all(path).map_err(|e| failed(path, e));
+        };
+        fs::create_dir_all(&self.root).map_err(|e| failed(&self.root, e))?;
+        let mut reached = self.root.clone();
+        for part in below.components() {
+            reached.push(part);
+            At::new(&self.root, &reached)
+                .and_then(|at| at.make_folder(&reached))
+                .map_err(|e| failed(&reached, e))?;
+        }
+        Ok(())
+    }
+
+    fn sync_folder(&self, path: &Path) -> Result<(), StorageError> {
+        File::open(path)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|e| StorageError::Io {
+                operation: "fsync folder",
+                path: path.into(),
+                offset: None,
+                source: e,
+            })
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), StorageError> {
+        match At::new(&self.root, path).and_then(|at| at.remove_file()) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(StorageError::io("delete", path, e))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn remove_folder(&self, path: &Path) -> Result<(), StorageError> {
+        let removed = if path == self.root {
+            fs::remove_dir(path)
+        } else {
+            At::new(&self.root, path).and_then(|at| at.remove_folder())
+        };
+        use io::ErrorKind::{DirectoryNotEmpty, NotFound};
+        match removed {
+            Err(e) if !matches!(e.kind(), NotFound | DirectoryNotEmpty) => {
+                Err(StorageError::io("delete folder", path, e))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Dirty pages are not forgotten by the kernel, so they are written first; clean files cost one call.
+    fn evict(&self, path: &Path) -> Result<(), StorageError> {
+        let file = File::open(path).map_err(|e| StorageError::io("open", path, e))?;
+        advice::forget_written(&file).map_err(|e| StorageError::io("evict", path, e))
+    }
+
+    fn resident(&self, path: &Path) -> Result<u64, StorageError> {
+        let file = File::open(path).map_err(|e| StorageError::io("open", path, e))?;
+        let len = file
+            .metadata()
+            .map_err(|e| StorageError::io("stat", path, e))?
+            .len();
+        advice::resident(&file, len).map_err(|e| StorageError::io("look up the pages of", path, e))
+    }
+
+    fn lock(&self, folder: &Path) -> Result<Option<FolderLock>, StorageError> {
+        FolderLock::take(folder).map(Some)
     }
 }

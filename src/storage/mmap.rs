@@ -1,93 +1,93 @@
-//! Reads through a memory map: every page is touched, so that the bytes really come.
+//! Reads through a memory map: every page is brought in, so that the bytes really come.
 
-use std::fs::File;
-use std::path::Path;
+use std::io;
+use std::sync::atomic::AtomicU64;
 
-use memmap2::MmapOptions;
+use memmap2::{Mmap, MmapOptions};
 
-use super::{Answer, Buffer, Request, Sink, Storage, StorageError, Writer, files, posix};
-use crate::clock::now_ns;
+use super::files::{Files, Open, Way};
+use super::system::FILES;
+use super::{Storage, StorageError, StoreSpec, System};
 
 const PAGE: usize = 4096;
 
-/// A local or mounted file system through memory maps.
-pub(super) struct Mmap;
+pub(super) const SYSTEM: System = System {
+    word: "mmap",
+    about: "Memory-mapped reads.",
+    schemes: &[],
+    form: "",
+    uncached_reads: false,
+    in_dlio: false,
+    open: Ok(open),
+    ..FILES
+};
 
-impl Storage for Mmap {
-    fn name(&self) -> &'static str {
-        "mmap"
+/// A local or mounted file system through memory maps.
+struct Mapped;
+
+fn open(spec: &StoreSpec, _: &'static [AtomicU64]) -> Result<Box<dyn Storage>, StorageError> {
+    Ok(Files::open(spec, &Mapped))
+}
+
+fn map(open: &Open) -> io::Result<Mmap> {
+    // SAFETY: the map is read-only, and its pages are there before they are touched: what cannot be read, or was cut off
+    // meanwhile, is an error of madvise(2) in `populate`.
+    unsafe { MmapOptions::new().map(&open.file) }
+}
+
+/// Brings pages of a map into memory.
+///
+/// Errors: they cannot be read, or the file no longer reaches so far.
+/// Source: madvise(2), MADV_POPULATE_READ since Linux 5.14; before that the pages are touched one by one.
+fn populate(map: &Mmap, from: usize, to: usize) -> io::Result<()> {
+    let low = from - from % PAGE;
+    let chunk = &map[low..to];
+    // SAFETY: the range lies in the map, and the advice changes none of its bytes.
+    let status = unsafe {
+        libc::madvise(
+            chunk.as_ptr().cast_mut().cast(),
+            chunk.len(),
+            libc::MADV_POPULATE_READ,
+        )
+    };
+    if status == 0 {
+        return Ok(());
     }
-    fn opens_by_path(&self) -> bool {
-        true
-    }
-    fn default_transfer(&self) -> usize {
-        1 << 20
-    }
-    fn read(
-        &self,
-        request: &Request,
-        buffer: &mut Buffer,
-        sink: &mut dyn Sink,
-    ) -> Result<Answer, StorageError> {
-        let path = request.path;
-        let start = now_ns();
-        sink.position(0);
-        let file = File::open(path).map_err(|e| StorageError::io("open", path, e))?;
-        let file_len = file
-            .metadata()
-            .map_err(|e| StorageError::io("stat", path, e))?
-            .len();
-        let (from, to) = posix::span(request, file_len)?;
-        sink.begin(file_len);
-        let mut answer = Answer::default();
-        if from == to {
-            answer.open_ns = now_ns() - start;
-            return Ok(answer);
-        }
-        // SAFETY: the map is read-only and dropped here. A file that another process truncates meanwhile would
-        // raise SIGBUS, which ends the run: a dataset that changes under a benchmark has no valid result.
-        let map = unsafe { MmapOptions::new().map(&file) }
-            .map_err(|e| StorageError::io("map", path, e))?;
-        answer.open_ns = now_ns() - start;
-        for (index, chunk) in map[from as usize..to as usize]
-            .chunks(buffer.len())
-            .enumerate()
-        {
-            sink.position(from + (index * buffer.len()) as u64);
-            let before = now_ns();
+    match io::Error::last_os_error() {
+        e if e.raw_os_error() == Some(libc::EINVAL) => {
             let touched: u8 = chunk.iter().step_by(PAGE).fold(0, |sum, byte| sum ^ byte);
             std::hint::black_box(touched);
-            let after = now_ns();
-            answer.called(after - before, sink);
-            answer.bytes += chunk.len() as u64;
-            if !sink.chunk(chunk) {
-                break;
-            }
+            Ok(())
         }
-        Ok(answer)
+        // Where touching the page would have ended the process by SIGBUS.
+        e if matches!(e.raw_os_error(), Some(libc::EFAULT | libc::EHWPOISON)) => {
+            Err(io::Error::from_raw_os_error(libc::EIO))
+        }
+        e => Err(e),
     }
-    fn len(&self, path: &Path) -> Result<Option<u64>, StorageError> {
-        files::len(path)
-    }
-    fn head(&self, path: &Path, into: &mut [u8]) -> Result<usize, StorageError> {
-        files::head(path, into)
-    }
-    fn create(&self, path: &Path) -> Result<Box<dyn Writer>, StorageError> {
-        Ok(Box::new(files::PartFile::create(path)?))
-    }
-    fn create_folder(&self, path: &Path) -> Result<(), StorageError> {
-        files::create_folder(path)
-    }
-    fn sync_folder(&self, path: &Path) -> Result<(), StorageError> {
-        files::sync_folder(path)
-    }
-    fn remove(&self, path: &Path) -> Result<(), StorageError> {
-        files::remove(path)
-    }
-    fn remove_folder(&self, path: &Path) -> Result<(), StorageError> {
-        files::remove_folder(path)
-    }
-    fn evict(&self, path: &Path) -> Result<(), StorageError> {
-        files::evict(path)
+}
+
+impl Way for Mapped {
+    fn next<'a>(
+        &self,
+        open: &'a mut Open,
+        at: u64,
+        to: u64,
+        buffer: &'a mut [u8],
+    ) -> io::Result<&'a [u8]> {
+        let map = match open.map.take() {
+            Some(map) => map,
+            None => map(open)?,
+        };
+        let end = to.min(at + buffer.len() as u64) as usize;
+        let map = open.map.insert(map);
+        if let Err(error) = populate(map, at as usize, end) {
+            return match open.file.metadata() {
+                // Cut off since it was opened.
+                Ok(meta) if meta.len() < end as u64 => Ok(&[]),
+                _ => Err(error),
+            };
+        }
+        Ok(&map[at as usize..end])
     }
 }

@@ -1,31 +1,45 @@
 //! Storage systems: one file each, behind one blocking trait that pool threads call.
 //!
-//! A read lands in the caller's aligned [`Buffer`] chunk by chunk and is shown to a [`Sink`]; nothing is kept.
-//! The caller counts what an [`Answer`] says. A storage system knows no format, no loader and no metric.
+//! A read lands in the caller's [`Lane`] chunk by chunk and is shown to a [`Sink`]; no bytes are kept.
+//! The caller counts what an [`Answer`] holds. A storage system knows no format, no loader and no metric.
 
 use std::path::{Path, PathBuf};
 
+mod address;
+mod advice;
 pub mod buffer;
 mod direct;
+mod errno;
 mod files;
+mod lock;
 mod mmap;
 mod model;
 mod null;
 #[cfg(feature = "object")]
 mod object;
+mod open_files;
+mod part;
 mod posix;
+mod spec;
+mod system;
 pub mod telemetry;
 
-pub use buffer::Buffer;
+pub(crate) use address::plain_path;
+pub use buffer::{Buffer, Lane};
+pub(crate) use errno::words as errno_words;
+pub use lock::FolderLock;
 pub use model::ModelLaw;
 #[cfg(feature = "object")]
 #[doc(hidden)]
 pub use object::http_answer;
 #[cfg(feature = "object")]
 pub use object::{Class, Failure, ObjectError};
+pub(crate) use open_files::ensure_open_files;
+pub(crate) use part::{close, write_file};
+pub use spec::{ObjectSpec, Pages, Secret, StoreSpec};
+pub use system::{SYSTEMS, System};
 pub use telemetry::Telemetry;
 
-use crate::config::{Address, StorageType, Workload};
 use std::sync::atomic::AtomicU64;
 
 /// Which bytes of a file.
@@ -72,6 +86,8 @@ pub trait Sink {
 pub struct Answer {
     /// Bytes delivered.
     pub bytes: u64,
+    /// Files opened: none where the thread had it open already.
+    pub opens: u64,
     /// Opening the file and learning its length.
     pub open_ns: u64,
     /// From the request to its first byte, where that can be seen.
@@ -113,27 +129,13 @@ pub trait Writer {
 
 /// A storage system.
 pub trait Storage: Send + Sync {
-    /// Its word in the YAML.
-    fn name(&self) -> &'static str;
-    /// False when reads deliver no bytes to look at (`null`, `model`).
-    fn has_bytes(&self) -> bool {
-        true
-    }
-    /// True when a library can open the files by their paths.
-    fn opens_by_path(&self) -> bool {
-        false
-    }
-    /// Bytes of one read call when the YAML does not say.
-    fn default_transfer(&self) -> usize;
-    /// Bytes of one read call when the YAML says `wanted`: what is done and reported.
-    fn transfer(&self, wanted: Option<u64>) -> usize {
-        wanted.map_or(self.default_transfer(), |n| n as usize)
-    }
-    /// Reads an extent into `buffer`, one transfer after another, showing each to `sink`.
+    /// Its row of the table.
+    fn system(&self) -> &'static System;
+    /// Reads an extent into the lane's buffer, one transfer after another, showing each to `sink`.
     fn read(
         &self,
         request: &Request,
-        buffer: &mut Buffer,
+        lane: &mut Lane,
         sink: &mut dyn Sink,
     ) -> Result<Answer, StorageError>;
     /// Length of a file; None when it does not exist.
@@ -198,7 +200,19 @@ pub trait Storage: Send + Sync {
     /// Deletes a folder if it is empty.
     fn remove_folder(&self, path: &Path) -> Result<(), StorageError>;
     /// Asks the kernel to forget cached pages of a file.
-    fn evict(&self, path: &Path) -> Result<(), StorageError>;
+    fn evict(&self, _path: &Path) -> Result<(), StorageError> {
+        Ok(())
+    }
+    /// Bytes of a file that the page cache holds.
+    fn resident(&self, _path: &Path) -> Result<u64, StorageError> {
+        Ok(0)
+    }
+    /// Takes a folder for one writing job, where two could meet in it.
+    ///
+    /// Errors: [`StorageError::Locked`].
+    fn lock(&self, _folder: &Path) -> Result<Option<FolderLock>, StorageError> {
+        Ok(None)
+    }
 }
 
 /// What a storage system could not do. Messages fit after "failed to".
@@ -228,6 +242,14 @@ pub enum StorageError {
         /// Why.
         cause: String,
     },
+    /// RWF_DONTCACHE is not to be had.
+    #[error("read {} without leaving it in the page cache (RWF_DONTCACHE): {cause}\n  remedy: set reader.drop_cache=fadvise, or read with O_DIRECT (storage.storage_type=direct_fs)", .path.display())]
+    DontCacheRefused {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: String,
+    },
     /// The file system is full.
     #[error("write {}: no space left on the file system after {written} bytes of this file\n  remedy: free space or reduce the dataset; complete files stay and are skipped by the next run", .path.display())]
     Full {
@@ -236,13 +258,33 @@ pub enum StorageError {
         /// Bytes of it that were written.
         written: u64,
     },
+    /// The user's quota is used up.
+    #[error("write {}: the disk quota is used up after {written} bytes of this file\n  remedy: ask for more quota (quota -s shows it), delete files, or reduce the dataset", .path.display())]
+    Quota {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of it that were written.
+        written: u64,
+    },
+    /// Another job writes into the folder.
+    #[error("write into {}: {holder} does\n  remedy: wait for that job, choose another folder, or delete {} where it no longer runs", .folder.display(), .lock.display())]
+    Locked {
+        /// The folder.
+        folder: PathBuf,
+        /// Its lock.
+        lock: PathBuf,
+        /// Who holds it.
+        holder: String,
+    },
     /// Anything else the system said.
-    #[error("{operation} {}: {source}", .path.display())]
+    #[error("{operation} {}{}: {}", .path.display(), errno::at(*.offset), errno::explained(.source))]
     Io {
         /// What was attempted.
         operation: &'static str,
         /// On which file.
         path: PathBuf,
+        /// At which byte.
+        offset: Option<u64>,
         /// What the system said.
         #[source]
         source: std::io::Error,
@@ -254,9 +296,6 @@ pub enum StorageError {
     /// A storage system cannot be set up.
     #[error("{0}")]
     Setup(String),
-    /// A storage type that this build does not have.
-    #[error("use storage.storage_type={0}: this version does not have it")]
-    Unknown(StorageType),
 }
 
 impl StorageError {
@@ -267,7 +306,7 @@ impl StorageError {
             Ok(error) => return StorageError::Object(error),
             Err(source) => source,
         };
-        files::write_error(path, written, source)
+        part::write_error(path, written, source)
     }
 
     fn io(operation: &'static str, path: &Path, source: std::io::Error) -> Self {
@@ -278,54 +317,36 @@ impl StorageError {
             _ => StorageError::Io {
                 operation,
                 path: path.into(),
+                offset: None,
                 source,
             },
         }
     }
-}
 
-/// The storage system that a workload names.
-///
-/// `shared`: words that the ranks of this node have in common, for `model`'s bandwidth.
-pub fn open(
-    workload: &Workload,
-    shared: &'static [AtomicU64],
-) -> Result<Box<dyn Storage>, StorageError> {
-    Ok(match workload.storage_type_effective() {
-        StorageType::LocalFs => Box::new(posix::Posix),
-        StorageType::DirectFs => Box::new(direct::Direct),
-        StorageType::Mmap => Box::new(mmap::Mmap),
-        StorageType::Null => Box::new(null::Null),
-        StorageType::Model => Box::new(model::Model::new(ModelLaw::new(workload), shared)),
-        #[cfg(feature = "object")]
-        StorageType::S3 | StorageType::Azure => {
-            let folder = &workload.dataset.data_folder;
-            let address = Address::resolve(&workload.storage, "dataset.data_folder", folder)
-                .map_err(|e| StorageError::Setup(e.to_string()))?;
-            object::open(workload, &address)?
+    fn reading(path: &Path, offset: u64, source: std::io::Error) -> Self {
+        StorageError::Io {
+            operation: "read",
+            path: path.into(),
+            offset: Some(offset),
+            source,
         }
-        other => return Err(StorageError::Unknown(other)),
-    })
+    }
 }
 
-/// The storage system in which a folder other than the dataset's lies, such as `checkpoint.checkpoint_folder`; its
-/// files are named by [`Address::to_path`]. `null` and `model` stay what they are.
-pub fn open_at(
-    workload: &Workload,
-    address: &Address,
+/// Opens a storage system. `shared`: words that the ranks of this node have in common, for `model`'s bandwidth.
+///
+/// Errors: this build does not have it, or it cannot be set up.
+pub fn open(
+    spec: &StoreSpec,
     shared: &'static [AtomicU64],
 ) -> Result<Box<dyn Storage>, StorageError> {
-    Ok(match (workload.storage_type_effective(), address) {
-        (StorageType::Null | StorageType::Model, _) => return open(workload, shared),
-        (_, Address::File(_)) => Box::new(posix::Posix),
-        (_, Address::Direct(_)) => Box::new(direct::Direct),
-        #[cfg(feature = "object")]
-        (_, Address::S3 { .. } | Address::Azure { .. }) => object::open(workload, address)?,
-        #[cfg(not(feature = "object"))]
-        (_, Address::S3 { .. }) => return Err(StorageError::Unknown(StorageType::S3)),
-        #[cfg(not(feature = "object"))]
-        (_, Address::Azure { .. }) => return Err(StorageError::Unknown(StorageType::Azure)),
-    })
+    match spec.system.open {
+        Ok(open) => open(spec, shared),
+        Err(remedy) => Err(StorageError::Setup(format!(
+            "use storage.storage_type={}: this build does not have it\n  remedy: {remedy}",
+            spec.system
+        ))),
+    }
 }
 
 /// Words of node-shared memory that [`open`] needs.

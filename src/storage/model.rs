@@ -6,13 +6,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::null::Sinkhole;
-use super::{Answer, Buffer, Request, Sink, Storage, StorageError, Writer};
+use super::system::FORMULA;
+use super::{Answer, Lane, Request, Sink, Storage, StorageError, System, Writer};
 use crate::clock::{now_ns, sleep_until};
-use crate::config::Workload;
 use crate::util::hash::{GAMMA, mix64};
 
 /// The law's numbers.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ModelLaw {
     /// Nanoseconds before a read's first byte.
     pub latency_ns: u64,
@@ -23,16 +23,6 @@ pub struct ModelLaw {
 }
 
 impl ModelLaw {
-    /// From `storage.storage_options.{latency, jitter, bandwidth}`.
-    pub fn new(workload: &Workload) -> Self {
-        let options = &workload.storage.storage_options;
-        ModelLaw {
-            latency_ns: (options.latency * 1e9).round() as u64,
-            jitter_ns: (options.jitter * 1e9).round() as u64,
-            bandwidth: options.bandwidth,
-        }
-    }
-
     /// Latency of the request named `tag`: the same in every run.
     pub fn latency_of(&self, tag: u64) -> u64 {
         if self.jitter_ns == 0 {
@@ -53,36 +43,35 @@ impl ModelLaw {
     }
 }
 
+pub(super) const SYSTEM: System = System {
+    word: "model",
+    about: "Latency, jitter and bandwidth from `storage_options`.",
+    open: Ok(|spec, shared| {
+        Ok(Box::new(Model {
+            system: spec.system,
+            law: spec.law,
+            link_free: &shared[0],
+        }))
+    }),
+    ..FORMULA
+};
+
 /// The law, in real time.
-pub(super) struct Model {
+struct Model {
+    system: &'static System,
     law: ModelLaw,
     /// When the link that the node's ranks share is free again, [`now_ns`].
     link_free: &'static AtomicU64,
 }
 
-impl Model {
-    pub(super) fn new(law: ModelLaw, shared: &'static [AtomicU64]) -> Self {
-        Model {
-            law,
-            link_free: &shared[0],
-        }
-    }
-}
-
 impl Storage for Model {
-    fn name(&self) -> &'static str {
-        "model"
-    }
-    fn has_bytes(&self) -> bool {
-        false
-    }
-    fn default_transfer(&self) -> usize {
-        super::buffer::ALIGNMENT
+    fn system(&self) -> &'static System {
+        self.system
     }
     fn read(
         &self,
         request: &Request,
-        _: &mut Buffer,
+        _: &mut Lane,
         sink: &mut dyn Sink,
     ) -> Result<Answer, StorageError> {
         let start = now_ns();
@@ -130,9 +119,6 @@ impl Storage for Model {
         Ok(())
     }
     fn remove_folder(&self, _: &Path) -> Result<(), StorageError> {
-        Ok(())
-    }
-    fn evict(&self, _: &Path) -> Result<(), StorageError> {
         Ok(())
     }
 }

@@ -47,22 +47,15 @@ fn bytes_to_read(sizes: &BTreeMap<String, u64>, epochs: u64) -> u64 {
 
 /// The objects below a folder by the program's own list.
 fn listed_by_us(server: &Seaweed, folder: &str) -> BTreeMap<String, u64> {
-    use dlio_rs::config::{Endpoints, Secret, Workload};
-    use std::sync::atomic::AtomicU64;
-
-    static WORDS: [AtomicU64; 1] = [AtomicU64::new(0)];
-    let mut workload = Workload::default();
-    workload.dataset.data_folder = format!("s3://{BUCKET}/{folder}");
-    let options = &mut workload.storage.storage_options;
-    options.endpoint_url = Endpoints(vec![server.url()]);
-    options.access_key_id = Some(Secret::new(ACCESS_KEY));
-    options.secret_access_key = Some(Secret::new(SECRET_KEY));
-    let storage = dlio_rs::storage::open(&workload, &WORDS).unwrap();
+    let storage = server.storage(folder);
     let mut found = BTreeMap::new();
     storage
-        .list(&workload.data_root(), &mut |name, len| {
-            found.insert(format!("{folder}/{name}"), len);
-        })
+        .list(
+            format!("s3://{BUCKET}/{folder}").as_ref(),
+            &mut |name, len| {
+                found.insert(format!("{folder}/{name}"), len);
+            },
+        )
         .unwrap();
     found
 }

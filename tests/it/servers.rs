@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::support::{python, repo};
 
+use dlio_rs::storage::{self, Secret, Storage, StoreSpec, System};
+
 /// Keys of SeaweedFS's one identity.
 pub const ACCESS_KEY: &str = "dlio-test-id";
 pub const SECRET_KEY: &str = "dlio-test-secret-7Qz";
@@ -194,6 +196,20 @@ impl Seaweed {
     pub fn words(&self) -> Vec<String> {
         s3_words(&self.url())
     }
+
+    /// The program's own way to a folder of the bucket.
+    pub fn storage(&self, folder: &str) -> Box<dyn Storage> {
+        let mut spec = store_spec("s3", &format!("{BUCKET}/{folder}"));
+        spec.object.endpoint_url = vec![self.url()];
+        spec.object.access_key_id = Some(Secret::new(ACCESS_KEY));
+        spec.object.secret_access_key = Some(Secret::new(SECRET_KEY));
+        storage::open(&spec, &[]).unwrap()
+    }
+}
+
+fn store_spec(word: &str, place: &str) -> StoreSpec {
+    let system = System::of_word(word).unwrap();
+    StoreSpec::new(system, system.path(place, None).unwrap())
 }
 
 /// Override words for an endpoint that is SeaweedFS or leads to it.
@@ -282,6 +298,14 @@ impl Azurite {
             format!("storage.storage_options.blob_endpoint={}", self.url()),
             format!("storage.storage_options.account_key={ACCOUNT_KEY}"),
         ]
+    }
+
+    /// The program's own way to a folder of the container.
+    pub fn storage(&self, folder: &str) -> Box<dyn Storage> {
+        let mut spec = store_spec("azure", &format!("{ACCOUNT}/{BUCKET}/{folder}"));
+        spec.object.blob_endpoint = vec![self.url()];
+        spec.object.account_key = Some(Secret::new(ACCOUNT_KEY));
+        storage::open(&spec, &[]).unwrap()
     }
 
     /// Runs tests/python/check_objects.py on the container; returns what it printed.

@@ -118,6 +118,11 @@ impl Scratch {
         Scratch(tempfile::tempdir().unwrap())
     }
 
+    /// On the disk of the build: a memory file system has no O_DIRECT, and its files are the page cache.
+    pub fn on_disk() -> Self {
+        Scratch(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap())
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }

@@ -19,8 +19,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use dlio_rs::config::{Endpoints, Secret, Workload};
-use dlio_rs::storage::{Buffer, Extent, Request as Read, Sink};
+use dlio_rs::storage::{Buffer, Extent, Request as Read, Secret, Sink, StoreSpec, System};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Bytes;
 use hyper::service::service_fn;
@@ -143,21 +142,18 @@ impl Sink for Nothing {
 
 /// dlio-rs: as many threads as requests in flight, each with its buffer of 1 MiB.
 fn ours(url: &str, length: u64, depth: usize, time: Duration) -> (u64, u64) {
-    static WORDS: [AtomicU64; 1] = [AtomicU64::new(0)];
-    let mut workload = Workload::default();
-    workload.dataset.data_folder = "s3://bench/x".into();
-    workload.reader.decode = dlio_rs::config::Decode::None;
-    let options = &mut workload.storage.storage_options;
-    options.endpoint_url = Endpoints(vec![url.into()]);
-    options.access_key_id = Some("bench".into());
-    options.secret_access_key = Some(Secret::new("bench"));
-    let storage = dlio_rs::storage::open(&workload, &WORDS).expect("the options are right");
+    let system = System::of_word("s3").expect("a row of the table");
+    let mut spec = StoreSpec::new(system, "s3://bench/x".into());
+    spec.object.endpoint_url = vec![url.into()];
+    spec.object.access_key_id = Some(Secret::new("bench"));
+    spec.object.secret_access_key = Some(Secret::new("bench"));
+    let storage = dlio_rs::storage::open(&spec, &[]).expect("the options are right");
     let (gets, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
     let end = Instant::now() + time;
     std::thread::scope(|scope| {
         for _ in 0..depth {
             scope.spawn(|| {
-                let mut buffer = Buffer::new(storage.default_transfer());
+                let mut buffer = Buffer::new(system.default_transfer);
                 let path = PathBuf::from("s3://bench/x/train/img_00_of_64.npz");
                 while Instant::now() < end {
                     let request = Read {

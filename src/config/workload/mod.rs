@@ -24,6 +24,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::address::Address;
+use crate::storage::System;
 
 /// A whole workload: the root of every key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -59,25 +60,29 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// The storage type that reads and writes go through: a URI in `dataset.data_folder` decides, and `reader.odirect`
-    /// turns local files into direct ones.
-    pub fn storage_type_effective(&self) -> StorageType {
-        match self.storage.storage_type {
-            kind @ (StorageType::LocalFs | StorageType::S3) => {
-                match Address::resolve(
-                    &self.storage,
-                    "dataset.data_folder",
-                    &self.dataset.data_folder,
-                ) {
-                    Ok(Address::S3 { .. }) => StorageType::S3,
-                    Ok(Address::Azure { .. }) => StorageType::Azure,
-                    Ok(Address::Direct(_)) => StorageType::DirectFs,
-                    Ok(Address::File(_)) if self.reader.odirect => StorageType::DirectFs,
-                    Ok(Address::File(_)) | Err(_) => kind,
-                }
-            }
-            kind => kind,
+    /// The storage system that reads and writes go through: a URI in `dataset.data_folder` decides, and `reader.odirect`
+    /// keeps local files out of the page cache.
+    pub fn storage_system(&self) -> &'static System {
+        let named = self.storage.storage_type;
+        if !named.is_default() && !named.objects {
+            return named;
         }
+        match self.data_address() {
+            Ok(address) if address.system.is_default() && self.reader.odirect => {
+                System::of_scheme("direct").unwrap_or(address.system)
+            }
+            Ok(address) => address.system,
+            // Refused by `validate` before anything is opened.
+            Err(_) => named,
+        }
+    }
+
+    fn data_address(&self) -> Result<Address, super::ConfigError> {
+        Address::resolve(
+            &self.storage,
+            "dataset.data_folder",
+            &self.dataset.data_folder,
+        )
     }
 
     /// The loader: the framework's own where none is named.
@@ -92,58 +97,25 @@ impl Workload {
     ///
     /// Source: DLIO `checkpointing/base_checkpointing.py`.
     pub fn checkpoint_root(&self) -> std::path::PathBuf {
-        let folder = &self.checkpoint.checkpoint_folder;
-        let is_object = matches!(
-            self.storage.storage_type,
-            StorageType::S3 | StorageType::Azure
-        );
-        let is_local = ["file://", "direct://"]
-            .iter()
-            .any(|s| folder.starts_with(s));
-        if (is_object || folder.contains("://")) && !is_local {
-            // Refused by `validate` before anything is opened.
-            return Address::resolve(&self.storage, "checkpoint.checkpoint_folder", folder)
-                .map_or_else(|_| folder.into(), |address| address.to_path());
-        }
-        plain_path(std::path::Path::new(without_scheme(folder)))
+        // Refused by `validate` before anything is opened.
+        self.checkpoint_address().map_or_else(
+            |_| self.checkpoint.checkpoint_folder.clone().into(),
+            |a| a.path,
+        )
     }
 
     /// The folder of the dataset: a URI as it is, else `storage_root` joined with `data_folder`.
     ///
     /// Source: DLIO `storage/file_storage.py`, `storage/obj_store_lib.py`.
     pub fn data_root(&self) -> std::path::PathBuf {
-        Address::resolve(
-            &self.storage,
-            "dataset.data_folder",
-            &self.dataset.data_folder,
-        )
         // Refused by `validate` before anything is opened.
-        .map_or_else(|_| self.dataset.data_folder.clone().into(), |a| a.to_path())
+        self.data_address()
+            .map_or_else(|_| self.dataset.data_folder.clone().into(), |a| a.path)
     }
 
     /// True for a job that saves or loads checkpoints without training.
     pub fn is_checkpoint_only(&self) -> bool {
         self.workflow.checkpoint && !self.workflow.train
-    }
-}
-
-fn without_scheme(folder: &str) -> &str {
-    folder
-        .strip_prefix("file://")
-        .or_else(|| folder.strip_prefix("direct://"))
-        .unwrap_or(folder)
-}
-
-/// `./` in front changes nothing but the look of every message.
-fn plain_path(path: &std::path::Path) -> std::path::PathBuf {
-    let plain: std::path::PathBuf = path
-        .components()
-        .filter(|c| !matches!(c, std::path::Component::CurDir))
-        .collect();
-    if plain.as_os_str().is_empty() {
-        ".".into()
-    } else {
-        plain
     }
 }
 

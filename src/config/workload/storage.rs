@@ -1,11 +1,11 @@
-//! The section `storage`, and values that must not be shown.
+//! The section `storage`.
 
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::*;
+use crate::storage::{Secret, System};
 
 /// `storage`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -14,7 +14,9 @@ pub struct StorageSection {
     /// The storage system. A `://` address in `dataset.data_folder` decides over it.
     ///
     /// - DLIO: `local_fs`, `s3`, `aistore`; `direct_fs` in the MLCommons fork. `mmap`, `null`, `model` and `azure` are of dlio-rs.
-    pub storage_type: StorageType,
+    #[serde(with = "word")]
+    #[schemars(schema_with = "word::schema")]
+    pub storage_type: &'static System,
     /// Folder that `dataset.data_folder` is relative to, or the bucket.
     pub storage_root: String,
     /// Options of a storage system: credentials, endpoints, limits.
@@ -35,55 +37,12 @@ pub struct StorageSection {
 impl Default for StorageSection {
     fn default() -> Self {
         StorageSection {
-            storage_type: StorageType::LocalFs,
+            storage_type: <&System>::default(),
             storage_root: "./".into(),
             storage_options: StorageOptions::default(),
             storage_library: None,
             post_generation_settle_seconds: 0.0,
         }
-    }
-}
-
-/// A credential. It is never printed, dumped or sent anywhere by this type.
-#[derive(Clone, PartialEq, Default)]
-pub struct Secret(String);
-
-impl Secret {
-    /// A credential from where it was found.
-    pub fn new(text: impl Into<String>) -> Self {
-        Secret(text.into())
-    }
-
-    /// The credential itself, for the one who signs with it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl JsonSchema for Secret {
-    fn schema_name() -> Cow<'static, str> {
-        "Secret".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "format": "password"})
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("***")
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Secret)
     }
 }
 
@@ -386,5 +345,41 @@ impl<'de> Deserialize<'de> for Endpoints {
             }
         }
         deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// A storage system as its word.
+mod word {
+    use std::sync::LazyLock;
+
+    use schemars::{Schema, SchemaGenerator, json_schema};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use serde_json::{Value, json};
+
+    use crate::storage::{SYSTEMS, System};
+
+    pub(super) fn serialize<S: Serializer>(
+        system: &&'static System,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(system.word)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<&'static System, D::Error> {
+        static WORDS: LazyLock<Vec<&str>> =
+            LazyLock::new(|| SYSTEMS.iter().map(|system| system.word).collect());
+        let word = String::deserialize(deserializer)?;
+        System::of_word(&word).ok_or_else(|| D::Error::unknown_variant(&word, &WORDS))
+    }
+
+    /// Each row of the table with what it is.
+    pub(super) fn schema(_: &mut SchemaGenerator) -> Schema {
+        let words: Vec<Value> = SYSTEMS
+            .iter()
+            .map(|s| json!({"type": "string", "const": s.word, "description": s.about}))
+            .collect();
+        json_schema!({"oneOf": words})
     }
 }

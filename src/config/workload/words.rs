@@ -110,10 +110,12 @@ word_enum! {
     }
 }
 word_enum! {
-    /// How the page cache is emptied between epochs.
+    /// What keeps the page cache from answering the next epoch.
     DropCache {
-        /// `posix_fadvise(DONTNEED)` on the files that this rank reads.
+        /// Each reader has the kernel forget a file's pages once it has read its last byte.
         Fadvise = "fadvise",
+        /// Reads that leave no pages behind (`RWF_DONTCACHE`, Linux 6.14); refused where kernel or file system has none.
+        DontCache = "dontcache",
         /// Leave the cache alone.
         None = "none",
         /// Write to `/proc/sys/vm/drop_caches`, once per node.
@@ -140,29 +142,6 @@ word_enum! {
         True = "true",
         /// Each host has its own.
         False = "false",
-    }
-}
-word_enum! {
-    /// The storage system.
-    StorageType {
-        /// Local or mounted file system, buffered.
-        LocalFs = "local_fs",
-        /// The same; DLIO names it but has no backend.
-        ParallelFs = "parallel_fs",
-        /// Local or mounted file system, O_DIRECT.
-        DirectFs = "direct_fs",
-        /// Memory-mapped reads.
-        Mmap = "mmap",
-        /// Answers at once; calibrates the harness.
-        Null = "null",
-        /// Latency, jitter and bandwidth from `storage_options`.
-        Model = "model",
-        /// S3.
-        S3 = "s3",
-        /// AIStore.
-        AiStore = "aistore",
-        /// Azure Blob.
-        Azure = "azure",
     }
 }
 word_enum! {

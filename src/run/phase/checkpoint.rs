@@ -191,10 +191,11 @@ fn empty_caches(
     moments: &[Moment],
 ) -> Result<(), RankError> {
     match job.workload.reader.drop_cache {
-        _ if !checkpointer.is_cached() => Ok(()),
+        _ if !checkpointer.storage().system().opens_by_path => Ok(()),
         DropCache::None => Ok(()),
         DropCache::System if job.cluster.local_rank() > 0 => Ok(()),
         DropCache::System => drop_system_cache(job),
-        DropCache::Fadvise => checkpointer.evict(moments),
+        // Checkpoints are written and read through the page cache whatever the readers of samples do.
+        DropCache::Fadvise | DropCache::DontCache => checkpointer.evict(moments),
     }
 }

@@ -8,7 +8,6 @@ use crate::metrics::record::BlockRecord;
 use crate::plan::Split;
 use crate::plan::order::ShardOrder;
 use crate::report::Event;
-use crate::run::caches::drop_caches;
 use crate::run::context::JobContext;
 use crate::run::dataset::DatasetFiles;
 use crate::run::events::Events;
@@ -17,7 +16,6 @@ use crate::run::sources::reshard;
 use crate::run::steps::{Span, StepLoop};
 use crate::run::wire;
 use crate::run::work::{EpochWork, Reading};
-use crate::storage::Storage;
 
 /// The evaluations of a job.
 pub(super) struct Evaluation<'a> {
@@ -67,14 +65,6 @@ impl<'a> Evaluation<'a> {
         let order = self.order.epoch(epoch);
         self.work = (epoch >= self.next)
             .then(|| Arc::new(EpochWork::new(reading.clone(), Split::Valid, epoch, order)));
-    }
-
-    /// Empties the page cache of what this epoch's evaluation will read.
-    pub(super) fn drop_caches(&self, storage: &dyn Storage) -> Result<(), RankError> {
-        match &self.work {
-            Some(work) => drop_caches(self.job, storage, work, self.steps),
-            None => Ok(()),
-        }
     }
 
     /// Bytes read so far.

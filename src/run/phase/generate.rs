@@ -12,7 +12,6 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::clock::now_ns;
 use crate::cluster::Cluster;
-use crate::config::StorageType;
 use crate::format::{FileSpec, Format, FormatError, Out};
 use crate::host;
 use crate::host::mounts::space_of;
@@ -26,7 +25,7 @@ use crate::run::events::Events;
 use crate::run::failure::{JobError, RankError, agree};
 use crate::run::open::{open_storage, pick_format};
 use crate::run::wire;
-use crate::storage::{Buffer, Storage, StorageError, Telemetry};
+use crate::storage::{Buffer, FolderLock, Storage, StorageError, Telemetry};
 
 /// What generation did on this rank.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -103,12 +102,12 @@ pub fn run(job: &JobContext, events: &mut Events) -> Result<Generated, JobError>
     let Some(format) = format else {
         events.emit(Event::Info(format!(
             "storage {}: nothing to generate",
-            storage.name()
+            storage.system()
         )));
         return Ok(Generated::default());
     };
     let files = Arc::new(DatasetFiles::to_generate(job.workload, cluster.size()));
-    let generation = Generation::prepare(job, &*storage, format, &files)?;
+    let generation = Generation::prepare(job, events, &*storage, format, &files)?;
     let mine = generation.step(events)?;
     generation.finish(events, mine)
 }
@@ -120,12 +119,15 @@ struct Generation<'a> {
     format: &'a dyn Format,
     files: &'a Arc<DatasetFiles>,
     start: u64,
+    /// That of the first rank of a dataset, until the manifest is written.
+    _lock: Option<FolderLock>,
 }
 
 impl<'a> Generation<'a> {
     /// Makes the folders; refuses what cannot be generated.
     fn prepare(
         job: &'a JobContext,
+        events: &mut Events,
         storage: &'a dyn Storage,
         format: &'a dyn Format,
         files: &'a Arc<DatasetFiles>,
@@ -141,9 +143,12 @@ impl<'a> Generation<'a> {
         let prepared = if job.data_part().0 == 0 {
             prepare(job, storage, files)
         } else {
-            Ok(())
+            Ok(None)
         };
-        agree(cluster, prepared)?;
+        let lock = agree(cluster, prepared)?;
+        if let Some(warning) = lock.as_ref().and_then(|lock| lock.taken_over.clone()) {
+            events.emit(Event::Warning(warning));
+        }
         agree(cluster, check_space(job, storage, format, files))?;
         Ok(Generation {
             job,
@@ -151,6 +156,7 @@ impl<'a> Generation<'a> {
             format,
             files,
             start: now_ns(),
+            _lock: lock,
         })
     }
 
@@ -253,7 +259,7 @@ impl<'a> Generation<'a> {
 /// Source: DLIO (MLCommons fork): rank 0 sleeps unless the storage is `local_fs`, then a barrier.
 fn settle(job: &JobContext, events: &mut Events) {
     let seconds = job.workload.storage.post_generation_settle_seconds;
-    if seconds <= 0.0 || job.workload.storage_type_effective() == StorageType::LocalFs {
+    if seconds <= 0.0 || job.workload.storage_system().is_default() {
         return;
     }
     events.emit(Event::Info(format!(
@@ -319,7 +325,7 @@ fn check_space(
     format: &dyn Format,
     files: &DatasetFiles,
 ) -> Result<(), RankError> {
-    if job.data_part().0 != 0 || !storage.opens_by_path() {
+    if job.data_part().0 != 0 || !storage.system().opens_by_path {
         return Ok(());
     }
     let spec = files.spec(Split::Train, 0, files.train.nominal_dims());
@@ -342,13 +348,26 @@ fn check_space(
     )))
 }
 
-fn prepare(job: &JobContext, storage: &dyn Storage, files: &DatasetFiles) -> Result<(), RankError> {
+/// Makes the folders and takes the dataset for this job. What a killed one left unfinished is removed.
+fn prepare(
+    job: &JobContext,
+    storage: &dyn Storage,
+    files: &DatasetFiles,
+) -> Result<Option<FolderLock>, RankError> {
+    let task = job.doing("lock", files.root());
+    storage.create_folder(files.root())?;
+    let lock = storage.lock(files.root())?;
+    drop(task);
     for folder in files.folders() {
         let _task = job.doing("make the folder", &folder);
         storage.create_folder(&folder)?;
+        if let Some(lock) = lock.as_ref().filter(|lock| lock.taken_over.is_some()) {
+            lock.sweep(&folder)?;
+        }
     }
     let _task = job.doing("read the manifest in", files.root());
-    files.check_manifest_before_generation(storage)
+    files.check_manifest_before_generation(storage)?;
+    Ok(lock)
 }
 
 impl Shared<'_> {

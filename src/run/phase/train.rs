@@ -36,6 +36,7 @@ use crate::run::failure::{JobError, RankError, agree};
 use crate::run::index_cache::IndexCache;
 use crate::run::memory;
 use crate::run::open::{open_storage, pick_format};
+use crate::run::residency::make_cold;
 use crate::run::sources::{Sources, ThreadRecords, reshard};
 use crate::run::steps::{Span, StepLoop};
 use crate::run::wire;
@@ -139,7 +140,7 @@ impl<'a> Training<'a> {
             None
         };
         sharpen_this_thread();
-        let mount = (storage.opens_by_path())
+        let mount = (storage.system().opens_by_path)
             .then(|| Mount::of(files.root()))
             .flatten();
         Ok(Training {
@@ -223,12 +224,12 @@ impl<'a> Training<'a> {
         }
         self.steps.activity.enter(Phase::DropCache, epoch, 0);
         let storage = &*self.storage;
-        let dropped = drop_caches(self.job, storage, &work, self.plan.train);
-        let dropped = dropped.and_then(|()| match &self.evaluation {
-            Some(evaluation) => evaluation.drop_caches(storage),
-            None => Ok(()),
-        });
-        agree(cluster, dropped)?;
+        agree(cluster, drop_caches(self.job, storage))?;
+        if epoch == 1 {
+            let files = &self.reading.files;
+            let does_eval = self.evaluation.is_some();
+            self.record.page_cache = make_cold(self.job, storage, files, &*self.source, does_eval)?;
+        }
         cluster.barrier();
         Ok(work)
     }
@@ -393,7 +394,7 @@ impl<'a> Training<'a> {
 fn medium_of(storage: &dyn Storage, mount: Option<&Mount>) -> Medium {
     match mount {
         Some(mount) => mount.medium(),
-        None if !storage.has_bytes() => Medium::Simulated,
+        None if !storage.system().has_bytes => Medium::Simulated,
         None if storage.telemetry().is_some() => Medium::Object,
         None => Medium::Other("unknown".into()),
     }

@@ -29,7 +29,10 @@ mod url;
 mod write;
 
 pub use failure::{Class, Failure, ObjectError};
-pub(super) use open::open;
+#[cfg(feature = "azure")]
+pub(super) use open::azure;
+#[cfg(feature = "s3")]
+pub(super) use open::s3;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -93,8 +96,6 @@ pub(crate) struct UploadPage {
 
 /// What one service's requests look like. Every call makes one attempt.
 pub(crate) trait Service: Send + Sync {
-    /// Its word in the YAML.
-    fn name(&self) -> &'static str;
     /// The object that a path means.
     fn object(&self, path: &Path) -> Result<ObjectName, String>;
     /// A GET of bytes `range` (first, end); None: all of them.

@@ -1,7 +1,7 @@
 //! The object store that a workload names.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use super::Service;
@@ -13,24 +13,52 @@ use super::senders::Senders;
 use super::store::{Inner, ObjectStore, Options};
 use super::tls;
 use super::url::Url;
-use crate::config::{Address, Decode, StorageOptions, StorageType, Workload};
 use crate::storage::telemetry::LimitsTelemetry;
-use crate::storage::{Storage, StorageError};
+use crate::storage::{ObjectSpec, Storage, StorageError, StoreSpec};
 
 /// One GET up to this length, when the YAML does not say.
 const RANGE: u64 = 32 << 20;
 /// Bytes of an upload's first parts.
 const PART: u64 = 8 << 20;
+/// Parts of an upload in flight.
+const PARTS_IN_FLIGHT: u64 = 8;
 
-/// Opens the store in which a folder lies. No request is made.
+/// Opens an S3 store. No request is made.
 ///
 /// Errors: endpoints, certificates or credentials that cannot be used.
-pub(in crate::storage) fn open(
-    workload: &Workload,
-    address: &Address,
+#[cfg(feature = "s3")]
+pub(in crate::storage) fn s3(
+    spec: &StoreSpec,
+    _: &'static [AtomicU64],
 ) -> Result<Box<dyn Storage>, StorageError> {
-    let storage = &workload.storage;
-    let o = &storage.storage_options;
+    open(spec, |http| {
+        let (service, urls) = super::s3::S3::new(&spec.object, http, spec.object.verify_checksums)?;
+        Ok((Box::new(service), urls))
+    })
+}
+
+/// Opens an Azure store. No request is made.
+///
+/// Errors: endpoints, certificates or credentials that cannot be used.
+#[cfg(feature = "azure")]
+pub(in crate::storage) fn azure(
+    spec: &StoreSpec,
+    _: &'static [AtomicU64],
+) -> Result<Box<dyn Storage>, StorageError> {
+    open(spec, |http| {
+        // az://account/container/prefix
+        let folder = spec.folder.to_string_lossy();
+        let account = folder.split('/').nth(2).unwrap_or_default();
+        let (service, urls) = super::azure::Azure::new(account, &spec.object, http)?;
+        Ok((Box::new(service), urls))
+    })
+}
+
+fn open(
+    spec: &StoreSpec,
+    service: impl FnOnce(&Arc<Http>) -> Result<(Box<dyn Service>, Vec<Url>), String>,
+) -> Result<Box<dyn Storage>, StorageError> {
+    let o = &spec.object;
     let limits = LimitsTelemetry {
         connect_timeout: o.connect_timeout.unwrap_or(5.0),
         read_timeout: o.read_timeout.unwrap_or(30.0),
@@ -38,10 +66,10 @@ pub(in crate::storage) fn open(
         s3_max_attempts: o.s3_max_attempts.unwrap_or(5),
         retry_delay: o.retry_delay.unwrap_or(0.5),
         retry_budget: o.retry_budget.unwrap_or(1000),
-        range_size: workload.reader.range_size.unwrap_or(RANGE),
+        range_size: o.range_size.unwrap_or(RANGE),
         ranges_in_flight: o.ranges_in_flight.unwrap_or(2),
         part_size: o.part_size.unwrap_or(PART),
-        parts_in_flight: workload.checkpoint.parts_in_flight,
+        parts_in_flight: o.parts_in_flight.unwrap_or(PARTS_IN_FLIGHT),
         checksum: o.checksum.clone().unwrap_or_else(|| "none".into()),
     };
     let verify = o.verify.unwrap_or(true);
@@ -63,7 +91,7 @@ pub(in crate::storage) fn open(
     ));
     // Ranks differ in it: they do not begin at the same endpoint, nor come back at the same moment.
     let seed = u64::from(std::process::id());
-    let (service, urls) = service(address, workload, &http).map_err(StorageError::Setup)?;
+    let (service, urls) = service(&http).map_err(StorageError::Setup)?;
     let policy = Policy::new(
         limits.s3_max_attempts,
         Duration::from_secs_f64(limits.retry_delay),
@@ -74,12 +102,13 @@ pub(in crate::storage) fn open(
         range_size: limits.range_size,
         ranges_in_flight: limits.ranges_in_flight as usize,
         part_size: limits.part_size as usize,
-        verify_checksums: workload.reader.decode != Decode::None,
+        verify_checksums: o.verify_checksums,
         verifies_certificates: verify,
         limits,
     };
-    let senders = Senders::new(workload.checkpoint.parts_in_flight as usize);
+    let senders = Senders::new(o.parts_in_flight.unwrap_or(PARTS_IN_FLIGHT) as usize);
     Ok(Box::new(ObjectStore(Arc::new(Inner {
+        system: spec.system,
         service,
         http,
         endpoints: Endpoints::new(urls, seed),
@@ -90,40 +119,8 @@ pub(in crate::storage) fn open(
     }))))
 }
 
-fn service(
-    address: &Address,
-    workload: &Workload,
-    http: &Arc<Http>,
-) -> Result<(Box<dyn Service>, Vec<Url>), String> {
-    match address {
-        #[cfg(feature = "s3")]
-        Address::S3 { .. } => {
-            let reads_checksums = workload.reader.decode != Decode::None;
-            let (service, urls) =
-                super::s3::S3::new(&workload.storage.storage_options, http, reads_checksums)?;
-            Ok((Box::new(service), urls))
-        }
-        #[cfg(feature = "azure")]
-        Address::Azure { account, .. } => {
-            let options = &workload.storage.storage_options;
-            let (service, urls) = super::azure::Azure::new(account, options, http)?;
-            Ok((Box::new(service), urls))
-        }
-        _ => {
-            let kind: StorageType = workload.storage_type_effective();
-            Err(format!(
-                "use storage.storage_type={kind}: this build does not have it"
-            ))
-        }
-    }
-}
-
 /// The URLs of `key`, checked.
-pub(super) fn urls(
-    key: &str,
-    texts: &[String],
-    options: &StorageOptions,
-) -> Result<Vec<Url>, String> {
+pub(super) fn urls(key: &str, texts: &[String], options: &ObjectSpec) -> Result<Vec<Url>, String> {
     let is_tls = options.secure.unwrap_or(true);
     texts
         .iter()

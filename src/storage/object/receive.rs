@@ -206,6 +206,7 @@ impl Progress<'_> {
             Some(len) if len != total || self.etag.as_deref() != etag => Some(StorageError::Io {
                 operation: "read",
                 path: self.path.into(),
+                offset: None,
                 source: std::io::Error::other(
                     "the object was replaced while it was read\n  remedy: let nothing write to the dataset during a run",
                 ),
@@ -295,6 +296,7 @@ impl Progress<'_> {
             return Ok(Step::Fatal(StorageError::Io {
                 operation: "read",
                 path: self.path.into(),
+                offset: None,
                 source: std::io::Error::other(wrong),
             }));
         }

@@ -12,7 +12,7 @@ use super::senders::Senders;
 use super::write::{Upload, longest_part};
 use super::{ObjectName, Service, read};
 use crate::storage::telemetry::{ConnectionTelemetry, LimitsTelemetry, Telemetry};
-use crate::storage::{Answer, Buffer, Request, Sink, Storage, StorageError, Writer};
+use crate::storage::{Answer, Lane, Request, Sink, Storage, StorageError, System, Writer};
 
 /// Sizes and counts in force.
 #[derive(Debug, Clone)]
@@ -33,6 +33,7 @@ pub(super) struct Options {
 
 /// What the store, its uploads and its reads share.
 pub(super) struct Inner {
+    pub system: &'static System,
     pub service: Box<dyn Service>,
     pub http: Arc<Http>,
     pub endpoints: Endpoints,
@@ -64,6 +65,7 @@ impl Inner {
         self.service.object(path).map_err(|what| StorageError::Io {
             operation: "name",
             path: path.into(),
+            offset: None,
             source: std::io::Error::other(what),
         })
     }
@@ -131,22 +133,17 @@ impl Inner {
 pub(crate) struct ObjectStore(pub(super) Arc<Inner>);
 
 impl Storage for ObjectStore {
-    fn name(&self) -> &'static str {
-        self.0.service.name()
-    }
-
-    // A chunk that stays in a core's second-level cache between the kernel's copy and the checksum.
-    fn default_transfer(&self) -> usize {
-        1 << 20
+    fn system(&self) -> &'static System {
+        self.0.system
     }
 
     fn read(
         &self,
         request: &Request,
-        buffer: &mut Buffer,
+        lane: &mut Lane,
         sink: &mut dyn Sink,
     ) -> Result<Answer, StorageError> {
-        read::read(&self.0, request, buffer, sink)
+        read::read(&self.0, request, &mut lane.buffer, sink)
     }
 
     fn len(&self, path: &Path) -> Result<Option<u64>, StorageError> {
@@ -275,10 +272,6 @@ impl Storage for ObjectStore {
         self.0.control("abort the upload of", &object, |endpoint| {
             self.0.service.abort(endpoint, &object, upload)
         })
-    }
-
-    fn evict(&self, _: &Path) -> Result<(), StorageError> {
-        Ok(())
     }
 
     fn telemetry(&self) -> Option<Telemetry> {

@@ -23,7 +23,7 @@ use super::super::failure::{Class, Failure};
 use super::super::http::Http;
 use super::super::url::encode_query;
 use super::sdk::OverHttp;
-use crate::config::{Secret, StorageOptions};
+use crate::storage::{ObjectSpec, Secret};
 
 /// The service's version that requests and signatures name.
 pub(super) const VERSION: &str = "2021-12-02";
@@ -112,7 +112,7 @@ impl Auth {
     /// Errors: a key that is no base64.
     pub(super) fn new(
         account: &str,
-        options: &StorageOptions,
+        options: &ObjectSpec,
         connection: &Connection,
         http: &Arc<Http>,
     ) -> Result<Self, String> {

@@ -28,7 +28,7 @@ use super::http::{Answered, Http};
 use super::open::urls;
 use super::url::{Url, encode_path, encode_query};
 use super::{ObjectName, Page, Part, Prepared, Runtime, Service, UploadMark, UploadPage};
-use crate::config::StorageOptions;
+use crate::storage::ObjectSpec;
 
 /// Azure Blob Storage.
 pub(super) struct Azure {
@@ -44,7 +44,7 @@ impl Azure {
     /// Errors: endpoints, keys or connection strings that cannot be used, or that belong to another account.
     pub(super) fn new(
         account: &str,
-        options: &StorageOptions,
+        options: &ObjectSpec,
         http: &Arc<Http>,
     ) -> Result<(Self, Vec<Url>), String> {
         let connection = match &options.connection_string {
@@ -63,9 +63,9 @@ impl Azure {
                 ));
             }
         }
-        let mut given = urls("blob_endpoint", &options.blob_endpoint.0, options)?;
+        let mut given = urls("blob_endpoint", &options.blob_endpoint, options)?;
         if given.is_empty() {
-            given = urls("endpoint_url", &options.endpoint_url.0, options)?;
+            given = urls("endpoint_url", &options.endpoint_url, options)?;
         }
         if given.is_empty() {
             let default = format!("https://{account}.blob.core.windows.net");
@@ -213,10 +213,6 @@ fn block_id(upload: &str, number: u32) -> String {
 }
 
 impl Service for Azure {
-    fn name(&self) -> &'static str {
-        "azure"
-    }
-
     fn object(&self, path: &Path) -> Result<ObjectName, String> {
         let uri = path.to_str().ok_or("its name is no UTF-8")?;
         let form = "it is not on Azure\n  remedy: write az://account/container/prefix";

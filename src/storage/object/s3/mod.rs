@@ -24,7 +24,7 @@ use super::http::{Answered, Http};
 use super::open::urls;
 use super::url::{Url, encode_query};
 use super::{ObjectName, Page, Part, Prepared, Runtime, Service, UploadMark, UploadPage};
-use crate::config::StorageOptions;
+use crate::storage::ObjectSpec;
 
 /// Checksum sent with uploads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,13 +50,13 @@ pub(super) struct S3 {
 impl S3 {
     /// The service of these options and its endpoints. No request is made to it.
     pub(super) fn new(
-        options: &StorageOptions,
+        options: &ObjectSpec,
         http: &Arc<Http>,
         reads_checksums: bool,
     ) -> Result<(Self, Vec<Url>), String> {
         let runtime = Runtime::new()?;
         let shared = runtime.wait(sdk::shared(options, http));
-        let given = urls("endpoint_url", &options.endpoint_url.0, options)?;
+        let given = urls("endpoint_url", &options.endpoint_url, options)?;
         let is_aws = given.is_empty();
         let urls = if is_aws {
             vec![runtime.wait(sdk::amazon(&shared))?]
@@ -164,10 +164,6 @@ impl S3 {
 }
 
 impl Service for S3 {
-    fn name(&self) -> &'static str {
-        "s3"
-    }
-
     fn object(&self, path: &Path) -> Result<ObjectName, String> {
         let uri = path.to_str().ok_or("its name is no UTF-8")?;
         let rest = uri

@@ -29,7 +29,7 @@ use super::super::http::{Answered, Http};
 use super::super::url::Url;
 use super::answer::failure_from_answer;
 use super::keys::{ForSdk, Keys};
-use crate::config::StorageOptions;
+use crate::storage::ObjectSpec;
 
 /// [`Http`] as the SDK's client.
 #[derive(Debug, Clone)]
@@ -97,7 +97,7 @@ fn exchange(http: &Http, request: &HttpRequest) -> Result<Answered, Failure> {
 }
 
 /// What the SDK finds of region, credentials and kinds of endpoint: the options, then the environment and the profile.
-pub(super) async fn shared(options: &StorageOptions, http: &Arc<Http>) -> SdkConfig {
+pub(super) async fn shared(options: &ObjectSpec, http: &Arc<Http>) -> SdkConfig {
     let region = match &options.region {
         Some(region) => Some(Region::new(region.clone())),
         None => {

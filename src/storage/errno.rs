@@ -1,0 +1,135 @@
+//! What the kernel's error numbers mean for a benchmark of storage, and what to do about them.
+
+use std::io;
+
+/// Number, name, meaning, remedy.
+const KNOWN: [(i32, &str, &str, &str); 17] = [
+    (
+        libc::EIO,
+        "EIO",
+        "the device or the server failed",
+        "look into the kernel's log (dmesg) and the storage system's; the data may be lost",
+    ),
+    (
+        libc::ESTALE,
+        "ESTALE",
+        "the file was replaced or removed on its server while it was in use",
+        "let nothing change the folder during a run; if it goes on, mount the file system again",
+    ),
+    (
+        libc::ENOSPC,
+        "ENOSPC",
+        "no space left on the file system",
+        "free space, or choose another folder",
+    ),
+    (
+        libc::EDQUOT,
+        "EDQUOT",
+        "the disk quota is used up",
+        "ask for more quota (quota -s shows it), or delete files",
+    ),
+    (
+        libc::EACCES,
+        "EACCES",
+        "permission denied",
+        "give this user the right to it, or choose another folder",
+    ),
+    (
+        libc::EPERM,
+        "EPERM",
+        "it is not permitted",
+        "give this user the right to it, or choose another folder",
+    ),
+    (
+        libc::EROFS,
+        "EROFS",
+        "the file system is mounted read-only",
+        "mount it for writing, or choose another folder",
+    ),
+    (
+        libc::EISDIR,
+        "EISDIR",
+        "a folder is where a file is expected",
+        "remove it, or choose another folder",
+    ),
+    (
+        libc::ENOTDIR,
+        "ENOTDIR",
+        "a file is where a folder is expected",
+        "remove it, or choose another folder",
+    ),
+    (
+        libc::ELOOP,
+        "ELOOP",
+        "a symbolic link is there, and nothing is written or deleted through links",
+        "name the real folder, or remove the link",
+    ),
+    (
+        libc::EMFILE,
+        "EMFILE",
+        "this process has too many open files",
+        "raise the limit (ulimit -n), or lower reader.read_threads and reader.io_depth",
+    ),
+    (
+        libc::ENFILE,
+        "ENFILE",
+        "this host has too many open files",
+        "raise fs.file-max, or run fewer ranks on the host",
+    ),
+    (
+        libc::ENAMETOOLONG,
+        "ENAMETOOLONG",
+        "the name is too long for the file system",
+        "shorten dataset.file_prefix or the folder",
+    ),
+    (
+        libc::ENOTCONN,
+        "ENOTCONN",
+        "the file system's server has gone",
+        "mount the file system again",
+    ),
+    (
+        libc::ENODEV,
+        "ENODEV",
+        "the file system cannot do this",
+        "choose another storage.storage_type",
+    ),
+    (
+        libc::ETIMEDOUT,
+        "ETIMEDOUT",
+        "the server did not answer in time",
+        "look at the storage system and the network",
+    ),
+    (
+        libc::EBUSY,
+        "EBUSY",
+        "something else uses it",
+        "find out what does (fuser, lsof)",
+    ),
+];
+
+/// The place of an error within its file.
+pub(super) fn at(offset: Option<u64>) -> String {
+    offset.map_or_else(String::new, |offset| format!(" at byte {offset}"))
+}
+
+fn row(error: &io::Error) -> Option<&'static (i32, &'static str, &'static str, &'static str)> {
+    let code = error.raw_os_error()?;
+    KNOWN.iter().find(|row| row.0 == code)
+}
+
+/// The error in words, with its name.
+pub(crate) fn words(error: &io::Error) -> String {
+    match row(error) {
+        Some((_, name, meaning, _)) => format!("{meaning} ({name})"),
+        None => error.to_string(),
+    }
+}
+
+/// The same with a remedy, where one is known.
+pub(super) fn explained(error: &io::Error) -> String {
+    match row(error) {
+        Some((_, _, _, remedy)) => format!("{}\n  remedy: {remedy}", words(error)),
+        None => error.to_string(),
+    }
+}

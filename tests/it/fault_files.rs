@@ -1,0 +1,374 @@
+//! Every file operation of every phase, failing and slow, on a file system that does so on demand
+//! (`tests/tools/faultfs.c`): status, message, and what is left.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::OnceLock;
+
+use crate::checkpoint::tiny;
+use crate::support::*;
+
+/// The file system's program, built once.
+fn faultfs() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let flags = Command::new("pkg-config")
+            .args(["--cflags", "--libs", "fuse3"])
+            .output()
+            .unwrap();
+        assert!(
+            flags.status.success(),
+            "no libfuse3: run scripts/setup.sh --test"
+        );
+        let flags = String::from_utf8(flags.stdout).unwrap();
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faultfs");
+        let built = Command::new("cc")
+            .args(["-O1", "-o"])
+            .arg(&program)
+            .arg(repo().join("tests/tools/faultfs.c"))
+            .args(flags.split_whitespace())
+            .output()
+            .unwrap();
+        assert!(
+            built.status.success(),
+            "{}",
+            String::from_utf8_lossy(&built.stderr)
+        );
+        program
+    })
+}
+
+/// A mounted file system; unmounted with the test.
+struct FaultFs {
+    scratch: Scratch,
+    child: Child,
+}
+
+impl FaultFs {
+    fn mount() -> Self {
+        let scratch = Scratch::new();
+        for folder in ["behind", "mounted"] {
+            std::fs::create_dir(scratch.path(folder)).unwrap();
+        }
+        let child = Command::new(faultfs())
+            .arg(scratch.path("behind"))
+            .arg(scratch.path("rule"))
+            .arg(scratch.path("mounted"))
+            .args(["-f", "-o", "auto_unmount"])
+            .spawn()
+            .unwrap();
+        std::fs::write(scratch.path("behind/there"), "").unwrap();
+        wait_for(20, || scratch.path("mounted/there").exists());
+        FaultFs { scratch, child }
+    }
+
+    fn at(&self, name: &str) -> String {
+        self.scratch
+            .path("mounted")
+            .join(name)
+            .display()
+            .to_string()
+    }
+
+    /// Sets the rule, or none.
+    fn rule(&self, rule: &str) {
+        let _ = std::fs::remove_file(self.scratch.path("rule.hits"));
+        // A rename changes content and time of change at once.
+        std::fs::write(self.scratch.path("new"), rule).unwrap();
+        std::fs::rename(self.scratch.path("new"), self.scratch.path("rule")).unwrap();
+    }
+
+    fn hits(&self) -> u64 {
+        std::fs::read_to_string(self.scratch.path("rule.hits"))
+            .map_or(0, |text| text.trim().parse().unwrap())
+    }
+
+    /// Empties what lies behind.
+    fn clear(&self) {
+        for entry in std::fs::read_dir(self.scratch.path("behind")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                std::fs::remove_dir_all(path).unwrap();
+            } else if path.file_name().unwrap() != "there" {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+    }
+
+    /// Names of all files behind, below the root.
+    fn files(&self) -> Vec<(String, u64)> {
+        let root = self.scratch.path("behind");
+        let (mut found, mut folders) = (Vec::new(), vec![root.clone()]);
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let entry = entry.unwrap();
+                if entry.file_type().unwrap().is_dir() {
+                    folders.push(entry.path());
+                } else {
+                    let name = entry
+                        .path()
+                        .strip_prefix(&root)
+                        .unwrap()
+                        .display()
+                        .to_string();
+                    found.push((name, entry.metadata().unwrap().len()));
+                }
+            }
+        }
+        found
+    }
+}
+
+impl Drop for FaultFs {
+    fn drop(&mut self) {
+        let mounted = self.scratch.path("mounted");
+        // As root without fusermount.
+        let unmount = |program: &str, flag: &str| {
+            let status = Command::new(program).arg(flag).arg(&mounted).status();
+            status.is_ok_and(|s| s.success())
+        };
+        if !unmount("fusermount3", "-uz") {
+            unmount("umount", "-l");
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const FILES: usize = 4;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Phase {
+    Generation,
+    Training,
+    Checkpoint,
+    Results,
+}
+
+use Phase::*;
+
+/// Runs one phase with its folder on the file system and everything else beside it.
+fn run_phase(fs: &FaultFs, phase: Phase) -> Outcome {
+    let beside = Scratch::new();
+    let mut words = match phase {
+        Checkpoint => {
+            let mut words = tiny(&beside);
+            words.push(format!("checkpoint.checkpoint_folder={}", fs.at("ck")));
+            words.push("checkpoint.fsync=true".into());
+            words
+        }
+        _ => small(&beside, FILES as u64),
+    };
+    let (generates, trains) = match phase {
+        Generation => (true, false),
+        Training => (false, true),
+        Checkpoint => (false, false),
+        Results => (true, true),
+    };
+    if phase != Checkpoint {
+        words.push(format!("workflow.generate_data={generates}"));
+        words.push(format!("workflow.train={trains}"));
+    }
+    match phase {
+        Generation | Training => words.push(format!("dataset.data_folder={}", fs.at("data"))),
+        Results => words.push(format!("output.folder={}", fs.at("out"))),
+        Checkpoint => {}
+    }
+    words.push("--quiet".into());
+    let mut command = solo();
+    command.args(&words);
+    run(command)
+}
+
+/// Prepares what a phase reads, without faults.
+fn prepare(fs: &FaultFs, phase: Phase) {
+    fs.rule("");
+    fs.clear();
+    if phase == Training {
+        run_phase(fs, Generation).ok();
+    }
+}
+
+/// What a phase needs of the file system: the operation, and the part of the path that tells its file.
+const OPERATIONS: [(Phase, &[(&str, &str)]); 4] = [
+    (
+        Generation,
+        &[
+            ("mkdir", "data/train"),
+            ("getattr", "img_"),
+            ("create", "img_"),
+            ("write", "img_"),
+            ("flush", "img_"),
+            ("rename", "img_"),
+            ("create", "manifest"),
+            ("write", "manifest"),
+            ("flush", "manifest"),
+            ("rename", "manifest"),
+        ],
+    ),
+    (
+        Training,
+        &[
+            ("getattr", "img_"),
+            ("open", "img_"),
+            ("read", "img_"),
+            ("open", "manifest"),
+            ("read", "manifest"),
+        ],
+    ),
+    (
+        Checkpoint,
+        &[
+            ("mkdir", "ck/"),
+            ("create", "ck/"),
+            ("write", ".pt"),
+            ("fsync", ".pt"),
+            ("flush", ".pt"),
+            ("rename", ".pt"),
+            ("unlink", "ck/"),
+            ("open", ".pt"),
+            ("read", ".pt"),
+        ],
+    ),
+    (
+        Results,
+        &[
+            ("mkdir", "out"),
+            ("create", "summary.json"),
+            ("write", "summary.json"),
+            ("flush", "summary.json"),
+            ("flush", "report.json"),
+            ("rename", "out"),
+        ],
+    ),
+];
+
+/// Error numbers and the words that name them.
+fn errors(operation: &str) -> &'static [(i32, &'static str)] {
+    match operation {
+        "write" | "flush" | "create" => &[
+            (libc::ENOSPC, "no space left"),
+            (libc::EDQUOT, "quota"),
+            (libc::EIO, "EIO"),
+        ],
+        "open" | "read" => &[
+            (libc::EIO, "EIO"),
+            (libc::ESTALE, "ESTALE"),
+            (libc::EACCES, "EACCES"),
+        ],
+        _ => &[(libc::EIO, "EIO"), (libc::EACCES, "EACCES")],
+    }
+}
+
+/// No success with loss: a failed job names the cause, and nothing that looks finished is not.
+fn left_is_honest(fs: &FaultFs, phase: Phase, what: &str) {
+    let files = fs.files();
+    let parts: Vec<_> = files
+        .iter()
+        .filter(|(name, _)| name.ends_with(".part"))
+        .collect();
+    assert!(parts.is_empty(), "{what}: {parts:?}");
+    let empty: Vec<_> = files
+        .iter()
+        .filter(|(name, len)| *len == 0 && name != "there")
+        .collect();
+    assert!(empty.is_empty(), "{what}: {empty:?}");
+    let has = |word: &str| files.iter().any(|(name, _)| name.contains(word));
+    match phase {
+        Generation => assert!(!has("manifest"), "{what}: {files:?}"),
+        Results => assert!(!has("summary.json"), "{what}: {files:?}"),
+        Training | Checkpoint => {}
+    }
+}
+
+#[test]
+fn an_error_of_any_operation_in_any_phase_ends_the_job_and_is_named() {
+    let fs = FaultFs::mount();
+    for (phase, operations) in OPERATIONS {
+        prepare(&fs, phase);
+        for &(operation, part) in operations {
+            for &(code, word) in errors(operation) {
+                let what = format!("{phase:?}: {operation} {part} {word}");
+                println!("{what}");
+                if phase != Training {
+                    fs.clear();
+                }
+                fs.rule(&format!("{operation} {part} err {code}"));
+                let outcome = run_phase(&fs, phase);
+                assert!(
+                    fs.hits() > 0,
+                    "{what}: it was not called\n{}",
+                    outcome.text()
+                );
+                fs.rule("");
+                let text = outcome.text();
+                assert_eq!(outcome.status, Some(1), "{what}\n{text}");
+                assert!(text.contains(word), "{what}\n{text}");
+                assert!(
+                    text.contains("remedy") || text.contains("check that"),
+                    "{what}\n{text}"
+                );
+                left_is_honest(&fs, phase, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_slow_operation_in_any_phase_loses_nothing() {
+    let fs = FaultFs::mount();
+    for (phase, operations) in OPERATIONS {
+        prepare(&fs, phase);
+        for &(operation, part) in operations {
+            let what = format!("{phase:?}: {operation} {part}");
+            println!("{what}");
+            if phase != Training {
+                fs.clear();
+            }
+            fs.rule(&format!("{operation} {part} delay 150"));
+            let outcome = run_phase(&fs, phase);
+            assert!(fs.hits() > 0, "{what}: it was not called");
+            assert_eq!(outcome.status, Some(0), "{what}\n{}", outcome.text());
+            let files = fs.files();
+            assert!(
+                files.iter().all(|(name, len)| *len > 0 || name == "there"),
+                "{what}: {files:?}"
+            );
+        }
+    }
+}
+
+/// Closing a file that was only read loses nothing, whatever close(2) returns.
+#[test]
+fn an_error_at_the_close_of_a_read_file_is_none() {
+    let fs = FaultFs::mount();
+    prepare(&fs, Training);
+    fs.rule(&format!("flush img_ err {}", libc::EIO));
+    run_phase(&fs, Training).ok();
+    assert!(fs.hits() > 0);
+}
+
+/// A read that does not come back is a stall of which the file is named.
+#[test]
+fn an_operation_that_hangs_is_reported_with_its_file() {
+    let fs = FaultFs::mount();
+    prepare(&fs, Training);
+    fs.rule("read img_ delay 20000");
+    let beside = Scratch::new();
+    let mut words = small(&beside, FILES as u64);
+    words.push(format!("dataset.data_folder={}", fs.at("data")));
+    words.extend([
+        "workflow.generate_data=false".into(),
+        "--stall-timeout=2".into(),
+    ]);
+    let mut command = solo();
+    command.args(&words);
+    let outcome = run(command);
+    assert!(!matches!(outcome.status, Some(0)), "{}", outcome.text());
+    assert!(
+        outcome.text().contains("data/train/img_"),
+        "{}",
+        outcome.text()
+    );
+    fs.rule("");
+}
