@@ -93,6 +93,15 @@ done
 [ "$(find "$data/train" -name 'img_*' | wc -l)" = 24 ] || die 1 "not all files were generated"
 [ -z "$(find "$data" -name '*marker*')" ] || die 1 "a marker was left"
 
+step "every barrier gives the same order on three hosts"
+for barrier in mpi shared; do
+    good "$barrier" workflow.generate_data=false cluster.barrier="$barrier"
+    grep -q "\"barrier\": \"$barrier\"" "$scratch/$barrier/report.json" || die 1 "the report does not name $barrier"
+    sed -n 's/.*"order_digest": "\(.*\)".*/\1/p' "$scratch/$barrier/report.json" >"$scratch/$barrier.digest"
+done
+[ -s "$scratch/mpi.digest" ] || die 1 "the report has no order digest"
+cmp "$scratch/mpi.digest" "$scratch/shared.digest" || die 1 "the orders differ"
+
 step "a rank of the third host is stopped"
 begin stopped workflow.generate_data=false
 victim=$(ranks_of node3 | sed -n 1p)
