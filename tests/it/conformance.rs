@@ -246,7 +246,12 @@ fn pages(store: &dyn Storage, root: &Path) {
     let (_, seen) = read(store, &path, Extent::Whole, &mut Lane::new(65536)).unwrap();
     assert_eq!(seen.bytes.len(), LEN);
     let held = store.resident(&path).unwrap();
-    assert_eq!(held > 0, store.system().page_cache, "{held}");
+    if store.system().page_cache {
+        assert!(held >= LEN as u64, "{held}");
+    } else {
+        // The kernel keeps the last page of a file that was cut to its length.
+        assert!(held <= 4096, "{held}");
+    }
     store.evict(&path).unwrap();
     assert_eq!(store.resident(&path).unwrap(), 0);
 }
