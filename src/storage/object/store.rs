@@ -12,7 +12,7 @@ use super::senders::Senders;
 use super::write::{Upload, longest_part};
 use super::{ObjectName, Service, read};
 use crate::storage::telemetry::{ConnectionTelemetry, LimitsTelemetry, Telemetry};
-use crate::storage::{Answer, Lane, Request, Sink, Storage, StorageError, System, Writer};
+use crate::storage::{Answer, Extent, Lane, Request, Sink, Storage, StorageError, System, Writer};
 
 /// Sizes and counts in force.
 #[derive(Debug, Clone)]
@@ -143,6 +143,10 @@ impl Storage for ObjectStore {
         lane: &mut Lane,
         sink: &mut dyn Sink,
     ) -> Result<Answer, StorageError> {
+        // No server has a way to say "no bytes": the range would be read as another one.
+        if matches!(request.extent, Extent::Range { len: 0, .. }) {
+            return Ok(Answer::default());
+        }
         read::read(&self.0, request, &mut lane.buffer, sink)
     }
 
