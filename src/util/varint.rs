@@ -59,11 +59,13 @@ pub(crate) fn take(bytes: &mut &[u8]) -> Result<u64, VarintError> {
 }
 
 /// The signed number that zigzag coding stores as `value`: 0, -1, 1, -2 are 0, 1, 2, 3.
+#[cfg(any(feature = "parquet", test))]
 pub(crate) fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
 /// The inverse of [`unzigzag`].
+#[cfg(any(feature = "parquet", test))]
 pub(crate) fn zigzag(value: i64) -> u64 {
     (value << 1 ^ value >> 63) as u64
 }

@@ -245,12 +245,14 @@ fn a_name_that_climbs_stays_in_the_folder_of_results() {
         command.arg(format!("model.name='{name}'"));
         run(command).ok();
     }
-    let mut entries: Vec<_> = std::fs::read_dir(scratch.path("results"))
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect();
-    entries.sort();
-    assert_eq!(entries.len(), 4, "{entries:?}");
+    // Every run has its folder, two levels below: results/<model>/<time>.
+    let folders = |path: &std::path::Path| -> Vec<_> {
+        let entries = std::fs::read_dir(path).unwrap();
+        entries.map(|e| e.unwrap().path()).collect()
+    };
+    let models = folders(&scratch.path("results"));
+    let runs: Vec<_> = models.iter().flat_map(|model| folders(model)).collect();
+    assert_eq!(runs.len(), 4, "{runs:?}");
     let beside: Vec<_> = std::fs::read_dir(scratch.path(".")).unwrap().collect();
     assert_eq!(beside.len(), 1, "{beside:?}");
 }

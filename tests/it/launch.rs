@@ -129,15 +129,3 @@ fn a_manifest_of_a_later_version_is_refused() {
         .args(["workflow.generate_data=false", "--quiet"]);
     run(command).fails(1, &["its schema is 2", ".dlio-rs-manifest.json", "remedy"]);
 }
-
-#[test]
-fn a_variable_that_is_wrong_on_one_rank_ends_all() {
-    let scratch = Scratch::new();
-    let launcher = std::env::var("MPIRUN").unwrap_or_else(|_| "mpirun".into());
-    let mut command = Command::new(launcher);
-    command.args(["--allow-run-as-root", "--oversubscribe", "-np", "1", BIN]);
-    command.args(small(&scratch, 8));
-    command.args([":", "-np", "1", "-x", "DLIO_LOG_LEVEL=loud", BIN]);
-    command.args(small(&scratch, 8));
-    run(command).fails(2, &["rank 1 on ", "DLIO_LOG_LEVEL"]);
-}

@@ -395,5 +395,5 @@ fn partitions_are_refused() {
         .arg("generate")
         .args(words(&scratch, &COLUMNS))
         .arg("dataset.parquet.partition_by=label");
-    run(command).fails(1, &["dataset.parquet.partition_by=label is not possible"]);
+    run(command).fails(2, &["dataset.parquet.partition_by=label is not possible"]);
 }

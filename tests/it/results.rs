@@ -90,7 +90,7 @@ fn results_that_do_not_fit_are_printed_and_kept_elsewhere() {
     let outcome = run(command).fails(
         1,
         &[
-            "No space left on device",
+            "no space left on the file system",
             "what was measured is in",
             "train AU",
         ],
