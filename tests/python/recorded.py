@@ -42,7 +42,7 @@ RUNS = {
     "formula_v2": (2, ["metric.formula=v2", "dataset.num_files_train=24", "reader.read_threads=2"]),
 }
 
-FORMATS = ["npz", "npy", "tfrecord", "csv", "jpeg", "png", "indexed_binary", "mmap_indexed_binary", "parquet"]
+FORMATS = ["npz", "npy", "hdf5", "tfrecord", "csv", "jpeg", "png", "indexed_binary", "mmap_indexed_binary", "parquet"]
 
 
 def run(binary, ranks, words, folder):
