@@ -136,7 +136,11 @@ for _ in $(seq 600); do
     sleep 0.1
 done
 # The ranks have ended. Open MPI's launcher waits for its daemon on the lost host, for ever.
-sleep 2
+# Ranks that no launcher ends do so by themselves, after three times the stall timeout.
+for _ in $(seq 400); do
+    [ -n "$(ranks_of node1)$(ranks_of node2)" ] || break
+    sleep 0.1
+done
 [ -z "$(ranks_of node1)$(ranks_of node2)" ] || die 1 "cut: ranks are left"
 for node in node1 node2 node3; do
     # shellcheck disable=SC2046  # a list
