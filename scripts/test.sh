@@ -49,5 +49,6 @@ step "the batch scripts under Slurm"
 cargo build --locked </dev/null
 DLIO_RS=$TARGET/debug/dlio-rs DLIO_RS_MPICH=$mpich_bin scripts/test-slurm.sh
 step "jobs on three hosts"
-DLIO_RS=$TARGET/debug/dlio-rs DLIO_RS_MPICH=$mpich_bin scripts/test-hosts.sh
+# Under Open MPI only: MPICH does not get through MPI_Finalize over several namespaces of one machine.
+DLIO_RS=$TARGET/debug/dlio-rs scripts/test-hosts.sh
 step "all tests passed"
