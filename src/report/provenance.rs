@@ -55,6 +55,7 @@ impl Build {
     pub fn storage_library(&self, system: &System) -> Library {
         let (name, version) = match system.library {
             None => ("none", "none"),
+            Some(name) if name == env!("CARGO_PKG_NAME") => (name, env!("CARGO_PKG_VERSION")),
             Some(name) => (name, self.libraries.get(name).map_or(UNKNOWN, |v| v)),
         };
         Library {
@@ -258,5 +259,7 @@ mod tests {
             cfg!(feature = "s3")
         );
         assert_eq!(build.storage_library(Default::default()).name, "none");
+        let s3 = System::of_word("s3").expect("S3 has a row");
+        assert_eq!(build.storage_library(s3).version, env!("CARGO_PKG_VERSION"));
     }
 }

@@ -42,7 +42,7 @@ pub struct System {
     pub default_transfer: usize,
     /// Read calls have a multiple of this many bytes.
     pub transfer_unit: usize,
-    /// The package whose library speaks to it.
+    /// The package whose code moves its bytes; None for files.
     pub library: Option<&'static str>,
     /// Reads an address.
     pub(super) parse: Parse,
@@ -70,6 +70,9 @@ pub(super) const FILES: System = System {
     parse: address::local,
     open: Ok(posix::open),
 };
+
+/// Bytes of objects go through our own client; the SDKs find credentials and make control calls only.
+const OWN_CLIENT: &str = env!("CARGO_PKG_NAME");
 
 /// What answers by a formula.
 pub(super) const FORMULA: System = System {
@@ -111,7 +114,7 @@ pub static SYSTEMS: &[System] = &[
         about: "S3.",
         schemes: &["s3"],
         form: "s3://bucket/prefix",
-        library: Some("aws-sdk-s3"),
+        library: Some(OWN_CLIENT),
         parse: address::s3,
         #[cfg(feature = "s3")]
         open: Ok(super::object::s3),
@@ -134,7 +137,7 @@ pub static SYSTEMS: &[System] = &[
         about: "Azure Blob.",
         schemes: &["az", "azure"],
         form: "az://account/container/prefix",
-        library: Some("azure_storage_blob"),
+        library: Some(OWN_CLIENT),
         parse: address::azure,
         #[cfg(feature = "azure")]
         open: Ok(super::object::azure),

@@ -352,9 +352,9 @@ fn evidence_names_its_rule_and_tmpfs_never_passes() {
     );
 }
 
-// The readers' own CPU time: what a checkpoint burns in between is not theirs.
+// The readers' own CPU time is a part of what the whole process burnt.
 #[test]
-fn cpu_of_reading_leaves_checkpoints_out() {
+fn cpu_of_reading_is_less_than_all_that_was_burnt() {
     let scratch = Scratch::new();
     let (r, text) = real_run(&scratch, &["dataset.num_files_train=16"]);
     let of = |key: &str| number(&r["counters"][key]["value"]);

@@ -1,7 +1,7 @@
 //! The pages of a column chunk, decoded into arrays.
 //!
 //! Values are decoded in batches into buffers that are used again, so memory is that of a page, its dictionary and a batch,
-//! whatever a page announces. A decoder of our own: that of the crate `parquet` 60 ends the process on some damaged pages.
+//! whatever a page announces. A decoder of our own, by measurement: see docs/decisions.md.
 //!
 //! Source: `Encodings.md` of Apache Parquet.
 
