@@ -233,11 +233,10 @@ fn a_client_that_preprocesses_is_named_and_storage_is_not() {
         number(&b["preprocess"]["percent"]) > 2.0 * number(&b["io"]["percent"]),
         "{b}"
     );
-    assert!(
-        number(&r["au_storage"]["value"]) > 80.0,
-        "{}",
-        r["au_storage"]
-    );
+    // AU is near 9 %, since every step of 10 ms waits for 100 ms of preprocessing: none of that is the storage's.
+    let au = number(&r["breakdown"]["compute"]["percent"]);
+    let of_storage = number(&r["au_storage"]["value"]);
+    assert!(of_storage > 3.0 * au, "au {au}, au_storage {of_storage}");
     assert!(
         text.contains("Bottleneck: preprocess on the client"),
         "{text}"
