@@ -13,3 +13,4 @@ pub mod reduce;
 pub mod series;
 pub mod spec;
 pub mod throughput;
+pub mod timeline;
