@@ -1,4 +1,4 @@
-//! `dlio-rs report`: the published figures of one run, of many, or of whole trees.
+//! `dlio-rs report`: one run shown again, and the published figures of one run, of many, or of whole trees.
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use super::{Exit, Stop, output};
 use crate::mlperf::leaf::Leaf;
 use crate::mlperf::render::{self, Style};
 use crate::mlperf::results::{self, Figures};
+use crate::mlperf::show::{self, Run};
 use crate::mlperf::{NOT_CLOSED, sheet};
 
 /// In which form.
@@ -19,7 +20,7 @@ pub enum Form {
     Text,
     /// One JSON object with every figure.
     Json,
-    /// Columns of MLPerf Storage's results, and ours.
+    /// Of one run its figures, one a line; of several the columns of MLPerf Storage's results, and ours.
     Csv,
     /// Tables as Markdown.
     Markdown,
@@ -48,6 +49,9 @@ struct Report<'a> {
     stdev: &'static str,
     #[serde(flatten)]
     figures: &'a Figures,
+    /// The run itself, where one was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<&'a Run>,
 }
 
 /// Prints or writes the figures. Runs that cannot be read are named, and make the status 1.
@@ -59,16 +63,24 @@ pub(super) fn print(args: &ReportArgs) -> Result<(), Stop> {
         )));
     }
     let figures = results::read(&args.places);
+    let run = one_run(&args.places);
+    let tables = |style| {
+        let shown = run.as_ref().map(|run| show::render(run, style) + "\n");
+        shown.unwrap_or_default() + &render::all(&figures, style)
+    };
     let text = match args.format {
-        Form::Text => render::all(&figures, Style::Text),
+        Form::Text => tables(Style::Text),
         Form::Json => output::json(&Report {
             schema: "dlio-rs/figures/2",
             not_closed: NOT_CLOSED,
             stdev: "population, as DLIO's",
             figures: &figures,
+            run: run.as_ref(),
         })?,
-        Form::Csv => sheet::table(&figures).csv(),
-        Form::Markdown => render::all(&figures, Style::Markdown),
+        Form::Csv => run
+            .as_ref()
+            .map_or_else(|| sheet::table(&figures).csv(), Run::csv),
+        Form::Markdown => tables(Style::Markdown),
     };
     match &args.output {
         Some(file) => crate::storage::write_file(file, text.as_bytes()).map_err(|e| Stop {
@@ -92,6 +104,14 @@ pub(super) fn print(args: &ReportArgs) -> Result<(), Stop> {
         exit: Exit::Failed,
         message: named.join("\ndlio-rs: "),
     })
+}
+
+/// The run whose own folder was given, and nothing else.
+fn one_run(places: &[PathBuf]) -> Option<Run> {
+    match places {
+        [place] if Leaf::is_run(place) => Some(show::of(&Leaf::read(place))),
+        _ => None,
+    }
 }
 
 /// True for a file that is there and lies in a run's folder.

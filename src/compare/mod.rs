@@ -4,6 +4,5 @@ pub(crate) mod comparison;
 mod judge;
 pub(crate) mod runs;
 mod stats;
-mod steps;
 pub(crate) mod text;
 pub(crate) mod tolerance;

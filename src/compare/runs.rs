@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use super::comparison::{Comparison, Parameter, Verdict};
 use super::judge::{Job, Rule};
 use super::stats::{mann_whitney, welch};
-use super::steps::{median_ms, steps};
 use super::tolerance::Tolerance;
 use crate::mlperf::figures::{self, Direction as CheckpointDirection, RunFigures};
 use crate::mlperf::hash::differing;
 use crate::mlperf::leaf::Leaf;
 use crate::mlperf::own::{Direction as OwnDirection, OwnReport, Stage};
+use crate::mlperf::steps::{median_ms, steps};
 use crate::report::json::Provenance;
 
 /// Compares two runs. Err: one of them cannot be read, or they cannot be compared.

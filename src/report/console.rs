@@ -8,6 +8,7 @@ use super::event::{Event, Listener};
 use super::figures;
 use super::json::Provenance;
 use super::rows::bytes as bytes_text;
+use super::shown::Shown;
 use crate::metrics::reduce::JobSummary;
 
 /// Without a terminal, at most one progress line in this time.
@@ -209,7 +210,7 @@ impl Listener for JsonLines {
 
 /// The report for people, several lines with a final line break.
 pub fn final_report(s: &JobSummary, provenance: &Provenance) -> String {
-    figures::report(None, s, provenance, &[]).to_text()
+    Shown::of(&figures::report(None, s, provenance, &[])).to_text()
 }
 
 #[cfg(test)]

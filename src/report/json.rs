@@ -15,6 +15,7 @@ use crate::storage::telemetry::{AddressTelemetry, EndpointTelemetry};
 
 use super::figures;
 use super::provenance::{Build, Library};
+use super::shown::Shown;
 
 /// Version of the layout of `report.json`; a change of meaning raises it.
 pub const SCHEMA_VERSION: u32 = 2;
@@ -141,14 +142,17 @@ pub(super) fn object_store(t: &Telemetry, c: &Counters) -> Value {
     })
 }
 
-/// The whole report as a JSON value.
+/// The whole report as a JSON value; what people read of it stands under `shown`.
 pub fn report_json(
     workload: &Workload,
     s: &JobSummary,
     provenance: &Provenance,
     warnings: &[String],
 ) -> Value {
-    figures::report(Some(workload), s, provenance, warnings).to_json()
+    let report = figures::report(Some(workload), s, provenance, warnings);
+    let mut file = report.to_json();
+    file["shown"] = json!(Shown::of(&report));
+    file
 }
 
 #[cfg(test)]

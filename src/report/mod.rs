@@ -20,6 +20,7 @@ pub mod provenance;
 pub mod publish;
 pub mod python;
 mod rows;
+pub(crate) mod shown;
 pub mod yaml;
 
 pub use event::{Event, Listener};

@@ -2,8 +2,6 @@
 //!
 //! A row that has a label is printed; a row that has a path stands in the file. Both show the same value.
 
-use std::fmt::Write as _;
-
 pub(super) use crate::util::units::GIB;
 use crate::util::units::MIB;
 use serde::Serialize;
@@ -69,20 +67,6 @@ impl Row {
             formula => json!({"value": self.value, "unit": self.unit, "formula": formula}),
         }
     }
-
-    fn print(&self, out: &mut String) {
-        // Writing to a String cannot fail.
-        let _ = match (self.label.as_str(), self.note.as_str()) {
-            ("", "") => Ok(()),
-            ("", note) => writeln!(out, "{note}"),
-            (label, "") => writeln!(out, "{label:<26}{:>14}", human(&self.value, self.unit)),
-            (label, note) => writeln!(
-                out,
-                "{label:<26}{:>14}   {note}",
-                human(&self.value, self.unit)
-            ),
-        };
-    }
 }
 
 /// A list of like things: one object per line in `report.json`, one line of columns on the console.
@@ -94,57 +78,6 @@ pub(super) struct Table {
     pub title: String,
     /// Cells of each line; those with a label are columns of the console. The first column is left-aligned.
     pub lines: Vec<Vec<Row>>,
-}
-
-/// More lines than this are not printed; the file has them all.
-const PRINTED: usize = 40;
-
-impl Table {
-    fn print(&self, out: &mut String) {
-        let Some(first) = self.lines.first() else {
-            return;
-        };
-        if self.title.is_empty() {
-            return;
-        }
-        let columns: Vec<usize> = (0..first.len())
-            .filter(|&i| !first[i].label.is_empty())
-            .collect();
-        let heads = columns.iter().map(|&i| first[i].label.clone()).collect();
-        let shown = self.lines.iter().take(PRINTED);
-        let body = shown.map(|line| columns.iter().map(|&i| cell(&line[i])).collect());
-        let text: Vec<Vec<String>> = std::iter::once(heads).chain(body).collect();
-        let widths: Vec<usize> = (0..columns.len())
-            .map(|c| text.iter().map(|line| line[c].chars().count()).max())
-            .map(|width| width.unwrap_or(0))
-            .collect();
-        let _ = writeln!(out, "\n{}", self.title);
-        for line in &text {
-            let mut printed = String::new();
-            for (i, (cell, &width)) in line.iter().zip(&widths).enumerate() {
-                let pad = " ".repeat(width.max(if i == 0 { 26 } else { 9 }) - cell.chars().count());
-                let _ = match i {
-                    0 => write!(printed, "{cell}{pad}"),
-                    _ => write!(printed, " {pad}{cell}"),
-                };
-            }
-            let _ = writeln!(out, "{}", printed.trim_end());
-        }
-        if self.lines.len() > PRINTED {
-            let _ = writeln!(
-                out,
-                "... and {} more in report.json",
-                self.lines.len() - PRINTED
-            );
-        }
-    }
-}
-
-fn cell(row: &Row) -> String {
-    match row.value {
-        Value::Null => "-".into(),
-        _ => human(&row.value, row.unit),
-    }
 }
 
 /// A part of the report.
@@ -177,19 +110,6 @@ impl Report {
 
     pub fn gap(&mut self) {
         self.0.push(Item::Gap);
-    }
-
-    /// For people.
-    pub fn to_text(&self) -> String {
-        let mut out = String::new();
-        for item in &self.0 {
-            match item {
-                Item::Row(row) => row.print(&mut out),
-                Item::Table(table) => table.print(&mut out),
-                Item::Gap => out.push('\n'),
-            }
-        }
-        out
     }
 
     /// For programs.
@@ -233,7 +153,7 @@ fn insert(into: &mut Map<String, Value>, path: &str, value: Value) {
 }
 
 /// A value as people read it.
-pub(super) fn human(value: &Value, unit: &str) -> String {
+pub(crate) fn human(value: &Value, unit: &str) -> String {
     let Some(x) = value.as_f64() else {
         return match value {
             Value::Null => "-".into(),
@@ -277,6 +197,7 @@ fn duration(ns: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::shown::Shown;
     use super::*;
 
     #[test]
@@ -294,7 +215,7 @@ mod tests {
             json!({"train": {"au_mean": {"value": 40.0, "unit": "%", "formula": "au_v3"}, "ok": true}})
         );
         assert_eq!(
-            report.to_text(),
+            Shown::of(&report).to_text(),
             "train AU                         40.00 %   (stdev 0.00)\nIt is so.\n"
         );
     }
@@ -315,7 +236,7 @@ mod tests {
         };
         let report = Report(vec![Item::Table(table)]);
         assert!(
-            report
+            Shown::of(&report)
                 .to_text()
                 .ends_with("... and 11960 more in report.json\n")
         );

@@ -36,6 +36,7 @@ mod parquet;
 mod proxies;
 mod ranks;
 mod refusals;
+mod report;
 mod results;
 mod scripted;
 mod servers;

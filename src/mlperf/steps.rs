@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::mlperf::foreign::{Document, Output};
-use crate::mlperf::leaf::Leaf;
+use super::foreign::{Document, Output};
+use super::leaf::Leaf;
 
 /// Seconds of every step by kind of time, of all ranks. Files that are no JSON hold none.
-pub(super) fn steps(leaf: &Leaf) -> BTreeMap<&'static str, Vec<f64>> {
+pub(crate) fn steps(leaf: &Leaf) -> BTreeMap<&'static str, Vec<f64>> {
     let mut out: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
     let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let of_ranks = leaf
@@ -38,7 +38,7 @@ pub(super) fn steps(leaf: &Leaf) -> BTreeMap<&'static str, Vec<f64>> {
 }
 
 /// The median, milliseconds.
-pub(super) fn median_ms(seconds: &[f64]) -> Option<f64> {
+pub(crate) fn median_ms(seconds: &[f64]) -> Option<f64> {
     let mut sorted = seconds.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;

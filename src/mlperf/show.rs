@@ -1,0 +1,362 @@
+//! One finished run, shown again from its folder: the rows of its own console where dlio-rs made it, else those that DLIO's
+//! files give.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::figures::{self, Absence, Checkpoints, Training};
+use super::foreign::{Document, PerEpochStats};
+use super::leaf::Leaf;
+use super::render::{Style, number};
+use super::steps::steps;
+use super::table::Table;
+use crate::report::shown::{Line, Shown};
+
+/// A run's report.
+#[derive(Debug, Serialize)]
+pub(crate) struct Run {
+    /// Its folder.
+    pub(crate) path: String,
+    /// From which files.
+    pub(crate) source: &'static str,
+    /// What its console printed, or would have.
+    pub(crate) shown: Shown,
+    /// What the folder does not hold.
+    pub(crate) absent: Vec<Absence>,
+    /// `report.json`; of DLIO's runs what there is of it.
+    #[serde(skip)]
+    pub(crate) report: Value,
+}
+
+/// What only `report.json` has.
+const OURS: [(&str, &str); 4] = [
+    (
+        "AU's window by cause",
+        "DLIO does not divide the time of a step",
+    ),
+    ("latency per stage", "DLIO measures whole steps only"),
+    (
+        "served by storage",
+        "DLIO does not ask the kernel where bytes came from",
+    ),
+    ("hosts, ranks and order digest", "DLIO does not record them"),
+];
+
+/// The report of the run in a folder.
+pub(crate) fn of(leaf: &Leaf) -> Run {
+    let report: Document<Value> = Document::json(&leaf.path.join("report.json"));
+    let own = report.value().filter(|_| leaf.is_ours());
+    if let Some((report, shown)) = own.and_then(|r| Some((r, Shown::read(r)?))) {
+        return Run {
+            path: leaf.path.display().to_string(),
+            source: "report.json",
+            shown,
+            absent: Vec::new(),
+            report: report.clone(),
+        };
+    }
+    let mut run = of_dlio(leaf);
+    if let Some(why) = leaf.report.broken() {
+        run.lacks("report.json", format!("it cannot be read: {why}"));
+    }
+    match own {
+        Some(report) => {
+            let why = "report.json is of a version of dlio-rs that did not keep them";
+            run.lacks("rows of the console", why);
+            run.report = report.clone();
+        }
+        None => OURS
+            .iter()
+            .for_each(|(figure, why)| run.lacks(figure, *why)),
+    }
+    run
+}
+
+impl Run {
+    fn lacks(&mut self, figure: &str, reason: impl Into<String>) {
+        self.absent.push(Absence {
+            figure: figure.into(),
+            reason: reason.into(),
+        });
+    }
+
+    /// For the terminal.
+    pub(crate) fn text(&self) -> String {
+        let mut out = self.shown.to_text();
+        for absence in &self.absent {
+            out += &format!(
+                "not in this folder: {}: {}\n",
+                absence.figure, absence.reason
+            );
+        }
+        out
+    }
+
+    /// As Markdown: figures in one table, then the other tables.
+    pub(crate) fn markdown(&self) -> String {
+        let figures = self.figures();
+        let mut out = format!("# {}\n\n", self.path);
+        if !figures.rows.is_empty() {
+            out += &figures.markdown();
+        }
+        for line in &self.shown.0 {
+            match line {
+                Line::Table {
+                    title,
+                    columns,
+                    lines,
+                    more,
+                } => {
+                    out += &format!("\n## {title}\n\n{}", table(columns, lines).markdown());
+                    if *more > 0 {
+                        out += &format!("\n{more} more in report.json\n");
+                    }
+                }
+                Line::Text { text } if !text.starts_with("===") => {
+                    out += &format!("\n{}\n", text.trim());
+                }
+                _ => {}
+            }
+        }
+        if !self.absent.is_empty() {
+            out += "\n## Not in this folder\n\n";
+        }
+        for absence in &self.absent {
+            out += &format!("- {}: {}\n", absence.figure, absence.reason);
+        }
+        out
+    }
+
+    /// One line per figure and per cell of a table: `table, line, figure, value, unit, note`.
+    pub(crate) fn csv(&self) -> String {
+        let mut all = Table::new(&["table", "line", "figure", "value", "unit", "note"]);
+        let word = |value: &Value| match value {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let mut add = |cells: [&str; 6]| all.rows.push(cells.map(str::to_owned).to_vec());
+        for line in &self.shown.0 {
+            match line {
+                Line::Figure {
+                    label,
+                    value,
+                    unit,
+                    note,
+                } => {
+                    add(["", "", label, &word(value), unit, note]);
+                }
+                Line::Table {
+                    title,
+                    columns,
+                    lines,
+                    ..
+                } => {
+                    for line in lines {
+                        let name = line.first().map(word).unwrap_or_default();
+                        for ((column, unit), value) in columns.iter().zip(line).skip(1) {
+                            add([title, name.trim(), column, &word(value), unit, ""]);
+                        }
+                    }
+                }
+                Line::Text { .. } | Line::Gap => {}
+            }
+        }
+        for absence in &self.absent {
+            add([
+                "",
+                "",
+                &absence.figure,
+                "",
+                "",
+                &format!("absent: {}", absence.reason),
+            ]);
+        }
+        all.csv()
+    }
+
+    fn figures(&self) -> Table {
+        let mut table = Table::new(&["figure", "value", "note"]);
+        for line in &self.shown.0 {
+            if let Line::Figure {
+                label,
+                value,
+                unit,
+                note,
+            } = line
+            {
+                let value = crate::report::shown::human(value, unit);
+                table.rows.push(vec![label.clone(), value, note.clone()]);
+            }
+        }
+        table
+    }
+}
+
+fn table(columns: &[(String, String)], lines: &[Vec<Value>]) -> Table {
+    let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+    let mut table = Table::new(&names);
+    for line in lines {
+        let cells = line.iter().zip(columns);
+        let cells = cells.map(|(value, (_, unit))| crate::report::shown::human(value, unit));
+        table.rows.push(cells.collect());
+    }
+    table
+}
+
+/// `text` in the style of groups of runs.
+pub(crate) fn render(run: &Run, style: Style) -> String {
+    match style {
+        Style::Text => run.text(),
+        Style::Markdown => run.markdown(),
+    }
+}
+
+fn of_dlio(leaf: &Leaf) -> Run {
+    let mut run = Run {
+        path: leaf.path.display().to_string(),
+        source: "files of DLIO",
+        shown: Shown::default(),
+        absent: Vec::new(),
+        report: json!({"provenance": {"config": leaf.workload()}}),
+    };
+    let figures = match figures::of(leaf) {
+        Ok(figures) => figures,
+        Err(unreadable) => {
+            run.lacks("every figure", unreadable.cause);
+            return run;
+        }
+    };
+    let count = |n: Option<u64>, what: &str| {
+        n.map_or_else(
+            || format!("an unknown number of {what}"),
+            |n| format!("{n} {what}"),
+        )
+    };
+    run.shown.text(format!(
+        "DLIO   {} on {}   {}",
+        count(figures.accelerators, "accelerator(s)"),
+        count(figures.hosts, "host(s)"),
+        count(figures.epochs, "epoch(s)")
+    ));
+    if let Some(seconds) = leaf.duration_s() {
+        run.shown.figure("run", seconds, "s", "(from start to end)");
+        run.report["provenance"]["start"] = json!(leaf.start().map(|t| t.to_string()));
+        run.report["provenance"]["end"] = json!(leaf.end().map(|t| t.to_string()));
+    }
+    if let Some(training) = &figures.training {
+        of_training(&mut run, leaf, training);
+    }
+    if let Some(checkpoints) = &figures.checkpoints {
+        of_checkpoints(&mut run, checkpoints);
+    }
+    of_steps(&mut run, leaf);
+    run.absent.extend(figures.absent);
+    run
+}
+
+fn of_training(run: &mut Run, leaf: &Leaf, t: &Training) {
+    let shown = &mut run.shown;
+    let verdict = figures::au_verdict(leaf).map_or_else(
+        || "(nothing says what was expected)".into(),
+        |v| format!("({}: {})", v, if v.is_met { "success" } else { "fail" }),
+    );
+    shown.figure("train AU", t.au_mean_percent, "%", verdict);
+    let spread = format!("(stdev {})", number(t.samples_per_second_stdev, 2));
+    shown.figure(
+        "train throughput",
+        t.samples_per_second,
+        "samples/s",
+        spread,
+    );
+    shown.figure("train I/O", t.io_gib_per_second, "GiB/s", "");
+    let stats: Document<PerEpochStats> = Document::json(&leaf.path.join("0_per_epoch_stats.json"));
+    let seconds = |epoch: usize| {
+        let of = stats.value()?.epochs.get(&epoch.to_string())?;
+        of.get("duration")?.number()
+    };
+    let rates = &t.samples_per_second_values;
+    let lines = t.au_percent.iter().enumerate().map(|(i, au)| {
+        let rate = rates.get(i).copied().flatten();
+        vec![json!(i + 1), json!(au), json!(rate), json!(seconds(i + 1))]
+    });
+    let lines: Vec<Vec<Value>> = lines.collect();
+    let figure =
+        |value: &Value, unit: &str| json!({"value": value, "unit": unit, "formula": "DLIO"});
+    run.report["epochs"] = lines
+        .iter()
+        .map(|line| json!({"epoch": line[0], "au": figure(&line[1], "%"), "throughput": figure(&line[2], "samples/s")}))
+        .collect();
+    run.report["train"] = json!({"au_mean": figure(&json!(t.au_mean_percent), "%")});
+    shown.0.push(Line::Table {
+        title: "epochs".into(),
+        columns: [
+            ("epoch", ""),
+            ("AU", "%"),
+            ("throughput", "samples/s"),
+            ("duration", "s"),
+        ]
+        .map(|(name, unit)| (name.into(), unit.into()))
+        .to_vec(),
+        lines,
+        more: 0,
+    });
+}
+
+fn of_checkpoints(run: &mut Run, c: &Checkpoints) {
+    let mode = format!("(mode {})", c.mode);
+    run.shown.figure("checkpoint", c.size_gib, "GiB", mode);
+    for (word, direction) in [("save", &c.save), ("load", &c.load)] {
+        let Some(d) = direction else { continue };
+        let label = format!("{word} of {}", d.means.operations);
+        run.shown
+            .figure(label, d.means.duration_seconds, "s", "(mean of rank 0)");
+        let label = format!("{word} throughput");
+        run.shown.figure(label, d.means.gib_per_second, "GiB/s", "");
+    }
+}
+
+/// Percentiles of the times of steps, which DLIO keeps one by one.
+fn of_steps(run: &mut Run, leaf: &Leaf) {
+    let all = steps(leaf);
+    let lines: Vec<Vec<Value>> = [
+        ("load", "load"),
+        ("load + compute", "proc"),
+        ("compute", "compute"),
+    ]
+    .into_iter()
+    .filter_map(|(name, key)| {
+        let mut seconds = all.get(key).filter(|list| !list.is_empty())?.clone();
+        seconds.sort_by(f64::total_cmp);
+        let n = seconds.len();
+        // Nearest rank.
+        let at = |p: f64| seconds[((p * n as f64).ceil() as usize).clamp(1, n) - 1] * 1e9;
+        Some(vec![
+            json!(name),
+            json!(n),
+            json!(at(0.5)),
+            json!(at(0.9)),
+            json!(at(0.99)),
+            json!(seconds[n - 1] * 1e9),
+        ])
+    })
+    .collect();
+    if lines.is_empty() {
+        return run.lacks("times of steps", "no <rank>_output.json holds any");
+    }
+    run.shown.0.push(Line::Table {
+        title: "steps of all ranks".into(),
+        columns: [
+            ("step", ""),
+            ("count", ""),
+            ("p50", "ns"),
+            ("p90", "ns"),
+            ("p99", "ns"),
+            ("max", "ns"),
+        ]
+        .map(|(name, unit)| (name.into(), unit.into()))
+        .to_vec(),
+        lines,
+        more: 0,
+    });
+}

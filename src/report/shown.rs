@@ -1,0 +1,230 @@
+//! The rows of a report that people read, as they stand in `report.json` under `shown`: the console, `report.html` and
+//! `dlio-rs report RUN` print these, so that a run is shown again in the words and with the numbers of its own console.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::rows::{Item, Report, Row, Table};
+
+pub(crate) use super::rows::human;
+
+/// More lines of a table than this are not shown; `report.json` has them all.
+const LINES: usize = 40;
+
+/// One line or table for people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "row", rename_all = "snake_case")]
+pub(crate) enum Line {
+    /// A figure.
+    Figure {
+        /// Its name.
+        label: String,
+        /// Number, text or null. In the file every `value` has a formula; a cell is a copy of one.
+        #[serde(rename = "cell")]
+        value: Value,
+        /// Unit; empty for words.
+        unit: String,
+        /// What stands after the value.
+        note: String,
+    },
+    /// A sentence.
+    Text {
+        /// It.
+        text: String,
+    },
+    /// A list of like things.
+    Table {
+        /// Above it.
+        title: String,
+        /// Name and unit of each column.
+        columns: Vec<(String, String)>,
+        /// Cells, as many as columns.
+        lines: Vec<Vec<Value>>,
+        /// Lines that are left out.
+        more: usize,
+    },
+    /// An empty line.
+    Gap,
+}
+
+/// A report for people.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Shown(pub(crate) Vec<Line>);
+
+impl Shown {
+    /// The rows of a report that have a label or are sentences.
+    pub(super) fn of(report: &Report) -> Self {
+        let lines = report.0.iter().filter_map(|item| match item {
+            Item::Row(row) => of_row(row),
+            Item::Table(table) => of_table(table),
+            Item::Gap => Some(Line::Gap),
+        });
+        Shown(lines.collect())
+    }
+
+    /// Those of a `report.json`; None where it has none.
+    pub(crate) fn read(report: &Value) -> Option<Self> {
+        Shown::deserialize(report.get("shown")?).ok()
+    }
+
+    /// Adds a figure.
+    pub(crate) fn figure(
+        &mut self,
+        label: impl Into<String>,
+        value: impl Into<Value>,
+        unit: &str,
+        note: impl Into<String>,
+    ) {
+        self.0.push(Line::Figure {
+            label: label.into(),
+            value: value.into(),
+            unit: unit.into(),
+            note: note.into(),
+        });
+    }
+
+    /// Adds a sentence.
+    pub(crate) fn text(&mut self, text: impl Into<String>) {
+        self.0.push(Line::Text { text: text.into() });
+    }
+
+    /// As the console prints it.
+    pub(crate) fn to_text(&self) -> String {
+        let mut out = String::new();
+        for line in &self.0 {
+            // Writing to a String cannot fail.
+            let _ = match line {
+                Line::Figure {
+                    label,
+                    value,
+                    unit,
+                    note,
+                } => {
+                    let value = human(value, unit);
+                    let gap = if note.is_empty() { "" } else { "   " };
+                    writeln!(out, "{label:<26}{value:>14}{gap}{note}")
+                }
+                Line::Text { text } => writeln!(out, "{text}"),
+                Line::Table {
+                    title,
+                    columns,
+                    lines,
+                    more,
+                } => {
+                    let _ = writeln!(out, "\n{title}");
+                    print(&mut out, columns, lines);
+                    match more {
+                        0 => Ok(()),
+                        n => writeln!(out, "... and {n} more in report.json"),
+                    }
+                }
+                Line::Gap => writeln!(out),
+            };
+        }
+        out
+    }
+}
+
+fn of_row(row: &Row) -> Option<Line> {
+    match (row.label.as_str(), row.note.as_str()) {
+        ("", "") => None,
+        ("", note) => Some(Line::Text { text: note.into() }),
+        (label, note) => Some(Line::Figure {
+            label: label.into(),
+            value: row.value.clone(),
+            unit: row.unit.into(),
+            note: note.into(),
+        }),
+    }
+}
+
+fn of_table(table: &Table) -> Option<Line> {
+    let first = table.lines.first().filter(|_| !table.title.is_empty())?;
+    let columns: Vec<usize> = (0..first.len())
+        .filter(|&i| !first[i].label.is_empty())
+        .collect();
+    let shown = table.lines.iter().take(LINES);
+    Some(Line::Table {
+        title: table.title.clone(),
+        columns: columns
+            .iter()
+            .map(|&i| (first[i].label.clone(), first[i].unit.to_owned()))
+            .collect(),
+        lines: shown
+            .map(|line| columns.iter().map(|&i| line[i].value.clone()).collect())
+            .collect(),
+        more: table.lines.len().saturating_sub(LINES),
+    })
+}
+
+/// Aligned columns; the first stands left.
+fn print(out: &mut String, columns: &[(String, String)], lines: &[Vec<Value>]) {
+    let heads = columns.iter().map(|(name, _)| name.clone()).collect();
+    let body = lines.iter().map(|line| {
+        let cells = line.iter().zip(columns);
+        cells.map(|(value, (_, unit))| human(value, unit)).collect()
+    });
+    let text: Vec<Vec<String>> = std::iter::once(heads).chain(body).collect();
+    let width = |c: usize| {
+        text.iter()
+            .filter_map(|line| line.get(c))
+            .map(|cell| cell.chars().count())
+            .max()
+    };
+    let widths: Vec<usize> = (0..columns.len()).map(|c| width(c).unwrap_or(0)).collect();
+    for line in &text {
+        let mut printed = String::new();
+        for (i, (cell, &width)) in line.iter().zip(&widths).enumerate() {
+            let width = width.max(if i == 0 { 26 } else { 9 });
+            let pad = " ".repeat(width - cell.chars().count());
+            let _ = match i {
+                0 => write!(printed, "{cell}{pad}"),
+                _ => write!(printed, " {pad}{cell}"),
+            };
+        }
+        let _ = writeln!(out, "{}", printed.trim_end());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::{plain, row, sentence};
+    use super::*;
+
+    #[test]
+    fn what_is_saved_is_shown_again_to_the_byte() {
+        let mut report = Report::default();
+        report.push(
+            row("a", 40.123_456_789_f64, "%", "f")
+                .label("AU")
+                .note("(so)"),
+        );
+        report.push(row("b", 1_u64 << 40, "B", "f").label("read"));
+        report.push(plain("hidden", 1));
+        report.push(sentence("It is so."));
+        report.gap();
+        let line = |n: usize| {
+            vec![
+                plain("n", n).label("n"),
+                row("x", n as f64 / 3.0, "s", "f").label("x"),
+                plain("hidden", n),
+            ]
+        };
+        report.table(Table {
+            path: "t".into(),
+            title: "many".into(),
+            lines: (0..LINES + 2).map(line).collect(),
+        });
+        let shown = Shown::of(&report);
+        let text = shown.to_text();
+        assert!(text.starts_with("AU                               40.12 %   (so)\nread                         1024.00 GiB\nIt is so.\n\n\nmany\n"), "{text}");
+        assert!(text.ends_with("... and 2 more in report.json\n"), "{text}");
+        assert!(!text.contains("hidden"));
+        let saved = serde_json::json!({"shown": shown}).to_string();
+        let again = Shown::read(&serde_json::from_str(&saved).unwrap()).unwrap();
+        assert_eq!(again.to_text(), text);
+    }
+}

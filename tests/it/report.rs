@@ -1,0 +1,91 @@
+//! A finished run, shown again from its folder.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::mlperf_report::{lay, training};
+use crate::support::{Outcome, Scratch, json as read, mpirun, python, run, small, solo};
+
+fn report(words: &[&str]) -> Outcome {
+    let mut command = solo();
+    command.arg("report").args(words);
+    run(command)
+}
+
+/// A run of two ranks; what its console said.
+fn two_ranks(scratch: &Scratch) -> String {
+    let mut command = mpirun(2);
+    command
+        .args(small(scratch, 16))
+        .arg("workflow.generate_data=true");
+    run(command).ok().stdout
+}
+
+#[test]
+fn a_run_is_shown_again_as_its_console_printed_it() {
+    let scratch = Scratch::new();
+    let console = two_ranks(&scratch);
+    let folder = scratch.text("out");
+    let (rows, _) = console.split_once("Results: ").unwrap();
+    assert!(
+        rows.contains("train AU") && rows.contains("order digest"),
+        "{rows}"
+    );
+    let again = report(&[&folder]).ok().stdout;
+    assert!(
+        again.starts_with(rows),
+        "{again}\n--- but the console printed\n{rows}"
+    );
+    // Then what MLPerf Storage would publish of it.
+    assert!(again[rows.len()..].contains("not publishable"), "{again}");
+
+    let value: Value =
+        serde_json::from_str(&report(&[&folder, "--format", "json"]).ok().stdout).unwrap();
+    let saved = read(&scratch.path("out/report.json"));
+    assert_eq!(value["run"]["shown"], saved["shown"]);
+    assert_eq!(value["run"]["absent"], json!([]));
+    let rows = saved["shown"].as_array().unwrap();
+    let au = rows.iter().find(|row| row["label"] == "train AU").unwrap();
+    assert_eq!(au["cell"], saved["train"]["au_mean"]["value"]);
+    // A spreadsheet program's view, by Python.
+    let csv = scratch.text("run.csv");
+    report(&[&folder, "--format", "csv", "--output", &csv]).ok();
+    let script = "import csv,json,sys; r=list(csv.DictReader(open(sys.argv[1]))); j=json.load(open(sys.argv[2])); \
+                  au=[x for x in r if x['figure']=='train AU'][0]; \
+                  assert float(au['value'])==j['train']['au_mean']['value'] and au['unit']=='%', au; \
+                  p={(x['line'],x['figure']): x for x in r if x['table']=='latency'}; \
+                  assert all(float(p[s['stage'],'p50']['value'])==s['p50'] for s in j['stages']), p";
+    let mut python = Command::new(python());
+    python.args(["-c", script, &csv, &scratch.text("out/report.json")]);
+    run(python).ok();
+    let markdown = report(&[&folder, "--format", "markdown"]).ok().stdout;
+    assert!(
+        markdown.contains("| train AU | ") && markdown.contains("## latency"),
+        "{markdown}"
+    );
+}
+
+#[test]
+fn a_run_of_dlio_is_shown_and_what_it_lacks_is_named() {
+    let scratch = Scratch::new();
+    lay(&scratch.path("run"), &training("20261101_100000", "1024.0"));
+    let said = report(&[&scratch.text("run")]).ok().stdout;
+    for part in [
+        "DLIO   8 accelerator(s)",
+        "train AU                         98.00 %",
+        "1.000 GiB/s",
+        "not in this folder: latency per stage: DLIO measures whole steps only",
+        "not in this folder: times of steps: no <rank>_output.json holds any",
+    ] {
+        assert!(said.contains(part), "{part} is missing in\n{said}");
+    }
+    // A run that did not end is shown as far as it goes, and named as unreadable.
+    std::fs::remove_file(scratch.path("run/summary.json")).unwrap();
+    let failed = report(&[&scratch.text("run")]).fails(1, &["there is no summary.json"]);
+    assert!(
+        failed.stdout.contains("not in this folder: every figure"),
+        "{}",
+        failed.stdout
+    );
+}
