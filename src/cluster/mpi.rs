@@ -31,7 +31,8 @@ pub struct Mpi {
     node_of_rank: Vec<usize>,
     host_names: Vec<String>,
     library: String,
-    _universe: Universe,
+    /// None for a part of the job, which ends before the whole.
+    _universe: Option<Universe>,
 }
 
 struct Window(ffi::MPI_Win);
@@ -49,7 +50,23 @@ impl Mpi {
         if given < Threading::Funneled {
             return Err(ClusterError::Threading);
         }
-        let world = universe.world();
+        let library = mpi::environment::library_version()
+            .unwrap_or_else(|_| "unknown".into())
+            .trim_end_matches(['\0', '\n', ' '])
+            .lines()
+            .next()
+            .unwrap_or("unknown")
+            .to_string();
+        Ok(Mpi::over(universe.world(), host, library, Some(universe)))
+    }
+
+    /// Learns the layout of the ranks of a communicator. A collective of theirs.
+    fn over(
+        world: SimpleCommunicator,
+        host: &str,
+        library: String,
+        universe: Option<Universe>,
+    ) -> Self {
         let (rank, size) = (world.rank() as usize, world.size() as usize);
         let node = world.split_shared(rank as i32);
         let (local_rank, local_size) = (node.rank() as usize, node.size() as usize);
@@ -58,13 +75,6 @@ impl Mpi {
             true => Color::with_value(0),
             false => Color::undefined(),
         });
-        let library = mpi::environment::library_version()
-            .unwrap_or_else(|_| "unknown".into())
-            .trim_end_matches(['\0', '\n', ' '])
-            .lines()
-            .next()
-            .unwrap_or("unknown")
-            .to_string();
         let mut this = Mpi {
             windows: Mutex::new(Vec::new()),
             leaders,
@@ -104,7 +114,7 @@ impl Mpi {
                 });
             this.node_of_rank.push(index);
         }
-        Ok(this)
+        this
     }
 
     fn reduce_u64(&self, values: &mut [u64], op: SystemOperation) {
@@ -362,6 +372,16 @@ impl Cluster for Mpi {
             self.node.barrier();
             std::slice::from_raw_parts(base.cast::<AtomicU64>(), words)
         }
+    }
+    fn split(&self, color: Option<u16>) -> Option<Box<dyn Cluster + '_>> {
+        let color = match color {
+            Some(color) => Color::with_value(i32::from(color)),
+            None => Color::undefined(),
+        };
+        let part = self.world.split_by_color(color)?;
+        let host = &self.host_names[self.node_of_rank[self.rank]];
+        let library = self.library.clone();
+        Some(Box::new(Mpi::over(part, host, library, None)))
     }
     fn abort(&self, status: i32) -> ! {
         self.world.abort(status)

@@ -67,6 +67,10 @@ impl Cluster for Solo {
             .collect::<Vec<_>>()
             .leak()
     }
+    fn split(&self, color: Option<u16>) -> Option<Box<dyn Cluster + '_>> {
+        color?;
+        Some(Box::new(Solo::new(self.host[0].clone())))
+    }
     fn abort(&self, status: i32) -> ! {
         std::process::exit(status)
     }

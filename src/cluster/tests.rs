@@ -79,12 +79,55 @@ pub(crate) fn conforms(cluster: &dyn Cluster) {
     cluster.barrier();
 }
 
+/// Parts of a job are jobs: of two colors at once, of the first ranks while the others wait, and of parts of parts.
+pub(crate) fn splits(cluster: &dyn Cluster) {
+    let rank = cluster.rank();
+    let part = cluster.split(Some(rank as u16 % 2)).unwrap();
+    let same: Vec<usize> = (0..cluster.size()).filter(|r| r % 2 == rank % 2).collect();
+    assert_eq!((part.size(), part.rank()), (same.len(), rank / 2));
+    let host = |c: &dyn Cluster, rank: usize| c.host_names()[c.node_of_rank()[rank]].clone();
+    for (own, &whole) in same.iter().enumerate() {
+        assert_eq!(host(&*part, own), host(cluster, whole));
+    }
+    conforms(&*part);
+    drop(part);
+    for first in [1, cluster.size().div_ceil(2), cluster.size()] {
+        let part = cluster.split((rank < first).then_some(0));
+        assert_eq!(part.is_some(), rank < first);
+        if let Some(part) = part {
+            conforms(&*part);
+            let single = part.split(Some(rank as u16)).unwrap();
+            assert_eq!(single.size(), 1);
+            conforms(&*single);
+        }
+        cluster.barrier();
+    }
+}
+
 #[test]
 fn threads_and_a_rank_alone_do_what_a_cluster_must() {
-    conforms(&Solo::new("here".into()));
+    let alone = Solo::new("here".into());
+    conforms(&alone);
+    splits(&alone);
     for nodes in layouts() {
-        run(&nodes, |cluster| conforms(cluster));
+        run(&nodes, |cluster| {
+            conforms(cluster);
+            splits(cluster);
+        });
     }
+}
+
+#[test]
+fn a_rank_that_panics_in_a_part_ends_all_of_it_and_those_that_wait_outside() {
+    let made = try_run(&[0, 0, 1], |cluster| {
+        let part = cluster.split((cluster.rank() < 2).then_some(0));
+        assert_ne!(cluster.rank(), 1, "on purpose");
+        if let Some(part) = part {
+            part.barrier();
+        }
+        cluster.barrier();
+    });
+    assert_eq!(made, [None, None, None]);
 }
 
 #[test]
@@ -189,6 +232,7 @@ fn mpi_does_what_a_cluster_must_and_its_ranks_meet() {
     if std::env::var_os(IS_RANK).is_some() {
         let cluster = start(|name| std::env::var(name).ok(), "here".into()).unwrap();
         conforms(&*cluster);
+        splits(&*cluster);
         for cpus in CPUS {
             // One count for each meeting's end, since the ranks are processes.
             let begun = &cluster.node_shared(1)[0];

@@ -91,6 +91,50 @@ struct Job {
     leaders: Table,
     /// The words made last, by node.
     words: Mutex<HashMap<usize, &'static [AtomicU64]>>,
+    /// The jobs of the last split, by color.
+    parts: Mutex<HashMap<u16, &'static Job>>,
+    /// All jobs that were split off.
+    children: Mutex<Vec<&'static Job>>,
+}
+
+impl Job {
+    /// `node_of_rank` numbers nodes by their lowest rank.
+    fn new(node_of_rank: Vec<usize>, host_names: Vec<String>) -> Job {
+        Job {
+            world: Table::new(node_of_rank.len()),
+            leaders: Table::new(host_names.len()),
+            node_of_rank,
+            host_names,
+            words: Mutex::default(),
+            parts: Mutex::default(),
+            children: Mutex::default(),
+        }
+    }
+
+    /// The job of these ranks of this one.
+    fn of(&self, ranks: &[usize]) -> Job {
+        let mut nodes = Vec::new();
+        let mut node_of_rank = Vec::new();
+        for &rank in ranks {
+            let node = self.node_of_rank[rank];
+            let at = nodes.iter().position(|&n| n == node);
+            node_of_rank.push(at.unwrap_or_else(|| {
+                nodes.push(node);
+                nodes.len() - 1
+            }));
+        }
+        let name = |&node: &usize| self.host_names[node].clone();
+        Job::new(node_of_rank, nodes.iter().map(name).collect())
+    }
+
+    fn break_up(&self) {
+        self.world.break_up();
+        self.leaders.break_up();
+        let children = self.children.lock().unwrap_or_else(|e| e.into_inner());
+        for child in children.iter() {
+            child.break_up();
+        }
+    }
 }
 
 /// One rank of a job of threads.
@@ -105,8 +149,7 @@ struct Member<'a>(&'a Job);
 impl Drop for Member<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.world.break_up();
-            self.0.leaders.break_up();
+            self.0.break_up();
         }
     }
 }
@@ -118,13 +161,8 @@ pub(crate) fn try_run<T: Send>(
     rank: impl Fn(&Threads) -> T + Sync,
 ) -> Vec<Option<T>> {
     let nodes = node_of_rank.iter().max().map_or(0, |last| last + 1);
-    let job = Job {
-        node_of_rank: node_of_rank.to_vec(),
-        host_names: (0..nodes).map(|n| format!("node{n}")).collect(),
-        world: Table::new(node_of_rank.len()),
-        leaders: Table::new(nodes),
-        words: Mutex::default(),
-    };
+    let names = (0..nodes).map(|n| format!("node{n}")).collect();
+    let job = Job::new(node_of_rank.to_vec(), names);
     std::thread::scope(|scope| {
         let one = |at: usize| {
             let (job, rank) = (&job, &rank);
@@ -273,6 +311,28 @@ impl Cluster for Threads<'_> {
         self.exchange("node_shared", Parts::new());
         assert_eq!(made.len(), words, "ranks of a node ask for unequal lengths");
         made
+    }
+    fn split(&self, color: Option<u16>) -> Option<Box<dyn Cluster + '_>> {
+        let word = color.map_or(u64::MAX, u64::from);
+        let all = self.exchange("split", to_bytes(&[word], |v| v));
+        let same = (all.iter().enumerate())
+            .filter(|(_, parts)| words(parts).next() == Some(word))
+            .map(|(rank, _)| rank);
+        let ranks: Vec<usize> = same.collect();
+        let at = ranks.iter().position(|&rank| rank == self.rank)?;
+        if let (Some(color), 0) = (color, at) {
+            // As long as the process lives: this is for tests.
+            let part: &'static Job = Box::leak(Box::new(self.job.of(&ranks)));
+            self.job.children.lock().unwrap().push(part);
+            self.job.parts.lock().unwrap().insert(color, part);
+        }
+        self.exchange("split", Parts::new());
+        let job = color.map(|color| self.job.parts.lock().unwrap()[&color]);
+        self.exchange("split", Parts::new());
+        Some(Box::new(Threads {
+            job: job?,
+            rank: at,
+        }))
     }
     fn abort(&self, status: i32) -> ! {
         panic!("rank {} aborts with status {status}", self.rank)

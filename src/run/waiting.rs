@@ -29,7 +29,7 @@ impl<'a> Waiting<'a> {
         self.meeting = Some(meeting);
     }
 
-    fn wait<T>(&self, collective: impl FnOnce(&dyn Cluster) -> T) -> T {
+    fn wait<T>(&self, collective: impl FnOnce(&'a dyn Cluster) -> T) -> T {
         self.meet([0, 0], |c, _| collective(c))
     }
 
@@ -39,7 +39,7 @@ impl<'a> Waiting<'a> {
         self.meet(pair, |c, max| if is_met { max } else { otherwise(c) })
     }
 
-    fn meet<T>(&self, pair: [u64; 2], then: impl FnOnce(&dyn Cluster, [u64; 2]) -> T) -> T {
+    fn meet<T>(&self, pair: [u64; 2], then: impl FnOnce(&'a dyn Cluster, [u64; 2]) -> T) -> T {
         self.activity.waits(true);
         let max = self.meeting.as_ref().map_or(pair, |m| m.meet(pair));
         let value = then(self.cluster, max);
@@ -112,6 +112,9 @@ impl Cluster for Waiting<'_> {
     fn node_shared(&self, words: usize) -> &'static [AtomicU64] {
         self.wait(|c| c.node_shared(words))
     }
+    fn split(&self, color: Option<u16>) -> Option<Box<dyn Cluster + '_>> {
+        self.wait(|c| c.split(color))
+    }
     fn abort(&self, status: i32) -> ! {
         self.cluster.abort(status)
     }
@@ -120,7 +123,7 @@ impl Cluster for Waiting<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::tests::{conforms, layouts};
+    use crate::cluster::tests::{conforms, layouts, splits};
     use crate::cluster::threads::{self, Threads};
     use crate::run::{RankError, agree};
 
@@ -144,6 +147,7 @@ mod tests {
                 threads::run(&nodes, |cluster| {
                     let waiting = waiting(cluster, meets);
                     conforms(&waiting);
+                    splits(&waiting);
                     assert!(!waiting.activity.is_waiting());
                 });
             }
