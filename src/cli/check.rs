@@ -8,9 +8,9 @@ use std::process::Command;
 use clap::Args;
 use serde::Serialize;
 
-use super::args::WorkloadArgs;
 use super::output::{self, Format};
 use super::size::{Gib, gib};
+use super::words::WorkloadArgs;
 use super::{Exit, Stop};
 use crate::config::Loaded;
 use crate::mlperf::NOT_CLOSED;

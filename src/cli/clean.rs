@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::args::{CleanArgs, WorkloadArgs};
+use super::args::CleanArgs;
+use super::words::WorkloadArgs;
 use super::{Exit, Stop, load};
 use crate::checkpoint::INCOMPLETE_MARKER;
 use crate::config::Address;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::args::WorkloadArgs;
+use super::words::WorkloadArgs;
 use crate::config::{Loaded, Workload};
 use crate::mlperf::size::ranks_of_hosts;
 

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::args::{InspectArgs, WorkloadArgs};
+use super::args::InspectArgs;
+use super::words::WorkloadArgs;
 use super::{Exit, Stop, load, out};
 use crate::config::{Address, Decode};
 use crate::format::{self, Access, Checker, Expect, Format, FormatError, FormatOptions, Opened};

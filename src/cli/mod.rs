@@ -16,6 +16,7 @@ mod plan;
 mod report;
 mod rules;
 mod size;
+mod words;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -28,7 +29,8 @@ use crate::config::{self, LoadRequest, Loaded, Machine, Origin, Source};
 use crate::host;
 use crate::interrupt;
 use crate::run::{self, JobError, RankError, agree};
-use args::{Cli, ValidateArgs, Verb, WorkloadArgs};
+use args::{Cli, ValidateArgs, Verb};
+use words::WorkloadArgs;
 
 /// Exit statuses of every verb; `--help` lists them for users. A process that a signal ends has 128 and its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

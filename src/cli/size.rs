@@ -6,9 +6,9 @@ use clap::Args;
 use serde::{Serialize, Serializer};
 
 use super::Stop;
-use super::args::WorkloadArgs;
 use super::commands::{Commands, Job};
 use super::output::{self, Format};
+use super::words::WorkloadArgs;
 use crate::config::{CheckpointMode, Loaded, Workload};
 use crate::mlperf::NOT_CLOSED;
 use crate::mlperf::editions::{Edition, Llm};

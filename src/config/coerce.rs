@@ -4,7 +4,7 @@ use serde_yaml::{Mapping, Number, Value};
 
 use super::error::ConfigError;
 use super::foreign;
-use super::load::{Origins, place_of};
+use super::origin::{Origins, place_of};
 use super::schema::{self, Key, Kind, Word};
 use super::secret::is_secret;
 use super::source::near;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_yaml::{Mapping, Value};
 
 use super::error::ConfigError;
-use super::load::Origin;
+use super::origin::Origin;
 use super::source::{Found, Place, Search};
 use super::tree::{as_text, join, lookup, merge, nested};
 use super::yaml;

@@ -3,7 +3,7 @@
 use serde_yaml::Value;
 
 use super::Workload;
-use super::load::Origins;
+use super::origin::Origins;
 use super::schema::{self, Key, Kind};
 use super::tree::lookup;
 

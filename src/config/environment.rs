@@ -6,7 +6,7 @@ use serde_yaml::Value;
 
 use super::Workload;
 use super::error::ConfigError;
-use super::load::{LoadRequest, Origin, Origins};
+use super::origin::{Origin, Origins};
 use super::tree::{lookup, set};
 
 /// Environment variables that stand in for keys which neither the command line nor the YAML sets.
@@ -70,11 +70,12 @@ pub(super) fn restore_checkpoint_scheme(workload: &mut Workload, env: &BTreeMap<
 /// Errors: `.env` cannot be parsed.
 pub(super) fn take_environment(
     tree: &mut Value,
-    request: &LoadRequest,
+    env: &BTreeMap<String, String>,
+    dotenv: Option<&[u8]>,
     origins: &mut Origins,
 ) -> Result<(), ConfigError> {
-    let dotenv = parse_dotenv(request.dotenv.as_deref().unwrap_or_default())?;
-    fill(tree, origins, &request.env, Origin::Environment);
+    let dotenv = parse_dotenv(dotenv.unwrap_or_default())?;
+    fill(tree, origins, env, Origin::Environment);
     fill(tree, origins, &dotenv, Origin::DotEnv);
     Ok(())
 }

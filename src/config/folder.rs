@@ -4,7 +4,7 @@ use serde_yaml::Value;
 
 use super::Workload;
 use super::error::ConfigError;
-use super::load::{Origins, place_of};
+use super::origin::{Origins, place_of};
 use super::tree::lookup;
 
 /// Google Cloud Storage by S3's protocol.

@@ -3,7 +3,7 @@
 use serde_yaml::Value;
 
 use super::error::ConfigError;
-use super::load::{Origins, move_origins, place_of};
+use super::origin::{Origins, move_origins, place_of};
 use super::tree::{lookup, set, take};
 
 /// Keys of dl-driver, and the keys that they mean.

@@ -4,7 +4,7 @@ use serde_yaml::Value;
 
 use super::error::ConfigError;
 use super::foreign;
-use super::load::{Origins, place_of};
+use super::origin::{Origins, place_of};
 use super::schema::{self, Key, Kind};
 use super::source::{NEAR, best, likeness};
 use super::tree::{as_text, join};

@@ -15,6 +15,7 @@ use super::foreign;
 use super::interpolate::Resolver;
 use super::keys::check_keys;
 use super::object;
+use super::origin::{Origin, Origins, move_origins, place_of};
 use super::overrides::{self, Change, Override};
 use super::schema::{self, Kind};
 use super::secret::{redact, redact_word};
@@ -38,59 +39,6 @@ pub struct LoadRequest {
     pub dotenv: Option<Vec<u8>>,
     /// `${hydra:runtime.cwd}`
     pub cwd: PathBuf,
-}
-
-/// Where a value comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Origin {
-    /// A word of the command line.
-    CommandLine(String),
-    /// A line of the YAML.
-    File {
-        /// Its path.
-        path: String,
-        /// From 1.
-        line: usize,
-        /// From 1.
-        column: usize,
-    },
-    /// A line of a built-in config.
-    BuiltIn {
-        /// Its name.
-        name: String,
-        /// From 1.
-        line: usize,
-        /// From 1.
-        column: usize,
-    },
-    /// A variable of the environment.
-    Environment(String),
-    /// A variable of `.env`.
-    DotEnv(String),
-    /// Sized by the machine; how.
-    Machine(String),
-}
-
-impl Origin {
-    /// True for what the user wrote for this workload.
-    pub(super) fn is_users(&self) -> bool {
-        matches!(self, Origin::CommandLine(_) | Origin::File { .. })
-    }
-}
-
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Origin::CommandLine(word) => write!(f, "command line word '{}'", redact_word(word)),
-            Origin::File { path, line, column } => write!(f, "{path}:{line}:{column}"),
-            Origin::BuiltIn { name, line, column } => {
-                write!(f, "configs/{name}.yaml:{line}:{column}")
-            }
-            Origin::Machine(how) => f.write_str(how),
-            Origin::Environment(variable) => write!(f, "environment {variable}"),
-            Origin::DotEnv(variable) => write!(f, ".env {variable}"),
-        }
-    }
 }
 
 /// hydra's own words.
@@ -131,9 +79,6 @@ const STDEVS: [(&str, &str); 3] = [
     ("evaluation.eval_time_stdev", "evaluation.eval_time"),
     ("reader.preprocess_time_stdev", "reader.preprocess_time"),
 ];
-
-/// Origins of values, by dotted key.
-pub(super) type Origins = BTreeMap<String, Origin>;
 
 /// Loads a workload.
 pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigError> {
@@ -296,20 +241,6 @@ fn note_origin(origins: &mut Origins, change: &Override, word: &str) {
     }
 }
 
-/// Where a key stands, for the start of a message; of what brings it where it has no place of its own.
-pub(super) fn place_of(origins: &Origins, key: &str) -> String {
-    let mut at = key;
-    loop {
-        if let Some(origin) = origins.get(at) {
-            return format!("{origin}: ");
-        }
-        match at.rsplit_once(['.', '[']) {
-            Some((parent, _)) => at = parent,
-            None => return String::new(),
-        }
-    }
-}
-
 /// The tree with its references resolved and without missing values.
 fn resolve(
     tree: &Value,
@@ -378,20 +309,7 @@ fn prepare(
     }
     fold_stdevs(tree, origins);
     foreign::take_ignored(tree, origins, warnings);
-    take_environment(tree, request, origins)
-}
-
-/// Moves the origins of a key and of what is below it.
-pub(super) fn move_origins(origins: &mut Origins, from: &str, to: &str) {
-    let moved: Vec<_> = origins
-        .iter()
-        .filter_map(|(key, origin)| {
-            let rest = key.strip_prefix(from)?;
-            let is_below = rest.is_empty() || rest.starts_with(['.', '[']);
-            is_below.then(|| (format!("{to}{rest}"), origin.clone()))
-        })
-        .collect();
-    origins.extend(moved);
+    take_environment(tree, &request.env, request.dotenv.as_deref(), origins)
 }
 
 /// `data_reader` is the old name of `reader` and wins when both exist.

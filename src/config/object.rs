@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::load::Origin;
+use super::origin::Origin;
 use super::{Address, ConfigError, Workload};
 use crate::storage::Secret;
 

@@ -2,7 +2,8 @@
 
 use super::Workload;
 use super::error::ConfigError;
-use super::load::{Loaded, Origin};
+use super::load::Loaded;
+use super::origin::Origin;
 
 /// Cap of automatic threads; this variable sets another one for both.
 const CAP: &str = "DLIO_MAX_AUTO_THREADS";

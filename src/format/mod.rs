@@ -47,6 +47,7 @@ mod table;
 mod test_support;
 mod tfrecord;
 mod tfrecord_check;
+mod tfrecord_frame;
 
 use std::any::Any;
 use std::sync::Arc;

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use super::spans::{SpanIndex, Spans};
 use super::tfrecord_check::TfrecordChecker;
+use super::tfrecord_frame::{FOOTER, HEADER, masked, record_len};
 use super::{
     Checker, Chunks, Companion, Expect, FileSpec, Format, FormatError, FormatOptions, Index,
     LengthChecker, Opened, Out, Source,
 };
 use crate::config::Decode;
 use crate::storage::Extent;
-use crate::util::bytes::{le32, le64};
 use crate::util::varint;
 
 /// The tfrecord format.
@@ -22,21 +22,12 @@ pub struct Tfrecord;
 
 const INDEX: Companion = Companion::IndexFolder(".idx");
 
-/// Length and its checksum before a payload.
-pub(super) const HEADER: u64 = 12;
-/// Checksum after it.
-pub(super) const FOOTER: u64 = 4;
 /// Bytes of the longest index line: two numbers of 20 digits, a blank, a line end.
 const MAX_LINE: u64 = 42;
 /// Bytes of a scan's read.
 const WINDOW: u64 = 256 << 10;
 /// The longest index that is read.
 const MAX_INDEX: u64 = 1 << 30;
-
-/// TensorFlow's mask: a checksum of data that holds checksums would otherwise be weak.
-pub(super) fn masked(crc: u32) -> u32 {
-    crc.rotate_right(15).wrapping_add(0xa282_ead8)
-}
 
 /// The bytes of an Example around its sample.
 struct Frame {
@@ -181,41 +172,6 @@ fn scan(source: &mut dyn Source, file_len: u64) -> Result<Vec<[u64; 2]>, FormatE
         at += len;
     }
     Ok(spans)
-}
-
-/// Bytes of the record that begins with `header` at `offset` of the file, of which `left` bytes are left.
-///
-/// Errors: no record begins there, or it ends beyond what is left.
-pub(super) fn record_len(
-    header: &[u8; HEADER as usize],
-    offset: u64,
-    left: u64,
-) -> Result<u64, FormatError> {
-    let (len, crc) = header.split_at(8);
-    let stored = le32(crc, 0).unwrap_or(0);
-    let computed = masked(crc32c::crc32c(len));
-    if stored != computed {
-        if offset == 0 {
-            return Err(FormatError::magic(
-                "a tfrecord file (a length and its checksum)",
-                header,
-            ));
-        }
-        return Err(FormatError::Checksum {
-            member: format!("the length of the record at byte {offset}"),
-            stored,
-            computed,
-        });
-    }
-    let len = le64(len, 0).unwrap_or(0);
-    let whole = len.saturating_add(HEADER + FOOTER);
-    if whole > left {
-        return Err(FormatError::Truncated {
-            expected: offset.saturating_add(whole),
-            got: offset + left,
-        });
-    }
-    Ok(whole)
 }
 
 impl Format for Tfrecord {

@@ -1,7 +1,7 @@
 //! Checking tfrecord bytes as they come: lengths, checksums, and the Example messages.
 
 use super::length::file_offset;
-use super::tfrecord::{FOOTER, HEADER, masked, record_len};
+use super::tfrecord_frame::{FOOTER, HEADER, masked, record_len};
 use super::{Checker, Extent, FormatError, LengthChecker, Opened};
 use crate::util::bytes::le32;
 use crate::util::varint;

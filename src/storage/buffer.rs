@@ -3,7 +3,7 @@
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 
-use super::files::Kept;
+use super::kept::Kept;
 
 /// Alignment of every buffer: what O_DIRECT needs on any file system we know (statx may ask for less).
 pub const ALIGNMENT: usize = 4096;

@@ -8,9 +8,10 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
 use super::buffer::ALIGNMENT;
-use super::files::{Files, Open, Way};
+use super::files::{Files, Way};
+use super::kept::Open;
 use super::part::{Part, write_error};
-use super::system::FILES;
+use super::row::FILES;
 use super::{Buffer, Pages, Storage, StorageError, StoreSpec, System, Writer};
 
 pub(super) const SYSTEM: System = System {

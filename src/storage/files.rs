@@ -5,9 +5,8 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
-
 use super::buffer::ALIGNMENT;
+use super::kept::{Kept, Open};
 use super::part::{At, PartFile};
 use super::{
     Answer, Buffer, Extent, FolderLock, Lane, Pages, Request, Sink, Storage, StorageError,
@@ -52,34 +51,6 @@ pub(super) trait Way: Send + Sync {
         pages: Pages,
     ) -> Result<Box<dyn Writer>, StorageError> {
         Ok(Box::new(PartFile::create(root, path, pages)?))
-    }
-}
-
-/// A file that is open for reading.
-pub(super) struct Open {
-    /// Its bytes, once they are mapped. Before the file: mapped pages cannot be forgotten.
-    pub(super) map: Option<Mmap>,
-    pub(super) file: File,
-    /// Its length.
-    pub(super) len: u64,
-    /// Calls begin and end at multiples of this many bytes.
-    pub(super) align: u64,
-}
-
-/// A file that a thread has open.
-pub(super) struct Kept {
-    open: Open,
-    path: PathBuf,
-    pages: Pages,
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        if self.pages == Pages::Forget {
-            self.open.map = None;
-            // Advice: where a file system has none to take, the residency that is sampled tells.
-            let _ = advice::forget(&self.open.file);
-        }
     }
 }
 

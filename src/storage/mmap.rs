@@ -5,8 +5,9 @@ use std::sync::atomic::AtomicU64;
 
 use memmap2::{Mmap, MmapOptions};
 
-use super::files::{Files, Open, Way};
-use super::system::FILES;
+use super::files::{Files, Way};
+use super::kept::Open;
+use super::row::FILES;
 use super::{Storage, StorageError, StoreSpec, System};
 
 const PAGE: usize = 4096;

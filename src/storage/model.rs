@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::null::Sinkhole;
-use super::system::FORMULA;
+use super::row::FORMULA;
 use super::{Answer, Lane, Request, Sink, Storage, StorageError, System, Writer};
 use crate::clock::{now_ns, sleep_until};
 use crate::util::hash::{GAMMA, mix64};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::system::FORMULA;
+use super::row::FORMULA;
 use super::{Answer, Lane, Request, Sink, Storage, StorageError, System, Writer};
 
 pub(super) const SYSTEM: System = System {

@@ -6,7 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
-use super::files::{Files, Open, Way};
+use super::files::{Files, Way};
+use super::kept::Open;
 use super::{Pages, Storage, StorageError, StoreSpec, advice};
 
 /// A local or mounted file system through the page cache.

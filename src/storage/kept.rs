@@ -1,0 +1,36 @@
+//! A file that a reading thread has open.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use memmap2::Mmap;
+
+use super::{Pages, advice};
+
+/// A file that is open for reading.
+pub(super) struct Open {
+    /// Its bytes, once they are mapped. Before the file: mapped pages cannot be forgotten.
+    pub(super) map: Option<Mmap>,
+    pub(super) file: File,
+    /// Its length.
+    pub(super) len: u64,
+    /// Calls begin and end at multiples of this many bytes.
+    pub(super) align: u64,
+}
+
+/// A file that a thread has open.
+pub(super) struct Kept {
+    pub(super) open: Open,
+    pub(super) path: PathBuf,
+    pub(super) pages: Pages,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if self.pages == Pages::Forget {
+            self.open.map = None;
+            // Advice: where a file system has none to take, the residency that is sampled tells.
+            let _ = advice::forget(&self.open.file);
+        }
+    }
+}
