@@ -10,7 +10,7 @@ use super::origin::{Origin, Origins};
 use super::tree::{lookup, set};
 
 /// Environment variables that stand in for keys which neither the command line nor the YAML sets.
-const VARIABLES: [(&str, &str); 19] = [
+const VARIABLES: [(&str, &str); 23] = [
     ("DLIO_OUTPUT_FOLDER", "output.folder"),
     ("DLIO_STORAGE_TYPE", "storage.storage_type"),
     ("DLIO_BUCKET", "storage.storage_root"),
@@ -47,6 +47,16 @@ const VARIABLES: [(&str, &str); 19] = [
     (
         "AZURE_STORAGE_CONNECTION_STRING",
         "storage.storage_options.connection_string",
+    ),
+    ("AZURE_TENANT_ID", "storage.storage_options.tenant_id"),
+    ("AZURE_CLIENT_ID", "storage.storage_options.client_id"),
+    (
+        "AZURE_CLIENT_SECRET",
+        "storage.storage_options.client_secret",
+    ),
+    (
+        "AZURE_FEDERATED_TOKEN_FILE",
+        "storage.storage_options.federated_token_file",
     ),
     (
         "AZURE_BLOB_ENDPOINT",

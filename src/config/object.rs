@@ -45,6 +45,7 @@ pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
         ("account_key", text(&o.account_key)),
         ("sas_token", text(&o.sas_token)),
         ("connection_string", text(&o.connection_string)),
+        ("client_secret", text(&o.client_secret)),
         ("proxy", text(&o.proxy)),
     ] {
         // Blanks and line ends around a value are cut off where it is used.
@@ -162,6 +163,7 @@ pub(super) fn keep_whole_sets(w: &mut Workload, origins: &BTreeMap<String, Origi
         ("account_key", o.account_key.is_some()),
         ("sas_token", o.sas_token.is_some()),
         ("connection_string", o.connection_string.is_some()),
+        ("client_secret", o.client_secret.is_some()),
     ];
     for set in [&of_s3[..], &of_azure] {
         let ranks: Vec<(&str, u8)> = set
@@ -185,7 +187,8 @@ pub(super) fn keep_whole_sets(w: &mut Workload, origins: &BTreeMap<String, Origi
                 "s3_profile" => o.s3_profile = None,
                 "account_key" => o.account_key = None,
                 "sas_token" => o.sas_token = None,
-                _ => o.connection_string = None,
+                "connection_string" => o.connection_string = None,
+                _ => o.client_secret = None,
             }
         }
     }

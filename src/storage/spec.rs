@@ -76,6 +76,14 @@ pub struct ObjectSpec {
     pub sas_token: Option<Secret>,
     /// Azure: connection string.
     pub connection_string: Option<Secret>,
+    /// Azure: tenant of a service principal or workload identity.
+    pub tenant_id: Option<String>,
+    /// Azure: the principal's client id.
+    pub client_id: Option<String>,
+    /// Azure: the principal's secret.
+    pub client_secret: Option<Secret>,
+    /// Azure: file with a workload identity's token.
+    pub federated_token_file: Option<String>,
     /// Azure: URLs of the blob service.
     pub blob_endpoint: Vec<String>,
     /// Seconds for a connection to be made.

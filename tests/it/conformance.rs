@@ -200,12 +200,7 @@ fn removing(store: &dyn Storage, root: &Path) {
     // What is not there is no error.
     store.remove(&paths[0]).unwrap();
     let all: Vec<&Path> = paths[1..].iter().map(PathBuf::as_path).collect();
-    if store.system().schemes.contains(&"az") {
-        // Azurite answers a batch of deletions with status 500.
-        all.iter().for_each(|path| store.remove(path).unwrap());
-    } else {
-        store.remove_many(&all).unwrap();
-    }
+    store.remove_many(&all).unwrap();
     assert!(paths.iter().all(|path| store.len(path).unwrap().is_none()));
     store.remove_many(&[]).unwrap();
 }

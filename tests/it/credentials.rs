@@ -371,6 +371,49 @@ fn azures_workload_identity_and_service_principal_give_a_token() {
     }
 }
 
+/// Ranks agree: what rank 0 finds in its environment holds for all, as with S3.
+#[test]
+fn azures_service_principal_is_that_of_rank_0() {
+    let scratch = Scratch::new();
+    make_certificates(&scratch.path(""));
+    let server = Scripted::start_with(Some(tls_of(&scratch.path(""))), |asked, _| {
+        (!is_blob(asked)).then(|| {
+            Reply::Raw(json_answer(
+                r#"{"token_type":"Bearer","expires_in":3600,"ext_expires_in":3600,"access_token":"agreed"}"#.into(),
+            ))
+        })
+    });
+    let words: Vec<_> = on_azure(&scratch, &server)
+        .get_args()
+        .map(|word| word.to_str().unwrap().to_string())
+        .chain([format!(
+            "storage.storage_options.ca_bundle={}",
+            scratch.text("ca.pem")
+        )])
+        .collect();
+    let mut command = Command::new("mpirun");
+    let common = [
+        "--allow-run-as-root",
+        "--bind-to",
+        "none",
+        "--oversubscribe",
+    ];
+    let authority = format!("AZURE_AUTHORITY_HOST={}", server.url());
+    command
+        .args(common)
+        .args(["-np", "1", "env", &authority])
+        .args(["AZURE_TENANT_ID=tenant", "AZURE_CLIENT_ID=client"])
+        .args(["AZURE_CLIENT_SECRET=secret-of-rank-0", BIN])
+        .args(&words)
+        .args([":", "-np", "1", "env", &authority, BIN])
+        .args(&words);
+    let outcome = run(command).ok();
+    assert!(!outcome.text().contains("secret-of-rank-0"));
+    assert_bearer(&server, "agreed");
+    let tokens = server.count(|a| a.target.contains("/tenant/oauth2/v2.0/token"));
+    assert_eq!(tokens, 2, "one for each rank");
+}
+
 #[test]
 fn azures_command_line_gives_a_token() {
     use std::os::unix::fs::PermissionsExt;

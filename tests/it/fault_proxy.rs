@@ -31,6 +31,7 @@ struct Shared {
     /// Only requests whose line contains this are broken.
     matching: String,
     broken: AtomicU64,
+    matched: AtomicU64,
     /// Matching requests under way, and the most that there were.
     under_way: AtomicU64,
     peak: AtomicU64,
@@ -54,6 +55,7 @@ impl FaultProxy {
             always: Mutex::new(always),
             matching: matching.into(),
             broken: AtomicU64::new(0),
+            matched: AtomicU64::new(0),
             under_way: AtomicU64::new(0),
             peak: AtomicU64::new(0),
             stop: AtomicBool::new(false),
@@ -82,6 +84,11 @@ impl FaultProxy {
     /// The most matching requests that were under way at one time.
     pub fn peak(&self) -> u64 {
         self.shared.peak.load(SeqCst)
+    }
+
+    /// Matching requests so far.
+    pub fn matched(&self) -> u64 {
+        self.shared.matched.load(SeqCst)
     }
 
     /// Requests that were broken so far.
@@ -136,6 +143,7 @@ struct UnderWay<'a>(&'a Shared);
 
 impl<'a> UnderWay<'a> {
     fn new(shared: &'a Shared) -> Self {
+        shared.matched.fetch_add(1, SeqCst);
         let now = shared.under_way.fetch_add(1, SeqCst) + 1;
         shared.peak.fetch_max(now, SeqCst);
         UnderWay(shared)

@@ -41,6 +41,7 @@ mod results;
 mod scripted;
 mod servers;
 mod stalls;
+mod stores;
 mod support;
 mod tls;
 mod virtual_time;

@@ -300,10 +300,20 @@ impl Azurite {
         ]
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The program's own way to a folder of the container.
     pub fn storage(&self, folder: &str) -> Box<dyn Storage> {
+        self.storage_at(&self.url(), folder)
+    }
+
+    /// The same through what leads to it.
+    pub fn storage_at(&self, url: &str, folder: &str) -> Box<dyn Storage> {
         let mut spec = store_spec("azure", &format!("{ACCOUNT}/{BUCKET}/{folder}"));
-        spec.object.blob_endpoint = vec![self.url()];
+        spec.object.blob_endpoint = vec![url.into()];
         spec.object.account_key = Some(Secret::new(ACCOUNT_KEY));
         storage::open(&spec, &[]).unwrap()
     }

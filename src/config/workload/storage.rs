@@ -123,6 +123,26 @@ pub struct StorageOptions {
     /// - DLIO: no such key.
     /// - Only: storage = azure
     pub connection_string: Option<Secret>,
+    /// Tenant of Entra ID, for a service principal or a workload identity.
+    ///
+    /// - DLIO: no such key.
+    /// - Only: storage = azure
+    pub tenant_id: Option<String>,
+    /// Client id of the service principal or workload identity.
+    ///
+    /// - DLIO: no such key.
+    /// - Only: storage = azure
+    pub client_id: Option<String>,
+    /// Secret of the service principal.
+    ///
+    /// - DLIO: no such key.
+    /// - Only: storage = azure
+    pub client_secret: Option<Secret>,
+    /// File with the token of a workload identity; each host reads its own.
+    ///
+    /// - DLIO: no such key.
+    /// - Only: storage = azure
+    pub federated_token_file: Option<String>,
     /// URL of the blob service, with the account where it is a path (Azurite, private clouds).
     ///
     /// - DLIO: no such key.
@@ -279,7 +299,7 @@ pub struct StorageOptions {
 
 impl StorageOptions {
     /// The credentials among the options, in a fixed order, for carrying them between ranks.
-    pub fn secrets_mut(&mut self) -> [&mut Option<Secret>; 7] {
+    pub fn secrets_mut(&mut self) -> [&mut Option<Secret>; 8] {
         [
             &mut self.access_key_id,
             &mut self.secret_access_key,
@@ -287,6 +307,7 @@ impl StorageOptions {
             &mut self.account_key,
             &mut self.sas_token,
             &mut self.connection_string,
+            &mut self.client_secret,
             &mut self.proxy,
         ]
     }

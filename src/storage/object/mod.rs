@@ -152,13 +152,17 @@ pub(crate) trait Service: Send + Sync {
     fn delete_batch(&self) -> usize;
     /// Deletes objects of one bucket with one request; missing ones are no error.
     ///
-    /// Errors: a failure for which [`Failure::refuses_batches`] holds where the server has no such request.
+    /// Errors: a failure for which [`Service::refuses_batches`] holds where the server has no such request.
     fn delete_many(
         &self,
         endpoint: &Endpoint,
         bucket: &str,
         keys: &[String],
     ) -> Result<(), Failure>;
+    /// True when the answer to [`Service::delete_many`] means that objects have to be deleted one by one.
+    fn refuses_batches(&self, failure: &Failure) -> bool {
+        failure.refuses_batches()
+    }
     /// One page of the objects whose keys begin with the folder's key.
     fn list(
         &self,

@@ -92,7 +92,7 @@ impl Inner {
             let keys: Vec<_> = objects.iter().map(|object| object.key.clone()).collect();
             let is_done = self.control("delete", first, |endpoint| {
                 match self.service.delete_many(endpoint, &first.bucket, &keys) {
-                    Err(failure) if failure.refuses_batches() => Ok(false),
+                    Err(failure) if self.service.refuses_batches(&failure) => Ok(false),
                     other => other.map(|()| true),
                 }
             })?;

@@ -102,8 +102,23 @@ pub(super) struct Auth {
 
 enum Source {
     Sas(Arc<str>),
-    Key { account: String, key: Vec<u8> },
-    Entra(Arc<OverHttp>),
+    Key {
+        account: String,
+        key: Vec<u8>,
+    },
+    Entra {
+        who: Principal,
+        transport: Arc<OverHttp>,
+    },
+}
+
+/// Who asks Entra ID for tokens, where the options name somebody.
+#[derive(Default)]
+struct Principal {
+    tenant: Option<String>,
+    client: Option<String>,
+    secret: Option<Secret>,
+    token_file: Option<String>,
 }
 
 impl Auth {
@@ -132,7 +147,15 @@ impl Auth {
                 })?,
             }
         } else {
-            Source::Entra(Arc::new(OverHttp::new(http.clone())))
+            Source::Entra {
+                who: Principal {
+                    tenant: options.tenant_id.clone(),
+                    client: options.client_id.clone(),
+                    secret: options.client_secret.clone(),
+                    token_file: options.federated_token_file.clone(),
+                },
+                transport: Arc::new(OverHttp::new(http.clone())),
+            }
         };
         Ok(Auth {
             source,
@@ -155,7 +178,7 @@ impl Auth {
                 let end = now + LIFETIME;
                 (Proof::Query(account_sas(account, key, end).into()), end)
             }
-            Source::Entra(transport) => runtime.wait(token(transport.clone()))?,
+            Source::Entra { who, transport } => runtime.wait(token(who, transport.clone()))?,
         };
         *kept = Some((proof.clone(), end));
         Ok(proof)
@@ -189,9 +212,10 @@ fn account_sas(account: &str, key: &[u8], end: chrono::DateTime<chrono::Utc>) ->
     query
 }
 
-/// An Entra ID token by what this host has: a service principal in the environment, workload identity, managed
-/// identity, the Azure CLI, in this order.
+/// An Entra ID token: of the service principal or workload identity that the options name, or by what this host has, a
+/// managed identity or else the Azure CLI.
 async fn token(
+    who: &Principal,
     transport: Arc<OverHttp>,
 ) -> Result<(Proof, chrono::DateTime<chrono::Utc>), Failure> {
     let client_options = || ClientOptions {
@@ -199,24 +223,26 @@ async fn token(
         retry: RetryOptions::none(),
         ..ClientOptions::default()
     };
-    let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let mut sources: Vec<(&str, azure_core::Result<Arc<dyn TokenCredential>>)> = Vec::new();
-    if let (Some(tenant), Some(client), Some(secret)) = (
-        env("AZURE_TENANT_ID"),
-        env("AZURE_CLIENT_ID"),
-        env("AZURE_CLIENT_SECRET"),
-    ) {
+    if let (Some(tenant), Some(client), Some(secret)) = (&who.tenant, &who.client, &who.secret) {
         let options = ClientSecretCredentialOptions {
             client_options: client_options(),
         };
-        let made = ClientSecretCredential::new(&tenant, client, secret.into(), Some(options));
-        sources.push(("environment", made.map(|c| c as Arc<dyn TokenCredential>)));
-    } else if env("AZURE_FEDERATED_TOKEN_FILE").is_some() {
+        let secret = secret.expose().trim().to_string();
+        let made =
+            ClientSecretCredential::new(tenant, client.clone(), secret.into(), Some(options));
+        sources.push((
+            "service principal",
+            made.map(|c| c as Arc<dyn TokenCredential>),
+        ));
+    } else if let Some(file) = &who.token_file {
         let made = WorkloadIdentityCredential::new(Some(WorkloadIdentityCredentialOptions {
             credential_options: ClientAssertionCredentialOptions {
                 client_options: client_options(),
             },
-            ..WorkloadIdentityCredentialOptions::default()
+            client_id: who.client.clone(),
+            tenant_id: who.tenant.clone(),
+            token_file_path: Some(file.into()),
         }));
         sources.push((
             "workload identity",

@@ -377,6 +377,11 @@ impl Service for Azure {
         batch::outcome(&answered.body, keys)
     }
 
+    /// Azurite answers 500 to every batch whose requests are signed by a shared access signature.
+    fn refuses_batches(&self, failure: &Failure) -> bool {
+        failure.refuses_batches() || failure.status == Some(500)
+    }
+
     fn list(
         &self,
         endpoint: &Endpoint,
