@@ -38,7 +38,8 @@ pub(super) fn print(args: &InspectArgs) -> Result<(), Stop> {
     out(&format!("file: {}\n", args.file))?;
     out(&format!("format: {word}\n"))?;
     out(&format!("bytes: {len}\n"))?;
-    let mut source = StorageSource::new(storage.clone(), path);
+    let mut lane = Lane::keeping(TRANSFER);
+    let mut source = StorageSource::new(&*storage, path, &mut lane);
     let index = format
         .index(&mut source, &options)
         .map_err(|e| failed(e.to_string()))?;

@@ -14,6 +14,7 @@ use super::{LoaderError, Place, Unit, Work};
 use crate::format::Checker;
 use crate::plan::Run;
 use crate::stage::Parts;
+use crate::storage::Lane;
 
 /// An epoch: how it is read, and where a read fails or the consumer gives up.
 #[derive(Debug, Clone)]
@@ -54,7 +55,7 @@ impl Work for Plan {
     fn planned_len(&self, _: &Run) -> u64 {
         0
     }
-    fn locate(&self, _: &Run, _: &mut Place) -> Result<(), LoaderError> {
+    fn locate(&self, _: &Run, _: &mut Place, _: &mut Lane) -> Result<(), LoaderError> {
         Ok(())
     }
     fn checker(&self) -> Option<Box<dyn Checker>> {

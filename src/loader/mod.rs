@@ -28,7 +28,7 @@ use std::sync::Arc;
 use crate::format::{Checker, FormatError, Found, Index};
 use crate::plan::Run;
 use crate::stage::{Parts, Stage};
-use crate::storage::{Answer, Extent, StorageError};
+use crate::storage::{Answer, Extent, Lane, StorageError};
 
 pub use activity::{Activity, Outstanding, Phase, Task};
 pub use pool::Loader;
@@ -48,10 +48,10 @@ pub trait Work: Send + Sync {
     }
     /// Bytes of a run as the plan knows them without its file: what `null` and `model` storage answer with.
     fn planned_len(&self, run: &Run) -> u64;
-    /// Where a run lies. May read metadata of the file.
+    /// Where a run lies. May read metadata of the file, through the lane that its samples are read through.
     ///
     /// Errors: the metadata cannot be read or does not fit.
-    fn locate(&self, run: &Run, place: &mut Place) -> Result<(), LoaderError>;
+    fn locate(&self, run: &Run, place: &mut Place, lane: &mut Lane) -> Result<(), LoaderError>;
     /// Hash of one step's samples for the order digest.
     fn step_hash(&self, batch: u64, runs: &[Run]) -> u64;
     /// A checker of file contents, one per thread; None when bytes are not looked at.
@@ -73,9 +73,9 @@ pub struct Place {
     pub planned_len: u64,
     /// The file's metadata, where the format has an index.
     pub index: Option<Arc<dyn Index>>,
-    /// Time spent on reading metadata, nanoseconds.
+    /// Time spent on reading metadata, without opening the file. Unit: nanoseconds.
     pub index_ns: u64,
-    /// Bytes, calls and retries of reading metadata.
+    /// Bytes, calls and retries of reading metadata; opening the file, where that was done for it.
     pub metadata: Answer,
 }
 

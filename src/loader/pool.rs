@@ -269,7 +269,7 @@ impl Thread {
         shared
             .activity
             .io_begins(self.index, work.number_of(run), 0);
-        let located = work.locate(run, &mut self.place);
+        let located = work.locate(run, &mut self.place, &mut self.lane);
         if located.is_err() || self.place.extents.is_empty() {
             shared.activity.io_ends(self.index);
         }
@@ -277,7 +277,12 @@ impl Thread {
         let mut times = RunTimes::default();
         times.parts[Part::Metadata] = self.place.index_ns;
         let mut seen = Seen::default();
-        let mut answers = Answer::default();
+        let mut answers = Answer {
+            opens: self.place.metadata.opens,
+            open_ns: self.place.metadata.open_ns,
+            ..Answer::default()
+        };
+        times.parts[Part::Io] += answers.open_ns;
         for (i, &extent) in self.place.extents.iter().enumerate() {
             let request = Request {
                 path: &self.place.path,

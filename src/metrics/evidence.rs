@@ -83,7 +83,7 @@ impl Counts {
         }
     }
 
-    /// What was added since `before`, which holds the same counters.
+    /// What was added since `before`, which holds the same counters; without the sampled pages, which are no counters.
     pub fn since(&self, before: &Counts) -> Counts {
         let delta = |now: Option<u64>, then: Option<u64>| Some(now?.saturating_sub(then?));
         Counts {
@@ -92,8 +92,7 @@ impl Counts {
             mount: delta(self.mount, before.mount),
             socket: delta(self.socket, before.socket),
             nic: delta(self.nic, before.nic),
-            sampled_pages: self.sampled_pages,
-            resident_pages: self.resident_pages,
+            ..Counts::default()
         }
     }
 

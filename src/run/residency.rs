@@ -1,4 +1,4 @@
-//! Whether the page cache holds the dataset before the first epoch, and emptying it where it does.
+//! What the page cache holds of the dataset before an epoch, and emptying it where reads are meant to be cold.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,11 @@ use parking_lot::Mutex;
 use super::context::JobContext;
 use super::dataset::DatasetFiles;
 use super::failure::{JobError, RankError, agree};
+use crate::config::DropCache;
 use crate::loader::BatchSource;
 use crate::metrics::record::PageCache;
 use crate::plan::Split;
-use crate::storage::{Pages, Storage};
+use crate::storage::{Pages, Resident, Storage};
 
 /// Files of the dataset that are looked at, by all ranks together.
 const SAMPLED: u64 = 256;
@@ -34,51 +35,75 @@ impl Used<'_> {
     }
 }
 
-/// Looks whether pages of a sample of the files are in memory. Where any are, every host forgets those of all files, by
-/// its reader threads. None where reads do not go through the page cache, or are meant to. A collective.
-pub(super) fn make_cold(
+/// This rank's part of the sample.
+#[derive(Default)]
+pub(super) struct Sample {
+    /// Of all files that were looked at.
+    pub(super) sum: Resident,
+    files: u64,
+}
+
+/// What the page cache holds of a sample of the files when an epoch begins: this rank's part, and what all ranks found
+/// where reads are meant to be cold. In that case, before the first epoch, where any page is in memory, every host forgets
+/// those of all files by its reader threads, and the sample is looked up again. Readers forget what they read, so later
+/// epochs are not looked at, nor are those before which the host's whole page cache is emptied. A collective.
+pub(super) fn before_epoch(
     job: &JobContext,
-    storage: &dyn Storage,
-    files: &DatasetFiles,
+    (storage, files): (&dyn Storage, &DatasetFiles),
     readers: &dyn BatchSource,
     does_eval: bool,
-) -> Result<Option<PageCache>, JobError> {
+    epoch: u64,
+) -> Result<(Sample, Option<PageCache>), JobError> {
     let cluster = job.cluster;
-    if super::wire::dataset_store(job.workload).pages == Pages::Keep {
-        return Ok(None);
+    let is_cold = super::wire::dataset_store(job.workload).pages != Pages::Keep;
+    let is_due = match job.workload.reader.drop_cache {
+        _ if !storage.system().page_cache => false,
+        DropCache::System => false,
+        _ => !is_cold || epoch == 1,
+    };
+    if !is_due {
+        return Ok((Sample::default(), None));
     }
     let used = Used {
         files,
         train: files.used.0,
         all: files.used.0 + if does_eval { files.used.1 } else { 0 },
     };
-    let found = agree(cluster, sample(job, storage, &used))?;
-    let mut sums = [found.sampled_files, found.resident_bytes];
+    let sample = agree(cluster, look(job, storage, &used))?;
+    if !is_cold {
+        return Ok((sample, None));
+    }
+    let mut sums = [sample.files, sample.sum.bytes];
     cluster.sum_u64(&mut sums);
     let found = PageCache {
         sampled_files: sums[0],
         resident_bytes: sums[1],
     };
-    if found.resident_bytes > 0 {
-        agree(cluster, evict(job, storage, &used, readers))?;
+    if found.resident_bytes == 0 {
+        return Ok((sample, Some(found)));
     }
-    Ok(Some(found))
+    agree(cluster, evict(job, storage, &used, readers))?;
+    let sample = agree(cluster, look(job, storage, &used))?;
+    Ok((sample, Some(found)))
 }
 
 /// This rank's part of the sample, which is spread evenly over the files.
-fn sample(job: &JobContext, storage: &dyn Storage, used: &Used) -> Result<PageCache, RankError> {
+fn look(job: &JobContext, storage: &dyn Storage, used: &Used) -> Result<Sample, RankError> {
     let (rank, ranks) = (job.cluster.rank(), job.cluster.size());
     let count = used.all.min(SAMPLED);
     let mut path = PathBuf::new();
-    let mut found = PageCache::default();
+    let mut sample = Sample::default();
     for number in (rank as u64..count).step_by(ranks) {
         let position = (u128::from(number) * u128::from(used.all) / u128::from(count)) as u64;
         used.path(position, &mut path);
-        found.resident_bytes += storage.resident(&path)?;
-        found.sampled_files += 1;
+        let seen = storage.resident(&path)?;
+        sample.sum.held += seen.held;
+        sample.sum.pages += seen.pages;
+        sample.sum.bytes += seen.bytes;
+        sample.files += 1;
         job.activity.moved();
     }
-    Ok(found)
+    Ok(sample)
 }
 
 /// This rank's part of its host's work: every host has a page cache of its own, whoever reads a file first.

@@ -1,41 +1,46 @@
 //! Metadata of a data file, read through the storage system.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use crate::format::{Companion, FormatError, Source};
 use crate::storage::{Answer, Extent, Lane, Request, Sink, Storage, StorageError};
 
-/// Bytes of one metadata read call.
+/// Bytes of one read call of a companion file.
 const TRANSFER: usize = 64 << 10;
 
-/// A file on a storage system.
-pub struct StorageSource {
-    storage: Arc<dyn Storage>,
-    path: PathBuf,
-    buffer: Lane,
+/// A file on a storage system, read through a reader's lane: samples that follow go over the same descriptor.
+pub struct StorageSource<'a> {
+    storage: &'a dyn Storage,
+    path: &'a Path,
+    lane: &'a mut Lane,
     len: Option<u64>,
     spent: Answer,
 }
 
-impl StorageSource {
+impl<'a> StorageSource<'a> {
     /// The file at `path`.
-    pub fn new(storage: Arc<dyn Storage>, path: &Path) -> Self {
+    pub fn new(storage: &'a dyn Storage, path: &'a Path, lane: &'a mut Lane) -> Self {
         StorageSource {
             storage,
-            path: path.into(),
-            buffer: Lane::keeping(TRANSFER),
+            path,
+            lane,
             len: None,
             spent: Answer::default(),
         }
     }
 
-    /// What was read so far: bytes, calls and retries.
+    /// What was read so far: bytes, calls and retries; and what opening the file took.
     pub fn spent(&self) -> Answer {
         self.spent
     }
 
-    fn read(&mut self, path: &Path, offset: u64, buf: &mut [u8]) -> Result<(), FormatError> {
+    fn read(
+        storage: &dyn Storage,
+        lane: &mut Lane,
+        spent: &mut Answer,
+        (path, offset): (&Path, u64),
+        buf: &mut [u8],
+    ) -> Result<(), FormatError> {
         if buf.is_empty() {
             return Ok(());
         }
@@ -47,11 +52,13 @@ impl StorageSource {
             tag: offset,
         };
         let mut copy = Copy { into: buf, used: 0 };
-        match self.storage.read(&request, &mut self.buffer, &mut copy) {
+        match storage.read(&request, lane, &mut copy) {
             Ok(answer) if copy.used as u64 == len => {
-                self.spent.bytes += answer.bytes;
-                self.spent.calls += answer.calls;
-                self.spent.retries += answer.retries;
+                spent.bytes += answer.bytes;
+                spent.calls += answer.calls;
+                spent.retries += answer.retries;
+                spent.opens += answer.opens;
+                spent.open_ns += answer.open_ns;
                 Ok(())
             }
             Ok(_) => Err(FormatError::Truncated {
@@ -83,24 +90,21 @@ impl Sink for Copy<'_> {
     fn position(&mut self, _: u64) {}
 }
 
-impl Source for StorageSource {
+impl Source for StorageSource<'_> {
     fn file_len(&mut self) -> Result<u64, FormatError> {
         if let Some(len) = self.len {
             return Ok(len);
         }
-        let len = self.storage.len(&self.path).map_err(Box::new)?;
-        let len = len.ok_or_else(|| {
-            Box::new(StorageError::Missing {
-                path: self.path.clone(),
-            })
-        })?;
+        let (len, answer) = (self.storage.open(self.path, self.lane)).map_err(Box::new)?;
+        self.spent.opens += answer.opens;
+        self.spent.open_ns += answer.open_ns;
         self.len = Some(len);
         Ok(len)
     }
 
     fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), FormatError> {
-        let path = self.path.clone();
-        self.read(&path, offset, buf)
+        let at = (self.path, offset);
+        Self::read(self.storage, self.lane, &mut self.spent, at, buf)
     }
 
     fn companion(
@@ -108,7 +112,7 @@ impl Source for StorageSource {
         companion: &Companion,
         limit: u64,
     ) -> Result<Option<Vec<u8>>, FormatError> {
-        let path = companion.path(&self.path);
+        let path = companion.path(self.path);
         let Some(len) = self.storage.len(&path).map_err(Box::new)? else {
             return Ok(None);
         };
@@ -119,11 +123,17 @@ impl Source for StorageSource {
             )));
         }
         let mut bytes = vec![0; len as usize];
-        self.read(&path, 0, &mut bytes)?;
+        // Through a lane of its own: the data file stays open. Its opens are no opens of data files.
+        let mut spent = Answer::default();
+        let mut lane = Lane::new(TRANSFER);
+        Self::read(self.storage, &mut lane, &mut spent, (&path, 0), &mut bytes)?;
+        self.spent.bytes += spent.bytes;
+        self.spent.calls += spent.calls;
+        self.spent.retries += spent.retries;
         Ok(Some(bytes))
     }
 
     fn companion_name(&self, companion: &Companion) -> String {
-        companion.path(&self.path).display().to_string()
+        companion.path(self.path).display().to_string()
     }
 }

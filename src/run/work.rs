@@ -17,7 +17,7 @@ use crate::plan::digest::step_hash;
 use crate::plan::draw::TimeDraw;
 use crate::plan::order::EpochOrder;
 use crate::plan::{Run, Split};
-use crate::storage::{Answer, Extent, Storage};
+use crate::storage::{Answer, Extent, Lane, Storage};
 
 /// One read in this many is compared under `verify_content: sampled`.
 const SAMPLED: u64 = 64;
@@ -61,8 +61,9 @@ impl Reading {
         &self,
         format: &dyn Format,
         place: &mut Place,
+        lane: &mut Lane,
     ) -> Result<Arc<dyn Index>, LoaderError> {
-        let mut source = StorageSource::new(self.storage.clone(), &place.path);
+        let mut source = StorageSource::new(&*self.storage, &place.path, lane);
         let read = format
             .index(&mut source, self.files.options())
             .and_then(|index| {
@@ -145,7 +146,7 @@ impl Work for EpochWork {
         self.reading.files.sample_bytes() * run.count
     }
 
-    fn locate(&self, run: &Run, place: &mut Place) -> Result<(), LoaderError> {
+    fn locate(&self, run: &Run, place: &mut Place, lane: &mut Lane) -> Result<(), LoaderError> {
         let reading = &*self.reading;
         place.extents.clear();
         place.index = None;
@@ -166,10 +167,11 @@ impl Work for EpochWork {
             return Ok(());
         }
         let before = now_ns();
-        let index = self
-            .indexes
-            .get_or_read(self.split, run.file, || reading.index_of(format, place))?;
-        place.index_ns = now_ns() - before;
+        let index = self.indexes.get_or_read(self.split, run.file, || {
+            reading.index_of(format, place, lane)
+        })?;
+        // Opening the file is a stage of its own.
+        place.index_ns = (now_ns() - before).saturating_sub(place.metadata.open_ns);
         index.extents(run.first, run.count, reading.access, &mut place.extents);
         place.index = Some(index);
         Ok(())

@@ -6,6 +6,8 @@ use std::os::fd::AsRawFd;
 
 use memmap2::MmapOptions;
 
+use super::Resident;
+
 /// Reads that leave no pages. Source: linux/fs.h, since 6.14.
 const RWF_DONTCACHE: libc::c_int = 0x80;
 
@@ -55,12 +57,21 @@ pub(super) fn read_uncached(file: &File, buffer: &mut [u8], offset: u64) -> io::
     usize::try_from(got).map_err(|_| io::Error::last_os_error())
 }
 
-/// Bytes of the file that the page cache holds.
+/// What the page cache holds of a file of this length.
 ///
 /// Source: cachestat(2); before Linux 6.5 mincore(2) over a map of the file.
-pub(super) fn resident(file: &File, len: u64) -> io::Result<u64> {
+pub(super) fn resident(file: &File, len: u64) -> io::Result<Resident> {
     // SAFETY: sysconf touches no memory of ours.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64;
+    let held = held(file, len, page)?;
+    Ok(Resident {
+        held,
+        pages: len.div_ceil(page),
+        bytes: held * page,
+    })
+}
+
+fn held(file: &File, len: u64, page: u64) -> io::Result<u64> {
     let range = [0_u64, 0];
     // nr_cache, nr_dirty, nr_writeback, nr_evicted, nr_recently_evicted
     let mut stat = [0_u64; 5];
@@ -75,7 +86,7 @@ pub(super) fn resident(file: &File, len: u64) -> io::Result<u64> {
         )
     };
     if status == 0 {
-        return Ok(stat[0] * page);
+        return Ok(stat[0]);
     }
     match io::Error::last_os_error() {
         e if matches!(
@@ -100,7 +111,7 @@ fn by_map(file: &File, len: u64, page: u64) -> io::Result<u64> {
     if unsafe { libc::mincore(map.as_ptr().cast_mut().cast(), map.len(), held.as_mut_ptr()) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(held.iter().filter(|&&byte| byte & 1 == 1).count() as u64 * page)
+    Ok(held.iter().filter(|&&byte| byte & 1 == 1).count() as u64)
 }
 
 #[cfg(test)]
@@ -115,10 +126,13 @@ mod tests {
         // SAFETY: sysconf touches no memory of ours.
         let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64;
         let all = 100_000_u64.next_multiple_of(page);
-        assert_eq!(resident(&file, 100_000).unwrap(), all);
-        assert_eq!(by_map(&file, 100_000, page).unwrap(), all);
+        let seen = resident(&file, 100_000).unwrap();
+        assert_eq!((seen.held, seen.pages), (all / page, all / page));
+        assert_eq!(seen.bytes, all);
+        assert_eq!(by_map(&file, 100_000, page).unwrap(), all / page);
         forget_written(&file).unwrap();
-        assert_eq!(resident(&file, 100_000).unwrap(), 0);
+        let seen = resident(&file, 100_000).unwrap();
+        assert_eq!((seen.held, seen.pages), (0, all / page));
         assert_eq!(by_map(&file, 100_000, page).unwrap(), 0);
     }
 }

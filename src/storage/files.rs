@@ -9,8 +9,8 @@ use super::buffer::ALIGNMENT;
 use super::kept::{Kept, Open};
 use super::part::{At, PartFile};
 use super::{
-    Answer, Buffer, Extent, FolderLock, Lane, Pages, Request, Sink, Storage, StorageError,
-    StoreSpec, System, Writer, advice,
+    Answer, Buffer, Extent, FolderLock, Lane, Pages, Request, Resident, Sink, Storage,
+    StorageError, StoreSpec, System, Writer, advice,
 };
 use crate::clock::now_ns;
 
@@ -82,6 +82,27 @@ impl Files {
         })
     }
 
+    /// The file that the lane has open, if it is this one; else this one, opened now.
+    fn take(
+        &self,
+        path: &Path,
+        lane: &mut Lane,
+        answer: &mut Answer,
+    ) -> Result<Kept, StorageError> {
+        match lane.kept.take() {
+            Some(kept) if kept.path == path => Ok(kept),
+            other => {
+                // Closed, and its pages forgotten, before the next one is opened.
+                drop(other);
+                let before = now_ns();
+                let kept = self.keep(path)?;
+                answer.opens = 1;
+                answer.open_ns = now_ns() - before;
+                Ok(kept)
+            }
+        }
+    }
+
     fn keep(&self, path: &Path) -> Result<Kept, StorageError> {
         let file = self.open_file(path)?;
         let (len, align) = self.way.inspect(&file, path)?;
@@ -129,18 +150,7 @@ impl Storage for Files {
         let path = request.path;
         sink.position(0);
         let mut answer = Answer::default();
-        let mut kept = match lane.kept.take() {
-            Some(kept) if kept.path == path => kept,
-            other => {
-                // Closed, and its pages forgotten, before the next one is opened.
-                drop(other);
-                let before = now_ns();
-                let kept = self.keep(path)?;
-                answer.opens = 1;
-                answer.open_ns = now_ns() - before;
-                kept
-            }
-        };
+        let mut kept = self.take(path, lane, &mut answer)?;
         let open = &mut kept.open;
         sink.begin(open.len);
         let (mut at, to) = span(request, open.len)?;
@@ -175,6 +185,16 @@ impl Storage for Files {
             lane.kept = Some(kept);
         }
         Ok(answer)
+    }
+
+    fn open(&self, path: &Path, lane: &mut Lane) -> Result<(u64, Answer), StorageError> {
+        let mut answer = Answer::default();
+        let kept = self.take(path, lane, &mut answer)?;
+        let len = kept.open.len;
+        if lane.keeps() {
+            lane.kept = Some(kept);
+        }
+        Ok((len, answer))
     }
 
     fn len(&self, path: &Path) -> Result<Option<u64>, StorageError> {
@@ -270,7 +290,7 @@ impl Storage for Files {
         advice::forget_written(&file).map_err(|e| StorageError::io("evict", path, e))
     }
 
-    fn resident(&self, path: &Path) -> Result<u64, StorageError> {
+    fn resident(&self, path: &Path) -> Result<Resident, StorageError> {
         let file = File::open(path).map_err(|e| StorageError::io("open", path, e))?;
         let len = file
             .metadata()

@@ -112,6 +112,17 @@ impl Answer {
     }
 }
 
+/// Pages of a file in the page cache. Unit of all: pages, but for [`Resident::bytes`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Resident {
+    /// In memory.
+    pub held: u64,
+    /// All that the file has.
+    pub pages: u64,
+    /// Bytes of those in memory, whole pages.
+    pub bytes: u64,
+}
+
 /// A file being written; it appears under its name only when finished.
 pub trait Writer {
     /// Appends.
@@ -141,6 +152,15 @@ pub trait Storage: Send + Sync {
         lane: &mut Lane,
         sink: &mut dyn Sink,
     ) -> Result<Answer, StorageError>;
+    /// Opens a file whose ranges are about to be read, where that is a step of its own: its length, and what learning it
+    /// took.
+    ///
+    /// Errors: [`StorageError::Missing`].
+    fn open(&self, path: &Path, _lane: &mut Lane) -> Result<(u64, Answer), StorageError> {
+        let missing = || StorageError::Missing { path: path.into() };
+        let len = self.len(path)?.ok_or_else(missing)?;
+        Ok((len, Answer::default()))
+    }
     /// Length of a file; None when it does not exist.
     fn len(&self, path: &Path) -> Result<Option<u64>, StorageError>;
     /// The first bytes of a file, as many as fit; returns how many there were.
@@ -206,9 +226,9 @@ pub trait Storage: Send + Sync {
     fn evict(&self, _path: &Path) -> Result<(), StorageError> {
         Ok(())
     }
-    /// Bytes of a file that the page cache holds.
-    fn resident(&self, _path: &Path) -> Result<u64, StorageError> {
-        Ok(0)
+    /// What the page cache holds of a file.
+    fn resident(&self, _path: &Path) -> Result<Resident, StorageError> {
+        Ok(Resident::default())
     }
     /// Takes a folder for one writing job, where two could meet in it.
     ///

@@ -125,7 +125,7 @@ fn files_that_the_run_itself_generated_leave_no_pages() {
 }
 
 #[test]
-fn without_dropping_the_pages_stay_and_nobody_looks() {
+fn without_dropping_the_pages_stay_and_each_epoch_is_sampled() {
     let scratch = Scratch::on_disk();
     let words = generated(&scratch, 20);
     let counts = traced(
@@ -134,9 +134,98 @@ fn without_dropping_the_pages_stay_and_nobody_looks() {
         &["reader.drop_cache=none"],
         &["openat", "fadvise64"],
     );
-    assert_eq!(counts, [40, 0]);
+    // Two epochs, and a look at each file before each.
+    assert_eq!(counts, [80, 0]);
     assert!(report(&scratch, "traced")["page_cache"].is_null());
     assert!(resident(&scratch.path("data/train")) > 0);
+}
+
+/// Half of the files are put into the page cache. What the devices delivered meanwhile can not make a PASS of that.
+#[test]
+fn a_half_cached_dataset_does_not_pass() {
+    let scratch = Scratch::on_disk();
+    let mut words = generated(&scratch, 40);
+    words.extend(["reader.drop_cache=none".into(), "train.epochs=1".into()]);
+    let train = scratch.path("data/train");
+    let mut files: Vec<_> = std::fs::read_dir(&train)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    let verdict = |warm: usize, out: &str| {
+        // Every file is flushed and forgotten, then some are read.
+        for (number, path) in files.iter().enumerate() {
+            let advice = if number < warm { "cat" } else { "true" };
+            let script = format!(
+                "sync \"$0\"; dd if=\"$0\" iflag=nocache count=0 status=none; {advice} \"$0\" > /dev/null"
+            );
+            let done = Command::new("sh")
+                .args(["-c", &script])
+                .arg(path)
+                .status()
+                .unwrap();
+            assert!(done.success());
+        }
+        assert_eq!(resident(&train) > 0, warm > 0);
+        trains(&words, &[&format!("--output={}", scratch.text(out))]).ok();
+        report(&scratch, out)["evidence"][0].clone()
+    };
+    let cold = verdict(0, "cold");
+    assert_eq!(cold["resident_before"]["value"], 0.0, "{cold}");
+    let half = verdict(files.len() / 2, "half");
+    assert_eq!(half["resident_before"]["value"], 50.0, "{half}");
+    assert_ne!(half["verdict"], "PASS", "{half}");
+    // The run itself has left all of them in memory.
+    trains(&words, &[&format!("--output={}", scratch.text("warm"))]).ok();
+    let warm = &report(&scratch, "warm")["evidence"][0];
+    assert_eq!(warm["resident_before"]["value"], 100.0, "{warm}");
+    assert_eq!(warm["verdict"], "CACHED", "{warm}");
+}
+
+/// Metadata and samples of a file go over one descriptor, whatever its format: opens are reads of files.
+#[test]
+fn metadata_and_samples_share_a_descriptor() {
+    for (format, more) in [
+        ("hdf5", &["dataset.hdf5.num_dset_per_record=1"][..]),
+        ("parquet", &[]),
+        ("npz", &["reader.decode=full"]),
+        ("csv", &[]),
+        ("png", &["reader.decode=verify"]),
+        ("tfrecord", &["dataset.num_samples_per_file=3"]),
+        ("indexed_binary", &["dataset.num_samples_per_file=3"]),
+    ] {
+        let scratch = Scratch::on_disk();
+        let mut words = generated(&scratch, 20);
+        words.extend([
+            format!("dataset.format={format}"),
+            format!("dataset.data_folder={}", scratch.text("more/data")),
+            "reader.drop_cache=none".into(),
+            "train.epochs=1".into(),
+            "reader.read_threads=1".into(),
+            "reader.file_shuffle=off".into(),
+            "reader.sample_shuffle=off".into(),
+        ]);
+        words.extend(more.iter().map(|word| word.to_string()));
+        trains(
+            &words,
+            &["workflow.generate_data=true", "workflow.train=false"],
+        )
+        .ok();
+        let counts = traced(
+            &scratch,
+            &words,
+            &["storage.storage_type=direct_fs"],
+            &["openat"],
+        );
+        let expected = match format {
+            // The first file is looked at before the run: others write bare bytes under the names of images.
+            "png" => 21,
+            // Two companions with offsets and sizes lie beside each file.
+            "indexed_binary" => 60,
+            _ => 20,
+        };
+        assert_eq!(counts, [expected], "{format}");
+    }
 }
 
 #[test]

@@ -245,7 +245,7 @@ fn pages(store: &dyn Storage, root: &Path) {
     let path = root.join("train/a");
     let (_, seen) = read(store, &path, Extent::Whole, &mut Lane::new(65536)).unwrap();
     assert_eq!(seen.bytes.len(), LEN);
-    let held = store.resident(&path).unwrap();
+    let held = store.resident(&path).unwrap().bytes;
     if store.system().page_cache {
         assert!(held >= LEN as u64, "{held}");
     } else {
@@ -253,7 +253,7 @@ fn pages(store: &dyn Storage, root: &Path) {
         assert!(held <= 4096, "{held}");
     }
     store.evict(&path).unwrap();
-    assert_eq!(store.resident(&path).unwrap(), 0);
+    assert_eq!(store.resident(&path).unwrap().bytes, 0);
 }
 
 /// A file that is cut off while it is open ends before its extent does: an error, not a signal, in a memory map too.

@@ -36,7 +36,7 @@ use crate::run::failure::{JobError, RankError, agree};
 use crate::run::index_cache::IndexCache;
 use crate::run::memory;
 use crate::run::open::{open_storage, pick_format};
-use crate::run::residency::make_cold;
+use crate::run::residency::{Sample, before_epoch};
 use crate::run::sources::{Sources, ThreadRecords, reshard};
 use crate::run::steps::{Span, StepLoop};
 use crate::run::wire;
@@ -178,7 +178,7 @@ impl<'a> Training<'a> {
 
     /// One epoch.
     fn step(&mut self, events: &mut Events, epoch: u64) -> Result<(), JobError> {
-        let work = self.begin_epoch(epoch)?;
+        let (work, sample) = self.begin_epoch(epoch)?;
         let before = self.counts();
         let mut row = EpochRecord {
             epoch,
@@ -204,13 +204,17 @@ impl<'a> Training<'a> {
         }
         row.end = label();
         row.host_meminfo = Meminfo::read();
-        row.counts = self.counts().since(&before);
+        row.counts = Counts {
+            sampled_pages: sample.sum.pages,
+            resident_pages: sample.sum.held,
+            ..self.counts().since(&before)
+        };
         self.record.epochs.push(row);
         Ok(())
     }
 
-    /// Draws the orders of an epoch and empties caches; ends with all ranks together.
-    fn begin_epoch(&mut self, epoch: u64) -> Result<Arc<EpochWork>, JobError> {
+    /// Draws the orders of an epoch, empties caches and looks what they hold; ends with all ranks together.
+    fn begin_epoch(&mut self, epoch: u64) -> Result<(Arc<EpochWork>, Sample), JobError> {
         let cluster = self.job.cluster;
         reshard(cluster, &mut self.order, epoch);
         let work = Arc::new(EpochWork::new(
@@ -225,13 +229,14 @@ impl<'a> Training<'a> {
         self.steps.activity.enter(Phase::DropCache, epoch, 0);
         let storage = &*self.storage;
         agree(cluster, drop_caches(self.job, storage))?;
+        let does_eval = self.evaluation.is_some();
+        let data = (storage, &*self.reading.files);
+        let (sample, found) = before_epoch(self.job, data, &*self.source, does_eval, epoch)?;
         if epoch == 1 {
-            let files = &self.reading.files;
-            let does_eval = self.evaluation.is_some();
-            self.record.page_cache = make_cold(self.job, storage, files, &*self.source, does_eval)?;
+            self.record.page_cache = found;
         }
         cluster.barrier();
-        Ok(work)
+        Ok((work, sample))
     }
 
     /// The blocks of an epoch: what lies between two checkpoints. Returns the steps that were done.
