@@ -16,6 +16,9 @@ fn main() {
         "cargo:rustc-env=DLIO_RS_COMMIT={commit}{}",
         if dirty { "+changes" } else { "" }
     );
+    // The date of the manual pages.
+    let date = git(&["log", "-1", "--format=%cs"]).unwrap_or_default();
+    println!("cargo:rustc-env=DLIO_RS_DATE={date}");
     println!(
         "cargo:rustc-env=DLIO_RS_PROFILE={}",
         std::env::var("PROFILE").unwrap_or_default()

@@ -50,7 +50,8 @@ have:openssl openssl
 have:ip iproute2
 have:unshare util-linux
 have:node nodejs
-have:npm npm"
+have:npm npm
+have:mandoc mandoc"
 SLURM_NEEDS="have:mpicc.mpich libmpich-dev
 have:mpirun.mpich mpich
 have:pgrep procps

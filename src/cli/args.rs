@@ -77,6 +77,10 @@ pub enum Verb {
     Size(SizeArgs),
     /// Check a workload, a run or a tree of results against the rules of MLPerf Storage
     Check(CheckArgs),
+    /// Print the completions of a shell: eval "$(dlio-rs completions bash)"
+    Completions(super::shell::CompletionsArgs),
+    /// Write the manual pages, one for dlio-rs and one for each verb, into a folder
+    Man(super::shell::ManArgs),
 }
 
 /// More than any machine has.

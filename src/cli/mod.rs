@@ -15,6 +15,7 @@ mod output;
 mod plan;
 mod report;
 mod rules;
+mod shell;
 mod size;
 mod words;
 
@@ -132,6 +133,8 @@ pub fn main(args: Vec<OsString>) -> u8 {
         Verb::Explain(args) => explain::print(&args),
         Verb::Configs(args) => configs::print(&args),
         Verb::InstallShim(args) => install_shim::install(&args),
+        Verb::Completions(args) => shell::completions(&args),
+        Verb::Man(args) => shell::manual(&args),
         Verb::Size(args) => alone(&args.workload.clone(), as_dlio, |loaded| {
             size::print(loaded, &args)
         }),

@@ -32,6 +32,7 @@ mod mlperf_size;
 mod moto;
 mod object;
 mod order;
+mod packages;
 mod parquet;
 mod proxies;
 mod ranks;
