@@ -1,9 +1,10 @@
 //! What is a stall and what is not, and what the message says of it.
 
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigHandler, Signal};
 
 use crate::support::*;
 
@@ -116,7 +117,16 @@ fn every_signal_that_asks_for_an_end_cleans_up_though_the_main_thread_hangs() {
     fifo(&scratch.path("data/.dlio-rs-manifest.json"));
     for signal in signals {
         let words = ["workflow.generate_data=false", "--stall-timeout", "0"];
-        let child = start(job(&scratch, &words));
+        let mut command = job(&scratch, &words);
+        // These tests may run under nohup, which has SIGHUP ignored in all that it starts.
+        // SAFETY: sigaction(2) is async-signal-safe.
+        unsafe {
+            command.pre_exec(|| {
+                nix::sys::signal::signal(Signal::SIGHUP, SigHandler::SigDfl)?;
+                Ok(())
+            })
+        };
+        let child = start(command);
         let is_partial = |name: &str| name.starts_with(".out.");
         let left = || {
             let all = std::fs::read_dir(scratch.path("")).unwrap();
