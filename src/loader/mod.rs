@@ -116,6 +116,8 @@ pub struct Batch {
     pub begun_ns: u64,
     /// When it was ready, ns of the source's clock.
     pub done_ns: u64,
+    /// Number of the file that it waited for: the slowest of those that the last reader read; None for a batch without reads.
+    pub late_file: Option<u64>,
 }
 
 impl Batch {
@@ -145,6 +147,25 @@ pub struct Totals {
     pub cpu_ns: u64,
     /// Time in which reader threads could have run and had no CPU; None where the kernel does not count it.
     pub delay_ns: Option<u64>,
+}
+
+/// Totals that other threads may look at while readers work.
+pub trait Tally: Send + Sync {
+    /// Totals since the loader was made.
+    fn totals(&self) -> Totals;
+}
+
+/// One read in virtual time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// When it began, ns of the virtual clock.
+    pub from_ns: u64,
+    /// When it ended.
+    pub to_ns: u64,
+    /// Bytes of it.
+    pub bytes: u64,
+    /// Samples in it.
+    pub samples: u64,
 }
 
 /// Why a batch could not be had.
@@ -201,4 +222,12 @@ pub trait BatchSource {
     fn for_each(&self, count: u64, job: &(dyn Fn(u64) + Sync));
     /// Totals since the loader was made.
     fn totals(&self) -> Totals;
+    /// The same for other threads; None in virtual time, which has none.
+    fn tally(&self) -> Option<std::sync::Arc<dyn Tally>> {
+        None
+    }
+    /// The reads that were reckoned since the last call; only in virtual time there are any.
+    fn take_deliveries(&mut self) -> Vec<Delivery> {
+        Vec::new()
+    }
 }

@@ -9,7 +9,7 @@ use super::account::{Meter, RunTimes};
 use super::walk::{self, Cursor};
 use super::window::Window;
 use super::{
-    Activity, Batch, BatchSource, LoaderError, Place, Recorder, Shape, Totals, Unit, Work,
+    Activity, Batch, BatchSource, LoaderError, Place, Recorder, Shape, Tally, Totals, Unit, Work,
 };
 use crate::clock::{now_ns, pause, sharpen_this_thread};
 use crate::format::{Checker, FormatError};
@@ -235,16 +235,25 @@ impl BatchSource for Loader {
     }
 
     fn totals(&self) -> Totals {
+        self.shared.totals()
+    }
+
+    fn tally(&self) -> Option<Arc<dyn Tally>> {
+        Some(self.shared.clone())
+    }
+}
+
+impl Tally for Shared {
+    fn totals(&self) -> Totals {
         Totals {
-            bytes: self.shared.bytes.load(Relaxed),
-            calls: self.shared.calls.load(Relaxed),
-            retries: self.shared.retries.load(Relaxed),
-            samples: self.shared.samples.load(Relaxed),
-            metadata_bytes: self.shared.metadata_bytes.load(Relaxed),
-            metadata_calls: self.shared.metadata_calls.load(Relaxed),
-            cpu_ns: self.shared.cpu_ns.load(Relaxed),
-            delay_ns: (!self.shared.is_blind.load(Relaxed))
-                .then(|| self.shared.delay_ns.load(Relaxed)),
+            bytes: self.bytes.load(Relaxed),
+            calls: self.calls.load(Relaxed),
+            retries: self.retries.load(Relaxed),
+            samples: self.samples.load(Relaxed),
+            metadata_bytes: self.metadata_bytes.load(Relaxed),
+            metadata_calls: self.metadata_calls.load(Relaxed),
+            cpu_ns: self.cpu_ns.load(Relaxed),
+            delay_ns: (!self.is_blind.load(Relaxed)).then(|| self.delay_ns.load(Relaxed)),
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Batch, BatchSource, LoaderError, Shape, Totals, Unit, Work};
+use super::{Batch, BatchSource, Delivery, LoaderError, Shape, Totals, Unit, Work};
 use crate::clock::{Clock, VirtualClock};
 use crate::plan::Run;
 use crate::stage::{Part, Parts};
@@ -29,6 +29,7 @@ pub struct SimulatedLoader {
     started: u64,
     next: u64,
     totals: Totals,
+    deliveries: Vec<Delivery>,
 }
 
 impl SimulatedLoader {
@@ -46,6 +47,7 @@ impl SimulatedLoader {
             started: 0,
             next: 0,
             totals: Totals::default(),
+            deliveries: Vec::new(),
         }
     }
 
@@ -70,6 +72,12 @@ impl SimulatedLoader {
         self.totals.bytes += planned;
         self.totals.calls += 1;
         self.totals.samples += run.count;
+        self.deliveries.push(Delivery {
+            from_ns: from,
+            to_ns: end,
+            bytes: planned,
+            samples: run.count,
+        });
         end
     }
 
@@ -80,6 +88,7 @@ impl SimulatedLoader {
         let gate = self.gate(batch);
         let mut done_ns = gate;
         let mut begun_ns = u64::MAX;
+        let mut late_file = None;
         let mut parts = Parts::default();
         for run in &runs {
             let thread = match self.shape.unit {
@@ -97,13 +106,17 @@ impl SimulatedLoader {
             parts[Part::Preprocess] += pause;
             self.free_at[thread] = end;
             begun_ns = begun_ns.min(from);
-            done_ns = done_ns.max(end);
+            if end >= done_ns {
+                done_ns = end;
+                late_file = Some(work.number_of(run));
+            }
         }
         self.ready.push(Batch {
             hash,
             parts,
             begun_ns: begun_ns.min(done_ns),
             done_ns,
+            late_file,
         });
     }
 }
@@ -150,5 +163,9 @@ impl BatchSource for SimulatedLoader {
 
     fn totals(&self) -> Totals {
         self.totals
+    }
+
+    fn take_deliveries(&mut self) -> Vec<Delivery> {
+        std::mem::take(&mut self.deliveries)
     }
 }

@@ -24,14 +24,17 @@ pub(super) fn batches(
         work.batch(batch, &mut runs);
         window.open(batch, runs.len(), work.step_hash(batch, &runs));
         let mut parts = Parts::default();
+        let mut slowest = (0, 0);
         for run in &runs {
             if window.is_stopped() {
                 return Ok(());
             }
-            parts.add(&read(run)?);
+            let took = read(run)?;
+            slowest = slowest.max((took.total(), work.number_of(run)));
+            parts.add(&took);
         }
         if !runs.is_empty() {
-            window.done(batch, runs.len(), &parts);
+            window.done(batch, runs.len(), &parts, slowest.1);
         }
         batch += step;
     }
@@ -90,7 +93,7 @@ pub(super) fn runs(
             return Ok(());
         }
         let parts = read(&run)?;
-        window.done(batch, 1, &parts);
+        window.done(batch, 1, &parts, work.number_of(&run));
     }
     Ok(())
 }

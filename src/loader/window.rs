@@ -23,6 +23,8 @@ struct Slot {
     parts: [AtomicU64; Parts::LEN],
     begun: AtomicU64,
     done: AtomicU64,
+    /// Number of the file that the batch waited for, plus one; 0: none.
+    late_file: AtomicU64,
 }
 
 pub(super) struct Window {
@@ -77,6 +79,7 @@ impl Window {
                 parts: Default::default(),
                 begun: AtomicU64::new(0),
                 done: AtomicU64::new(0),
+                late_file: AtomicU64::new(0),
             })
             .collect();
         Window {
@@ -129,17 +132,20 @@ impl Window {
         slot.begun.store(now_ns(), Relaxed);
         slot.left.store(runs, SeqCst);
         if runs == 0 {
+            slot.late_file.store(0, Relaxed);
             self.publish(batch);
         }
     }
 
-    /// `runs` runs of the batch are read, which took a thread these times; the last one makes it ready.
-    pub(super) fn done(&self, batch: u64, runs: usize, parts: &Parts) {
+    /// `runs` runs of the batch are read, which took a thread these times; the slowest was of file number `file`. The last one
+    /// makes it ready.
+    pub(super) fn done(&self, batch: u64, runs: usize, parts: &Parts, file: u64) {
         let slot = self.slot(batch);
         for (sum, ns) in slot.parts.iter().zip(&parts.0) {
             sum.fetch_add(*ns, Relaxed);
         }
         if slot.left.fetch_sub(runs, SeqCst) == runs {
+            slot.late_file.store(file + 1, Relaxed);
             self.publish(batch);
         }
     }
@@ -187,6 +193,7 @@ impl Window {
             parts: Parts(std::array::from_fn(|i| slot.parts[i].load(Relaxed))),
             begun_ns: slot.begun.load(Relaxed),
             done_ns: slot.done.load(Relaxed),
+            late_file: slot.late_file.load(Relaxed).checked_sub(1),
         })
     }
 

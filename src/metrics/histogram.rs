@@ -105,8 +105,8 @@ pub fn supports(n: u64, quantile: f64, beyond: f64) -> bool {
     n as f64 * (1.0 - quantile) >= beyond - 1e-6
 }
 
-/// Lowest value of every bucket, in index order; the same for all histograms of the crate.
-fn bucket_values() -> Vec<u64> {
+/// The largest value of every bucket, in index order; the same for all histograms of the crate.
+pub(super) fn bucket_values() -> Vec<u64> {
     Histogram::<u64>::new_with_bounds(LOWEST_NS, HIGHEST_NS, SIGNIFICANT_DIGITS)
         .expect("the bounds are constants that satisfy low >= 1, high >= 2 low, digits <= 5")
         .iter_all()
@@ -231,6 +231,16 @@ impl StageHistograms {
             .collect()
     }
 
+    /// Value at a quantile (`0..=1`), ns, however few values there are; 0 without any.
+    pub fn quantile(&self, stage: Stage, quantile: f64) -> u64 {
+        (self.stages[stage as usize].as_ref()).map_or(0, |s| s.quantile(quantile))
+    }
+
+    /// The buckets with counts of every stage that has any.
+    pub fn sparse(&self) -> impl Iterator<Item = (Stage, Sparse)> {
+        self.used().map(|(stage, s)| (stage, s.sparse()))
+    }
+
     fn used(&self) -> impl Iterator<Item = (Stage, &Durations)> {
         (Stage::ALL.iter().copied().zip(&self.stages))
             .filter_map(|(stage, durations)| Some((stage, durations.as_deref()?)))
@@ -247,7 +257,65 @@ impl StageHistograms {
     }
 }
 
+/// A histogram without its empty buckets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sparse {
+    /// Indices of buckets, ascending.
+    pub indices: Vec<u16>,
+    /// Counts of these buckets.
+    pub counts: Vec<u64>,
+    /// Exact sum of the durations, ns.
+    pub sum_ns: u64,
+    /// Longest duration, ns.
+    pub max_ns: u64,
+}
+
+impl Sparse {
+    /// Adds another's counts.
+    pub fn add(&mut self, other: &Sparse) {
+        self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
+        self.max_ns = self.max_ns.max(other.max_ns);
+        if self.indices == other.indices {
+            (self.counts.iter_mut().zip(&other.counts)).for_each(|(sum, count)| *sum += count);
+            return;
+        }
+        let mut all: std::collections::BTreeMap<u16, u64> = self.pairs().collect();
+        for (index, count) in other.pairs() {
+            *all.entry(index).or_default() += count;
+        }
+        (self.indices, self.counts) = all.into_iter().unzip();
+    }
+
+    /// Index and count of each bucket.
+    pub fn pairs(&self) -> impl Iterator<Item = (u16, u64)> {
+        self.indices
+            .iter()
+            .copied()
+            .zip(self.counts.iter().copied())
+    }
+
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        size_of::<Sparse>() + self.indices.len() * (size_of::<u16>() + size_of::<u64>())
+    }
+}
+
 impl Durations {
+    fn sparse(&self) -> Sparse {
+        let mut out = Sparse {
+            sum_ns: self.sum_ns,
+            max_ns: self.max_ns,
+            ..Sparse::default()
+        };
+        for (index, step) in self.buckets.iter_all().enumerate() {
+            if step.count_at_value() > 0 {
+                out.indices.push(index as u16);
+                out.counts.push(step.count_at_value());
+            }
+        }
+        out
+    }
+
     fn write(&self, stage: Stage, out: &mut String) {
         let h = &self.buckets;
         let us = |ns: u64| ns as f64 / 1e3;

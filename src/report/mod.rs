@@ -32,6 +32,7 @@ use crate::host::facts::HostFacts;
 use crate::metrics::record::RankRecord;
 use crate::metrics::reduce::JobSummary;
 use crate::metrics::spec::MetricSpec;
+use crate::metrics::timeline::{self, Timeline};
 
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +79,14 @@ pub enum ReportError {
 
 pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), ReportError> {
     crate::storage::write_file(path, text.as_bytes()).map_err(|source| ReportError::Write {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn write_timeline(path: &Path, timeline: &Timeline) -> Result<(), ReportError> {
+    let written = (timeline.to_bytes()).and_then(|bytes| crate::storage::write_file(path, &bytes));
+    written.map_err(|source| ReportError::Write {
         path: path.to_owned(),
         source,
     })
@@ -145,6 +154,8 @@ pub struct ReportInput<'a> {
     pub provenance: &'a json::Provenance,
     /// All ranks' files, in rank order.
     pub rank_files: &'a [RankFiles],
+    /// The run over time, where it was recorded.
+    pub timeline: Option<&'a Timeline>,
     /// Every warning of the run, once each.
     pub warnings: &'a [String],
     /// Hydra's folder; None: not written.
@@ -177,6 +188,9 @@ pub fn write_all(out: &Path, input: &ReportInput<'_>) -> Result<(), ReportError>
         &out.join("histograms.hgrm"),
         &input.summary.histograms.to_hgrm(),
     )?;
+    if let Some(timeline) = input.timeline {
+        write_timeline(&out.join(timeline::FILE), timeline)?;
+    }
     let w = &input.workload.workflow;
     if !(w.train || w.evaluation || w.checkpoint) {
         return Ok(());

@@ -1,14 +1,14 @@
 //! What the watchdog and the histograms are told of checkpoint I/O.
 
 use std::path::PathBuf;
-
-use parking_lot::Mutex;
+use std::sync::Arc;
 
 use crate::checkpoint::save::{Call, Observer};
 use crate::clock::now_ns;
 use crate::config::Workload;
 use crate::loader::Activity;
 use crate::metrics::histogram::StageHistograms;
+use crate::metrics::timeline::{Gauges, ThreadStages};
 use crate::plan::checkpoint::CheckpointPlan;
 use crate::stage::Stage;
 
@@ -50,26 +50,35 @@ pub(super) struct Watched {
     pub(super) activity: Activity,
     first_file: u64,
     /// One per thread, so that nobody waits.
-    histograms: Vec<Mutex<StageHistograms>>,
+    threads: Vec<Arc<ThreadStages>>,
 }
 
 impl Watched {
     /// For rank `rank` with this many threads.
-    pub(super) fn new(activity: Activity, rank: u64, threads: usize) -> Self {
+    pub(super) fn new(
+        activity: Activity,
+        rank: u64,
+        threads: usize,
+        gauges: Option<&Gauges>,
+    ) -> Self {
+        let threads: Vec<_> = (0..threads)
+            .map(|_| Arc::new(ThreadStages::new(gauges.is_some())))
+            .collect();
+        if let Some(gauges) = gauges {
+            gauges.watch(None, &threads);
+        }
         Watched {
             activity,
             first_file: FIRST_FILE + rank * FILES_PER_RANK,
-            histograms: (0..threads)
-                .map(|_| Mutex::new(StageHistograms::new()))
-                .collect(),
+            threads,
         }
     }
 
     /// The histograms of all threads.
     pub(super) fn finish(self) -> StageHistograms {
         let mut all = StageHistograms::new();
-        for thread in self.histograms {
-            all.merge(&thread.into_inner());
+        for thread in self.threads {
+            all.merge(&thread.take());
         }
         all
     }
@@ -91,6 +100,6 @@ impl Observer for Watched {
             Call::Fsync => Stage::CheckpointFsync,
             Call::Read => Stage::CheckpointRead,
         };
-        self.histograms[thread].lock().record(stage, ns);
+        self.threads[thread].record(stage, ns, 1);
     }
 }

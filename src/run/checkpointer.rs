@@ -25,6 +25,7 @@ use crate::host::process::device_bytes;
 use crate::loader::Phase;
 use crate::metrics::checkpoint::{CheckpointKind, CheckpointLog, CheckpointRecord};
 use crate::metrics::histogram::StageHistograms;
+use crate::metrics::timeline::Column;
 use crate::plan::checkpoint::{CheckpointPlan, FilePlan, RankPlan, folder_name};
 use crate::report::Event;
 use crate::storage::{self, SHARED_WORDS, Storage, StorageError, Telemetry};
@@ -129,7 +130,7 @@ impl<'a> Checkpointer<'a> {
             load_options,
             buffers: None,
             readers: None,
-            watched: Watched::new(job.activity, rank, threads),
+            watched: Watched::new(job.activity, rank, threads, job.gauges.as_deref()),
             patience_ns: largest[0].saturating_mul(PATIENCE_NS_PER_BYTE),
             saved: VecDeque::new(),
             storage,
@@ -196,7 +197,7 @@ impl<'a> Checkpointer<'a> {
             .activity
             .enter(Phase::Save, moment.epoch, moment.step);
         self.make_folders(moment, &folder)?;
-        let record = self.write(events, moment, &folder)?;
+        let (start_ns, record) = self.write(events, moment, &folder)?;
         let cleared = if self.job.cluster.rank() == 0 {
             let _task = self.job.doing("remove", &self.marker(moment));
             self.storage.remove(&self.marker(moment))
@@ -204,7 +205,7 @@ impl<'a> Checkpointer<'a> {
             Ok(())
         };
         agree(self.job.cluster, cleared.map_err(RankError::from))?;
-        self.ended(events, record);
+        self.ended(events, start_ns, record);
         self.saved.push_back(moment);
         self.forget_oldest()
     }
@@ -228,7 +229,7 @@ impl<'a> Checkpointer<'a> {
         agree(cluster, made.map_err(RankError::from))
     }
 
-    /// The timed part: this rank's files. A collective.
+    /// The timed part: this rank's files. A collective. Returns also when it began, [`now_ns`].
     ///
     /// Source of what is timed: DLIO `main.py::_checkpoint`.
     fn write(
@@ -236,7 +237,7 @@ impl<'a> Checkpointer<'a> {
         events: &mut Events,
         moment: Moment,
         folder: &Path,
-    ) -> Result<CheckpointRecord, JobError> {
+    ) -> Result<(u64, CheckpointRecord), JobError> {
         let (cluster, activity) = (self.job.cluster, self.job.activity);
         let targets: Vec<Target> = (self.plan.files.iter())
             .map(|file| Target {
@@ -285,7 +286,7 @@ impl<'a> Checkpointer<'a> {
         let saved = agree(cluster, outcome.map_err(RankError::from))?;
         activity.busy_until(0);
         activity.moved();
-        Ok(CheckpointRecord {
+        let record = CheckpointRecord {
             kind,
             epoch: moment.epoch,
             step: moment.step,
@@ -303,7 +304,8 @@ impl<'a> Checkpointer<'a> {
             model_ns: saved.model_ns,
             optimizer_ns: saved.optimizer_ns,
             device_bytes: None,
-        })
+        };
+        Ok((start.0, record))
     }
 
     /// Deletes what `checkpoint.keep` no longer wants; only what this run saved. A collective.
@@ -344,7 +346,20 @@ impl<'a> Checkpointer<'a> {
         Ok(())
     }
 
-    fn ended(&mut self, events: &mut Events, record: CheckpointRecord) {
+    /// `start_ns`: when the timed part began, [`now_ns`].
+    fn ended(&mut self, events: &mut Events, start_ns: u64, record: CheckpointRecord) {
+        if let Some(gauges) = &self.job.gauges {
+            let column = match record.kind {
+                CheckpointKind::Save => Column::CheckpointBytesWritten,
+                CheckpointKind::Load => Column::CheckpointBytesRead,
+            };
+            gauges.add(
+                column,
+                start_ns,
+                start_ns + record.own_ns,
+                record.file_bytes,
+            );
+        }
         events.emit(Event::CheckpointEnded {
             record: record.clone(),
             size_bytes: self.log.size_bytes,
@@ -433,7 +448,7 @@ impl<'a> Checkpointer<'a> {
             device_bytes: device,
             ..CheckpointRecord::default()
         };
-        self.ended(events, record);
+        self.ended(events, start, record);
         Ok(())
     }
 

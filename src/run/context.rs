@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::watch::{Board, Names};
@@ -11,6 +12,7 @@ use crate::config::{DataLoaderKind, Workload};
 use crate::format::Walked;
 use crate::host;
 use crate::loader::{Activity, Shape, Task, Unit};
+use crate::metrics::timeline::Gauges;
 
 /// What the command line adds to the workload.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +43,8 @@ pub struct JobContext<'a> {
     pub node_cpus: usize,
     /// Each host has a data folder of its own.
     pub has_own_data: Cell<bool>,
+    /// What is sampled while the job runs; None where nothing is recorded over time.
+    pub gauges: Option<Arc<Gauges>>,
 }
 
 /// The cap that DLIO puts on automatic writer threads.
@@ -70,6 +74,7 @@ impl<'a> JobContext<'a> {
             names: board.names.clone(),
             node_cpus: host::cpus::node_cpus(),
             has_own_data: Cell::new(false),
+            gauges: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Who is told what happens.
 
+use super::recording::EventRecorder;
 use crate::clock::thread_cpu_ns;
 use crate::report::{Event, Listener};
 
@@ -7,6 +8,8 @@ use crate::report::{Event, Listener};
 #[derive(Default)]
 pub struct Events {
     listeners: Vec<Box<dyn Listener>>,
+    /// Keeps events for the recording over time.
+    pub(super) recorder: Option<EventRecorder>,
     /// Each once, in order.
     pub warnings: Vec<String>,
     /// CPU time that the listeners took, ns.
@@ -27,10 +30,13 @@ impl Events {
             }
             self.warnings.push(text.clone());
         }
-        if self.listeners.is_empty() {
+        if self.listeners.is_empty() && self.recorder.is_none() {
             return;
         }
         let before = thread_cpu_ns();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.on(&event);
+        }
         for listener in &mut self.listeners {
             listener.on(&event);
         }

@@ -1,23 +1,27 @@
 //! A job from agreement to verdict: the folder of results, the listeners, the phases in order, the report, the judgement.
 
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
 
 use super::context::{JobContext, io_threads, label, shape};
 use super::events::Events;
 use super::failure::{JobError, RankError, agree};
 use super::patient::Patient;
 use super::phase::{Measured, checkpoint, generate, train};
+use super::recording::EventRecorder;
 use super::request::JobRequest;
 use super::results::Begun;
 use super::waiting::Waiting;
 use super::watch::{Board, Watchdog};
 use super::{results, shared, wire};
+use crate::clock::now_ns;
 use crate::cluster::{Cluster, Meeting};
 use crate::config::{StepBarrier, Workload};
 use crate::host::cpus::{Choice, Mask, Placement, place};
 use crate::interrupt;
 use crate::metrics::reduce::JobSummary;
 use crate::metrics::spec::MetricSpec;
+use crate::metrics::timeline::{Gauges, Sampler};
 use crate::report::console::{Console, JsonLines};
 use crate::report::dlio_log::{DlioLog, Level, LogFile};
 use crate::report::{self, Event, OutputDir};
@@ -56,8 +60,13 @@ pub fn run(cluster: &dyn Cluster, request: &JobRequest) -> Result<(), JobFailure
         cluster.meet_in(Meeting::new(ranks, threads, cpus));
     }
     let cluster = cluster;
-    let job = JobContext::new(&cluster, workload, request.options, &board);
+    let mut job = JobContext::new(&cluster, workload, request.options, &board);
     let _watchdog = Watchdog::start(&cluster, board, request.options.stall_timeout);
+    let sampler = if request.is_recorded() {
+        Some(agree(&cluster, start_recording(&mut job))?)
+    } else {
+        None
+    };
     let output = agree(&cluster, request.make_output(&job))?;
     let mut events = request.listeners(&job, output.as_ref())?;
     if let Some(reason) = &placement.reason {
@@ -66,19 +75,34 @@ pub fn run(cluster: &dyn Cluster, request: &JobRequest) -> Result<(), JobFailure
             placement.mask
         )));
     }
-    request
-        .phases(&job, &mut events, output, (&start, &placement))
-        .map_err(|error| {
-            let mut failure = JobFailure::from(error);
-            if matches!(failure.error, JobError::Failed { .. }) {
-                let voice = request.voice;
-                failure.is_told = voice.as_dlio && voice.level <= Level::Error;
-                events.emit(Event::Failed {
-                    message: failure.error.to_string(),
-                });
-            }
-            failure
-        })
+    let done = request.phases(&job, &mut events, output, (&start, &placement));
+    drop(sampler);
+    done.map_err(|error| {
+        let mut failure = JobFailure::from(error);
+        if matches!(failure.error, JobError::Failed { .. }) {
+            let voice = request.voice;
+            failure.is_told = voice.as_dlio && voice.level <= Level::Error;
+            events.emit(Event::Failed {
+                message: failure.error.to_string(),
+            });
+        }
+        failure
+    })
+}
+
+/// From here on is recorded, over time, what happens on this rank. The common start follows a barrier. A collective.
+fn start_recording(job: &mut JobContext) -> Result<Sampler, RankError> {
+    let is_virtual = job.options.virtual_time;
+    job.cluster.barrier();
+    let zero_ns = if is_virtual { 0 } else { now_ns() };
+    let gauges = Arc::new(Gauges::new(zero_ns, is_virtual));
+    let sampler = gauges.start().map_err(|e| {
+        RankError::Dataset(format!(
+            "start the thread that samples: {e}\n  remedy: raise the limit of processes (ulimit -u), or set output.timeline=false"
+        ))
+    })?;
+    job.gauges = Some(gauges);
+    Ok(sampler)
 }
 
 /// The CPUs of this rank's threads.
@@ -142,6 +166,9 @@ impl JobRequest<'_> {
             }
         }
         agree(cluster, log)?;
+        if cluster.rank() == 0 {
+            events.recorder = job.gauges.clone().map(EventRecorder::new);
+        }
         Ok(events)
     }
 
@@ -181,7 +208,7 @@ impl JobRequest<'_> {
             placement: begun.1,
             folders: hosts.folders,
         };
-        let summary = results::report(self, job, &measured, events, output, &begun)?;
+        let summary = results::report(self, job, &mut measured, events, output, &begun)?;
         generate::clean_up(job)?;
         self.judge(job.cluster, summary)
     }

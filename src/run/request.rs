@@ -58,6 +58,11 @@ impl JobRequest<'_> {
         w.workflow.train || w.is_checkpoint_only()
     }
 
+    /// Whether there is a recording over time.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.measures() && self.workload().output.timeline
+    }
+
     /// A generation leaves files only where their folder was asked for, or where DLIO would.
     pub(super) fn leaves_folder(&self) -> bool {
         self.measures() || self.clash == Clash::Refuse || self.voice.as_dlio

@@ -17,6 +17,7 @@ use crate::host::facts::HostFacts;
 use crate::metrics::evidence::ServedByStorage;
 use crate::metrics::reduce::{JobSummary, ReduceInput, reduce};
 use crate::metrics::spec::MetricSpec;
+use crate::metrics::timeline::{self, Timeline};
 use crate::plan;
 use crate::report::console::final_report;
 use crate::report::hydra::HydraFacts;
@@ -40,7 +41,7 @@ pub(super) struct Begun<'a> {
 pub(super) fn report(
     request: &JobRequest,
     job: &JobContext,
-    measured: &Measured,
+    measured: &mut Measured,
     events: &mut Events,
     output: Option<OutputDir>,
     begun: &Begun,
@@ -62,6 +63,9 @@ pub(super) fn report(
     };
     let summary = reduce(cluster, &input).map_err(|e| RankError::Dataset(e.to_string()));
     let summary = agree(cluster, summary)?;
+    let timeline = (measured.timeline.take())
+        .and_then(|recorded| timeline::merge(cluster, recorded))
+        .map(|timeline| complete(timeline, events, begun));
     let files =
         gather_rank_files(cluster, &measured.record, &spec, &facts).map_err(RankError::from);
     let files = agree(cluster, files)?;
@@ -81,6 +85,7 @@ pub(super) fn report(
                 summary,
                 provenance: provenance_of(request, cluster, &facts, begun),
                 files,
+                timeline: timeline.as_ref(),
             };
             write(request, job, &made, events, output)
         }
@@ -95,6 +100,17 @@ struct Made<'a> {
     summary: &'a JobSummary,
     provenance: Provenance,
     files: &'a [report::RankFiles],
+    timeline: Option<&'a Timeline>,
+}
+
+/// Adds what rank 0 alone knows.
+fn complete(mut timeline: Timeline, events: &mut Events, begun: &Begun) -> Timeline {
+    timeline.start = begun.start.into();
+    if let Some(recorder) = events.recorder.take() {
+        timeline.events = recorder.finish();
+    }
+    timeline.note_long_waits();
+    timeline
 }
 
 fn write(
@@ -162,6 +178,7 @@ fn write_files(
         summary: made.summary,
         provenance: &made.provenance,
         rank_files: made.files,
+        timeline: made.timeline,
         warnings,
         hydra: hydra.as_ref(),
         // mlpstorage, which calls by that name, writes its own.

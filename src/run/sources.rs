@@ -3,8 +3,6 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::context::JobContext;
 use super::events::Events;
 use super::failure::RankError;
@@ -13,19 +11,18 @@ use crate::clock::VirtualClock;
 use crate::cluster::Cluster;
 use crate::loader::{BatchSource, Loader, Recorder, SimulatedLoader};
 use crate::metrics::histogram::StageHistograms;
+use crate::metrics::timeline::ThreadStages;
 use crate::plan::order::ShardOrder;
 use crate::report::Event;
 use crate::stage::Stage;
 use crate::storage::Storage;
 
-/// A thread's histograms, shared with the main thread, which reads them after the threads have ended.
-#[derive(Clone)]
-struct ThreadHistograms(Arc<Mutex<StageHistograms>>);
+/// What a thread records, shared with the main thread, which reads it between epochs.
+struct Own(Arc<ThreadStages>);
 
-impl Recorder for ThreadHistograms {
+impl Recorder for Own {
     fn record(&mut self, stage: Stage, ns: u64, count: u64) {
-        // Uncontended: only this thread records.
-        self.0.lock().record_n(stage, ns, count);
+        self.0.record(stage, ns, count);
     }
 }
 
@@ -33,17 +30,20 @@ impl Recorder for ThreadHistograms {
 pub(super) struct Sources {
     pub(super) train: Box<dyn BatchSource>,
     pub(super) eval: Option<Box<dyn BatchSource>>,
-    histograms: Vec<Arc<Mutex<StageHistograms>>>,
+    stages: Vec<Arc<ThreadStages>>,
 }
 
-/// What the threads of loaders recorded, readable after they have ended.
-pub(super) struct ThreadRecords(Vec<Arc<Mutex<StageHistograms>>>);
+/// What the threads of loaders recorded.
+pub(super) struct ThreadRecords(Vec<Arc<ThreadStages>>);
 
 impl ThreadRecords {
-    pub(super) fn merge_into(&self, all: &mut StageHistograms) {
+    /// What they recorded since the last call; between epochs.
+    pub(super) fn take(&self) -> StageHistograms {
+        let mut all = StageHistograms::new();
         for thread in &self.0 {
-            all.merge(&thread.lock());
+            all.merge(&thread.take());
         }
+        all
     }
 }
 
@@ -56,7 +56,7 @@ impl Sources {
         Option<Box<dyn BatchSource>>,
         ThreadRecords,
     ) {
-        (self.train, self.eval, ThreadRecords(self.histograms))
+        (self.train, self.eval, ThreadRecords(self.stages))
     }
 
     /// Starts the threads of the loaders.
@@ -70,8 +70,9 @@ impl Sources {
         does_eval: bool,
     ) -> Result<Sources, RankError> {
         let shape = job.shape();
-        let histograms: Vec<_> = (0..2 * shape.threads)
-            .map(|_| Arc::new(Mutex::new(StageHistograms::new())))
+        let over_time = job.gauges.is_some() && virtual_clock.is_none();
+        let stages: Vec<_> = (0..2 * shape.threads)
+            .map(|_| Arc::new(ThreadStages::new(over_time)))
             .collect();
         if let Some(clock) = virtual_clock {
             let mut law = model_law(job.workload);
@@ -83,24 +84,22 @@ impl Sources {
             return Ok(Sources {
                 train: make(),
                 eval: does_eval.then(make),
-                histograms,
+                stages,
             });
         }
         let transfer = storage.system().transfer(job.workload.reader.transfer_size);
         announce(events, shape.threads, transfer);
         let threads = shape.threads;
         let make = |from: usize| -> Result<Box<dyn BatchSource>, RankError> {
-            let recorders = histograms[from..from + threads]
-                .iter()
-                .map(|h| Box::new(ThreadHistograms(h.clone())) as Box<dyn Recorder>)
+            let own = &stages[from..from + threads];
+            let recorders = (own.iter())
+                .map(|stages| Box::new(Own(stages.clone())) as Box<dyn Recorder>)
                 .collect();
-            Ok(Box::new(Loader::new(
-                shape,
-                transfer,
-                storage.clone(),
-                job.activity,
-                recorders,
-            )?))
+            let loader = Loader::new(shape, transfer, storage.clone(), job.activity, recorders)?;
+            if let Some(gauges) = &job.gauges {
+                gauges.watch(loader.tally(), own);
+            }
+            Ok(Box::new(loader))
         };
         Ok(Sources {
             train: make(0)?,
@@ -109,7 +108,7 @@ impl Sources {
             } else {
                 None
             },
-            histograms,
+            stages,
         })
     }
 }

@@ -3,6 +3,7 @@
 //! The clock and the source of batches are parameters, so that the same loop runs in real and in virtual time.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::clock::{Clock, thread_cpu_ns};
 use crate::cluster::Cluster;
@@ -12,6 +13,7 @@ use crate::metrics::au::{block_au, is_counted, window_sums};
 use crate::metrics::histogram::StageHistograms;
 use crate::metrics::record::{BlockRecord, StepTime};
 use crate::metrics::spec::MetricSpec;
+use crate::metrics::timeline::{Gauges, Recorder, StepSpan};
 use crate::plan::digest::Digest;
 use crate::plan::draw::TimeDraw;
 use crate::report::Event;
@@ -41,6 +43,16 @@ pub struct StepLoop<'a> {
     pub spin_ns: u64,
     /// Steps done in the whole run, of how many (for the estimate of what is left).
     pub done: (u64, u64),
+    /// What happens over time; None where nothing is recorded.
+    pub recording: Option<Recording>,
+}
+
+/// What the loops record over time.
+pub struct Recording {
+    /// Of the loops themselves.
+    pub recorder: Recorder,
+    /// Of everything else on this rank.
+    pub gauges: Arc<Gauges>,
 }
 
 /// One epoch's or evaluation's numbers.
@@ -77,6 +89,7 @@ impl StepLoop<'_> {
             ..BlockRecord::default()
         };
         let block_start = self.clock.now_ns();
+        self.record(|r| r.block_begins(block_start));
         let mut progress = Pulse::new(block_start, source.totals().bytes);
         let mut asked = block_start;
         let mut step = span.next_step;
@@ -86,7 +99,9 @@ impl StepLoop<'_> {
             let batch = match source.next() {
                 Ok(Some(batch)) if step <= span.steps => batch,
                 Ok(_) => {
-                    record.closing_ns = self.clock.now_ns() - asked;
+                    let ended = self.clock.now_ns();
+                    record.closing_ns = ended - asked;
+                    self.record(|r| r.closing(asked, ended));
                     break Ok(());
                 }
                 Err(error) => {
@@ -114,12 +129,26 @@ impl StepLoop<'_> {
             self.histograms.record(Stage::BatchWait, time.load_ns);
             self.histograms.record(Stage::Compute, time.compute_ns);
             self.histograms.record(Stage::Barrier, time.barrier_ns);
+            let parts = batch.parts_of_wait(asked, loaded);
             if self.spec.train.contains(record.steps.len()) {
-                let parts = batch.parts_of_wait(asked, loaded);
                 record.wait_parts.add(&parts);
                 record.nominal_ns += nominal_ns;
             }
             record.steps.push(time);
+            self.recorded(
+                source,
+                StepSpan {
+                    epoch: span.epoch,
+                    step,
+                    number: Some(self.done.0),
+                    asked,
+                    loaded,
+                    computed,
+                    met,
+                    parts,
+                    file: batch.late_file,
+                },
+            );
             if failed {
                 break Err(RankError::Elsewhere);
             }
@@ -132,7 +161,10 @@ impl StepLoop<'_> {
             step += 1;
             asked = self.clock.now_ns();
         };
-        record.wall_ns = self.clock.now_ns() - block_start;
+        let block_end = self.clock.now_ns();
+        self.record(|r| r.block_ends(block_end));
+        self.delivered(source);
+        record.wall_ns = block_end - block_start;
         record.end = label();
         outcome.map(|()| (record, is_paused))
     }
@@ -151,6 +183,7 @@ impl StepLoop<'_> {
             ..BlockRecord::default()
         };
         let start = self.clock.now_ns();
+        self.record(|r| r.block_begins(start));
         let mut asked = start;
         let mut step = 1;
         while step <= span.steps {
@@ -171,12 +204,53 @@ impl StepLoop<'_> {
             self.histograms.record(Stage::BatchWait, time.load_ns);
             self.histograms.record(Stage::Compute, time.compute_ns);
             record.steps.push(time);
+            self.recorded(
+                source,
+                StepSpan {
+                    epoch: span.epoch,
+                    step,
+                    number: None,
+                    asked,
+                    loaded,
+                    computed,
+                    met: computed,
+                    parts: batch.parts_of_wait(asked, loaded),
+                    file: batch.late_file,
+                },
+            );
             step += 1;
             asked = computed;
         }
-        record.wall_ns = self.clock.now_ns() - start;
+        let end = self.clock.now_ns();
+        self.record(|r| r.block_ends(end));
+        self.delivered(source);
+        record.wall_ns = end - start;
         record.end = label();
         Ok(record)
+    }
+
+    fn record(&mut self, what: impl FnOnce(&mut Recorder)) {
+        if let Some(recording) = &mut self.recording {
+            what(&mut recording.recorder);
+        }
+    }
+
+    /// A step was taken.
+    fn recorded(&mut self, source: &mut dyn BatchSource, step: StepSpan) {
+        self.record(|r| r.step(&step));
+        self.delivered(source);
+    }
+
+    /// In virtual time: what the source has read since the last call.
+    fn delivered(&mut self, source: &mut dyn BatchSource) {
+        if !self.clock.is_virtual() {
+            return;
+        }
+        let deliveries = source.take_deliveries();
+        if let Some(recording) = &self.recording {
+            recording.gauges.delivered(deliveries.into_iter());
+            recording.gauges.virtual_now(self.clock.now_ns());
+        }
     }
 
     /// The accelerator begins with the batch at `from`; what the host does meanwhile is hidden behind it. Returns the

@@ -15,6 +15,21 @@ pub struct EventLog {
     pub dropped: BTreeMap<String, u64>,
 }
 
+/// Events that are kept.
+const EVENTS: usize = 4_096;
+
+impl EventLog {
+    /// Keeps an event in order, or counts it where there are too many.
+    pub fn push(&mut self, event: Event) {
+        if self.events.len() >= EVENTS {
+            *self.dropped.entry(event.kind).or_default() += 1;
+            return;
+        }
+        let at = self.events.partition_point(|e| e.at_ns <= event.at_ns);
+        self.events.insert(at, event);
+    }
+}
+
 /// One event, as rank 0 saw it unless its fields name another rank.
 ///
 /// | Kind | Lasts | Fields |
@@ -25,9 +40,9 @@ pub struct EventLog {
 /// | `checkpoint_save`, `checkpoint_load` | yes | `epoch`, `number`, `step` |
 /// | `cache_drop` | yes | `epoch` |
 /// | `long_wait` | yes | `wait_s` (longest), `ranks` (how many waited), `rank`, `host`, `epoch`, `step`, `file` of the longest |
-/// | `retries` | no | one field per class of error: requests repeated in the epoch |
-/// | `endpoints` | no | `before`, `after`: lists of addresses |
-/// | `throttled` | no | `host`, `throttled_s`: time for which the CPU limit held the job back in the epoch |
+/// | `retries` | no | one field per class of error: requests of rank 0 that were repeated in the epoch |
+/// | `endpoint_down` | no | `url`, `times`: an endpoint of the object store that was taken out in the epoch |
+/// | `throttled` | no | `epoch`, `throttled_s`: time for which the CPU limit held rank 0's host back in the epoch |
 /// | `warning`, `info` | no | none |
 ///
 /// Readers must accept kinds and fields that they do not know.

@@ -18,6 +18,16 @@ pub fn edges_ns() -> Vec<u64> {
         .collect()
 }
 
+/// The bucket of a duration.
+pub(super) fn bucket_of(ns: u64) -> usize {
+    if ns < 1 << FIRST_EXPONENT {
+        return 0;
+    }
+    let exponent = ns.ilog2();
+    let half = (ns >> (exponent - 1)) & 1;
+    (2 * (exponent - FIRST_EXPONENT) as usize + half as usize).min(BUCKETS - 1)
+}
+
 /// How long stages took, over time: one heat map per stage that occurred.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -97,6 +107,11 @@ mod tests {
         assert_eq!(edges[..4], [512, 768, 1024, 1536]);
         assert!(edges.is_sorted());
         assert_eq!(edges[BUCKETS - 1], 3 << 39);
+        for (i, edge) in edges.iter().enumerate() {
+            assert_eq!(bucket_of(*edge), i);
+            assert_eq!(bucket_of(edge - 1), i.saturating_sub(1));
+        }
+        assert_eq!((bucket_of(0), bucket_of(u64::MAX)), (0, BUCKETS - 1));
     }
 
     #[test]

@@ -6,19 +6,33 @@
 //! All times are nanoseconds since the common start: the end of a barrier of all ranks at the beginning of the job, in
 //! virtual time the beginning of training.
 
+mod bins;
 mod event;
+mod gauges;
+mod heat;
 mod latency;
+mod longest;
+mod merge;
+#[cfg(test)]
+mod merge_tests;
 mod ranks;
+mod recorder;
 mod series;
 mod steps;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 pub use event::{Event, EventLog};
+pub use gauges::{Gauges, Sampler};
+pub use heat::ThreadStages;
 pub use latency::{BUCKETS, EpochHistograms, LatencyMaps, StageCounts, StageLatency, edges_ns};
+pub use merge::merge;
 pub use ranks::RankEpochs;
+pub use recorder::{Recorded, Recorder, StepSpan};
 pub use series::{Column, Device, Series, Unit};
 pub use steps::{Extremes, LongWait, StepBins, Steps};
 
@@ -27,6 +41,14 @@ pub const SCHEMA: &str = "dlio-rs/timeline/1";
 
 /// Name of the file within a folder of results: JSON, compressed as one zstd frame.
 pub const FILE: &str = "timeline.json.zst";
+
+/// Bins of a series.
+const SERIES_BINS: usize = 2_048;
+/// Width of such a bin before anything is folded.
+const BIN_NS: u64 = 100_000_000;
+
+/// How many times as long as a step a wait must be to be an event.
+const STANDS_OUT: u64 = 10;
 
 /// Level of its compression: more gains little on numbers.
 const LEVEL: i32 = 3;
@@ -130,6 +152,55 @@ impl Timeline {
             });
         }
         Ok(timeline)
+    }
+
+    /// Adds events for waits that stand out: of the longest ones those that took [`STANDS_OUT`] times as long as a step takes
+    /// on average. Waits that overlap are one event.
+    pub fn note_long_waits(&mut self) {
+        let bins = &self.steps.bins;
+        let steps: u64 = bins.counts.iter().sum();
+        let spent: u64 = (bins.step.sum_ns.iter()).chain(&bins.barrier.sum_ns).sum();
+        let limit = STANDS_OUT.saturating_mul(spent / steps.max(1)).max(1);
+        let mut waits: Vec<&LongWait> = (self.steps.longest_waits.iter())
+            .filter(|wait| wait.wait_ns >= limit)
+            .collect();
+        waits.sort_by_key(|wait| wait.at_ns);
+        let end = |wait: &LongWait| wait.at_ns + wait.wait_ns;
+        let mut until = 0;
+        let mut groups: Vec<Vec<&LongWait>> = Vec::new();
+        for wait in waits {
+            match groups.last_mut() {
+                Some(group) if wait.at_ns < until => group.push(wait),
+                _ => groups.push(vec![wait]),
+            }
+            until = until.max(end(wait));
+        }
+        for group in groups {
+            let Some(longest) = group.iter().max_by_key(|wait| wait.wait_ns) else {
+                continue;
+            };
+            let ranks: BTreeSet<usize> = group.iter().map(|wait| wait.rank).collect();
+            let seconds = longest.wait_ns as f64 / 1e9;
+            let fields = json!({
+                "wait_s": seconds,
+                "ranks": ranks.len(),
+                "rank": longest.rank,
+                "host": self.hosts.get(longest.host),
+                "epoch": longest.epoch,
+                "step": longest.step,
+                "file": longest.file,
+            });
+            self.events.push(Event {
+                at_ns: group[0].at_ns,
+                until_ns: group.iter().map(|wait| end(wait)).max(),
+                kind: "long_wait".into(),
+                text: format!(
+                    "rank {} waited {seconds:.3} s for the batch of step {} in epoch {}",
+                    longest.rank, longest.step, longest.epoch
+                ),
+                fields: fields.as_object().cloned().unwrap_or_default(),
+            });
+        }
     }
 
     /// The bytes of a `timeline.json.zst`.

@@ -18,10 +18,9 @@ pub struct RankEpochs {
     pub wait_s: Vec<Vec<f32>>,
     /// Waiting for other ranks, seconds; the sum of a column's epochs.
     pub barrier_s: Vec<Vec<f32>>,
-    /// 99th percentile of the waits for batches, seconds: the smallest wait that 99 % of an epoch's waits do not exceed. The
-    /// largest of a column's epochs.
+    /// 99th percentile of the waits for batches, seconds, from a histogram (within 1 %); the largest of a column's epochs.
     pub p99_wait_s: Vec<Vec<f32>>,
-    /// Bytes given to readers, evaluation included; the sum of a column's epochs.
+    /// Bytes given to readers, evaluation included; the sum of a column's epochs. Rounded to 24 significant bits.
     pub bytes: Vec<Vec<f64>>,
 }
 

@@ -63,6 +63,6 @@ pub struct LongWait {
     pub rank: usize,
     /// Index into the table of hosts.
     pub host: usize,
-    /// The file of the batch that was ready last; None where it is not known.
+    /// The file that the batch waited for; None where it is not known.
     pub file: Option<String>,
 }

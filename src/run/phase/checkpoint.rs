@@ -11,6 +11,7 @@ use crate::config::DropCache;
 use crate::loader::Phase;
 use crate::metrics::checkpoint::CheckpointKind;
 use crate::metrics::record::RankRecord;
+use crate::metrics::timeline::{Column, Recorded, Recorder};
 use crate::report::Event;
 use crate::run::caches::drop_system_cache;
 use crate::run::checkpoint_watch::FileNames;
@@ -47,13 +48,17 @@ impl<'a> Checkpoints<'a> {
         }
         let checkpointer = Checkpointer::new(job, events)?;
         let c = &job.workload.checkpoint;
+        let cpu_start = process_cpu_ns();
+        if let Some(gauges) = &job.gauges {
+            gauges.begin(Column::Cpu, Some(cpu_start));
+        }
         Ok(Checkpoints {
             job,
             checkpointer,
             writes: u64::try_from(c.num_checkpoints_write).unwrap_or(0),
             reads: u64::try_from(c.num_checkpoints_read).unwrap_or(0),
             start: label(),
-            cpu_start: process_cpu_ns(),
+            cpu_start,
         })
     }
 
@@ -115,11 +120,18 @@ impl<'a> Checkpoints<'a> {
             object_store,
             ..RankRecord::default()
         };
-        record.counters.cpu_ns = process_cpu_ns().saturating_sub(self.cpu_start);
+        let cpu_ns = process_cpu_ns();
+        record.counters.cpu_ns = cpu_ns.saturating_sub(self.cpu_start);
+        let timeline = self.job.gauges.as_ref().map(|gauges| {
+            gauges.end(Column::Cpu, Some(cpu_ns));
+            let idle = Recorder::new(gauges.zero_ns());
+            Recorded::new(record.rank, idle, gauges, |_| None)
+        });
         Measured {
             record,
             histograms,
             planned_bytes: 0,
+            timeline,
         }
     }
 }

@@ -87,7 +87,7 @@ struct Shared<'a> {
     bell: Condvar,
     written: AtomicU64,
     skipped: AtomicU64,
-    bytes: AtomicU64,
+    bytes: &'a AtomicU64,
     activity: Activity,
     storage: &'a dyn Storage,
     format: &'a dyn Format,
@@ -179,6 +179,8 @@ impl<'a> Generation<'a> {
                 memory as f64 / f64::from(1 << 20)
             )));
         }
+        let uncounted = AtomicU64::new(0);
+        let bytes = (job.gauges.as_ref()).map_or(&uncounted, |gauges| &gauges.generated);
         let shared = Shared {
             queue: Mutex::new(Queue {
                 shapes: Shapes::new(&wire::dataset_spec(job.workload), cluster.rank()),
@@ -193,7 +195,7 @@ impl<'a> Generation<'a> {
             bell: Condvar::new(),
             written: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
+            bytes,
             activity: job.activity,
             storage: self.storage,
             format: self.format,
@@ -217,7 +219,7 @@ impl<'a> Generation<'a> {
         let mine = Generated {
             files_written: shared.written.into_inner(),
             files_skipped: shared.skipped.into_inner(),
-            bytes_written: shared.bytes.into_inner(),
+            bytes_written: bytes.load(Relaxed),
             elapsed_ns: now_ns() - self.start,
             object_store: None,
         };

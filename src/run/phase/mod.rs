@@ -14,6 +14,7 @@ pub mod train;
 
 use crate::metrics::histogram::StageHistograms;
 use crate::metrics::record::RankRecord;
+use crate::metrics::timeline::Recorded;
 
 /// What a phase left on this rank.
 pub struct Measured {
@@ -23,4 +24,6 @@ pub struct Measured {
     pub histograms: StageHistograms,
     /// What this rank was expected to hold, bytes; 0 where nothing was added up.
     pub planned_bytes: u64,
+    /// The recording over time, where there is one.
+    pub timeline: Option<Recorded>,
 }

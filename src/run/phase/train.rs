@@ -5,10 +5,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use serde_json::json;
 
 use super::Measured;
 use super::evaluate::Evaluation;
 use crate::clock::{Clock, RealClock, VirtualClock, process_cpu_ns, sharpen_this_thread};
+use crate::config::DropCache;
 use crate::format::Format;
 use crate::host::cgroup::Pressure;
 use crate::host::facts::Meminfo;
@@ -19,6 +21,7 @@ use crate::metrics::evidence::Counts;
 use crate::metrics::histogram::StageHistograms;
 use crate::metrics::record::{EpochRecord, RankRecord};
 use crate::metrics::spec::MetricSpec;
+use crate::metrics::timeline::{Column, Gauges, Recorded, Recorder};
 use crate::plan::Split;
 use crate::plan::digest::Digest;
 use crate::plan::draw::TimeDraw;
@@ -38,7 +41,7 @@ use crate::run::memory;
 use crate::run::open::{open_storage, pick_format};
 use crate::run::residency::{Sample, before_epoch};
 use crate::run::sources::{Sources, ThreadRecords, reshard};
-use crate::run::steps::{Span, StepLoop};
+use crate::run::steps::{Recording, Span, StepLoop};
 use crate::run::wire;
 use crate::run::work::{EpochWork, Reading};
 use crate::storage::{Storage, Telemetry};
@@ -70,6 +73,8 @@ struct Training<'a> {
     record: RankRecord,
     cpu_start: u64,
     pressure_start: Pressure,
+    /// At the end of the last epoch.
+    pressure_last: Pressure,
     /// Where the dataset lies, on a mounted file system.
     mount: Option<Mount>,
     planned_bytes: u64,
@@ -143,6 +148,11 @@ impl<'a> Training<'a> {
         let mount = (storage.system().opens_by_path)
             .then(|| Mount::of(files.root()))
             .flatten();
+        let pressure_start = Pressure::read();
+        let cpu_start = process_cpu_ns();
+        if let Some(gauges) = &job.gauges {
+            gauges.begin(Column::Cpu, Some(cpu_start));
+        }
         Ok(Training {
             job,
             plan,
@@ -161,6 +171,10 @@ impl<'a> Training<'a> {
                 digest: Digest::default(),
                 spin_ns: 0,
                 done: (0, plan.train * w.train.epochs),
+                recording: job.gauges.clone().map(|gauges| Recording {
+                    recorder: Recorder::new(gauges.zero_ns()),
+                    gauges,
+                }),
             },
             saves,
             record: RankRecord {
@@ -168,8 +182,9 @@ impl<'a> Training<'a> {
                 medium: medium_of(&*storage, mount.as_ref()),
                 ..RankRecord::default()
             },
-            cpu_start: process_cpu_ns(),
-            pressure_start: Pressure::read(),
+            cpu_start,
+            pressure_start,
+            pressure_last: pressure_start,
             mount,
             planned_bytes: memory.total(),
             storage,
@@ -178,8 +193,9 @@ impl<'a> Training<'a> {
 
     /// One epoch.
     fn step(&mut self, events: &mut Events, epoch: u64) -> Result<(), JobError> {
-        let (work, sample) = self.begin_epoch(epoch)?;
+        let (work, sample) = self.begin_epoch(events, epoch)?;
         let before = self.counts();
+        self.meter(&before, Gauges::begin);
         let mut row = EpochRecord {
             epoch,
             start: label(),
@@ -204,17 +220,52 @@ impl<'a> Training<'a> {
         }
         row.end = label();
         row.host_meminfo = Meminfo::read();
+        let after = self.counts();
+        self.meter(&after, Gauges::end);
         row.counts = Counts {
             sampled_pages: sample.sum.pages,
             resident_pages: sample.sum.held,
-            ..self.counts().since(&before)
+            ..after.since(&before)
         };
+        self.epoch_ended(events, &row);
         self.record.epochs.push(row);
         Ok(())
     }
 
+    /// Outside counters begin or end to count for the recording.
+    fn meter(&self, counts: &Counts, what: fn(&Gauges, Column, Option<u64>)) {
+        let Some(gauges) = &self.job.gauges else {
+            return;
+        };
+        what(gauges, Column::DeviceBytes, counts.device);
+        if self.job.cluster.local_rank() == 0 {
+            what(gauges, Column::NicBytes, counts.nic);
+        }
+    }
+
+    /// Keeps what readers recorded in the epoch.
+    fn epoch_ended(&mut self, events: &mut Events, row: &EpochRecord) {
+        if let Some(recorder) = &mut events.recorder {
+            recorder.store(row.epoch, self.storage.telemetry());
+            let now = Pressure::read();
+            let held = now.since(&self.pressure_last);
+            recorder.throttled(row.epoch, held.throttled_ns);
+            self.pressure_last = now;
+        }
+        let readers = self.threads.take();
+        let spec = &self.steps.spec;
+        if let Some(recording) = &mut self.steps.recording {
+            (recording.recorder).epoch_ended(row, spec.formula, spec.train, &readers);
+        }
+        self.steps.histograms.merge(&readers);
+    }
+
     /// Draws the orders of an epoch, empties caches and looks what they hold; ends with all ranks together.
-    fn begin_epoch(&mut self, epoch: u64) -> Result<(Arc<EpochWork>, Sample), JobError> {
+    fn begin_epoch(
+        &mut self,
+        events: &mut Events,
+        epoch: u64,
+    ) -> Result<(Arc<EpochWork>, Sample), JobError> {
         let cluster = self.job.cluster;
         reshard(cluster, &mut self.order, epoch);
         let work = Arc::new(EpochWork::new(
@@ -228,7 +279,13 @@ impl<'a> Training<'a> {
         }
         self.steps.activity.enter(Phase::DropCache, epoch, 0);
         let storage = &*self.storage;
+        let began = self.job.gauges.as_ref().map(|gauges| gauges.offset_ns());
         agree(cluster, drop_caches(self.job, storage))?;
+        let drops = self.job.workload.reader.drop_cache != DropCache::None;
+        if let Some((recorder, at)) = events.recorder.as_mut().zip(began).filter(|_| drops) {
+            let text = format!("caches dropped before epoch {epoch}");
+            recorder.span(at, "cache_drop", text, json!({ "epoch": epoch }));
+        }
         let does_eval = self.evaluation.is_some();
         let data = (storage, &*self.reading.files);
         let (sample, found) = before_epoch(self.job, data, &*self.source, does_eval, epoch)?;
@@ -370,6 +427,9 @@ impl<'a> Training<'a> {
         }
         counters.samples_dropped_per_epoch = self.plan.dropped;
         counters.cpu_ns = cpu_ns.saturating_sub(self.cpu_start);
+        if let Some(gauges) = &self.job.gauges {
+            gauges.end(Column::Cpu, Some(cpu_ns));
+        }
         counters.report_cpu_ns = events.cpu_ns;
         record.pressure = Pressure::read().since(&self.pressure_start);
         counters.spin_ns = self.steps.spin_ns;
@@ -379,6 +439,15 @@ impl<'a> Training<'a> {
             saves.and_then(|saves| saves.saver.telemetry()),
         );
         record.order_digest = self.steps.digest.finish();
+        let files = self.reading.files.clone();
+        let timeline = self.steps.recording.map(|recording| {
+            let name = |file| {
+                let mut path = PathBuf::new();
+                files.path_of_global(file, &mut path);
+                Some(path.display().to_string())
+            };
+            Recorded::new(record.rank, recording.recorder, &recording.gauges, name)
+        });
         drop((self.source, self.evaluation));
         let mut histograms = self.steps.histograms;
         if let Some(saves) = self.saves {
@@ -386,11 +455,12 @@ impl<'a> Training<'a> {
             record.checkpoints = log;
             histograms.merge(&stages);
         }
-        self.threads.merge_into(&mut histograms);
+        histograms.merge(&self.threads.take());
         Measured {
             record,
             histograms,
             planned_bytes: self.planned_bytes,
+            timeline,
         }
     }
 }

@@ -1,0 +1,336 @@
+//! What grows while a job runs, sampled by a thread of its own: nothing is added to the work of readers and of the train loop.
+//!
+//! The thread wakes at the end of every bin, so that a difference belongs to one bin; where it wakes late, the difference is
+//! spread evenly over the time since the last look. In virtual time there is no thread, and the train loop reports instead.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::bins::Bins;
+use super::heat::{Heat, ThreadStages};
+use super::latency::BUCKETS;
+use super::series::Column;
+use super::{BIN_NS, SERIES_BINS};
+use crate::clock::{now_ns, process_cpu_ns};
+use crate::host::process::device_bytes;
+use crate::host::witness::nic_bytes;
+use crate::loader::{Delivery, Tally};
+use crate::stage::Stage;
+
+/// The columns that are sampled, in the order of their bins.
+pub(super) const SAMPLED: [Column; 10] = [
+    Column::Bytes,
+    Column::Samples,
+    Column::Requests,
+    Column::Retries,
+    Column::Cpu,
+    Column::DeviceBytes,
+    Column::NicBytes,
+    Column::BytesWritten,
+    Column::CheckpointBytesWritten,
+    Column::CheckpointBytesRead,
+];
+
+fn place(column: Column) -> usize {
+    (SAMPLED.iter().position(|c| *c == column)).expect("only sampled columns are named here")
+}
+
+/// The counters of one process over time.
+pub struct Gauges {
+    zero_ns: u64,
+    is_virtual: bool,
+    /// Bytes that dataset generation wrote so far.
+    pub generated: AtomicU64,
+    /// Virtual time that has passed.
+    virtual_ns: AtomicU64,
+    is_over: AtomicBool,
+    state: Mutex<State>,
+    bell: Condvar,
+}
+
+/// What was sampled.
+#[derive(Clone)]
+pub(super) struct Sampled {
+    pub(super) bins: Bins<[u64; SAMPLED.len()]>,
+    pub(super) heat: Heat,
+    /// Columns that could not be counted here.
+    pub(super) missing: [bool; SAMPLED.len()],
+    /// Offset of the end.
+    pub(super) length_ns: u64,
+}
+
+struct State {
+    out: Sampled,
+    tallies: Vec<Arc<dyn Tally>>,
+    threads: Vec<Arc<ThreadStages>>,
+    /// Values at the last look; None: not counted at this time.
+    last: [Option<u64>; SAMPLED.len()],
+    last_ns: u64,
+    /// Durations of all threads at the last look, by stage and bucket.
+    counts: Vec<u32>,
+}
+
+impl Gauges {
+    /// Starts to count at the common start `zero_ns` of [`now_ns`]; in virtual time at 0.
+    pub fn new(zero_ns: u64, is_virtual: bool) -> Self {
+        let mut last = [None; SAMPLED.len()];
+        for column in [
+            Column::Bytes,
+            Column::Samples,
+            Column::Requests,
+            Column::Retries,
+            Column::BytesWritten,
+        ] {
+            last[place(column)] = Some(0);
+        }
+        let out = Sampled {
+            bins: Bins::new(BIN_NS, SERIES_BINS),
+            heat: Heat::default(),
+            missing: [false; SAMPLED.len()],
+            length_ns: 0,
+        };
+        Gauges {
+            zero_ns,
+            is_virtual,
+            generated: AtomicU64::new(0),
+            virtual_ns: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+            state: Mutex::new(State {
+                out,
+                tallies: Vec::new(),
+                threads: Vec::new(),
+                last,
+                last_ns: 0,
+                counts: vec![0; Stage::ALL.len() * BUCKETS],
+            }),
+            bell: Condvar::new(),
+        }
+    }
+
+    /// The common start, [`now_ns`]; 0 in virtual time.
+    pub fn zero_ns(&self) -> u64 {
+        self.zero_ns
+    }
+
+    /// Whether offsets are of virtual time.
+    pub fn is_virtual(&self) -> bool {
+        self.is_virtual
+    }
+
+    /// Offset of now.
+    pub fn offset_ns(&self) -> u64 {
+        match self.is_virtual {
+            true => self.virtual_ns.load(Relaxed),
+            false => now_ns().saturating_sub(self.zero_ns),
+        }
+    }
+
+    /// Virtual time has come to this.
+    pub fn virtual_now(&self, at_ns: u64) {
+        self.virtual_ns.store(at_ns, Relaxed);
+    }
+
+    /// Samples from now on, until [`finish`](Self::finish) or until the guard is dropped.
+    ///
+    /// Errors: the thread cannot be had.
+    pub fn start(self: &Arc<Self>) -> std::io::Result<Sampler> {
+        let gauges = self.clone();
+        let thread = match self.is_virtual {
+            true => None,
+            false => Some(
+                std::thread::Builder::new()
+                    .name("sampler".into())
+                    .spawn(move || gauges.run())?,
+            ),
+        };
+        Ok(Sampler {
+            gauges: self.clone(),
+            thread,
+        })
+    }
+
+    fn run(&self) {
+        crate::host::cpus::take_place();
+        let mut state = self.state.lock();
+        while !self.is_over.load(Relaxed) {
+            let now = self.offset_ns();
+            let width = state.out.bins.width();
+            let left = width - now % width;
+            self.bell.wait_for(&mut state, Duration::from_nanos(left));
+            state.sample(self, self.offset_ns());
+        }
+    }
+
+    /// Reads a loader's totals and its threads' durations from now on.
+    pub fn watch(&self, tally: Option<Arc<dyn Tally>>, threads: &[Arc<ThreadStages>]) {
+        let mut state = self.state.lock();
+        state.tallies.extend(tally);
+        state.threads.extend(threads.iter().cloned());
+    }
+
+    /// A counter counts from `value` on, which it has now; None: nobody counts it here.
+    pub fn begin(&self, column: Column, value: Option<u64>) {
+        if self.is_virtual {
+            return;
+        }
+        let mut state = self.state.lock();
+        state.sample(self, self.offset_ns());
+        state.last[place(column)] = value;
+        state.out.missing[place(column)] |= value.is_none();
+    }
+
+    /// A counter has counted up to `value`.
+    pub fn end(&self, column: Column, value: Option<u64>) {
+        if self.is_virtual {
+            return;
+        }
+        let mut state = self.state.lock();
+        let at = place(column);
+        let (last, from) = (state.last[at].take(), state.last_ns);
+        state.sample(self, self.offset_ns());
+        let until = state.last_ns;
+        match last.zip(value) {
+            Some((last, value)) if value >= last => {
+                state.out.bins.spread(at, from, until, value - last);
+            }
+            // The sampler has looked since `value` was read.
+            Some((last, value)) => state.out.bins.take_back(at, until, last - value),
+            None => state.out.missing[at] = true,
+        }
+    }
+
+    /// Adds what was done between two times of [`now_ns`]; in virtual time all of it now.
+    pub fn add(&self, column: Column, from_ns: u64, to_ns: u64, value: u64) {
+        let now = self.offset_ns();
+        let (from, to) = match self.is_virtual {
+            true => (now, now),
+            false => (
+                from_ns.saturating_sub(self.zero_ns),
+                to_ns.saturating_sub(self.zero_ns),
+            ),
+        };
+        let mut state = self.state.lock();
+        state.out.bins.spread(place(column), from, to, value);
+    }
+
+    /// What a loader in virtual time has read.
+    pub fn delivered(&self, deliveries: impl Iterator<Item = Delivery>) {
+        let mut state = self.state.lock();
+        let bins = &mut state.out.bins;
+        for d in deliveries {
+            for (column, value) in [
+                (Column::Bytes, d.bytes),
+                (Column::Samples, d.samples),
+                (Column::Requests, 1),
+            ] {
+                bins.spread(place(column), d.from_ns, d.to_ns, value);
+            }
+        }
+    }
+
+    /// Ends the sampling with a last look. What is counted later is not in the recording.
+    pub(super) fn finish(&self) -> Sampled {
+        self.stop();
+        let mut state = self.state.lock();
+        let now = self.offset_ns();
+        state.sample(self, now);
+        if self.is_virtual {
+            state.out.missing[place(Column::Cpu)] = true;
+            state.out.missing[place(Column::DeviceBytes)] = true;
+            state.out.missing[place(Column::NicBytes)] = true;
+        }
+        state.out.length_ns = now;
+        state.tallies.clear();
+        state.threads.clear();
+        state.out.clone()
+    }
+
+    fn stop(&self) {
+        self.is_over.store(true, Relaxed);
+        // The thread looks at the flag and begins to wait under this lock.
+        drop(self.state.lock());
+        self.bell.notify_all();
+    }
+}
+
+/// Ends the thread that samples when it is dropped.
+pub struct Sampler {
+    gauges: Arc<Gauges>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        self.gauges.stop();
+        if let Some(thread) = self.thread.take() {
+            // A sampler that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl State {
+    fn sample(&mut self, gauges: &Gauges, at_ns: u64) {
+        let from = std::mem::replace(&mut self.last_ns, at_ns);
+        if !gauges.is_virtual {
+            let mut now = [None; SAMPLED.len()];
+            for totals in self.tallies.iter().map(|tally| tally.totals()) {
+                for (column, value) in [
+                    (Column::Bytes, totals.bytes),
+                    (Column::Samples, totals.samples),
+                    (Column::Requests, totals.calls),
+                    (Column::Retries, totals.retries),
+                ] {
+                    *now[place(column)].get_or_insert(0) += value;
+                }
+            }
+            for (column, read) in [
+                (
+                    Column::Cpu,
+                    (|| Some(process_cpu_ns())) as fn() -> Option<u64>,
+                ),
+                (Column::DeviceBytes, device_bytes),
+                (Column::NicBytes, nic_bytes),
+            ] {
+                if self.last[place(column)].is_some() {
+                    now[place(column)] = read();
+                }
+            }
+            now[place(Column::BytesWritten)] = Some(gauges.generated.load(Relaxed));
+            for (at, (last, now)) in self.last.iter_mut().zip(now).enumerate() {
+                let (Some(last), Some(now)) = (last, now) else {
+                    continue;
+                };
+                self.out
+                    .bins
+                    .spread(at, from, at_ns, now.saturating_sub(*last));
+                // A counter that goes back is not followed.
+                *last = now.max(*last);
+            }
+        }
+        self.sample_threads(at_ns);
+    }
+
+    fn sample_threads(&mut self, at_ns: u64) {
+        if self.threads.is_empty() {
+            return;
+        }
+        let mut sums = vec![0; self.counts.len()];
+        for thread in &self.threads {
+            thread.add_counts(&mut sums);
+        }
+        for (at, (last, now)) in self.counts.iter().zip(&sums).enumerate() {
+            let delta = now.wrapping_sub(*last);
+            if delta > 0 {
+                let stage = Stage::ALL[at / BUCKETS];
+                // Ends of durations lie before the look.
+                let heat = &mut self.out.heat;
+                heat.add(stage, at % BUCKETS, at_ns.saturating_sub(1), delta);
+            }
+        }
+        self.counts = sums;
+    }
+}

@@ -1,0 +1,171 @@
+//! What happened when, for the recording of a run over time: the events of rank 0 with their offsets.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::metrics::timeline::{self, EventLog, Gauges};
+use crate::report::Event;
+use crate::storage::Telemetry;
+
+/// Keeps events with their offsets.
+pub(super) struct EventRecorder {
+    gauges: Arc<Gauges>,
+    log: EventLog,
+    /// What has begun and not ended: when.
+    open: BTreeMap<&'static str, u64>,
+    /// What was known of the object store when it was last looked at.
+    store: Option<Telemetry>,
+}
+
+impl EventRecorder {
+    /// Offsets are those of `gauges`.
+    pub(super) fn new(gauges: Arc<Gauges>) -> Self {
+        EventRecorder {
+            gauges,
+            log: EventLog::default(),
+            open: BTreeMap::new(),
+            store: None,
+        }
+    }
+
+    /// Takes an event of the run.
+    pub(super) fn on(&mut self, event: &Event) {
+        match event {
+            Event::GenerationStarted { .. } => self.begin("generation"),
+            Event::GenerationDone {
+                files_written,
+                files_skipped,
+                bytes,
+                ..
+            } => self.end(
+                "generation",
+                format!("{files_written} files written, {files_skipped} found complete"),
+                json!({"files_written": files_written, "files_skipped": files_skipped, "bytes": bytes}),
+            ),
+            Event::EpochStarted { .. } => self.begin("epoch"),
+            Event::EpochEnded { epoch, steps, .. } => self.end(
+                "epoch",
+                format!("epoch {epoch}"),
+                json!({"epoch": epoch, "steps": steps}),
+            ),
+            Event::EvalStarted { .. } => self.begin("evaluation"),
+            Event::EvalEnded { epoch, record } => self.end(
+                "evaluation",
+                format!("evaluation after epoch {epoch}"),
+                json!({"epoch": epoch, "steps": record.steps.len()}),
+            ),
+            Event::CheckpointStarted { .. } => self.begin("checkpoint"),
+            Event::CheckpointEnded { record, .. } => {
+                let word = record.kind.word();
+                self.end_as(
+                    "checkpoint",
+                    &format!("checkpoint_{word}"),
+                    format!("{word} of checkpoint {}", record.number),
+                    json!({"epoch": record.epoch, "number": record.number, "step": record.step}),
+                );
+            }
+            Event::Warning(text) => self.instant("warning", text.clone(), json!({})),
+            Event::Info(text) => self.instant("info", text.clone(), json!({})),
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self, kind: &'static str) {
+        self.open.insert(kind, self.gauges.offset_ns());
+    }
+
+    fn end(&mut self, kind: &'static str, text: String, fields: Value) {
+        self.end_as(kind, kind, text, fields);
+    }
+
+    fn end_as(&mut self, opened: &'static str, kind: &str, text: String, fields: Value) {
+        let until = self.gauges.offset_ns();
+        let at = self.open.remove(opened).unwrap_or(until);
+        self.keep(at, Some(until), kind, text, fields);
+    }
+
+    /// Something without a duration.
+    pub(super) fn instant(&mut self, kind: &str, text: String, fields: Value) {
+        self.keep(self.gauges.offset_ns(), None, kind, text, fields);
+    }
+
+    /// Something that began at this offset and ends now.
+    pub(super) fn span(&mut self, at_ns: u64, kind: &str, text: String, fields: Value) {
+        let until = self.gauges.offset_ns();
+        self.keep(at_ns, Some(until), kind, text, fields);
+    }
+
+    fn keep(&mut self, at_ns: u64, until_ns: Option<u64>, kind: &str, text: String, fields: Value) {
+        let fields = match fields {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        };
+        self.log.push(timeline::Event {
+            at_ns,
+            until_ns,
+            kind: kind.into(),
+            text,
+            fields,
+        });
+    }
+
+    /// Looks at what an object store has gone through since the last look, on this rank.
+    pub(super) fn store(&mut self, epoch: u64, now: Option<Telemetry>) {
+        let Some(now) = now else {
+            return;
+        };
+        let before = self.store.take().unwrap_or_default();
+        let sum = |t: &Telemetry| {
+            let mut classes = BTreeMap::<String, u64>::new();
+            for (class, n) in t.endpoints.iter().flat_map(|e| &e.retries) {
+                *classes.entry(class.clone()).or_default() += n;
+            }
+            classes
+        };
+        let old = sum(&before);
+        let mut fields = Map::new();
+        for (class, n) in sum(&now) {
+            let delta = n.saturating_sub(old.get(&class).copied().unwrap_or(0));
+            if delta > 0 {
+                fields.insert(class, delta.into());
+            }
+        }
+        if !fields.is_empty() {
+            let text = format!("requests of rank 0 were repeated in epoch {epoch}");
+            self.instant("retries", text, Value::Object(fields));
+        }
+        for endpoint in &now.endpoints {
+            let same = before.endpoints.iter().find(|e| e.url == endpoint.url);
+            let times =
+                endpoint.times_down - same.map_or(0, |e| e.times_down.min(endpoint.times_down));
+            if times > 0 {
+                self.instant(
+                    "endpoint_down",
+                    format!("{} was taken out in epoch {epoch}", endpoint.url),
+                    json!({"url": endpoint.url, "times": times}),
+                );
+            }
+        }
+        self.store = Some(now);
+    }
+
+    /// The CPU limit of rank 0's container held the job back in an epoch.
+    pub(super) fn throttled(&mut self, epoch: u64, throttled_ns: Option<u64>) {
+        let Some(ns) = throttled_ns.filter(|ns| *ns > 0) else {
+            return;
+        };
+        let seconds = ns as f64 / 1e9;
+        self.instant(
+            "throttled",
+            format!("the CPU limit held rank 0's host back for {seconds:.3} s in epoch {epoch}"),
+            json!({"epoch": epoch, "throttled_s": seconds}),
+        );
+    }
+
+    /// All events.
+    pub(super) fn finish(self) -> EventLog {
+        self.log
+    }
+}
