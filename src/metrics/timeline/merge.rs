@@ -71,7 +71,7 @@ impl Shape {
     }
 
     /// For a reduction by maximum. Widths are made equal first: the numbers of bins follow from them.
-    pub(super) fn to_words(mut self) -> Vec<u64> {
+    pub(super) fn into_words(mut self) -> Vec<u64> {
         self.words().map(|word| *word).collect()
     }
 
@@ -290,11 +290,8 @@ impl Recorded {
 
     fn name_of(&self, file: Option<u64>) -> Option<String> {
         let file = file?;
-        let names = self.names.iter();
-        let name = names
-            .filter(|(number, _)| *number == file)
-            .map(|(_, name)| name);
-        name.cloned().next()
+        let found = self.names.iter().find(|(number, _)| *number == file);
+        found.map(|(_, name)| name.clone())
     }
 }
 
@@ -598,7 +595,7 @@ pub fn merge(cluster: &dyn Cluster, mut own: Recorded) -> Option<Timeline> {
     cluster.max_u64(&mut widths);
     own.align(widths);
     let mut shape = own.shape();
-    let mut words = shape.clone().to_words();
+    let mut words = shape.clone().into_words();
     cluster.max_u64(&mut words);
     shape.set_words(&words);
     own.fit(&mut shape);

@@ -241,7 +241,7 @@ fn four_thousand_ranks_send_less_than_eight_mebibytes() {
     let mut words = Vec::new();
     for (recorded, _) in &mut kinds {
         recorded.align(widths);
-        maximum(&mut words, recorded.shape().to_words());
+        maximum(&mut words, recorded.shape().into_words());
     }
     reduce(words.len());
     let mut shape: Shape = kinds[0].0.shape();
