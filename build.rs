@@ -43,7 +43,7 @@ const LIBRARIES: [(&str, &str); 13] = [
     ("rustls", "OBJECT"),
     ("hdf5-metno", "HDF5"),
     ("arrow-ipc", "PARQUET"),
-    ("mpi", ""),
+    ("mpi", "MPI_LINKED"),
     ("rayon", ""),
     ("zip", ""),
     ("zstd", ""),

@@ -26,7 +26,7 @@ if [ -z "${DLIO_RS:-}" ]; then
 fi
 if [ -z "${DLIO_RS_MPICH:-}" ]; then
     step "cargo build against MPICH"
-    MPICC=mpicc.mpich cargo build --locked --no-default-features --target-dir "$TARGET/mpich" </dev/null
+    MPICC=mpicc.mpich cargo build --locked --no-default-features --features mpi-linked --target-dir "$TARGET/mpich" </dev/null
     DLIO_RS_MPICH=$TARGET/mpich/debug/dlio-rs
 fi
 OPENMPI_BIN=$(realpath "$DLIO_RS") MPICH_BIN=$(realpath "$DLIO_RS_MPICH")

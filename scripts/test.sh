@@ -22,7 +22,7 @@ cargo build --locked </dev/null
 step "cargo build against MPICH"
 # mpi-sys does not notice another MPICC, hence the directory of its own.
 # The features have nothing to do with MPI.
-MPICC=mpicc.mpich cargo build --locked --no-default-features --target-dir "$TARGET/mpich" </dev/null
+MPICC=mpicc.mpich cargo build --locked --no-default-features --features mpi-linked --target-dir "$TARGET/mpich" </dev/null
 mpich_bin=$TARGET/mpich/debug/dlio-rs
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

@@ -44,6 +44,9 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
+    /// The MPI library to open [default: $DLIO_RS_MPI_LIB, else the launcher's own]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub mpi_lib: Option<PathBuf>,
 }
 
 /// What to do; `run` when no verb is given.
@@ -221,12 +224,12 @@ fn takes_value(word: &str) -> bool {
     let Some(name) = word.strip_prefix("--") else {
         return false;
     };
-    Cli::command().get_subcommands().any(|verb| {
-        verb.get_arguments().any(|option| {
-            option.get_long() == Some(name)
-                && option.get_action().takes_values()
-                && !option.is_require_equals_set()
-        })
+    let command = Cli::command();
+    let all = std::iter::once(&command).chain(command.get_subcommands());
+    all.flat_map(clap::Command::get_arguments).any(|option| {
+        option.get_long() == Some(name)
+            && option.get_action().takes_values()
+            && !option.is_require_equals_set()
     })
 }
 
@@ -286,6 +289,14 @@ mod tests {
         assert_eq!(
             words(&["x", "--output", "plan", "a.yaml"], false),
             ["x", "run", "--output", "plan", "a.yaml"]
+        );
+        assert_eq!(
+            words(&["x", "--mpi-lib", "plan", "a.yaml"], false),
+            ["x", "run", "--mpi-lib", "plan", "a.yaml"]
+        );
+        assert_eq!(
+            words(&["x", "--mpi-lib", "a.so", "info"], false),
+            ["x", "--mpi-lib", "a.so", "info"]
         );
         assert_eq!(
             words(&["x", "plan", "a.yaml"], false),

@@ -10,8 +10,8 @@ use crate::host::facts::HostFacts;
 use crate::report::provenance::Build;
 use crate::storage::SYSTEMS;
 
-/// Prints the facts of the job, one line per rank. A collective.
-pub(super) fn print(cluster: &dyn Cluster) -> Result<(), Stop> {
+/// Prints the facts of the job, one line per rank, and which MPI libraries others would use. A collective.
+pub(super) fn print(cluster: &dyn Cluster, outlook: Option<&[String]>) -> Result<(), Stop> {
     let facts = HostFacts::read(&cluster.host_names()[cluster.node_of_rank()[cluster.rank()]]);
     let line = format!(
         "  rank {}: host {}, local rank {} of {}, {} of {} CPUs allowed, {:.2} GiB memory",
@@ -45,6 +45,12 @@ pub(super) fn print(cluster: &dyn Cluster) -> Result<(), Stop> {
             env!("DLIO_RS_PROFILE")
         );
         let _ = writeln!(text, "MPI library: {}", cluster.library());
+        if let Some(source) = cluster.library_source() {
+            let _ = writeln!(text, "  {source}");
+        }
+        for line in outlook.unwrap_or_default() {
+            let _ = writeln!(text, "  {line}");
+        }
         let build = Build::here();
         let libraries: Vec<String> = build
             .libraries

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Cluster, Named};
 use crate::config::{self, LoadRequest, Loaded, Machine, Origin, Source};
 use crate::host;
 use crate::interrupt;
@@ -112,6 +112,9 @@ pub fn main(args: Vec<OsString>) -> u8 {
     if !has_sockets {
         end_when_nobody_reads();
     }
+    let env = |name: &str| std::env::var(name).ok();
+    let named = Named::new(cli.mpi_lib.as_deref(), &env);
+    let named = named.as_ref();
     let outcome = match cli.verb {
         Verb::Validate(args) => alone(&args.workload.clone(), as_dlio, |loaded| {
             validate(loaded, &args)
@@ -119,13 +122,17 @@ pub fn main(args: Vec<OsString>) -> u8 {
         Verb::Plan(args) => alone(&args.workload.clone(), as_dlio, |loaded| {
             plan::print(loaded, &args)
         }),
-        Verb::Run(args) => in_job(speaks_first, |cluster| {
+        Verb::Run(args) => in_job(speaks_first, named, |cluster| {
             job::start(cluster, &args, job::What::Workflow, as_dlio, &typed)
         }),
-        Verb::Generate(args) => in_job(speaks_first, |cluster| {
+        Verb::Generate(args) => in_job(speaks_first, named, |cluster| {
             job::start(cluster, &args, job::What::GenerateOnly, as_dlio, &typed)
         }),
-        Verb::Info => in_job(speaks_first, info::print),
+        // Without a launcher no job is formed: where MPI may not run, as on a login node, info still answers.
+        Verb::Info if !cluster::is_launched(&env) => in_job(speaks_first, None, |cluster| {
+            info::print(cluster, Some(&cluster::outlook(&env, named)))
+        }),
+        Verb::Info => in_job(speaks_first, named, |cluster| info::print(cluster, None)),
         Verb::Inspect(args) => inspect::print(&args),
         Verb::Clean(args) => clean::clean(&args),
         Verb::Report(args) => report::print(&args),
@@ -229,10 +236,12 @@ fn listen(speaks: bool) -> Result<(), Stop> {
 /// A verb that runs on every rank.
 fn in_job(
     speaks_first: bool,
+    named: Option<&Named>,
     verb: impl FnOnce(&dyn Cluster) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
     listen(speaks_first)?;
-    let cluster = cluster::start(|v| std::env::var(v).ok(), host::name()).map_err(|e| Stop {
+    let env = |name: &str| std::env::var(name).ok();
+    let cluster = cluster::start(&env, host::name(), named).map_err(|e| Stop {
         exit: Exit::Failed,
         message: e.to_string(),
     })?;

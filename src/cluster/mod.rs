@@ -3,6 +3,7 @@
 //! [`Cluster`] is all that the rest of the program knows of MPI. Every collective must be called by
 //! every rank in the same order, from the main thread only (MPI_THREAD_FUNNELED).
 
+mod library;
 mod meeting;
 mod mpi;
 mod solo;
@@ -12,10 +13,11 @@ pub(crate) mod tests;
 #[cfg(test)]
 pub(crate) mod threads;
 
+pub use library::{LibraryError, Named, outlook};
 pub use meeting::Meeting;
-pub use mpi::Mpi;
+pub(crate) use mpi::Mpi;
 pub use solo::Solo;
-pub use start::start;
+pub use start::{is_launched, start};
 
 /// Why the job could not be formed.
 #[derive(Debug, thiserror::Error)]
@@ -24,24 +26,44 @@ pub enum ClusterError {
     #[error("MPI was already initialised in this process")]
     AlreadyStarted,
     /// MPI gives no thread support.
-    #[error("the MPI library does not give MPI_THREAD_FUNNELED; use one built with thread support")]
-    Threading,
+    #[error(
+        "the MPI library gives less than MPI_THREAD_FUNNELED: {library} ({origin})\n  remedy: use one built with thread support"
+    )]
+    Threading {
+        /// The library, as it names itself.
+        library: String,
+        /// Which one it is.
+        origin: String,
+    },
+    /// There is no library to use.
+    #[error("{0}\n  remedy: {REMEDY}")]
+    Library(#[from] LibraryError),
     /// The launcher meant a larger job than this process sees.
     #[error(
         "the launcher meant {wanted} ranks ({variable}={wanted}) but this process sees a world of 1.\n\
-         dlio-rs was built with: {library}\n\
-         Every process would run the whole benchmark alone. Start it with that library's own mpirun, or build \
-         dlio-rs again with the launcher's mpicc first on PATH."
+         the MPI library is: {library}\n\
+         ({origin})\n\
+         Every process would run the whole benchmark alone.\n  remedy: {REMEDY}"
     )]
     WrongLauncher {
         /// Ranks the launcher announced.
         wanted: usize,
         /// Where it said so.
         variable: &'static str,
-        /// The MPI library of this binary.
+        /// The library, as it names itself.
         library: String,
+        /// Which one it is.
+        origin: String,
     },
 }
+
+/// What to do where launcher and library do not fit.
+#[cfg(feature = "mpi-linked")]
+const REMEDY: &str = "start it with the mpirun of the library that it is linked with, build dlio-rs again with the launcher's \
+                      mpicc first on PATH, or use a binary that opens the library at run time";
+#[cfg(not(feature = "mpi-linked"))]
+const REMEDY: &str = "name the launcher's own MPI library by --mpi-lib FILE or DLIO_RS_MPI_LIB=FILE, or start it with that \
+                      library's own mpirun; `dlio-rs info` without a launcher lists the libraries that it finds";
 
 /// One rank's view of the job.
 pub trait Cluster {
@@ -59,6 +81,10 @@ pub trait Cluster {
     fn host_names(&self) -> &[String];
     /// The MPI library, as it names itself; "none" without one.
     fn library(&self) -> &str;
+    /// Which file it is and why it is used; None without one.
+    fn library_source(&self) -> Option<&str> {
+        None
+    }
     /// Returns when every rank has called it.
     fn barrier(&self);
     /// Rank 0's bytes, on every rank.

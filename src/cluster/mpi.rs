@@ -1,29 +1,23 @@
-//! The only file that names MPI: [`Cluster`] over rsmpi.
+//! [`Cluster`] over a library of MPI, whether linked or opened.
 
-use std::ffi::c_void;
+use std::ffi::c_int;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
-use mpi::collective::{CommunicatorCollectives, Root, SystemOperation};
-use mpi::datatype::{Partition, PartitionMut};
-use mpi::environment::Universe;
-use mpi::ffi;
-use mpi::point_to_point::Source;
-use mpi::topology::{Color, Communicator, SimpleCommunicator};
-use mpi::traits::AsRaw;
-use mpi::{Count, Threading};
-
+use super::library::{Calls, Datum, Handle, Library, Operation, first_line};
 use super::{Cluster, ClusterError};
 use crate::clock::{now_ns, sleep_until};
 
 /// The job as MPI_COMM_WORLD shows it.
 pub struct Mpi {
-    // Fields drop in this order: communicators before the universe, whose drop calls MPI_Finalize.
-    windows: Mutex<Vec<Window>>,
+    calls: Calls,
+    world: Handle,
+    /// Not a part of a job, which ends before the whole.
+    is_whole: bool,
+    node: Handle,
     /// The ranks of local rank 0; None on the others.
-    leaders: Option<SimpleCommunicator>,
-    node: SimpleCommunicator,
-    world: SimpleCommunicator,
+    leaders: Option<Handle>,
+    windows: Mutex<Vec<Handle>>,
     rank: usize,
     size: usize,
     local_rank: usize,
@@ -31,55 +25,55 @@ pub struct Mpi {
     node_of_rank: Vec<usize>,
     host_names: Vec<String>,
     library: String,
-    /// None for a part of the job, which ends before the whole.
-    _universe: Option<Universe>,
+    source: String,
 }
-
-struct Window(ffi::MPI_Win);
-
-// SAFETY: a window handle is a plain value; it is used only from the main thread, under the mutex.
-unsafe impl Send for Window {}
 
 impl Mpi {
     /// Calls MPI_Init_thread (FUNNELED) and learns the layout of the job.
     ///
     /// Errors: when MPI gives less than FUNNELED, or was initialised before.
-    pub fn start(host: &str) -> Result<Self, ClusterError> {
-        let (universe, given) = mpi::initialize_with_threading(Threading::Funneled)
-            .ok_or(ClusterError::AlreadyStarted)?;
-        if given < Threading::Funneled {
-            return Err(ClusterError::Threading);
+    pub(super) fn start(library: Library, host: &str) -> Result<Self, ClusterError> {
+        let calls = library.calls;
+        if calls.is_initialized() {
+            return Err(ClusterError::AlreadyStarted);
         }
-        let library = mpi::environment::library_version()
-            .unwrap_or_else(|_| "unknown".into())
-            .trim_end_matches(['\0', '\n', ' '])
-            .lines()
-            .next()
-            .unwrap_or("unknown")
-            .to_string();
-        Ok(Mpi::over(universe.world(), host, library, Some(universe)))
+        if !calls.init_funneled() {
+            return Err(ClusterError::Threading {
+                library: first_line(&calls.version()),
+                origin: library.source,
+            });
+        }
+        let version = first_line(&calls.version());
+        let world = calls.world();
+        Ok(Mpi::over(
+            calls,
+            world,
+            true,
+            host,
+            (version, library.source),
+        ))
     }
 
     /// Learns the layout of the ranks of a communicator. A collective of theirs.
     fn over(
-        world: SimpleCommunicator,
+        calls: Calls,
+        world: Handle,
+        is_whole: bool,
         host: &str,
-        library: String,
-        universe: Option<Universe>,
+        (library, source): (String, String),
     ) -> Self {
-        let (rank, size) = (world.rank() as usize, world.size() as usize);
-        let node = world.split_shared(rank as i32);
-        let (local_rank, local_size) = (node.rank() as usize, node.size() as usize);
+        let (rank, size) = (calls.rank(world), calls.size(world));
+        let node = calls.split_shared(world, rank);
+        let (local_rank, local_size) = (calls.rank(node), calls.size(node));
         let is_leader = local_rank == 0;
-        let leaders = world.split_by_color(match is_leader {
-            true => Color::with_value(0),
-            false => Color::undefined(),
-        });
+        let leaders = calls.split(world, is_leader.then_some(0), rank);
         let mut this = Mpi {
-            windows: Mutex::new(Vec::new()),
-            leaders,
-            node,
+            calls,
             world,
+            is_whole,
+            node,
+            leaders,
+            windows: Mutex::new(Vec::new()),
             rank,
             size,
             local_rank,
@@ -87,56 +81,81 @@ impl Mpi {
             node_of_rank: Vec::new(),
             host_names: Vec::new(),
             library,
-            _universe: universe,
+            source,
         };
+        this.learn_nodes(host);
+        this
+    }
+
+    /// Fills the tables of nodes. A collective.
+    fn learn_nodes(&mut self, host: &str) {
         // A node is named by its lowest rank: the leader's rank, as seen by everyone on it.
-        let mut leader = [if is_leader { rank as u64 } else { 0 }];
-        let mut seen = [0u64];
-        this.node
-            .all_reduce_into(&leader[..], &mut seen[..], SystemOperation::max());
-        leader = seen;
+        let mine = [if self.local_rank == 0 {
+            self.rank as u64
+        } else {
+            0
+        }];
+        let mut leader = [0u64];
+        let max = Operation::Max;
+        self.calls.all_reduce(self.node, &mine, &mut leader, max);
         let mut entry = leader[0].to_le_bytes().to_vec();
         entry.extend_from_slice(host.as_bytes());
-        let mut table = this.gather(&entry).map(encode_parts).unwrap_or_default();
-        this.broadcast(&mut table);
+        let mut table = self.gather(&entry).map(encode_parts).unwrap_or_default();
+        self.broadcast(&mut table);
         let mut leaders: Vec<u64> = Vec::new();
         for part in decode_parts(&table) {
             let (head, name) = part.split_at(8);
             let leader = u64::from_le_bytes(head.try_into().expect("split at 8 bytes"));
-            let index = leaders
-                .iter()
-                .position(|&l| l == leader)
-                .unwrap_or_else(|| {
-                    leaders.push(leader);
-                    this.host_names
-                        .push(String::from_utf8_lossy(name).into_owned());
-                    leaders.len() - 1
-                });
-            this.node_of_rank.push(index);
+            let known = leaders.iter().position(|&l| l == leader);
+            let index = known.unwrap_or_else(|| {
+                leaders.push(leader);
+                let name = String::from_utf8_lossy(name);
+                self.host_names.push(name.into_owned());
+                leaders.len() - 1
+            });
+            self.node_of_rank.push(index);
         }
-        this
     }
 
-    fn reduce_u64(&self, values: &mut [u64], op: SystemOperation) {
+    fn reduce<T: Datum>(&self, values: &mut [T], operation: Operation) {
         if values.is_empty() {
             return;
         }
         let send = values.to_vec();
-        self.world.all_reduce_into(&send[..], values, op);
+        self.calls.all_reduce(self.world, &send, values, operation);
+    }
+
+    /// Elementwise maximum over a communicator, without taking the CPU from those that are late: spins for `spin_ns`, then
+    /// sleeps between looks.
+    fn max_patiently(&self, ranks: Handle, send: &[u64], into: &mut [u64], spin_ns: u64) {
+        let start = now_ns();
+        self.calls.max_patiently(ranks, send, into, || {
+            let now = now_ns();
+            let waited = now - start;
+            if waited >= spin_ns {
+                sleep_until(now + (waited / 8).clamp(*LOOKS_NS.start(), *LOOKS_NS.end()));
+            }
+        });
     }
 }
 
 impl Drop for Mpi {
     fn drop(&mut self) {
-        for Window(mut win) in self
-            .windows
-            .lock()
+        let windows = self.windows.get_mut();
+        // Nothing reads their words after this: the job is over.
+        for window in windows
             .expect("no thread panics while holding it")
             .drain(..)
         {
-            // SAFETY: the window was made by `node_shared` and is freed once; MPI is still initialised, because
-            // the universe is a later field. Nothing reads the words after this: the job is over.
-            unsafe { ffi::MPI_Win_free(&mut win) };
+            self.calls.unshare(window);
+        }
+        for comm in self.leaders.into_iter().chain([self.node]) {
+            self.calls.free(comm);
+        }
+        if self.is_whole {
+            self.calls.finalize();
+        } else {
+            self.calls.free(self.world);
         }
     }
 }
@@ -161,7 +180,7 @@ fn decode_parts(mut bytes: &[u8]) -> Vec<&[u8]> {
     parts
 }
 
-fn displacements(counts: &[Count]) -> Vec<Count> {
+fn displacements(counts: &[c_int]) -> Vec<c_int> {
     counts
         .iter()
         .scan(0, |at, &n| {
@@ -177,26 +196,6 @@ const LEADERS_SPIN_NS: u64 = 200_000;
 
 /// Between two looks at a collective that is under way, nanoseconds: an eighth of the wait so far, within these.
 const LOOKS_NS: std::ops::RangeInclusive<u64> = 20_000..=2_000_000;
-
-/// Elementwise maximum over a communicator, without taking the CPU from those that are late: spins for `spin_ns`, then sleeps
-/// between looks.
-fn max_patiently(ranks: &SimpleCommunicator, send: &[u64], into: &mut [u64], spin_ns: u64) {
-    let start = now_ns();
-    mpi::request::scope(|scope| {
-        let max = SystemOperation::max();
-        let mut request = ranks.immediate_all_reduce_into(scope, send, into, max);
-        while let Err(again) = request.test() {
-            request = again;
-            let now = now_ns();
-            let waited = now - start;
-            if waited >= spin_ns {
-                sleep_until(now + (waited / 8).clamp(*LOOKS_NS.start(), *LOOKS_NS.end()));
-            }
-        }
-    });
-}
-
-static EMPTY: [u8; 1] = [0];
 
 /// MPI counts are 32-bit: what one collective may carry.
 const MAX_BYTES: usize = i32::MAX as usize;
@@ -223,40 +222,36 @@ impl Cluster for Mpi {
     fn library(&self) -> &str {
         &self.library
     }
+    fn library_source(&self) -> Option<&str> {
+        Some(&self.source)
+    }
     fn barrier(&self) {
-        self.world.barrier();
+        self.calls.barrier(self.world);
     }
     fn broadcast(&self, bytes: &mut Vec<u8>) {
-        let root = self.world.process_at_rank(0);
-        let mut len = [bytes.len() as u64];
-        root.broadcast_into(&mut len[..]);
-        bytes.resize(len[0] as usize, 0);
+        let mut len = (bytes.len() as u64).to_ne_bytes();
+        self.calls.broadcast(self.world, &mut len);
+        bytes.resize(u64::from_ne_bytes(len) as usize, 0);
         for chunk in bytes.chunks_mut(MAX_BYTES) {
-            root.broadcast_into(chunk);
+            self.calls.broadcast(self.world, chunk);
         }
     }
     fn sum_u64(&self, values: &mut [u64]) {
-        self.reduce_u64(values, SystemOperation::sum());
+        self.reduce(values, Operation::Sum);
     }
     fn min_u64(&self, values: &mut [u64]) {
-        self.reduce_u64(values, SystemOperation::min());
+        self.reduce(values, Operation::Min);
     }
     fn max_u64(&self, values: &mut [u64]) {
-        self.reduce_u64(values, SystemOperation::max());
+        self.reduce(values, Operation::Max);
     }
     fn sum_f64(&self, values: &mut [f64]) {
-        if values.is_empty() {
-            return;
-        }
-        let send = values.to_vec();
-        self.world
-            .all_reduce_into(&send[..], values, SystemOperation::sum());
+        self.reduce(values, Operation::Sum);
     }
     fn gather(&self, bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
-        let root = self.world.process_at_rank(0);
         let mut lens = vec![0u64; self.size];
-        let mine = [bytes.len() as u64];
-        self.world.all_gather_into(&mine[..], &mut lens[..]);
+        self.calls
+            .all_gather(self.world, bytes.len() as u64, &mut lens);
         // Rounds keep every message within a 32-bit count however long the parts are.
         let total: u64 = lens.iter().sum();
         let per_round = if total <= MAX_BYTES as u64 {
@@ -274,20 +269,15 @@ impl Cluster for Mpi {
         while at < longest {
             let slice = |n: usize| n.saturating_sub(at).min(per_round);
             let send = &bytes[at.min(bytes.len())..at.min(bytes.len()) + slice(bytes.len())];
-            // An empty slice's dangling address is that of MPI_IN_PLACE in Open MPI.
-            let send = if send.is_empty() { &EMPTY[..0] } else { send };
             match &mut parts {
-                None => root.gather_varcount_into(send),
+                None => self.calls.gather(self.world, send, &mut [], (&[], &[])),
                 Some(parts) => {
-                    let counts: Vec<Count> =
-                        lens.iter().map(|&n| slice(n as usize) as Count).collect();
+                    let counts: Vec<c_int> =
+                        lens.iter().map(|&n| slice(n as usize) as c_int).collect();
                     let displs = displacements(&counts);
                     let mut recv = vec![0u8; counts.iter().map(|&c| c as usize).sum()];
-                    {
-                        let mut partition =
-                            PartitionMut::new(&mut recv[..], &counts[..], &displs[..]);
-                        root.gather_varcount_into_root(send, &mut partition);
-                    }
+                    self.calls
+                        .gather(self.world, send, &mut recv, (&counts, &displs));
                     for (rank, part) in parts.iter_mut().enumerate() {
                         let from = displs[rank] as usize;
                         part.extend_from_slice(&recv[from..from + counts[rank] as usize]);
@@ -299,21 +289,20 @@ impl Cluster for Mpi {
         parts
     }
     fn all_to_all(&self, parts: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-        let send_counts: Vec<Count> = parts.iter().map(|p| p.len() as Count).collect();
-        let mut recv_counts = vec![0 as Count; self.size];
-        self.world
-            .all_to_all_into(&send_counts[..], &mut recv_counts[..]);
+        let lens: Vec<u64> = parts.iter().map(|p| p.len() as u64).collect();
+        let mut recv_lens = vec![0; self.size];
+        self.calls.exchange(self.world, &lens, &mut recv_lens);
+        let counts = |lens: &[u64]| lens.iter().map(|&n| n as c_int).collect::<Vec<_>>();
+        let (send_counts, recv_counts) = (counts(&lens), counts(&recv_lens));
         let send_displs = displacements(&send_counts);
         let recv_displs = displacements(&recv_counts);
-        // One byte more than needed: an empty vector's dangling address is that of MPI_IN_PLACE in Open MPI.
-        let mut send: Vec<u8> = parts.concat();
-        send.push(0);
-        let mut recv = vec![0u8; recv_counts.iter().map(|&c| c as usize).sum::<usize>() + 1];
-        {
-            let from = Partition::new(&send[..], &send_counts[..], &send_displs[..]);
-            let mut into = PartitionMut::new(&mut recv[..], &recv_counts[..], &recv_displs[..]);
-            self.world.all_to_all_varcount_into(&from, &mut into);
-        }
+        let send: Vec<u8> = parts.concat();
+        let mut recv = vec![0u8; recv_lens.iter().sum::<u64>() as usize];
+        self.calls.exchange_bytes(
+            self.world,
+            (&send, &send_counts, &send_displs),
+            (&mut recv, &recv_counts, &recv_displs),
+        );
         recv_counts
             .iter()
             .zip(&recv_displs)
@@ -322,68 +311,52 @@ impl Cluster for Mpi {
     }
     fn max_pair(&self, pair: [u64; 2]) -> [u64; 2] {
         let mut result = [0u64; 2];
-        self.world
-            .all_reduce_into(&pair[..], &mut result[..], SystemOperation::max());
+        let max = Operation::Max;
+        self.calls.all_reduce(self.world, &pair, &mut result, max);
         result
     }
     fn max_u64_patiently(&self, value: u64) -> u64 {
         let mut result = [0];
-        max_patiently(&self.world, &[value], &mut result, 0);
+        self.max_patiently(self.world, &[value], &mut result, 0);
         result[0]
     }
     fn leaders_max(&self, pair: [u64; 2], spins: bool) -> [u64; 2] {
         let mut result = pair;
-        if let Some(leaders) = &self.leaders {
+        if let Some(leaders) = self.leaders {
             let spin_ns = if spins { LEADERS_SPIN_NS } else { 0 };
-            max_patiently(leaders, &pair, &mut result, spin_ns);
+            self.max_patiently(leaders, &pair, &mut result, spin_ns);
         }
         result
     }
     fn progress(&self) {
         // Any call that looks for messages moves those of all communicators.
-        let _ = self.world.any_process().immediate_probe();
+        self.calls.probe(self.world);
     }
     fn node_shared(&self, words: usize) -> &'static [AtomicU64] {
-        let mine = if self.local_rank == 0 { words * 8 } else { 0 };
-        let mut own: *mut c_void = std::ptr::null_mut();
-        let mut base: *mut c_void = std::ptr::null_mut();
-        // SAFETY: plain MPI-3 calls on a live communicator with out-parameters that outlive them. The window is
-        // kept until this value drops, which is at the end of the process's use of MPI; rank 0 of the node owns
-        // `words * 8` bytes and the query returns where they are mapped here.
+        let (window, base) = self.calls.share(self.node, words * 8);
+        self.windows
+            .lock()
+            .expect("no thread panics while holding it")
+            .push(window);
+        // SAFETY: the node's rank 0 gave `words * 8` bytes, aligned for words by their unit. They stay until this value drops,
+        // which is at the end of the process's use of MPI.
         unsafe {
-            let mut win = std::mem::zeroed();
-            ffi::MPI_Win_allocate_shared(
-                mine as ffi::MPI_Aint,
-                8,
-                ffi::RSMPI_INFO_NULL,
-                self.node.as_raw(),
-                (&raw mut own).cast(),
-                &mut win,
-            );
-            let (mut size, mut unit) = (0, 0);
-            ffi::MPI_Win_shared_query(win, 0, &mut size, &mut unit, (&raw mut base).cast());
-            self.windows
-                .lock()
-                .expect("no thread panics while holding it")
-                .push(Window(win));
             if self.local_rank == 0 {
-                std::ptr::write_bytes(base.cast::<u8>(), 0, words * 8);
+                std::ptr::write_bytes(base, 0, words * 8);
             }
-            self.node.barrier();
+            self.calls.barrier(self.node);
             std::slice::from_raw_parts(base.cast::<AtomicU64>(), words)
         }
     }
     fn split(&self, color: Option<u16>) -> Option<Box<dyn Cluster + '_>> {
-        let color = match color {
-            Some(color) => Color::with_value(i32::from(color)),
-            None => Color::undefined(),
-        };
-        let part = self.world.split_by_color(color)?;
+        let part = self
+            .calls
+            .split(self.world, color.map(c_int::from), self.rank)?;
         let host = &self.host_names[self.node_of_rank[self.rank]];
-        let library = self.library.clone();
-        Some(Box::new(Mpi::over(part, host, library, None)))
+        let names = (self.library.clone(), self.source.clone());
+        Some(Box::new(Mpi::over(self.calls, part, false, host, names)))
     }
     fn abort(&self, status: i32) -> ! {
-        self.world.abort(status)
+        self.calls.abort(self.world, status)
     }
 }

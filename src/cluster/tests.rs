@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use super::threads::{Threads, run, try_run};
-use super::{Cluster, Meeting, Solo, start};
+use super::{Cluster, Meeting, Mpi, Solo, library, start};
 use crate::clock::thread_cpu_ns;
 
 /// Nodes of 1 to 8 ranks: one node, one per rank, and nodes of unequal size with ranks in turn.
@@ -226,11 +226,20 @@ fn a_rank_that_panics_ends_those_that_wait_in_a_meeting() {
 /// Set for the processes that a test starts as ranks.
 const IS_RANK: &str = "DLIO_RS_TEST_IS_RANK";
 
+/// The MPI library of the launcher: linked where this binary is, else chosen; or opened by its file in any case.
+fn start_rank(how: &str) -> Box<dyn Cluster> {
+    if how == "opened" {
+        let library = library::tests::opened();
+        return Box::new(Mpi::start(library, "here").unwrap());
+    }
+    start(&|name| std::env::var(name).ok(), "here".into(), None).unwrap()
+}
+
 /// This test starts itself under a launcher and is then one of the ranks.
 #[test]
 fn mpi_does_what_a_cluster_must_and_its_ranks_meet() {
-    if std::env::var_os(IS_RANK).is_some() {
-        let cluster = start(|name| std::env::var(name).ok(), "here".into()).unwrap();
+    if let Ok(how) = std::env::var(IS_RANK) {
+        let cluster = start_rank(&how);
         conforms(&*cluster);
         splits(&*cluster);
         for cpus in CPUS {
@@ -242,7 +251,10 @@ fn mpi_does_what_a_cluster_must_and_its_ranks_meet() {
         return;
     }
     let launcher = std::env::var("MPIRUN").unwrap_or_else(|_| "mpirun".into());
-    for ranks in [1, 2, 5, 8] {
+    for (ranks, how) in [1, 2, 5, 8]
+        .into_iter()
+        .flat_map(|n| [(n, "chosen"), (n, "opened")])
+    {
         let out = std::process::Command::new(&launcher)
             .args(["--allow-run-as-root", "--bind-to", "none"])
             .args([
@@ -255,12 +267,12 @@ fn mpi_does_what_a_cluster_must_and_its_ranks_meet() {
             .arg(std::env::current_exe().unwrap())
             .args(["--exact", "--test-threads", "1"])
             .arg("cluster::tests::mpi_does_what_a_cluster_must_and_its_ranks_meet")
-            .env(IS_RANK, "1")
+            .env(IS_RANK, how)
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&out.stdout);
         let error = String::from_utf8_lossy(&out.stderr);
-        assert!(out.status.success(), "{ranks} ranks:\n{text}{error}");
+        assert!(out.status.success(), "{ranks} ranks, {how}:\n{text}{error}");
         assert_eq!(text.matches("1 passed").count(), ranks, "{text}");
     }
 }

@@ -195,7 +195,7 @@ fn a_launcher_of_another_mpi_is_named() {
         1,
         &[
             "the launcher meant 4 ranks (PMI_SIZE=4)",
-            "dlio-rs was built with: Open MPI",
+            "the MPI library is: Open MPI",
             "mpirun",
         ],
     );
