@@ -139,6 +139,16 @@ fn load(file: &Path, flags: c_int) -> Result<(Opened, String), OpenError> {
             file.display()
         )));
     }
+    let not_elf = std::fs::File::open(&path).is_ok_and(|mut file| {
+        let mut start = [0; 4];
+        std::io::Read::read(&mut file, &mut start).is_ok() && start != *b"\x7fELF"
+    });
+    if not_elf {
+        return Err(refused(format!(
+            "{}: no shared library; where it is a text for the linker, it names the library",
+            file.display()
+        )));
+    }
     let handle = dlopen(&path, flags).map_err(refused)?;
     let address = |name: &CStr| handle.address(name);
     let incomplete = |missing: &str, hint: &str| OpenError::Incomplete {
