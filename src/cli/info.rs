@@ -4,11 +4,12 @@ use std::fmt::Write;
 
 use super::{Stop, out};
 use crate::cluster::Cluster;
+use crate::config::ReadEngine;
 use crate::format;
 use crate::host;
 use crate::host::facts::HostFacts;
 use crate::report::provenance::Build;
-use crate::storage::SYSTEMS;
+use crate::storage::{SYSTEMS, ring};
 
 /// Prints the facts of the job, one line per rank, and which MPI libraries others would use. A collective.
 pub(super) fn print(cluster: &dyn Cluster, outlook: Option<&[String]>) -> Result<(), Stop> {
@@ -71,6 +72,10 @@ pub(super) fn print(cluster: &dyn Cluster, outlook: Option<&[String]>) -> Result
             "reader threads: nice {} above the main thread",
             host::cpus::READER_NICE
         );
+        let (engine, reason) = ReadEngine::Auto.chosen();
+        let uring = ring::probe().map_or_else(|cause| cause, |()| "usable".into());
+        let _ = writeln!(text, "io_uring: {uring}");
+        let _ = writeln!(text, "reader.engine: {engine} ({reason})");
         let _ = writeln!(
             text,
             "ranks: {}, hosts: {}",

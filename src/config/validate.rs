@@ -2,8 +2,8 @@
 
 use super::error::ConfigError;
 use super::{
-    CheckpointMode, DataLoaderKind, DropCache, Element, FormatKind, Framework, OrderKind, Shuffle,
-    Workload,
+    CheckpointMode, DataLoaderKind, DropCache, Element, FormatKind, Framework, OrderKind,
+    ReadEngine, Shuffle, Workload,
 };
 
 /// Checks a workload for a job. Returns what may mislead.
@@ -155,6 +155,13 @@ fn dataset(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> 
             "reader.drop_cache",
             format!("storage.storage_type={system} cannot read past the page cache"),
             "set reader.drop_cache=fadvise, or storage.storage_type=local_fs",
+        ));
+    }
+    if w.reader.engine == ReadEngine::Uring && !system.rings {
+        return Err(ConfigError::rule(
+            "reader.engine",
+            format!("storage.storage_type={system} cannot be read through io_uring"),
+            "set reader.engine=threads, or storage.storage_type=local_fs or direct_fs",
         ));
     }
     if w.reader.odirect && !matches!(d.format, FormatKind::Npz | FormatKind::Npy) {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::config::Decode;
 use crate::storage::Extent;
-use crate::util::varint;
+use crate::util::{crc32c, varint};
 
 /// The tfrecord format.
 pub struct Tfrecord;
@@ -53,7 +53,7 @@ impl Frame {
         let payload = 1 + varint::len(features) + features;
 
         let mut start = payload.to_le_bytes().to_vec();
-        let crc = masked(crc32c::crc32c(&start));
+        let crc = masked(crc32c::of(&start));
         start.extend_from_slice(&crc.to_le_bytes());
         for (tag, len) in [(0x0a, features), (0x0a, image_entry)] {
             start.push(tag);
@@ -93,12 +93,12 @@ fn records(
     let len = spec.sample_len();
     for k in first..first + count {
         chunks.bytes(&frame.start)?;
-        let mut crc = crc32c::crc32c(&frame.start[HEADER as usize..]);
+        let mut crc = crc32c::of(&frame.start[HEADER as usize..]);
         chunks.fill_seen(&spec.fill, k * len, len, &mut |bytes| {
-            crc = crc32c::crc32c_append(crc, bytes);
+            crc = crc32c::append(crc, bytes);
         })?;
         chunks.bytes(&frame.end)?;
-        crc = crc32c::crc32c_append(crc, &frame.end);
+        crc = crc32c::append(crc, &frame.end);
         chunks.bytes(&masked(crc).to_le_bytes())?;
     }
     Ok(())

@@ -4,7 +4,7 @@ use super::length::file_offset;
 use super::tfrecord_frame::{FOOTER, HEADER, masked, record_len};
 use super::{Checker, Extent, FormatError, LengthChecker, Opened};
 use crate::util::bytes::le32;
-use crate::util::varint;
+use crate::util::{crc32c, varint};
 
 /// Fields that a message may nest before it is taken for damaged; an Example needs five.
 const MAX_FEATURES: usize = 1 << 20;
@@ -124,7 +124,7 @@ impl Checker for TfrecordChecker {
             }
             if self.left > 0 {
                 let n = self.left.min(chunk.len() as u64) as usize;
-                self.crc = crc32c::crc32c_append(self.crc, &chunk[..n]);
+                self.crc = crc32c::append(self.crc, &chunk[..n]);
                 if self.parses {
                     self.message.extend_from_slice(&chunk[..n]);
                 }

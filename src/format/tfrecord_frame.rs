@@ -4,6 +4,7 @@
 
 use super::FormatError;
 use crate::util::bytes::{le32, le64};
+use crate::util::crc32c;
 
 /// Length and its checksum before a payload.
 pub(super) const HEADER: u64 = 12;
@@ -25,7 +26,7 @@ pub(super) fn record_len(
 ) -> Result<u64, FormatError> {
     let (len, crc) = header.split_at(8);
     let stored = le32(crc, 0).unwrap_or(0);
-    let computed = masked(crc32c::crc32c(len));
+    let computed = masked(crc32c::of(len));
     if stored != computed {
         if offset == 0 {
             return Err(FormatError::magic(

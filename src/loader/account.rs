@@ -2,6 +2,10 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::clock::thread_cpu_ns;
 use crate::stage::Parts;
@@ -15,19 +19,24 @@ pub(super) struct RunTimes {
     pub(super) parts: Parts,
     /// Of preprocessing: what was slept as configured.
     pub(super) asleep_ns: u64,
+    /// Answers were there, and the reader was not run: its thread ran others.
+    pub(super) held_up_ns: u64,
 }
 
 /// What the kernel counts for the calling thread, from [`Meter::start`] on.
-#[derive(Default)]
 pub(super) struct Meter {
     /// `/proc/thread-self/schedstat`; None where there is none.
     file: Option<File>,
+    /// Beginning of the names of kernel threads that work for this one, and their CPU time at the start.
+    helpers: Option<(String, u64)>,
     start_cpu_ns: u64,
     first_delay_ns: u64,
-    last_delay_ns: u64,
-    looked_ns: u64,
-    /// Delay that was counted and not yet taken out of a run's times.
-    owed_ns: u64,
+    look: Mutex<Look>,
+}
+
+struct Look {
+    delay_ns: u64,
+    at_ns: u64,
 }
 
 impl Meter {
@@ -37,17 +46,33 @@ impl Meter {
         let first = file.as_ref().and_then(read_delay);
         Meter {
             file: file.filter(|_| first.is_some()),
+            helpers: None,
             start_cpu_ns: thread_cpu_ns(),
             first_delay_ns: first.unwrap_or(0),
-            last_delay_ns: first.unwrap_or(0),
-            looked_ns: 0,
-            owed_ns: 0,
+            look: Mutex::new(Look {
+                delay_ns: first.unwrap_or(0),
+                at_ns: 0,
+            }),
+        }
+    }
+
+    /// The same for a thread with a ring: the kernel does what would block in threads of its own, whose CPU time counts too.
+    pub(super) fn start_with_helpers() -> Self {
+        let name = format!("iou-wrk-{}", nix::unistd::gettid());
+        let cpu_ns = cpu_of_threads(&name);
+        Meter {
+            helpers: Some((name, cpu_ns)),
+            ..Meter::start()
         }
     }
 
     /// CPU time since the start; called on the thread that is metered.
     pub(super) fn cpu_ns(&self) -> u64 {
-        thread_cpu_ns().saturating_sub(self.start_cpu_ns)
+        let own = thread_cpu_ns().saturating_sub(self.start_cpu_ns);
+        let helpers = self.helpers.as_ref();
+        own + helpers.map_or(0, |(name, before)| {
+            cpu_of_threads(name).saturating_sub(*before)
+        })
     }
 
     /// Time since the start in which the thread could have run and had no CPU. Throttling by a cgroup counts too, since a
@@ -57,16 +82,49 @@ impl Meter {
         Some(now.saturating_sub(self.first_delay_ns))
     }
 
+    /// The kernel's count, as of the last look; looks again when that is a while ago.
+    fn looked(&self, now_ns: u64) -> u64 {
+        let mut look = self.look.lock();
+        if now_ns.saturating_sub(look.at_ns) >= LOOK_EVERY_NS
+            && let Some(delay_ns) = self.file.as_ref().and_then(read_delay)
+        {
+            *look = Look {
+                delay_ns,
+                at_ns: now_ns,
+            };
+        }
+        look.delay_ns
+    }
+}
+
+/// Waiting for a CPU that falls into the runs of one reader. Readers that are tasks of one thread share its meter.
+pub(super) struct Debt {
+    meter: Arc<Meter>,
+    seen_ns: u64,
+    /// Delay that was counted and not yet taken out of a run's times.
+    owed_ns: u64,
+}
+
+impl Debt {
+    pub(super) fn new(meter: Arc<Meter>) -> Self {
+        Debt {
+            meter,
+            seen_ns: 0,
+            owed_ns: 0,
+        }
+    }
+
+    /// A run begins: what was waited before is not its own.
+    pub(super) fn begin(&mut self) {
+        self.seen_ns = self.meter.look.lock().delay_ns;
+    }
+
     /// The parts of a run that ended at `now_ns`, with what was waited for a CPU since the last look taken out.
     pub(super) fn settle(&mut self, times: RunTimes, now_ns: u64) -> Parts {
         let mut parts = times.parts;
-        if now_ns.saturating_sub(self.looked_ns) >= LOOK_EVERY_NS
-            && let Some(delay) = self.file.as_ref().and_then(read_delay)
-        {
-            self.owed_ns += delay.saturating_sub(self.last_delay_ns);
-            self.last_delay_ns = delay;
-            self.looked_ns = now_ns;
-        }
+        let seen_ns = self.meter.looked(now_ns);
+        self.owed_ns += times.held_up_ns + seen_ns.saturating_sub(self.seen_ns);
+        self.seen_ns = seen_ns;
         if self.owed_ns > 0 {
             self.owed_ns -= parts.take_delay(self.owed_ns, times.asleep_ns);
         }
@@ -81,6 +139,18 @@ fn read_delay(file: &File) -> Option<u64> {
     let n = file.read_at(&mut text, 0).ok()?;
     let text = std::str::from_utf8(&text[..n]).ok()?;
     text.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// CPU time of the threads of this process that have this name, as long as they live. Units: nanoseconds.
+fn cpu_of_threads(name: &str) -> u64 {
+    let cpu_of = |folder: &Path| {
+        let own = std::fs::read_to_string(folder.join("comm")).ok()?;
+        let text = std::fs::read_to_string(folder.join("schedstat")).ok()?;
+        let is_named = own.trim_end() == name;
+        is_named.then(|| text.split_ascii_whitespace().next()?.parse::<u64>().ok())?
+    };
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten();
+    tasks.filter_map(|task| cpu_of(&task.ok()?.path())).sum()
 }
 
 #[cfg(test)]
@@ -106,7 +176,9 @@ mod tests {
                 libc::CPU_SET(first.unwrap(), &mut one);
                 libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &one);
             }
-            let mut meter = Meter::start();
+            let meter = Arc::new(Meter::start());
+            let mut debt = Debt::new(meter.clone());
+            debt.begin();
             let start = now_ns();
             while now_ns() < start + 300_000_000 {
                 std::hint::spin_loop();
@@ -114,7 +186,7 @@ mod tests {
             let end = now_ns();
             let mut times = RunTimes::default();
             times.parts[Part::Decode] = end - start;
-            let parts = meter.settle(times, end);
+            let parts = debt.settle(times, end);
             assert_eq!(parts.total(), end - start);
             (parts, meter.cpu_ns(), end - start)
         };

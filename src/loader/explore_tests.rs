@@ -9,7 +9,7 @@ use shuttle::sync::Mutex;
 use shuttle::thread;
 
 use super::walk::{self, Cursor};
-use super::window::Window;
+use super::window::{Readers, Window};
 use super::{LoaderError, Place, Unit, Work};
 use crate::format::Checker;
 use crate::plan::Run;
@@ -78,7 +78,11 @@ struct Seen {
 /// Runs one epoch under the current schedule and compares it with the model.
 fn epoch(case: &Case) {
     let plan = Arc::new(Plan(case.batches.clone()));
-    let window = Arc::new(Window::new(case.window, plan.batches(), case.threads));
+    let window = Arc::new(Window::new(
+        case.window,
+        plan.batches(),
+        Readers::threads(case.threads),
+    ));
     let cursor = Arc::new(Cursor::default());
     let seen = Arc::new(Mutex::new(Seen::default()));
     let readers: Vec<_> = (0..case.threads)

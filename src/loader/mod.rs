@@ -9,11 +9,16 @@
 //! | `native` | a sample, taken in order by whichever thread is free | enough for `io_depth` samples, and `prefetch_size` |
 //!
 //! A thread owns one buffer of one transfer and allocates nothing per sample, so memory is
-//! `threads x transfer size`, whatever a sample's length. No format and no storage system is named here.
+//! `threads x transfer size`, whatever a sample's length.
+//!
+//! The threads of this table may be tasks of a few threads of the system, which read through io_uring ([`Engine::Rings`]): they
+//! take, read and check the same samples in the same order, and have the same places in [`Activity`]. Metadata is read by plain
+//! calls with either engine, since the reader that reads it holds the lock of the file's entry. No format and no storage system is named here.
 
 mod account;
 pub mod activity;
 mod pool;
+mod reader;
 mod simulated;
 mod sync;
 mod walk;
@@ -103,6 +108,15 @@ pub enum Unit {
     Batch,
     /// The next run of samples.
     Run,
+}
+
+/// Who reads while an answer of the storage system is awaited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// A thread for each reader.
+    Threads,
+    /// Readers are tasks of this many threads, each of which has a ring of io_uring.
+    Rings(usize),
 }
 
 /// A batch that is ready.

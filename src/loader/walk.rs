@@ -56,9 +56,9 @@ struct Next {
 impl Cursor {
     /// The next run and its batch; None after the last and when the epoch was stopped.
     fn take(&self, window: &Window, work: &dyn Work) -> Option<(u64, Run)> {
-        let mut guard = self.0.lock();
-        let next = &mut *guard;
         loop {
+            let mut guard = self.0.lock();
+            let next = &mut *guard;
             if next.opened && next.at < next.runs.len() {
                 next.at += 1;
                 return Some((next.batch, next.runs[next.at - 1]));
@@ -66,6 +66,15 @@ impl Cursor {
             if next.opened {
                 next.batch += 1;
                 next.opened = false;
+            }
+            // A task gives the lock back before it waits, since the others of its thread may ask for it.
+            if !window.waits_alone() && !window.is_open(next.batch) {
+                let batch = next.batch;
+                drop(guard);
+                if batch >= window.batches() || !window.may_begin(batch) {
+                    return None;
+                }
+                continue;
             }
             // Held while waiting: the others could not take anything before this batch either.
             if next.batch >= window.batches() || !window.may_begin(next.batch) {

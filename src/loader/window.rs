@@ -2,6 +2,7 @@
 //!
 //! A batch that is ready costs the train loop two atomic loads; locks are touched only by a side that has to wait.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, wait};
 use super::{Batch, LoaderError};
 use crate::clock::now_ns;
 use crate::stage::Parts;
+use crate::storage::ring::{self, Bell};
 
 /// How long a side sleeps before it looks again by itself: only a bound for lost wake-ups of a dying thread.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -36,13 +38,34 @@ pub(super) struct Window {
     stopped: AtomicBool,
     failure: Mutex<Option<LoaderError>>,
     consumer: Gate,
-    /// One per thread, so that the one whose batch may begin is woken and no other.
-    readers: Vec<Gate>,
+    readers: Readers,
+}
+
+/// How readers sleep until a batch may be begun.
+pub(super) enum Readers {
+    /// One place per thread, so that the one whose batch may begin is woken and no other.
+    Threads(Vec<Gate>),
+    /// The bells of the threads whose tasks they are; the thread of a task does not sleep while another one reads.
+    Tasks(Vec<Arc<Bell>>),
+}
+
+impl Readers {
+    pub(super) fn threads(count: usize) -> Self {
+        Readers::Threads((0..count).map(|_| Gate::default()).collect())
+    }
+
+    /// Wakes those that wait for `batch`, or may do so.
+    fn wake(&self, batch: u64) {
+        match self {
+            Readers::Threads(gates) => gates[(batch % gates.len() as u64) as usize].wake(),
+            Readers::Tasks(bells) => bells.iter().for_each(|bell| bell.ring()),
+        }
+    }
 }
 
 /// A place to sleep: `asleep` lets the other side skip the lock when nobody is there.
 #[derive(Default)]
-struct Gate {
+pub(super) struct Gate {
     asleep: AtomicUsize,
     lock: Mutex<()>,
     bell: Condvar,
@@ -70,7 +93,7 @@ impl Gate {
 }
 
 impl Window {
-    pub(super) fn new(ahead: usize, batches: u64, threads: usize) -> Self {
+    pub(super) fn new(ahead: usize, batches: u64, readers: Readers) -> Self {
         let slots = (0..ahead.max(1))
             .map(|_| Slot {
                 left: AtomicUsize::new(0),
@@ -90,7 +113,7 @@ impl Window {
             stopped: AtomicBool::new(false),
             failure: Mutex::new(None),
             consumer: Gate::default(),
-            readers: (0..threads).map(|_| Gate::default()).collect(),
+            readers,
         }
     }
 
@@ -106,8 +129,13 @@ impl Window {
         self.stopped.load(SeqCst)
     }
 
-    fn gate(&self, batch: u64) -> &Gate {
-        &self.readers[(batch % self.readers.len() as u64) as usize]
+    /// True where a thread may sleep with a lock that others need before they can go on.
+    pub(super) fn waits_alone(&self) -> bool {
+        matches!(self.readers, Readers::Threads(_))
+    }
+
+    pub(super) fn is_open(&self, batch: u64) -> bool {
+        batch < self.limit.load(SeqCst)
     }
 
     /// Waits until `batch` may be begun; false when the epoch was stopped. One thread at a time waits for a batch.
@@ -116,11 +144,16 @@ impl Window {
             if self.is_stopped() {
                 return false;
             }
-            if batch < self.limit.load(SeqCst) {
+            if self.is_open(batch) {
                 return true;
             }
-            self.gate(batch)
-                .sleep_unless(|| self.is_stopped() || batch < self.limit.load(SeqCst));
+            let is_ready = || self.is_stopped() || self.is_open(batch);
+            match &self.readers {
+                Readers::Threads(gates) => {
+                    gates[(batch % gates.len() as u64) as usize].sleep_unless(is_ready);
+                }
+                Readers::Tasks(_) => ring::wait_unless(is_ready),
+            }
         }
     }
 
@@ -164,7 +197,10 @@ impl Window {
 
     pub(super) fn stop(&self) {
         self.stopped.store(true, SeqCst);
-        self.readers.iter().for_each(Gate::wake);
+        match &self.readers {
+            Readers::Threads(gates) => gates.iter().for_each(Gate::wake),
+            Readers::Tasks(bells) => bells.iter().for_each(|bell| bell.ring()),
+        }
         self.consumer.wake();
     }
 
@@ -176,7 +212,7 @@ impl Window {
     pub(super) fn take(&self, batch: u64) -> Result<Batch, LoaderError> {
         if self.ahead == 0 {
             self.limit.store(batch + 1, SeqCst);
-            self.gate(batch).wake();
+            self.readers.wake(batch);
         }
         let slot = self.slot(batch);
         while slot.ready.load(SeqCst) != batch + 1 {
@@ -201,7 +237,7 @@ impl Window {
     pub(super) fn release(&self, batch: u64) {
         if self.ahead > 0 {
             self.limit.store(batch + 1 + self.ahead, SeqCst);
-            self.gate(batch + self.ahead).wake();
+            self.readers.wake(batch + self.ahead);
         }
     }
 }

@@ -57,6 +57,10 @@ pub struct Provenance {
     pub ranks: usize,
     /// How ranks waited for each other after each step: `shared` or `mpi`.
     pub barrier: String,
+    /// Who read: `threads` or `uring`.
+    pub reader_engine: String,
+    /// Why this engine.
+    pub reader_engine_reason: String,
     /// CPUs that rank 0 may use.
     pub cpus_allowed: usize,
     /// How the launcher bound the ranks and what was done about it.

@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::watch::{Board, Names};
 use super::wire;
 use crate::cluster::Cluster;
-use crate::config::{DataLoaderKind, Workload};
+use crate::config::{DataLoaderKind, ReadEngine, Workload};
 use crate::format::Walked;
 use crate::host;
-use crate::loader::{Activity, Shape, Task, Unit};
+use crate::loader::{Activity, Engine, Shape, Task, Unit};
 use crate::metrics::timeline::Gauges;
 
 /// What the command line adds to the workload.
@@ -104,6 +104,14 @@ impl<'a> JobContext<'a> {
         match self.workload.reader.write_threads {
             Some(n) => n.max(1) as usize,
             None => self.cpus_per_rank().min(MAX_WRITE_THREADS),
+        }
+    }
+
+    /// Who reads: `reader.engine`.
+    pub fn engine(&self) -> Engine {
+        match self.workload.reader.engine.chosen().0 {
+            ReadEngine::Uring => Engine::Rings(self.cpus_per_rank().min(self.shape().threads)),
+            _ => Engine::Threads,
         }
     }
 

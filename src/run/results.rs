@@ -277,6 +277,7 @@ fn provenance_of(
     let threads = begun.placement.mask;
     let build = Build::here();
     let workload = request.workload();
+    let (engine, reason) = workload.reader.engine.chosen();
     Provenance {
         version: env!("CARGO_PKG_VERSION").into(),
         git_commit: env!("DLIO_RS_COMMIT").into(),
@@ -285,6 +286,8 @@ fn provenance_of(
         kernel: host::kernel(),
         hosts: cluster.host_names().to_vec(),
         ranks: cluster.size(),
+        reader_engine: engine.word().into(),
+        reader_engine_reason: reason.into(),
         barrier: workload.cluster.barrier.chosen().word().into(),
         cpus_allowed: bound,
         affinity: if bound < cpus {

@@ -9,7 +9,7 @@ use super::failure::RankError;
 use super::wire::model_law;
 use crate::clock::VirtualClock;
 use crate::cluster::Cluster;
-use crate::loader::{BatchSource, Loader, Recorder, SimulatedLoader};
+use crate::loader::{BatchSource, Engine, Loader, Recorder, SimulatedLoader};
 use crate::metrics::histogram::StageHistograms;
 use crate::metrics::timeline::ThreadStages;
 use crate::plan::order::ShardOrder;
@@ -88,14 +88,16 @@ impl Sources {
             });
         }
         let transfer = storage.system().transfer(job.workload.reader.transfer_size);
-        announce(events, shape.threads, transfer);
+        let engine = job.engine();
+        announce(events, shape.threads, transfer, engine);
         let threads = shape.threads;
         let make = |from: usize| -> Result<Box<dyn BatchSource>, RankError> {
             let own = &stages[from..from + threads];
             let recorders = (own.iter())
                 .map(|stages| Box::new(Own(stages.clone())) as Box<dyn Recorder>)
                 .collect();
-            let loader = Loader::new(shape, transfer, storage.clone(), job.activity, recorders)?;
+            let (storage, activity) = (storage.clone(), job.activity);
+            let loader = Loader::new(shape, engine, transfer, storage, activity, recorders)?;
             if let Some(gauges) = &job.gauges {
                 gauges.watch(loader.tally(), own);
             }
@@ -113,10 +115,14 @@ impl Sources {
     }
 }
 
-fn announce(events: &mut Events, threads: usize, transfer: usize) {
-    events.emit(Event::Info(format!(
-        "{threads} reader thread(s), calls of {transfer} bytes"
-    )));
+fn announce(events: &mut Events, readers: usize, transfer: usize, engine: Engine) {
+    let who = match engine {
+        Engine::Threads => format!("{readers} reader thread(s)"),
+        Engine::Rings(threads) => {
+            format!("{readers} reader(s) on {threads} thread(s) with a ring of io_uring each")
+        }
+    };
+    events.emit(Event::Info(format!("{who}, calls of {transfer} bytes")));
 }
 
 /// Exchanges files between ranks where the order wants it; every rank takes part.

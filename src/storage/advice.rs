@@ -9,7 +9,7 @@ use memmap2::MmapOptions;
 use super::Resident;
 
 /// Reads that leave no pages. Source: linux/fs.h, since 6.14.
-const RWF_DONTCACHE: libc::c_int = 0x80;
+pub(super) const RWF_DONTCACHE: libc::c_int = 0x80;
 
 /// System call number of cachestat(2), the same on every architecture since 6.5.
 const CACHESTAT: libc::c_long = 451;
@@ -38,22 +38,19 @@ pub(super) fn forget_written(file: &File) -> io::Result<()> {
     forget(file)
 }
 
-/// pread(2) with RWF_DONTCACHE.
-pub(super) fn read_uncached(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+/// pread(2) with flags of preadv2(2).
+pub(super) fn read_with(
+    file: &File,
+    buffer: &mut [u8],
+    offset: u64,
+    flags: libc::c_int,
+) -> io::Result<usize> {
     let part = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
         iov_len: buffer.len(),
     };
     // SAFETY: the one part is the buffer, which lives through the call.
-    let got = unsafe {
-        libc::preadv2(
-            file.as_raw_fd(),
-            &part,
-            1,
-            offset as libc::off_t,
-            RWF_DONTCACHE,
-        )
-    };
+    let got = unsafe { libc::preadv2(file.as_raw_fd(), &part, 1, offset as libc::off_t, flags) };
     usize::try_from(got).map_err(|_| io::Error::last_os_error())
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
 use super::buffer::ALIGNMENT;
+use super::calls::Calls;
 use super::files::{Files, Way};
 use super::kept::Open;
 use super::part::{Part, write_error};
@@ -113,13 +114,14 @@ impl Way for Direct {
         at: u64,
         to: u64,
         buffer: &'a mut [u8],
+        calls: &mut Calls,
     ) -> io::Result<&'a [u8]> {
         let low = at - at % open.align;
         let skip = (at - low) as usize;
         let want = (to - low)
             .next_multiple_of(open.align)
             .min(buffer.len() as u64) as usize;
-        let got = open.file.read_at(&mut buffer[..want], low)?;
+        let got = calls.read(&open.file, &mut buffer[..want], low, 0)?;
         let useful = got.saturating_sub(skip).min((to - at) as usize);
         Ok(&buffer[skip..skip + useful])
     }

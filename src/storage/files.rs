@@ -2,17 +2,16 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::buffer::ALIGNMENT;
+use super::calls::Calls;
 use super::kept::{Kept, Open};
 use super::part::{At, PartFile};
 use super::{
     Answer, Buffer, Extent, FolderLock, Lane, Pages, Request, Resident, Sink, Storage,
     StorageError, StoreSpec, System, Writer, advice,
 };
-use crate::clock::now_ns;
 
 /// How bytes come from a file and go into one.
 pub(super) trait Way: Send + Sync {
@@ -38,6 +37,7 @@ pub(super) trait Way: Send + Sync {
         at: u64,
         to: u64,
         buffer: &'a mut [u8],
+        calls: &mut Calls,
     ) -> io::Result<&'a [u8]>;
     /// What a failed call means.
     fn failed(&self, path: &Path, at: u64, source: io::Error) -> StorageError {
@@ -73,10 +73,14 @@ impl Files {
         })
     }
 
-    fn open_file(&self, path: &Path) -> Result<File, StorageError> {
-        let mut options = File::options();
-        options.read(true).custom_flags(self.way.flags());
-        options.open(path).map_err(|e| match e.raw_os_error() {
+    fn open_file(&self, path: &Path, calls: &mut Calls) -> Result<File, StorageError> {
+        let opened = loop {
+            match calls.open(path, self.way.flags()) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                opened => break opened,
+            }
+        };
+        opened.map_err(|e| match e.raw_os_error() {
             Some(libc::EINVAL) => self.way.failed(path, 0, e),
             _ => StorageError::io("open", path, e),
         })
@@ -94,17 +98,17 @@ impl Files {
             other => {
                 // Closed, and its pages forgotten, before the next one is opened.
                 drop(other);
-                let before = now_ns();
-                let kept = self.keep(path)?;
+                let before = lane.calls.mark();
+                let kept = self.keep(path, &mut lane.calls)?;
                 answer.opens = 1;
-                answer.open_ns = now_ns() - before;
+                answer.open_ns = lane.calls.elapsed(before);
                 Ok(kept)
             }
         }
     }
 
-    fn keep(&self, path: &Path) -> Result<Kept, StorageError> {
-        let file = self.open_file(path)?;
+    fn keep(&self, path: &Path, calls: &mut Calls) -> Result<Kept, StorageError> {
+        let file = self.open_file(path, calls)?;
         let (len, align) = self.way.inspect(&file, path)?;
         Ok(Kept {
             open: Open {
@@ -156,8 +160,9 @@ impl Storage for Files {
         let (mut at, to) = span(request, open.len)?;
         while at < to {
             sink.position(at);
-            let before = now_ns();
-            let bytes = match self.way.next(open, at, to, &mut lane.buffer) {
+            let before = lane.calls.mark();
+            let (buffer, calls) = (&mut lane.buffer, &mut lane.calls);
+            let bytes = match self.way.next(open, at, to, buffer, calls) {
                 Ok(bytes) => bytes,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {
                     answer.retries += 1;
@@ -165,7 +170,7 @@ impl Storage for Files {
                 }
                 Err(e) => return Err(self.way.failed(path, at, e)),
             };
-            let after = now_ns();
+            let took = lane.calls.elapsed(before);
             if bytes.is_empty() {
                 return Err(StorageError::Short {
                     path: path.into(),
@@ -173,7 +178,7 @@ impl Storage for Files {
                     got: at,
                 });
             }
-            answer.called(after - before, sink);
+            answer.called(took, sink);
             answer.bytes += bytes.len() as u64;
             at += bytes.len() as u64;
             if !sink.chunk(bytes) {
@@ -206,12 +211,14 @@ impl Storage for Files {
     }
 
     fn head(&self, path: &Path, into: &mut [u8]) -> Result<usize, StorageError> {
-        let mut kept = self.keep(path)?;
+        let mut calls = Calls::default();
+        let mut kept = self.keep(path, &mut calls)?;
         let to = kept.open.len.min(into.len() as u64);
         let mut buffer = Buffer::new((to as usize).next_multiple_of(ALIGNMENT));
         let mut got = 0;
         while got < to as usize {
-            match self.way.next(&mut kept.open, got as u64, to, &mut buffer) {
+            let open = &mut kept.open;
+            match (self.way).next(open, got as u64, to, &mut buffer, &mut calls) {
                 Ok([]) => break,
                 Ok(bytes) => {
                     into[got..got + bytes.len()].copy_from_slice(bytes);

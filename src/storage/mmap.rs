@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 
 use memmap2::{Mmap, MmapOptions};
 
+use super::calls::Calls;
 use super::files::{Files, Way};
 use super::kept::Open;
 use super::row::FILES;
@@ -18,6 +19,7 @@ pub(super) const SYSTEM: System = System {
     schemes: &[],
     form: "",
     uncached_reads: false,
+    rings: false,
     in_dlio: false,
     open: Ok(open),
     ..FILES
@@ -75,6 +77,7 @@ impl Way for Mapped {
         at: u64,
         to: u64,
         buffer: &'a mut [u8],
+        _: &mut Calls,
     ) -> io::Result<&'a [u8]> {
         let map = match open.map.take() {
             Some(map) => map,

@@ -1,14 +1,14 @@
 //! Buffered reads: one pread after another through the page cache.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
+use super::advice::RWF_DONTCACHE;
+use super::calls::Calls;
 use super::files::{Files, Way};
 use super::kept::Open;
-use super::{Pages, Storage, StorageError, StoreSpec, advice};
+use super::{Pages, Storage, StorageError, StoreSpec};
 
 /// A local or mounted file system through the page cache.
 struct Posix;
@@ -24,14 +24,15 @@ pub(super) fn open(spec: &StoreSpec, _: &[AtomicU64]) -> Result<Box<dyn Storage>
 }
 
 fn next<'a>(
-    read: impl FnOnce(&File, &mut [u8], u64) -> io::Result<usize>,
     open: &Open,
     at: u64,
     to: u64,
     buffer: &'a mut [u8],
+    calls: &mut Calls,
+    flags: libc::c_int,
 ) -> io::Result<&'a [u8]> {
     let want = (to - at).min(buffer.len() as u64) as usize;
-    let got = read(&open.file, &mut buffer[..want], at)?;
+    let got = calls.read(&open.file, &mut buffer[..want], at, flags)?;
     Ok(&buffer[..got])
 }
 
@@ -42,8 +43,9 @@ impl Way for Posix {
         at: u64,
         to: u64,
         buffer: &'a mut [u8],
+        calls: &mut Calls,
     ) -> io::Result<&'a [u8]> {
-        next(FileExt::read_at, open, at, to, buffer)
+        next(open, at, to, buffer, calls, 0)
     }
 }
 
@@ -54,8 +56,9 @@ impl Way for Uncached {
         at: u64,
         to: u64,
         buffer: &'a mut [u8],
+        calls: &mut Calls,
     ) -> io::Result<&'a [u8]> {
-        next(advice::read_uncached, open, at, to, buffer)
+        next(open, at, to, buffer, calls, RWF_DONTCACHE)
     }
 
     fn failed(&self, path: &Path, at: u64, source: io::Error) -> StorageError {

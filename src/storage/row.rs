@@ -32,6 +32,8 @@ pub struct System {
     pub page_cache: bool,
     /// Reads can leave no pages in it (`RWF_DONTCACHE`).
     pub uncached_reads: bool,
+    /// Its files can be opened and read through io_uring.
+    pub rings: bool,
     /// It holds objects in buckets: no folders, and lists instead.
     pub objects: bool,
     /// Its times follow from a formula, so that a run may take place in virtual time.
@@ -60,6 +62,7 @@ pub(super) const FILES: System = System {
     opens_by_path: true,
     page_cache: true,
     uncached_reads: true,
+    rings: true,
     objects: false,
     simulated: false,
     in_dlio: true,
@@ -78,6 +81,7 @@ pub(super) const FORMULA: System = System {
     has_bytes: false,
     opens_by_path: false,
     page_cache: false,
+    rings: false,
     simulated: true,
     in_dlio: false,
     default_transfer: super::buffer::ALIGNMENT,
@@ -88,6 +92,7 @@ pub(super) const FORMULA: System = System {
 pub(super) const OBJECTS: System = System {
     opens_by_path: false,
     page_cache: false,
+    rings: false,
     objects: true,
     ..FILES
 };

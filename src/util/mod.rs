@@ -3,11 +3,13 @@
 //! | Module | What it is |
 //! |---|---|
 //! | [`bytes`] | little-endian numbers inside a slice |
+//! | [`crc32c`] | CRC-32C by SIMD |
 //! | [`hash`] | mixing functions and hashes that are part of what a run writes |
 //! | [`units`] | powers of two |
 //! | [`varint`] | numbers of seven bits per byte |
 
 pub(crate) mod bytes;
+pub(crate) mod crc32c;
 pub(crate) mod hash;
 pub(crate) mod units;
 pub(crate) mod varint;

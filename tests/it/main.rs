@@ -13,6 +13,7 @@ mod cold;
 mod compose;
 mod conformance;
 mod credentials;
+mod engine;
 mod fault_files;
 mod fault_proxy;
 mod faults;

@@ -138,6 +138,12 @@ pub struct Reader {
     /// - DLIO: no such key.
     /// - Only: reader.data_loader = native
     pub io_depth: Option<u64>,
+    /// How a rank has many reads in flight. `uring` opens and reads files through io_uring, with as many threads as the rank has
+    /// CPUs (at most one per reader); readers, their order and what they check stay the same. An error where the kernel, or a
+    /// filter of system calls, has no io_uring for this process. For files: not with other storage systems or `mmap`.
+    ///
+    /// - DLIO: no such key.
+    pub engine: ReadEngine,
     /// CPUs of the reader and writer threads: `inherit` (those that the process was started with), `node` (all of the host) or
     /// a list such as `0-3,8`. Not set: `inherit`, but the launcher's own CPUs where its default bound the rank to one core.
     ///
@@ -191,6 +197,7 @@ impl Default for Reader {
             drop_cache: DropCache::Fadvise,
             index_cache: IndexCacheLife::Epoch,
             io_depth: None,
+            engine: ReadEngine::Auto,
             cpus: None,
             range_size: None,
         }

@@ -291,6 +291,29 @@ word_enum! {
     }
 }
 word_enum! {
+    /// How a rank has many reads in flight.
+    ReadEngine {
+        /// As `threads`.
+        Auto = "auto",
+        /// A thread for each.
+        Threads = "threads",
+        /// A few threads with a ring of io_uring each.
+        Uring = "uring",
+    }
+}
+impl ReadEngine {
+    /// What `auto` stands for, and why. Measured: docs/decisions.md.
+    pub fn chosen(self) -> (ReadEngine, &'static str) {
+        match self {
+            ReadEngine::Auto => (
+                ReadEngine::Threads,
+                "auto: uring only where it is asked for",
+            ),
+            chosen => (chosen, "reader.engine"),
+        }
+    }
+}
+word_enum! {
     /// How ranks wait for each other after each step.
     StepBarrier {
         /// As `shared`.

@@ -1,5 +1,7 @@
 //! Checksums of whole objects that a server sends along.
 
+use crate::util::crc32c;
+
 /// A running checksum and the value that it must have at the end.
 #[derive(Clone)]
 pub(crate) struct Expected {
@@ -40,7 +42,7 @@ impl Running {
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         match self.expected.kind {
             Kind::Crc32 => self.crc32.update(bytes),
-            Kind::Crc32c => self.crc32c = crc32c::crc32c_append(self.crc32c, bytes),
+            Kind::Crc32c => self.crc32c = crc32c::append(self.crc32c, bytes),
         }
     }
 

@@ -1,0 +1,129 @@
+//! How a lane asks the kernel: by system calls, or through the ring of the task that reads.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use io_uring::opcode;
+use io_uring::types::Fd;
+
+use super::{advice, ring};
+use crate::clock::now_ns;
+
+/// The most bytes of one read(2); source: its manual page.
+const MOST: usize = 0x7fff_f000;
+
+/// The calls of one lane.
+///
+/// Only those that wait for the storage system go through a ring. The length of a file that was just opened is known to the
+/// kernel: fstat(2) takes it without a wait, while a ring hands IORING_OP_STATX to a thread of the kernel every time.
+#[derive(Default)]
+pub(super) struct Calls {
+    through_ring: bool,
+    /// The number of the lane's buffer in the ring, where it is registered.
+    buffer: Option<u16>,
+    /// Time in which an answer was there and the task was not run, because others of its thread were.
+    held_up_ns: u64,
+}
+
+/// When something began, on the clock of [`Calls::elapsed`].
+#[derive(Clone, Copy)]
+pub(super) struct Mark {
+    at_ns: u64,
+    held_up_ns: u64,
+}
+
+impl Calls {
+    /// Calls of a lane that is used by a task of a ring.
+    pub(super) fn through_ring() -> Self {
+        Calls {
+            through_ring: true,
+            ..Calls::default()
+        }
+    }
+
+    /// Takes or leaves the ring; returns which it was.
+    pub(super) fn set_ring(&mut self, through_ring: bool) -> bool {
+        std::mem::replace(&mut self.through_ring, through_ring)
+    }
+
+    pub(super) fn use_registered(&mut self, buffer: Option<u16>) {
+        self.buffer = buffer;
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            at_ns: now_ns(),
+            held_up_ns: self.held_up_ns,
+        }
+    }
+
+    /// Nanoseconds since then, without those in which other tasks of the thread were run.
+    pub(super) fn elapsed(&self, since: Mark) -> u64 {
+        (now_ns() - since.at_ns).saturating_sub(self.held_up_ns - since.held_up_ns)
+    }
+
+    /// What [`Calls::elapsed`] left out since this was last asked.
+    pub(super) fn take_held_up_ns(&mut self) -> u64 {
+        std::mem::take(&mut self.held_up_ns)
+    }
+
+    fn ended(&mut self, woken: ring::Woken) -> io::Result<i32> {
+        self.held_up_ns += now_ns().saturating_sub(woken.at_ns);
+        woken.value()
+    }
+
+    /// open(2) for reading.
+    pub(super) fn open(&mut self, path: &Path, flags: libc::c_int) -> io::Result<File> {
+        if !self.through_ring {
+            return File::options().read(true).custom_flags(flags).open(path);
+        }
+        let name = CString::new(path.as_os_str().as_bytes())?;
+        let entry = opcode::OpenAt::new(Fd(libc::AT_FDCWD), name.as_ptr())
+            .flags(libc::O_RDONLY | libc::O_CLOEXEC | flags)
+            .build();
+        // SAFETY: the name lives through the call.
+        let woken = unsafe { ring::call(entry) };
+        let fd = self.ended(woken)?;
+        // SAFETY: the descriptor is new and nobody else's.
+        Ok(unsafe { File::from_raw_fd(fd) })
+    }
+
+    /// pread(2), with flags of preadv2(2).
+    pub(super) fn read(
+        &mut self,
+        file: &File,
+        into: &mut [u8],
+        at: u64,
+        flags: libc::c_int,
+    ) -> io::Result<usize> {
+        if !self.through_ring {
+            return match flags {
+                0 => file.read_at(into, at),
+                flags => advice::read_with(file, into, at, flags),
+            };
+        }
+        let (fd, start, len) = (
+            Fd(file.as_raw_fd()),
+            into.as_mut_ptr(),
+            into.len().min(MOST) as u32,
+        );
+        let entry = match self.buffer {
+            Some(buffer) => opcode::ReadFixed::new(fd, start, len, buffer)
+                .offset(at)
+                .rw_flags(flags)
+                .build(),
+            None => opcode::Read::new(fd, start, len)
+                .offset(at)
+                .rw_flags(flags)
+                .build(),
+        };
+        // SAFETY: the bytes are borrowed until the call has ended, and so is the file.
+        let woken = unsafe { ring::call(entry) };
+        Ok(self.ended(woken)? as usize)
+    }
+}
