@@ -113,6 +113,7 @@ impl Files {
         Ok(Kept {
             open: Open {
                 map: None,
+                asked: 0,
                 file,
                 len,
                 align,

@@ -11,6 +11,8 @@ use super::{Pages, advice};
 pub(super) struct Open {
     /// Its bytes, once they are mapped. Before the file: mapped pages cannot be forgotten.
     pub(super) map: Option<Mmap>,
+    /// End of the mapped bytes that were asked for ahead.
+    pub(super) asked: u64,
     pub(super) file: File,
     /// Its length.
     pub(super) len: u64,

@@ -38,6 +38,23 @@ fn map(open: &Open) -> io::Result<Mmap> {
     unsafe { MmapOptions::new().map(&open.file) }
 }
 
+/// Has the kernel begin to read the pages of a map that come next, while those before are looked at. It is advice: errors are
+/// those of [`populate`].
+fn ask_for(map: &Mmap, from: u64, to: u64) {
+    let (low, to) = (from - from % PAGE as u64, to.min(map.len() as u64));
+    if low < to {
+        let part = &map[low as usize..to as usize];
+        // SAFETY: the range lies in the map, and the advice changes none of its bytes.
+        unsafe {
+            libc::madvise(
+                part.as_ptr().cast_mut().cast(),
+                part.len(),
+                libc::MADV_WILLNEED,
+            )
+        };
+    }
+}
+
 /// Brings pages of a map into memory.
 ///
 /// Errors: they cannot be read, or the file no longer reaches so far.
@@ -85,6 +102,11 @@ impl Way for Mapped {
         };
         let end = to.min(at + buffer.len() as u64) as usize;
         let map = open.map.insert(map);
+        // As far ahead as two more of these windows.
+        let ahead = to.min(end as u64 + 2 * buffer.len() as u64);
+        let has_asked = open.asked > at && open.asked <= ahead;
+        ask_for(map, if has_asked { open.asked } else { at }, ahead);
+        open.asked = ahead;
         if let Err(error) = populate(map, at as usize, end) {
             return match open.file.metadata() {
                 // Cut off since it was opened.
