@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import bench_engines
 import bench_lib as b
 
 # (label, format, bytes of a sample, batch size)
@@ -100,8 +101,13 @@ def main():
     p.add_argument("--tmpfs", default="/dev/shm", help="folder in memory")
     p.add_argument("--disk", default=str(Path(b.BIN).parent.parent), help="folder on a disk that takes O_DIRECT")
     p.add_argument("--only", default="", help="cases whose label and place hold this text")
+    p.add_argument("--engines", action="store_true", help="small reads in flight by reader.engine, in place of the rest")
+    p.add_argument("--engine-mib", type=int, default=256, help="size of each of its datasets")
+    p.add_argument("--engine-seconds", type=float, default=1.0, help="about how long each of its runs takes")
     p.add_argument("--check", action="store_true", help="exit status 1 when a ratio misses its bound")
     args = p.parse_args()
+    if args.engines:
+        return bench_engines.main(args)
     b.title(f"Reading, {args.ranks} ranks x {args.threads} threads, fio psync with {args.ranks * args.threads} jobs")
     rows, met = [], True
     for place, root, direct in (("tmpfs", args.tmpfs, False), ("disk, O_DIRECT", args.disk, True)):

@@ -1,0 +1,128 @@
+"""Small reads in flight: dlio-rs with each reader.engine against fio with psync and io_uring, over the same files.
+
+One rank, the native loader, decode none. A file is one read; both programs open and close it. fio's psync has a thread for each
+read in flight, as `threads` has; its io_uring and our `uring` have one ring per thread.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import bench_lib as b
+
+SIZES = [4 << 10, 16 << 10, 128 << 10, 1 << 20]
+DEPTHS = [1, 4, 16, 64]
+# Before its samples a npy file has this many bytes.
+HEADER = 128
+# From this depth on, what the project asks of `uring`.
+JUDGED_DEPTH = 16
+MIN_RATE_RATIO = 0.95
+MAX_CPU_RATIO = 1.15
+
+
+def label(size):
+    return f"{size >> 10} KiB" if size < b.MIB else f"{size >> 20} MiB"
+
+
+def files_of(size, bytes_in_all):
+    """A multiple of the largest depth, so that fio's threads have the same number each."""
+    most = max(DEPTHS)
+    return max(most, min(16384, bytes_in_all // size) // most * most)
+
+
+def ours(config, engine, depth, loops, direct):
+    words = [f"reader.engine={engine}", f"reader.io_depth={depth}", f"train.epochs={loops}"]
+    words += ["storage.storage_type=direct_fs"] if direct else []
+    report = b.dlio_rs(1, config, words)
+    count = report.json["counters"]["reads"]["value"]
+    cpu = report.cpu_seconds_per_gib * report.bytes_read / b.GIB
+    return count / report.train_seconds, cpu / count * 1e6
+
+
+def fio(links, engine, depth, loops, direct, files, size):
+    """Reads per second, and microseconds of CPU for each."""
+    jobs = depth if engine == "psync" else 1
+    options = [
+        f"--ioengine={engine}", f"--iodepth={depth if jobs == 1 else 1}", "--thread", "--readonly",
+        f"--direct={int(direct)}", f"--loops={loops}", f"--openfiles={depth if jobs == 1 else 1}",
+        f"--numjobs={jobs}", f"--nrfiles={files // jobs}", f"--directory={links}",
+        "--filename_format=f.$jobnum.$filenum" if jobs > 1 else "--filename_format=g.$filenum",
+    ]  # fmt: skip
+    if engine == "io_uring":
+        options += [f"--iodepth_batch_submit={depth}", "--iodepth_batch_complete_min=1"]
+        options += [f"--iodepth_batch_complete_max={depth}"]
+    result = b.fio("read", links, jobs, files // jobs, size, *options)
+    count = result.bytes / size
+    return count / result.seconds, result.cpu_seconds / count * 1e6
+
+
+def cases(args, direct, size):
+    """A row for each depth."""
+    files = files_of(size, args.engine_mib << 20)
+    folder = Path(tempfile.mkdtemp(prefix="dlio-rs-bench-engines-", dir=args.disk))
+    try:
+        config, data, links = folder / "bench.yaml", folder / "data", folder / "links"
+        b.write_config(config, folder=data, file_format="npy", files=files, record_bytes=size - HEADER, batch=8,
+                       data_loader="native", decode="none")  # fmt: skip
+        b.generate(1, config, ["reader.data_loader=pytorch"])
+        names = sorted(Path(data, "train").iterdir())
+        if names[0].stat().st_size != size:
+            raise b.BenchError(f"a file has {names[0].stat().st_size} bytes, and {size} were meant")
+        links.mkdir()
+        for i, name in enumerate(names):
+            os.link(name, links / f"g.{i}")
+        place = "O_DIRECT" if direct else "page cache"
+        for depth in DEPTHS:
+            for old in links.glob("f.*"):
+                old.unlink()
+            for i, name in enumerate(names):
+                os.link(name, links / f"f.{i % depth}.{i // depth}")
+            # So many epochs that a run takes about the time that was asked for.
+            rate, _ = ours(config, "threads", depth, 1, direct)
+            loops = max(1, min(100, round(args.engine_seconds * rate / files)))
+            runs = {
+                "threads": lambda: ours(config, "threads", depth, loops, direct),
+                "uring": lambda: ours(config, "uring", depth, loops, direct),
+                "psync": lambda: fio(links, "psync", depth, loops, direct, files, size),
+                "io_uring": lambda: fio(links, "io_uring", depth, loops, direct, files, size),
+            }
+            results = b.in_turns(runs, args.repeat, f"{label(size)} x {depth}, {place}: ")
+            rate = {name: b.median([r for r, _ in values]) for name, values in results.items()}
+            cpu = {name: b.median([c for _, c in values]) for name, values in results.items()}
+
+            def ratio(column, name, other):
+                pairs = zip(results[name], results[other])
+                return b.median([x[column] / y[column] for x, y in pairs])
+
+            to_fio, cpu_to_fio = ratio(0, "uring", "io_uring"), ratio(1, "uring", "io_uring")
+            met = to_fio >= MIN_RATE_RATIO and cpu_to_fio <= MAX_CPU_RATIO
+            is_judged = depth >= JUDGED_DEPTH
+            yield (
+                label(size), depth, place, *(f"{rate[name]:,.0f}" for name in runs), f"{to_fio:.2f}",
+                f"{ratio(0, 'uring', 'threads'):.2f}", *(f"{cpu[name]:.1f}" for name in runs), f"{cpu_to_fio:.2f}",
+                f"{ratio(1, 'uring', 'threads'):.2f}", b.verdict(met) if is_judged else "reported",
+            ), met or not is_judged  # fmt: skip
+    finally:
+        shutil.rmtree(folder)
+
+
+def main(args):
+    b.title("Small reads in flight by reader.engine, one rank")
+    rows, met = [], True
+    for direct in (False, True):
+        for size in SIZES:
+            place = "O_DIRECT" if direct else "page cache"
+            if args.only in f"{label(size)} {place}":
+                for row, ok in cases(args, direct, size):
+                    rows.append(row)
+                    met &= ok
+    if not rows:
+        raise b.BenchError(f"no case holds {args.only!r}")
+    b.table(
+        ["file", "in flight", "from", "threads, reads/s", "uring", "fio psync", "fio io_uring", "uring to fio io_uring",
+         "uring to threads", "threads, CPU us/read", "uring", "fio psync", "fio io_uring", "CPU: uring to fio io_uring",
+         "CPU: uring to threads", f">= {MIN_RATE_RATIO} and CPU <= {MAX_CPU_RATIO}"],
+        rows,
+    )  # fmt: skip
+    return 1 if args.check and not met else 0
