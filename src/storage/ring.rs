@@ -439,7 +439,7 @@ mod tests {
 
     #[test]
     fn tasks_read_side_by_side_what_the_file_holds() {
-        let bytes: Vec<u8> = (0..100_000_u32).map(|i| (i * 7 >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..100_000_u32).map(|i| (i * 7 % 251) as u8).collect();
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &bytes).unwrap();
         let (path, seen) = (file.path().to_path_buf(), Arc::new(Mutex::new(Vec::new())));
