@@ -24,6 +24,7 @@ has_mpicc() { [ -n "${MPICC:-}${MPI_PKG_CONFIG:-}${CRAY_MPICH_DIR:-}" ] || have 
 has_mpirun() { have "${MPIRUN:-mpirun}"; }
 has_hdf5() { [ -n "${HDF5_DIR:-}" ] || have h5cc || { have pkg-config && { pkg-config --exists hdf5 || pkg-config --exists hdf5-serial; }; }; }
 has_fuse() { have pkg-config && pkg-config --exists fuse3; }
+has_debian_keys() { [ -e /usr/share/keyrings/debian-archive-keyring.gpg ]; }
 has_make() { have cc && have make; }
 
 # Each line: the check, then the Debian package that satisfies it.
@@ -51,7 +52,9 @@ have:ip iproute2
 have:unshare util-linux
 have:node nodejs
 have:npm npm
-have:mandoc mandoc"
+have:mandoc mandoc
+have:debootstrap debootstrap
+has_debian_keys debian-archive-keyring"
 SLURM_NEEDS="have:mpicc.mpich libmpich-dev
 have:mpirun.mpich mpich
 have:pgrep procps
@@ -134,6 +137,8 @@ case ${1:-} in
 '') ;;
 --test)
     with_tests=true
+    # debootstrap is where only root's PATH leads.
+    PATH=$PATH:/usr/sbin:/sbin
     needs+=$'\n'$TEST_NEEDS
     ;;
 --slurm)

@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Installs the packages where nothing else is: the wheel into a bare Python environment, the tarball and the Debian package
+# into small Debian systems (chroot). Needs root, and a network that reaches PyPI and a Debian mirror.
+#
+#   scripts/test-packages.sh [DIR [SUITE ...]]
+#
+# DIR holds the packages of scripts/package.sh; without it, they are built with profile dev. SUITE: bookworm (12, the
+# default), bullseye (11), trixie (13), ... DEBIAN_MIRROR names another mirror.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+PATH=$PATH:/usr/sbin:/sbin
+[ "$(id -u)" = 0 ] || die 2 "chroot needs root"
+have debootstrap || die 2 "debootstrap is missing; scripts/setup.sh --test installs it"
+packages=${1:-}
+suites=("${@:2}")
+[ "${#suites[@]}" -gt 0 ] || suites=(bookworm)
+if [ -z "$packages" ]; then
+    packages=$TARGET/package-dev
+    scripts/package.sh --profile dev --output "$packages"
+fi
+packages=$(cd "$packages" && pwd)
+one() {
+    compgen -G "$packages/$1" >"$scratch/found" || die 2 "there is no $1 in $packages"
+    [ "$(wc -l <"$scratch/found")" = 1 ] || die 2 "there are several $1 in $packages"
+    cat "$scratch/found"
+}
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+wheel=$(one '*.whl') tarball=$(one '*.tar.gz') deb=$(one '*.deb')
+
+# A small job of every format that has a C library inside, and S3's and Azure's code as far as it goes without a server.
+WORDS=(workload=quickstart dataset.num_files_train=8 dataset.record_length_bytes=65536 train.epochs=1 --quiet)
+
+step "the same binary in all packages"
+mkdir "$scratch/unpacked"
+tar -xzf "$tarball" -C "$scratch/unpacked" --strip-components=1
+dpkg-deb -x "$deb" "$scratch/deb"
+python3 -m zipfile -e "$wheel" "$scratch/wheel"
+sha256sum "$scratch/unpacked/bin/dlio-rs" "$scratch/deb/usr/bin/dlio-rs" "$scratch"/wheel/*.data/scripts/dlio-rs >"$scratch/sums"
+[ "$(cut -d' ' -f1 "$scratch/sums" | sort -u | wc -l)" = 1 ] || die 1 "the binaries differ: $(cat "$scratch/sums")"
+for file in configs/quickstart.yaml slurm/train.sbatch; do
+    cmp "$file" "$scratch/unpacked/share/dlio-rs/$file"
+    cmp "$file" "$scratch/deb/usr/share/dlio-rs/$file"
+done
+for crate in "HDF5 (Hierarchical Data Format 5)" "rustls " "zstd-sys "; do
+    grep -qF "$crate" "$scratch/unpacked/share/doc/dlio-rs/THIRD-PARTY-LICENSES.txt" || die 1 "no licence of $crate"
+done
+
+step "the wheel in an environment with nothing but pip"
+venv=$scratch/venv
+# Without what is installed on this machine: no MPI library, no DLIO.
+bare() { (cd "$scratch" && env -i HOME="$scratch" PATH="$venv/bin:/usr/bin:/bin" LANG=C.UTF-8 "$@" </dev/null); }
+python3 -m venv "$venv"
+"$venv/bin/pip" install --quiet --disable-pip-version-check "$wheel" </dev/null
+bare dlio-rs "${WORDS[@]}" --output "$scratch/alone" >"$scratch/log" 2>&1 || die 1 "dlio-rs: $(cat "$scratch/log")"
+bare python -m dlio_rs shim "$scratch/shim" >/dev/null
+[ "$(readlink -f "$scratch/shim/dlio_benchmark")" = "$(readlink -f "$venv/bin/dlio-rs")" ] || die 1 "the shim is another program"
+[ ! -e "$venv/bin/dlio_benchmark" ] || die 1 "the wheel brings a dlio_benchmark, which may be DLIO's"
+"$venv/bin/pip" install --quiet --disable-pip-version-check "$wheel[mpich]" </dev/null
+bare mpiexec -n 2 dlio-rs "${WORDS[@]}" workflow.evaluation=true dataset.num_files_eval=4 train.epochs=2 \
+    --output "$scratch/two" >"$scratch/log" 2>&1 || die 1 "mpiexec -n 2 dlio-rs: $(cat "$scratch/log")"
+bare python "$ROOT/tests/python/check_read.py" "$scratch/two" "$ROOT/tests/data/dlio_run" 2>"$scratch/log" ||
+    die 1 "check_read.py: $(cat "$scratch/log")"
+"$venv/bin/pip" uninstall --quiet --yes --disable-pip-version-check dlio-rs
+[ ! -e "$venv/bin/dlio-rs" ] || die 1 "pip leaves the binary behind"
+
+# inside SUITE COMMAND: runs a script in a copy of the Debian system that vanishes afterwards. /packages is $packages.
+inside() {
+    local base=$TARGET/chroots/$1
+    if [ ! -e "$base.complete" ]; then
+        step "debootstrap $1"
+        rm -rf "$base"
+        mkdir -p "$TARGET/chroots"
+        debootstrap --variant=minbase "$1" "$base" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" </dev/null >"$scratch/log" 2>&1 ||
+            die 1 "debootstrap $1: $(tail -n 5 "$scratch/log")"
+        touch "$base.complete"
+    fi
+    # shellcheck disable=SC2016  # the inner shell expands it
+    base=$base packages=$packages script=$2 unshare --mount --pid --fork --kill-child sh -euc '
+        mount -t tmpfs none /mnt
+        mkdir /mnt/upper /mnt/work /mnt/root
+        mount -t overlay none -o "lowerdir=$base,upperdir=/mnt/upper,workdir=/mnt/work" /mnt/root
+        mkdir -p /mnt/root/packages
+        mount --bind "$packages" /mnt/root/packages
+        mount -t proc none /mnt/root/proc
+        mount -t tmpfs none /mnt/root/dev/shm
+        exec chroot /mnt/root env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
+            sh -euc "$script"' </dev/null
+}
+
+for suite in "${suites[@]}"; do
+    step "the tarball in Debian $suite"
+    inside "$suite" "
+        cd /opt
+        tar -xzf /packages/${tarball##*/}
+        PATH=/opt/$(basename "$tarball" .tar.gz)/bin:\$PATH
+        dlio-rs info
+        dlio-rs ${WORDS[*]} --output /out
+        dlio-rs ${WORDS[*]} dataset.format=hdf5 dataset.data_folder=/hdf5 --output /out-hdf5
+        ! ldd \$(command -v dlio-rs) | grep 'not found'
+    " >"$scratch/log" 2>&1 || die 1 "tarball in $suite: $(cat "$scratch/log")"
+    [ "$(grep -c 'order digest' "$scratch/log")" = 2 ] || die 1 "tarball in $suite: $(cat "$scratch/log")"
+
+    step "the Debian package in Debian $suite"
+    inside "$suite" "
+        list() { find / -xdev -path /packages -prune -o -path /proc -prune -o -path /var/lib/dpkg -prune -o -path /var/log -prune -o -print | sort; }
+        list >/dev/shm/before
+        dpkg --install /packages/${deb##*/}
+        dlio-rs info
+        test -s /usr/share/bash-completion/completions/dlio-rs
+        test -s /usr/share/zsh/vendor-completions/_dlio-rs
+        dlio-rs configs | grep -q unet3d_h100
+        dpkg --verify dlio-rs
+        dpkg --purge dlio-rs
+        ! dpkg --status dlio-rs
+        list | diff /dev/shm/before -
+    " >"$scratch/log" 2>&1 || die 1 "Debian package in $suite: $(cat "$scratch/log")"
+done
+
+step "the job of deploy/kubernetes against the operator's schema"
+"$PYTHON_VENV/bin/python" tests/python/check_mpijob.py deploy/kubernetes/mpijob.yaml tests/data/kubernetes/mpijob-v2beta1.json
+step "the packages are sound"
