@@ -90,8 +90,13 @@ deb() {
     file=$output/dlio-rs_${version}_$architecture.deb
     fill "$tree/usr"
     mv "$tree/usr/share/zsh/site-functions" "$tree/usr/share/zsh/vendor-completions"
-    mv "$tree/usr/share/doc/dlio-rs/LICENSE" "$tree/usr/share/doc/dlio-rs/copyright"
-    gzip -9n "$tree"/usr/share/man/man1/*.1
+    local doc=$tree/usr/share/doc/dlio-rs
+    rm "$doc/LICENSE"
+    printf '%s\n' "Copyright: the dlio-rs developers. License: Apache-2.0, see /usr/share/common-licenses/Apache-2.0." \
+        "What else is in the binary: THIRD-PARTY-LICENSES.txt in this folder." >"$doc/copyright"
+    mv "$doc/CHANGELOG.md" "$doc/changelog"
+    gzip -9n "$doc/changelog" "$doc/THIRD-PARTY-LICENSES.txt" "$tree"/usr/share/man/man1/*.1
+    sed -i 's/THIRD-PARTY-LICENSES.txt/&.gz/' "$doc/copyright"
     mkdir "$tree/DEBIAN"
     cat >"$tree/DEBIAN/control" <<CONTROL
 Package: dlio-rs
