@@ -2,10 +2,11 @@
 # Installs the packages where nothing else is: the wheel into a bare Python environment, the tarball and the Debian package
 # into small Debian systems (chroot). Needs root, and a network that reaches PyPI and a Debian mirror.
 #
-#   scripts/test-packages.sh [DIR [SUITE ...]]
+#   scripts/test-packages.sh [DIR [SUITE | image ...]]
 #
 # DIR holds the packages of scripts/package.sh; without it, they are built with profile dev. SUITE: bookworm (12, the
-# default), bullseye (11), trixie (13), ... DEBIAN_MIRROR names another mirror.
+# default), bullseye (11), trixie (13), ... image: builds deploy/Containerfile by buildah and runs two ranks in it; leaves
+# DIR/dlio-rs.oci.tar. DEBIAN_MIRROR names another mirror.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -66,17 +67,21 @@ bare python "$ROOT/tests/python/check_read.py" "$scratch/two" "$ROOT/tests/data/
 "$venv/bin/pip" uninstall --quiet --yes --disable-pip-version-check dlio-rs
 [ ! -e "$venv/bin/dlio-rs" ] || die 1 "pip leaves the binary behind"
 
+# debian SUITE: makes a small Debian system in $TARGET/chroots/SUITE, once.
+debian() {
+    local base=$TARGET/chroots/$1
+    if [ -e "$base.complete" ]; then return; fi
+    step "debootstrap $1"
+    rm -rf "$base"
+    mkdir -p "$TARGET/chroots"
+    debootstrap --variant=minbase "$1" "$base" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" </dev/null >"$scratch/log" 2>&1 ||
+        die 1 "debootstrap $1: $(tail -n 5 "$scratch/log")"
+    touch "$base.complete"
+}
+
 # inside SUITE COMMAND: runs a script in a copy of the Debian system that vanishes afterwards. /packages is $packages.
 inside() {
     local base=$TARGET/chroots/$1
-    if [ ! -e "$base.complete" ]; then
-        step "debootstrap $1"
-        rm -rf "$base"
-        mkdir -p "$TARGET/chroots"
-        debootstrap --variant=minbase "$1" "$base" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" </dev/null >"$scratch/log" 2>&1 ||
-            die 1 "debootstrap $1: $(tail -n 5 "$scratch/log")"
-        touch "$base.complete"
-    fi
     # shellcheck disable=SC2016  # the inner shell expands it
     base=$base packages=$packages script=$2 unshare --mount --pid --fork --kill-child sh -euc '
         mount -t tmpfs none /mnt
@@ -90,7 +95,36 @@ inside() {
             sh -euc "$script"' </dev/null
 }
 
+# The image is built without a daemon, on a base of our own: no registry is asked.
+image() {
+    local build=(buildah --root "$scratch/images" --runroot "$scratch/run" --storage-driver vfs) container
+    have buildah || die 2 "buildah is missing; install it by: apt-get install buildah"
+    debian trixie
+    step "the image of deploy/Containerfile"
+    mkdir "$scratch/context"
+    cp "$deb" "$scratch/context/"
+    # Joined by &&: within a condition, bash does not end at an error.
+    {
+        container=$("${build[@]}" from scratch) &&
+            "${build[@]}" add "$container" "$TARGET/chroots/trixie" / &&
+            "${build[@]}" commit "$container" localhost/debian &&
+            "${build[@]}" bud --isolation chroot --build-arg BASE=localhost/debian --tag dlio-rs \
+                --file deploy/Containerfile "$scratch/context" &&
+            container=$("${build[@]}" from localhost/dlio-rs) &&
+            "${build[@]}" run --isolation chroot "$container" -- mpirun --oversubscribe --bind-to none -np 2 \
+                dlio-rs "${WORDS[@]}" --output out &&
+            rm -f "$packages/dlio-rs.oci.tar" &&
+            "${build[@]}" push localhost/dlio-rs "oci-archive:$packages/dlio-rs.oci.tar:dlio-rs"
+    } </dev/null >"$scratch/log" 2>&1 || die 1 "image: $(tail -n 30 "$scratch/log")"
+    grep -q 'dlio-rs .* 2 accelerator(s) on 1 host(s)' "$scratch/log" || die 1 "image: $(tail -n 30 "$scratch/log")"
+}
+
 for suite in "${suites[@]}"; do
+    if [ "$suite" = image ]; then
+        image
+        continue
+    fi
+    debian "$suite"
     step "the tarball in Debian $suite"
     inside "$suite" "
         cd /opt
