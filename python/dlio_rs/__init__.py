@@ -8,6 +8,7 @@ its runs leave behind:
     run.steps.load.mean()            # seconds for which a step waited for its batch
     run.histograms["read"].percentile(99)
     run.to_pandas()                  # one row per rank and step
+    dlio_rs.plan("workload=unet3d_h100", ranks=8).file      # what eight ranks would read, in order
 
 It reads the folders of DLIO (``dlio_benchmark``) too; what they do not hold is None.
 """
@@ -15,6 +16,7 @@ It reads the folders of DLIO (``dlio_benchmark``) too; what they do not hold is 
 from importlib import metadata as _metadata
 
 from ._histograms import Histogram
+from ._plan import Order, PlanError, plan
 from ._program import program
 from ._run import ReadError, Run, Span, Steps, read
 
@@ -23,4 +25,6 @@ try:
 except _metadata.PackageNotFoundError:  # used from a source tree
     __version__ = "unknown"
 
-__all__ = ["Histogram", "ReadError", "Run", "Span", "Steps", "program", "read", "__version__"]
+__all__ = [
+    "Histogram", "Order", "PlanError", "ReadError", "Run", "Span", "Steps", "plan", "program", "read", "__version__",
+]

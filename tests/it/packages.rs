@@ -1,5 +1,6 @@
 //! What packages bring beside the binary: completions and manual pages.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::support::*;
@@ -162,11 +163,14 @@ fn the_python_package_reads_runs() {
         .arg("--output")
         .arg(&out);
     run(command).ok();
+    let folder = Path::new(BIN).parent().unwrap();
+    let path = std::env::var("PATH").unwrap();
     let mut command = Command::new(python());
     command
         .arg(repo().join("tests/python/check_read.py"))
         .arg(&out)
         .arg(repo().join("tests/data/dlio_run"))
-        .env("PYTHONPATH", repo().join("python"));
+        .env("PYTHONPATH", repo().join("python"))
+        .env("PATH", format!("{}:{path}", folder.display()));
     run(command).ok();
 }

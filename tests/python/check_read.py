@@ -1,9 +1,10 @@
 """Checks the package dlio_rs against the files themselves.
 
     check_read.py RUN DLIO_RUN     a folder of dlio-rs (with evaluation, of two ranks) and one of DLIO; exit status 1 where
-                                   something differs
+                                   something differs. Runs the binary dlio-rs as well.
 """
 
+import collections
 import json
 import pathlib
 import shutil
@@ -107,6 +108,28 @@ class Ours(Both):
             return
         text = subprocess.run(["zstd", "-dc", path], capture_output=True, check=True).stdout
         self.assertEqual(self.run_.timeline, json.loads(text))
+
+
+class Plan(unittest.TestCase):
+    """The order that the binary computes."""
+
+    WORDS = ("workload=quickstart", "dataset.num_files_train=12", "dataset.num_samples_per_file=3", "reader.batch_size=2",
+             "dataset.num_files_eval=4")
+
+    def test_every_sample_once_in_an_epoch(self):
+        order = dlio_rs.plan(*self.WORDS, "train.epochs=2", ranks=3)
+        wanted = sorted((f"train/img_{i:02}_of_12.npz", sample) for i in range(12) for sample in range(3))
+        for epoch in (1, 2):
+            mine = order.epoch == epoch
+            self.assertEqual(sorted(zip(order.file[mine].tolist(), order.sample[mine].tolist(), strict=True)), wanted)
+        # 36 samples over 3 ranks in batches of 2: six steps.
+        steps = zip(order.epoch.tolist(), order.rank.tolist(), order.step.tolist(), strict=True)
+        self.assertEqual(collections.Counter(steps), {(e, r, s): 2 for e in (1, 2) for r in range(3) for s in range(1, 7)})
+        self.assertEqual(len(dlio_rs.plan(*self.WORDS, "workflow.evaluation=true", evaluation=True)), 12)
+
+    def test_a_refusal_has_the_words_of_the_binary(self):
+        with self.assertRaisesRegex(dlio_rs.PlanError, "npz is probably meant"):
+            dlio_rs.plan(*self.WORDS, "dataset.format=npx")
 
 
 class Refusals(unittest.TestCase):
