@@ -125,7 +125,7 @@ class Plan(unittest.TestCase):
         # 36 samples over 3 ranks in batches of 2: six steps.
         steps = zip(order.epoch.tolist(), order.rank.tolist(), order.step.tolist(), strict=True)
         self.assertEqual(collections.Counter(steps), {(e, r, s): 2 for e in (1, 2) for r in range(3) for s in range(1, 7)})
-        self.assertEqual(len(dlio_rs.plan(*self.WORDS, "workflow.evaluation=true", evaluation=True)), 12)
+        self.assertEqual(len(dlio_rs.plan(*self.WORDS, "train.epochs=1", "workflow.evaluation=true", evaluation=True)), 12)
 
     def test_a_refusal_has_the_words_of_the_binary(self):
         with self.assertRaisesRegex(dlio_rs.PlanError, "npz is probably meant"):
