@@ -6,11 +6,13 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{Exit, Stop, output};
+use crate::compare::{self, tolerance::Tolerance};
 use crate::mlperf::leaf::Leaf;
 use crate::mlperf::render::{self, Style};
 use crate::mlperf::results::{self, Figures};
 use crate::mlperf::show::{self, Run};
-use crate::mlperf::{NOT_CLOSED, sheet};
+use crate::mlperf::{NO_RUNS, NOT_CLOSED, sheet, tree};
+use crate::report::html::{self, Words};
 
 /// In which form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -38,6 +40,9 @@ pub struct ReportArgs {
     /// Write to this file instead of the standard output
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Write a page with charts to this file, too: of one run, or of several on top of each other
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// What is printed as JSON.
@@ -62,6 +67,9 @@ pub(super) fn print(args: &ReportArgs) -> Result<(), Stop> {
             file.display()
         )));
     }
+    if let Some(file) = &args.html {
+        write_page(file, &args.places)?;
+    }
     let figures = results::read(&args.places);
     let run = one_run(&args.places);
     let tables = |style| {
@@ -83,13 +91,7 @@ pub(super) fn print(args: &ReportArgs) -> Result<(), Stop> {
         Form::Markdown => tables(Style::Markdown),
     };
     match &args.output {
-        Some(file) => crate::storage::write_file(file, text.as_bytes()).map_err(|e| Stop {
-            exit: Exit::Failed,
-            message: format!(
-                "write {}: {e}; check that the folder exists and is writable",
-                file.display()
-            ),
-        })?,
+        Some(file) => write(file, &text)?,
         None => print!("{text}"),
     }
     if figures.unreadable.is_empty() {
@@ -104,6 +106,65 @@ pub(super) fn print(args: &ReportArgs) -> Result<(), Stop> {
         exit: Exit::Failed,
         message: named.join("\ndlio-rs: "),
     })
+}
+
+fn write(file: &Path, text: &str) -> Result<(), Stop> {
+    crate::storage::write_file(file, text.as_bytes()).map_err(|e| Stop {
+        exit: Exit::Failed,
+        message: format!(
+            "write {}: {e}; check that the folder exists and is writable",
+            file.display()
+        ),
+    })
+}
+
+/// The page of all runs at or below the places; the first of several is compared with each other.
+fn write_page(file: &Path, places: &[PathBuf]) -> Result<(), Stop> {
+    let is_page = file.file_name().is_some_and(|name| name == html::FILE);
+    if is_of_a_run(file) && !is_page {
+        return Err(Stop::usage(format!(
+            "report --html {}: it is there and lies in the folder of a run, whose files are not overwritten\n  remedy: name another file",
+            file.display()
+        )));
+    }
+    let mut leaves = Vec::new();
+    for place in places {
+        let tree = tree::leaves(place).map_err(|e| {
+            Stop::usage(format!(
+                "read {}: {e}; give the folder of a run",
+                place.display()
+            ))
+        })?;
+        leaves.extend(tree.leaves);
+    }
+    let [first, others @ ..] = leaves.as_slice() else {
+        return Err(Stop::usage(format!(
+            "report --html: {NO_RUNS}; give the folder of a run"
+        )));
+    };
+    let comparisons = others.iter().map(|other| {
+        let compared = compare::runs::compare(first, other, &Tolerance::default());
+        let title = format!("{} against {}", first.path.display(), other.path.display());
+        match compared {
+            Ok(comparison) => {
+                let table = compare::text::figures(&comparison);
+                Words {
+                    title,
+                    columns: table.columns,
+                    rows: table.rows,
+                }
+            }
+            Err(why) => Words {
+                title,
+                columns: vec!["not compared".into()],
+                rows: vec![vec![why]],
+            },
+        }
+    });
+    let comparisons: Vec<Words> = comparisons.collect();
+    let runs: Vec<Run> = leaves.iter().map(show::of).collect();
+    let views: Vec<_> = runs.iter().map(Run::view).collect();
+    write(file, &html::page(&views, &comparisons))
 }
 
 /// The run whose own folder was given, and nothing else.

@@ -7,9 +7,8 @@ use crate::mlperf::NOT_CLOSED;
 use crate::mlperf::render::ABSENT;
 use crate::mlperf::table::Table;
 
-/// The tables and the verdict.
-pub fn text(c: &Comparison) -> String {
-    let mut out = format!("A: {}\nB: {}\n\n", c.a, c.b);
+/// The figures that both runs have.
+pub fn figures(c: &Comparison) -> Table {
     let mut table = Table::new(&[
         "figure",
         "A",
@@ -22,7 +21,13 @@ pub fn text(c: &Comparison) -> String {
     for item in c.items.iter().filter(|i| i.verdict != Verdict::Skip) {
         table.rows.push(row(item, c.tolerance.alpha));
     }
-    out += &table.text();
+    table
+}
+
+/// The tables and the verdict.
+pub fn text(c: &Comparison) -> String {
+    let mut out = format!("A: {}\nB: {}\n\n", c.a, c.b);
+    out += &figures(c).text();
     let skipped: Vec<&Item> = c
         .items
         .iter()

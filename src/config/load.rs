@@ -376,6 +376,14 @@ impl Loaded {
         out
     }
 
+    /// Keys that did not get their value from the file of the workload, with what set them; secrets removed.
+    pub fn changed(&self) -> BTreeMap<String, String> {
+        let beside = self.origins.iter().filter(|(_, o)| o.is_beside_file());
+        beside
+            .map(|(key, o)| (key.clone(), o.to_string()))
+            .collect()
+    }
+
     fn describe_map(&self, value: &serde_json::Value, path: &str, indent: usize, out: &mut String) {
         let Some(map) = value.as_object() else { return };
         for (key, value) in map {

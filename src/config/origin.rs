@@ -38,6 +38,11 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// True for what stands beside the file of the workload.
+    pub(super) fn is_beside_file(&self) -> bool {
+        !matches!(self, Origin::File { .. } | Origin::BuiltIn { .. })
+    }
+
     /// True for what the user wrote for this workload.
     pub(super) fn is_users(&self) -> bool {
         matches!(self, Origin::CommandLine(_) | Origin::File { .. })

@@ -1,6 +1,8 @@
 //! One finished run, shown again from its folder: the rows of its own console where dlio-rs made it, else those that DLIO's
 //! files give.
 
+use std::path::Path;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -10,7 +12,8 @@ use super::leaf::Leaf;
 use super::render::{Style, number};
 use super::steps::steps;
 use super::table::Table;
-use crate::report::shown::{Line, Shown};
+use crate::report::html::{Recording, View};
+use crate::report::shown::{Line, Shown, human};
 
 /// A run's report.
 #[derive(Debug, Serialize)]
@@ -73,6 +76,20 @@ pub(crate) fn of(leaf: &Leaf) -> Run {
 }
 
 impl Run {
+    /// What `report.html` shows of it.
+    pub(crate) fn view(&self) -> View<'_> {
+        let absent = self.absent.iter();
+        View {
+            name: self.path.clone(),
+            report: &self.report,
+            shown: &self.shown,
+            absent: absent
+                .map(|a| (a.figure.clone(), a.reason.clone()))
+                .collect(),
+            recording: Recording::of_folder(Path::new(&self.path)),
+        }
+    }
+
     fn lacks(&mut self, figure: &str, reason: impl Into<String>) {
         self.absent.push(Absence {
             figure: figure.into(),
@@ -185,7 +202,7 @@ impl Run {
                 note,
             } = line
             {
-                let value = crate::report::shown::human(value, unit);
+                let value = human(value, unit);
                 table.rows.push(vec![label.clone(), value, note.clone()]);
             }
         }
@@ -198,7 +215,7 @@ fn table(columns: &[(String, String)], lines: &[Vec<Value>]) -> Table {
     let mut table = Table::new(&names);
     for line in lines {
         let cells = line.iter().zip(columns);
-        let cells = cells.map(|(value, (_, unit))| crate::report::shown::human(value, unit));
+        let cells = cells.map(|(value, (_, unit))| human(value, unit));
         table.rows.push(cells.collect());
     }
     table

@@ -91,6 +91,8 @@ pub struct Provenance {
     pub storage_library: Library,
     /// The comparability hash of the workload: algorithm, allowlist, hash, keys; or the word `unknown`.
     pub core_config: Value,
+    /// Keys that have another value than the workload's file gave them, with what set them.
+    pub changed: BTreeMap<String, String>,
 }
 
 pub(super) fn metric(value: impl Serialize, unit: &str, formula: &str) -> Value {

@@ -14,6 +14,7 @@ pub mod dlio;
 pub mod dlio_log;
 pub mod event;
 mod figures;
+pub(crate) mod html;
 pub mod hydra;
 pub mod json;
 pub mod provenance;
@@ -160,8 +161,24 @@ pub struct ReportInput<'a> {
     pub warnings: &'a [String],
     /// Hydra's folder; None: not written.
     pub hydra: Option<&'a hydra::HydraFacts<'a>>,
-    /// Whether `provenance.json` is written.
-    pub with_provenance: bool,
+    /// Whether files of our own are written that are no DLIO's and no program needs: `provenance.json`, `report.html`.
+    pub with_own: bool,
+}
+
+/// `report.html` of the run.
+fn html_of(input: &ReportInput<'_>, report: &serde_json::Value) -> String {
+    let shown = shown::Shown::read(report).unwrap_or_default();
+    let view = html::View {
+        name: format!("{} {}", input.workload.model.name, input.provenance.start),
+        report,
+        shown: &shown,
+        absent: Vec::new(),
+        recording: input.timeline.map_or_else(
+            || html::Recording::Missing("output.timeline is false".into()),
+            |timeline| html::Recording::Read(std::borrow::Cow::Borrowed(timeline)),
+        ),
+    };
+    html::page(&[view], &[])
 }
 
 /// Writes every file but `dlio.log` into `out`; rank 0 only. `summary.json` is written last. A run
@@ -179,7 +196,7 @@ pub fn write_all(out: &Path, input: &ReportInput<'_>) -> Result<(), ReportError>
         input.warnings,
     );
     write_file(&out.join("report.json"), &python::to_string(&report))?;
-    if input.with_provenance {
+    if input.with_own {
         let stamp = provenance::run_provenance(input.provenance);
         let text = python::to_string(&stamp) + "\n";
         write_file(&out.join("provenance.json"), &text)?;
@@ -190,6 +207,9 @@ pub fn write_all(out: &Path, input: &ReportInput<'_>) -> Result<(), ReportError>
     )?;
     if let Some(timeline) = input.timeline {
         write_timeline(&out.join(timeline::FILE), timeline)?;
+    }
+    if input.with_own && input.workload.output.html {
+        write_file(&out.join(html::FILE), &html_of(input, &report))?;
     }
     let w = &input.workload.workflow;
     if !(w.train || w.evaluation || w.checkpoint) {

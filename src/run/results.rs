@@ -182,7 +182,7 @@ fn write_files(
         warnings,
         hydra: hydra.as_ref(),
         // mlpstorage, which calls by that name, writes its own.
-        with_provenance: !request.voice.as_dlio,
+        with_own: !request.voice.as_dlio,
     };
     output.check()?;
     write_all(output.path(), &input).map_err(|error| match output.check() {
@@ -313,6 +313,7 @@ fn provenance_of(
         storage_library: build.storage_library(workload.storage_system()),
         build,
         core_config: request.core_config.clone(),
+        changed: request.loaded.changed(),
     }
 }
 

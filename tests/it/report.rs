@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::mlperf_report::{lay, training};
-use crate::support::{Outcome, Scratch, json as read, mpirun, python, run, small, solo};
+use crate::support::{Outcome, Scratch, json as read, mpirun, python, repo, run, small, solo};
 
 fn report(words: &[&str]) -> Outcome {
     let mut command = solo();
@@ -48,6 +48,20 @@ fn a_run_is_shown_again_as_its_console_printed_it() {
     let rows = saved["shown"].as_array().unwrap();
     let au = rows.iter().find(|row| row["label"] == "train AU").unwrap();
     assert_eq!(au["cell"], saved["train"]["au_mean"]["value"]);
+    page(
+        &scratch,
+        "out",
+        &[
+            "verdict",
+            "epochs",
+            "time",
+            "steps",
+            "latency",
+            "ranks",
+            "evidence",
+            "reproduce",
+        ],
+    );
     // A spreadsheet program's view, by Python.
     let csv = scratch.text("run.csv");
     report(&[&folder, "--format", "csv", "--output", &csv]).ok();
@@ -66,6 +80,65 @@ fn a_run_is_shown_again_as_its_console_printed_it() {
     );
 }
 
+/// Python reads the page of a run and compares every number with its `report.json`.
+fn page(scratch: &Scratch, folder: &str, sections: &[&str]) {
+    let mut python = Command::new(python());
+    python
+        .arg(repo().join("tests/python/check_html.py"))
+        .args([
+            scratch.text(&format!("{folder}/report.html")),
+            scratch.text(&format!("{folder}/report.json")),
+        ])
+        .args(sections);
+    run(python).ok();
+}
+
+#[test]
+fn pages_of_checkpoints_and_of_several_runs() {
+    let scratch = Scratch::new();
+    for out in ["a", "b"] {
+        let mut command = mpirun(2);
+        command
+            .args(crate::checkpoint::tiny(&scratch))
+            .arg(format!("output.folder={}", scratch.text(out)));
+        run(command).ok();
+    }
+    page(
+        &scratch,
+        "a",
+        &["verdict", "checkpoints", "time", "reproduce"],
+    );
+    let html = std::fs::read_to_string(scratch.path("a/report.html")).unwrap();
+    assert!(
+        html.contains("save of each checkpoint") && html.contains("fsync"),
+        "{html}"
+    );
+    // A file of a run is not overwritten, its page may be.
+    let (a, b) = (scratch.text("a"), scratch.text("b"));
+    report(&[&a, "--html", &scratch.text("a/summary.json")])
+        .fails(2, &["not overwritten", "remedy"]);
+    report(&[&a, "--html", &scratch.text("a/report.html")]).ok();
+    page(&scratch, "a", &["verdict", "checkpoints"]);
+    // Several on top of each other, with the figures of `compare`.
+    report(&[&a, &b, "--html", &scratch.text("both.html")]).ok();
+    let both = std::fs::read_to_string(scratch.path("both.html")).unwrap();
+    for part in [
+        "run1-checkpoints",
+        "run2-checkpoints",
+        "checkpoint save bandwidth",
+        "against",
+    ] {
+        assert!(both.contains(part), "{part} is missing");
+    }
+    // Not where it was not wanted, and not under DLIO's name, whose folder has DLIO's files only.
+    let mut command = mpirun(1);
+    command
+        .args(small(&scratch, 4))
+        .args(["workflow.generate_data=true", "output.html=false"]);
+    run(command).ok();
+    assert!(scratch.path("out/report.json").exists() && !scratch.path("out/report.html").exists());
+}
+
 #[test]
 fn a_run_of_dlio_is_shown_and_what_it_lacks_is_named() {
     let scratch = Scratch::new();
@@ -80,6 +153,12 @@ fn a_run_of_dlio_is_shown_and_what_it_lacks_is_named() {
     ] {
         assert!(said.contains(part), "{part} is missing in\n{said}");
     }
+    report(&[&scratch.text("run"), "--html", &scratch.text("page.html")]).ok();
+    let html = std::fs::read_to_string(scratch.path("page.html")).unwrap();
+    assert!(
+        html.contains("Not shown: latency per stage") && html.contains("AU per epoch"),
+        "{html}"
+    );
     // A run that did not end is shown as far as it goes, and named as unreadable.
     std::fs::remove_file(scratch.path("run/summary.json")).unwrap();
     let failed = report(&[&scratch.text("run")]).fails(1, &["there is no summary.json"]);

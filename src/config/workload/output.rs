@@ -20,6 +20,10 @@ pub struct Output {
     /// - Effect: bytes, waits and events over time, steps, ranks and latencies; at most 2 MiB of memory per rank.
     /// - DLIO: not there; dlio-rs only.
     pub timeline: bool,
+    /// Whether `report.html` is written beside `report.json`. Under the name `dlio_benchmark` it never is.
+    ///
+    /// - DLIO: no such key.
+    pub html: bool,
 }
 
 impl Default for Output {
@@ -29,6 +33,7 @@ impl Default for Output {
             log_file: "dlio.log".into(),
             metric: OutputMetric::default(),
             timeline: true,
+            html: true,
         }
     }
 }

@@ -1,0 +1,110 @@
+//! Saves and loads of checkpoints.
+
+use super::View;
+use super::chart::{Axis, Plot, legend};
+use super::markup::{Cell, Figure, list, number, paragraph, table, words};
+
+pub(super) fn section(run: &View) -> Option<String> {
+    run.report.get("checkpoint").filter(|c| !c.is_null())?;
+    let mut out = String::new();
+    for word in ["save", "load"] {
+        if number(run.report, &format!("/checkpoint/{word}/count")).is_some_and(|n| n > 0.0) {
+            out += &direction(run, word);
+        }
+    }
+    Some(out)
+}
+
+fn direction(run: &View, word: &str) -> String {
+    let report = run.report;
+    let at = |key: &str| format!("/checkpoint/{word}/{key}");
+    let n = list(report, &at("duration_values/value")).len();
+    let slowest = |i: usize| {
+        number(
+            report,
+            &format!("{}/value/{i}", at("slowest_rank_duration_values")),
+        )
+    };
+    let fsync = |i: usize| number(report, &format!("{}/value/{i}", at("fsync_max")));
+    let most = (0..n).filter_map(slowest).fold(0.0, f64::max);
+    let x = Axis::linear(0.5, n as f64 + 0.5, "checkpoint", |x| format!("{x:.0}"));
+    let y = Axis::linear(0.0, most.max(1e-6), "s", |x| {
+        format!("{}", (x * 1e6).round() / 1e6)
+    });
+    let mut plot = Plot::new(x, y, 220.0);
+    let mut rows = Vec::new();
+    let mut has_fsync = false;
+    for i in 0..n {
+        let place = (i + 1) as f64;
+        let bar = (place - 0.35, place + 0.35);
+        if let Some(s) = slowest(i) {
+            plot.bar("c0", bar, (0.0, s), &format!("{word} {}: {s:.3} s", i + 1));
+        }
+        if let Some(s) = fsync(i) {
+            plot.bar("c1", bar, (0.0, s), &format!("fsync {s:.3} s"));
+            has_fsync = true;
+        }
+        let cell =
+            |key: &str, unit: &str| Cell::at(report, &format!("{}/value/{i}", at(key)), unit);
+        let share = fsync(i)
+            .zip(slowest(i))
+            .filter(|(_, s)| *s > 0.0)
+            .map(|(f, s)| 100.0 * f / s);
+        rows.push(vec![
+            Cell::number(place, ""),
+            cell("duration_values", "s"),
+            cell("slowest_rank_duration_values", "s"),
+            cell("throughput_values", "GiB/s"),
+            cell("fsync_max", "s"),
+            share.map_or_else(|| Cell::word("-"), |x| Cell::number(x, "%")),
+        ]);
+    }
+    let mut keys = vec![("c0".to_owned(), "slowest rank".to_owned())];
+    if has_fsync {
+        keys.push(("c1".into(), "of it fsync, longest of a rank".into()));
+    }
+    let figure = Figure {
+        caption: format!("{word} of each checkpoint"),
+        reading: "A bar is the time of the slowest rank, which is what a training job waits for. The part at its foot is the time in which data went from memory to the storage.",
+        drawing: plot.svg(&format!("{word} of each checkpoint")) + &legend(&keys),
+        table: table(
+            &[
+                "checkpoint",
+                "duration (rank 0)",
+                "slowest rank",
+                "throughput",
+                "fsync",
+                "fsync of the slowest",
+            ],
+            &rows,
+        ),
+    };
+    let mut out = figure.html();
+    let ends = ["min", "median", "max"]
+        .map(|end| Cell::at(report, &at(&format!("rank_duration/over_ranks/{end}")), "s"));
+    let [min, median, max] = ends;
+    out += &table(
+        &[
+            "duration over ranks",
+            "fastest",
+            "median",
+            "slowest",
+            "harness (generator stall)",
+            "tensors",
+            "files",
+        ],
+        &[vec![
+            Cell::word(word),
+            min,
+            median,
+            max,
+            Cell::at(report, &at("generator_stall"), "%"),
+            Cell::at(report, &at("tensor_bytes"), "B"),
+            Cell::at(report, &at("file_bytes"), "B"),
+        ]],
+    );
+    if let Some(verdict) = words(report, &at("served_by_storage")) {
+        out += &paragraph(&format!("Served by storage: {verdict}."));
+    }
+    out
+}

@@ -1,0 +1,171 @@
+//! AU per epoch, and where the time of its window went.
+
+use super::View;
+use super::chart::{Axis, Plot, legend};
+use super::markup::{Cell, Figure, list, missing, number, table};
+
+/// More points than this are not drawn one by one.
+pub(super) const DOTS: usize = 200;
+
+pub(super) fn section(run: &View) -> Option<String> {
+    let epochs = list(run.report, "/epochs");
+    if epochs.is_empty() {
+        return None;
+    }
+    let mut out = au(run).html();
+    if let Err(why) = run.recording.read() {
+        out += &missing("least and most AU of a rank in each epoch", why);
+    }
+    match window(run) {
+        Some(figure) => out += &figure.html(),
+        None => out += &missing("AU's window by cause", "report.json of dlio-rs has it"),
+    }
+    Some(out)
+}
+
+/// Least and most AU of a rank in an epoch (from 0), where the recording has every epoch by itself.
+fn extremes(run: &View, epoch: usize) -> Option<(f64, f64)> {
+    let of = &run.recording.read().ok()?.rank_epochs;
+    if of.epochs_per_column != 1 {
+        return None;
+    }
+    let values = of.au_percent.iter().filter_map(|rank| rank.get(epoch));
+    let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
+    for &x in values {
+        least = least.min(f64::from(x));
+        most = most.max(f64::from(x));
+    }
+    (least <= most).then_some((least, most))
+}
+
+fn au(run: &View) -> Figure {
+    let report = run.report;
+    let n = list(report, "/epochs").len();
+    let y = Axis::linear(0.0, 100.0, "AU, %", |x| format!("{x:.0}"));
+    let x = Axis::linear(0.5, n as f64 + 0.5, "epoch", |x| format!("{x:.0}"));
+    let mut plot = Plot::new(x, y, 240.0);
+    let mut rows = Vec::new();
+    let mut points = Vec::new();
+    for i in 0..n {
+        let at = |key: &str| format!("/epochs/{i}/{key}");
+        let place = (i + 1) as f64;
+        let au = number(report, &at("au"));
+        points.push((place, au.unwrap_or(f64::NAN)));
+        let ends = extremes(run, i);
+        if let Some((least, most)) = ends
+            && n <= DOTS
+        {
+            plot.whisker(place, least, most);
+        }
+        if let Some(au) = au
+            && n <= DOTS
+        {
+            plot.dot("c0", (place, au), &format!("epoch {}: {au:.2} %", i + 1));
+        }
+        let end = |x: Option<f64>| x.map_or_else(|| Cell::word("-"), |x| Cell::number(x, "%"));
+        rows.push(vec![
+            Cell::at(report, &at("epoch"), ""),
+            Cell::at(report, &at("au"), "%"),
+            end(ends.map(|e| e.0)),
+            end(ends.map(|e| e.1)),
+            Cell::at(report, &at("throughput"), "samples/s"),
+            Cell::at(report, &at("steps"), ""),
+            Cell::at(report, &at("train_time"), "s"),
+        ]);
+    }
+    plot.line("c0", &points);
+    let mut keys = vec![("c0".to_owned(), "AU of the job".to_owned())];
+    if let Some(expected) = number(report, "/train/au_expected") {
+        plot.line("c1", &[(0.5, expected), (n as f64 + 0.5, expected)]);
+        keys.push(("c1".into(), format!("threshold {expected:.2} %")));
+    }
+    Figure {
+        caption: "AU per epoch".into(),
+        reading: "A point is the share of an epoch in which the accelerators computed; the whisker reaches from the lowest to the highest rank. Below the threshold the storage or the client held them back.",
+        drawing: plot.svg("AU per epoch") + &legend(&keys),
+        table: table(
+            &[
+                "epoch",
+                "AU",
+                "lowest rank",
+                "highest rank",
+                "throughput",
+                "steps",
+                "time",
+            ],
+            &rows,
+        ),
+    }
+}
+
+/// Parts of the window: place in a breakdown, name, class.
+const PARTS: [(&str, &str, &str); 11] = [
+    ("compute", "compute (= AU)", "c0"),
+    ("wait/parts/io", "wait: device or network I/O", "c1"),
+    ("wait/parts/metadata", "wait: metadata", "c5"),
+    ("wait/parts/decode", "wait: decode", "c2"),
+    ("wait/parts/preprocess", "wait: preprocess", "c4"),
+    ("wait/parts/cpu", "wait: waiting for CPU", "c3"),
+    ("wait/parts/idle", "wait: nothing to do", "q4"),
+    ("barrier", "barrier", "c6"),
+    ("harness", "harness", "c7"),
+    ("closing_fetch", "closing fetch", "q6"),
+    ("uncounted", "blocks without a counted step", "q2"),
+];
+
+fn window(run: &View) -> Option<Figure> {
+    let report = run.report;
+    number(report, "/breakdown/window_seconds")?;
+    let n = list(report, "/epochs").len();
+    // Of many epochs the whole run alone, and every so many of them.
+    let step = n.div_ceil(24).max(1);
+    let mut bars = vec![("all".to_owned(), "/breakdown".to_owned())];
+    bars.extend(
+        (0..n)
+            .step_by(step)
+            .map(|i| ((i + 1).to_string(), format!("/epochs/{i}/breakdown"))),
+    );
+    let ticks = bars
+        .iter()
+        .enumerate()
+        .map(|(i, (name, _))| (i as f64 + 0.5, name.clone()));
+    let x = Axis::of(0.0, bars.len() as f64, "epoch", ticks.collect());
+    let mut plot = Plot::new(
+        x,
+        Axis::linear(0.0, 100.0, "share of AU's window, %", |x| format!("{x:.0}")),
+        260.0,
+    );
+    let mut rows = Vec::new();
+    for (i, (name, place)) in bars.iter().enumerate() {
+        let mut from = 0.0;
+        let mut row = vec![
+            Cell::word(name),
+            Cell::at(report, &format!("{place}/window_seconds"), "s"),
+        ];
+        for (part, label, class) in PARTS {
+            let pointer = format!("{place}/{part}/percent");
+            let share = number(report, &pointer).unwrap_or(0.0);
+            if share > 0.0 {
+                let x = (i as f64 + 0.1, i as f64 + 0.9);
+                plot.bar(
+                    class,
+                    x,
+                    (from, from + share),
+                    &format!("{name}: {label} {share:.2} %"),
+                );
+            }
+            from += share;
+            row.push(Cell::at(report, &pointer, "%"));
+        }
+        rows.push(row);
+    }
+    let mut head = vec!["epoch", "window"];
+    head.extend(PARTS.map(|(_, label, _)| label));
+    let keys = PARTS.map(|(_, label, class)| (class.to_owned(), label.to_owned()));
+    Some(Figure {
+        caption: "Where the time of AU's window went".into(),
+        reading: "Each bar is 100 % of the time that AU counts, mean per rank. The lowest part is AU itself; the parts above it are the losses, by what the accelerators waited for.",
+        drawing: plot.svg("AU's window by cause") + &legend(&keys),
+        table: table(&head, &rows),
+    })
+}

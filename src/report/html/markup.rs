@@ -1,0 +1,196 @@
+//! Text, tables and figures of `report.html`. Everything that is not markup of ours is escaped here.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::super::shown::human;
+
+/// Text between tags or within quotes.
+pub(super) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            // HTML has no other control characters.
+            c if c.is_control() && !matches!(c, '\n' | '\t') => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// One cell of a table.
+#[derive(Debug, Clone)]
+pub(super) struct Cell {
+    /// What is shown.
+    text: String,
+    /// The number behind it.
+    value: Option<Value>,
+    /// JSON pointer of that number in `report.json`.
+    at: Option<String>,
+}
+
+impl Cell {
+    /// Words.
+    pub(super) fn word(text: impl Into<String>) -> Self {
+        Cell {
+            text: text.into(),
+            value: None,
+            at: None,
+        }
+    }
+
+    /// A number of the recording, which stands in no other file.
+    pub(super) fn number(value: f64, unit: &str) -> Self {
+        let value = serde_json::json!(value);
+        Cell {
+            text: human(&value, unit),
+            value: Some(value),
+            at: None,
+        }
+    }
+
+    /// What stands at a place of `report.json`: a figure with its unit, or a number that has `unit`.
+    pub(super) fn at(report: &Value, pointer: &str, unit: &str) -> Self {
+        let found = report.pointer(pointer).unwrap_or(&Value::Null);
+        let (value, unit, at) = match found.get("value") {
+            Some(value) => {
+                let unit = found.get("unit").and_then(Value::as_str).unwrap_or(unit);
+                (value, unit, format!("{pointer}/value"))
+            }
+            None => (found, unit, pointer.to_owned()),
+        };
+        let is_number = value.is_number();
+        Cell {
+            text: human(value, unit),
+            value: is_number.then(|| value.clone()),
+            at: is_number.then_some(at),
+        }
+    }
+
+    /// Without its place: that of another run's file.
+    pub(super) fn elsewhere(mut self) -> Self {
+        self.at = None;
+        self
+    }
+
+    fn html(&self, tag: &str) -> String {
+        let mut attributes = String::new();
+        if let Some(value) = &self.value {
+            let _ = write!(attributes, " data-value=\"{value}\"");
+        }
+        if let Some(at) = &self.at {
+            let _ = write!(attributes, " data-at=\"{}\"", escape(at));
+        }
+        format!("<{tag}{attributes}>{}</{tag}>", escape(&self.text))
+    }
+}
+
+/// Rows under a heading.
+pub(super) fn table(head: &[&str], rows: &[Vec<Cell>]) -> String {
+    let mut out = String::from("<div class=\"wide\"><table><thead><tr>");
+    for name in head {
+        let _ = write!(out, "<th scope=\"col\">{}</th>", escape(name));
+    }
+    out += "</tr></thead><tbody>\n";
+    for row in rows {
+        out += "<tr>";
+        row.iter().for_each(|cell| out += &cell.html("td"));
+        out += "</tr>\n";
+    }
+    out + "</tbody></table></div>\n"
+}
+
+/// A chart with its caption, the sentence on how to read it, and its table.
+pub(super) struct Figure {
+    /// What it shows.
+    pub(super) caption: String,
+    /// How to read it.
+    pub(super) reading: &'static str,
+    /// The drawing, with its legend.
+    pub(super) drawing: String,
+    /// The same in numbers.
+    pub(super) table: String,
+}
+
+impl Figure {
+    pub(super) fn html(&self) -> String {
+        format!(
+            "<figure>\n<figcaption>{}</figcaption>\n{}<p class=\"reading\">{}</p>\n<details><summary>Table</summary>\n{}</details>\n</figure>\n",
+            escape(&self.caption),
+            self.drawing,
+            escape(self.reading),
+            self.table
+        )
+    }
+}
+
+/// A paragraph.
+pub(super) fn paragraph(text: &str) -> String {
+    format!("<p>{}</p>\n", escape(text))
+}
+
+/// What is not there, and why.
+pub(super) fn missing(what: &str, why: &str) -> String {
+    format!(
+        "<p class=\"missing\">Not shown: {}. {}</p>\n",
+        escape(what),
+        escape(why)
+    )
+}
+
+/// A number at a place of `report.json`, figure or not.
+pub(super) fn number(report: &Value, pointer: &str) -> Option<f64> {
+    let found = report.pointer(pointer)?;
+    found.get("value").unwrap_or(found).as_f64()
+}
+
+/// Words at a place of `report.json`.
+pub(super) fn words<'a>(report: &'a Value, pointer: &str) -> Option<&'a str> {
+    report.pointer(pointer)?.as_str()
+}
+
+/// The list at a place of `report.json`, empty where there is none.
+pub(super) fn list<'a>(report: &'a Value, pointer: &str) -> &'a [Value] {
+    report
+        .pointer(pointer)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn nothing_of_a_text_is_markup() {
+        assert_eq!(
+            escape("<b a='\"'>&\u{1}"),
+            "&lt;b a=&#39;&quot;&#39;&gt;&amp;\u{fffd}"
+        );
+    }
+
+    #[test]
+    fn a_cell_names_its_place() {
+        let report = json!({"a": {"value": 1.5, "unit": "s", "formula": "max"}, "b": [2, null]});
+        let rows = vec![vec![
+            Cell::at(&report, "/a", ""),
+            Cell::at(&report, "/b/0", "B"),
+            Cell::at(&report, "/b/1", "B"),
+            Cell::word("<x>"),
+        ]];
+        let html = table(&["h"], &rows);
+        assert!(
+            html.contains(
+                "<td data-value=\"1.5\" data-at=\"/a/value\">1.500 s</td><td data-value=\"2\" data-at=\"/b/0\">0.00 MiB</td><td>-</td><td>&lt;x&gt;</td>"
+            ),
+            "{html}"
+        );
+    }
+}

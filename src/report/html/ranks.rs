@@ -1,0 +1,194 @@
+//! How ranks differ.
+
+use super::View;
+use super::chart::{Axis, LEVELS, Plot, shades};
+use super::markup::{Cell, Figure, list, missing, number, paragraph, table, words};
+use crate::metrics::timeline::Timeline;
+
+/// Rows of the heat map; more ranks are folded, each row then shows its worst rank.
+const ROWS: usize = 256;
+
+/// Ranks that are named.
+const WORST: usize = 20;
+
+pub(super) fn section(run: &View) -> Option<String> {
+    let ranks = list(run.report, "/ranks");
+    if ranks.is_empty() || list(run.report, "/epochs").is_empty() {
+        return None;
+    }
+    let mut out = match run.recording.read() {
+        Ok(timeline) if timeline.rank_epochs.columns() > 0 => heat_map(timeline).html(),
+        Ok(_) => missing("AU of every rank and epoch", "The recording holds no epoch"),
+        Err(why) => missing("AU of every rank and epoch", why),
+    };
+    out += &histogram(run).html();
+    out += &paragraph(&format!(
+        "The {} ranks with the lowest AU:",
+        WORST.min(ranks.len())
+    ));
+    out += &worst(run);
+    Some(out)
+}
+
+fn worst(run: &View) -> String {
+    let report = run.report;
+    let ranks = list(report, "/ranks");
+    let mut order: Vec<usize> = (0..ranks.len()).collect();
+    let au = |i: usize| number(&ranks[i], "/au").unwrap_or(0.0);
+    order.sort_by(|a, b| au(*a).total_cmp(&au(*b)));
+    let rows: Vec<Vec<Cell>> = order
+        .into_iter()
+        .take(WORST)
+        .map(|i| {
+            let at = |key: &str| format!("/ranks/{i}/{key}");
+            vec![
+                Cell::at(report, &at("rank"), ""),
+                Cell::word(words(report, &at("host")).unwrap_or_default()),
+                Cell::at(report, &at("au"), "%"),
+                Cell::at(report, &at("throughput"), "samples/s"),
+                Cell::at(report, &at("breakdown/wait/seconds"), "s"),
+                Cell::at(report, &at("breakdown/barrier/seconds"), "s"),
+                Cell::at(report, &at("breakdown/wait/parts/io/seconds"), "s"),
+                Cell::at(report, &at("breakdown/wait/parts/cpu/seconds"), "s"),
+            ]
+        })
+        .collect();
+    table(
+        &[
+            "rank",
+            "host",
+            "AU",
+            "throughput",
+            "wait",
+            "barrier",
+            "wait: I/O",
+            "wait: CPU",
+        ],
+        &rows,
+    )
+}
+
+fn histogram(run: &View) -> Figure {
+    let ranks = list(run.report, "/ranks").iter();
+    let values: Vec<f64> = ranks.filter_map(|r| number(r, "/au")).collect();
+    const BINS: usize = 20;
+    let mut counts = [0_u64; BINS];
+    for au in &values {
+        counts[((au / 100.0 * BINS as f64) as usize).min(BINS - 1)] += 1;
+    }
+    let most = counts.iter().copied().max().unwrap_or(1).max(1) as f64;
+    let x = Axis::linear(0.0, 100.0, "AU, %", |x| format!("{x:.0}"));
+    let mut plot = Plot::new(
+        x,
+        Axis::linear(0.0, most, "ranks", |x| format!("{x}")),
+        180.0,
+    );
+    let width = 100.0 / BINS as f64;
+    let mut rows = Vec::new();
+    for (i, n) in counts.iter().enumerate().filter(|(_, n)| **n > 0) {
+        let (from, to) = (i as f64 * width, (i + 1) as f64 * width);
+        plot.bar(
+            "c0",
+            (from, to),
+            (0.0, *n as f64),
+            &format!("{from:.0} to {to:.0} %: {n}"),
+        );
+        rows.push(vec![
+            Cell::word(format!("{from:.0} to {to:.0} %")),
+            Cell::number(*n as f64, ""),
+        ]);
+    }
+    Figure {
+        caption: "AU over ranks".into(),
+        reading: "How many ranks had which AU. Two hills mean that some hosts or ranks are served worse than the others.",
+        drawing: plot.svg("histogram of AU over ranks"),
+        table: table(&["AU", "ranks"], &rows),
+    }
+}
+
+fn heat_map(timeline: &Timeline) -> Figure {
+    let of = &timeline.rank_epochs;
+    let columns = of.columns();
+    // By host, then by rank.
+    let mut order: Vec<usize> = (0..of.au_percent.len()).collect();
+    let host = |rank: usize| timeline.host_of_rank.get(rank).copied().unwrap_or(0);
+    order.sort_by_key(|&rank| (host(rank), rank));
+    let fold = order.len().div_ceil(ROWS).max(1);
+    let of_hosts = order.chunk_by(|a, b| host(*a) == host(*b));
+    let groups: Vec<&[usize]> = of_hosts.flat_map(|ranks| ranks.chunks(fold)).collect();
+    let least = |group: &[usize], column: usize| {
+        let values = group.iter().filter_map(|r| of.au_percent[*r].get(column));
+        values.copied().fold(f32::INFINITY, f32::min)
+    };
+    let name = |host: usize| timeline.hosts.get(host).cloned().unwrap_or_default();
+    let mut ticks: Vec<(f64, String)> = Vec::new();
+    let mut previous = None;
+    let apart = groups.len() as f64 / 24.0;
+    for (i, group) in groups.iter().enumerate() {
+        let at = groups.len() as f64 - i as f64 - 0.5;
+        let is_new = previous.replace(host(group[0])) != Some(host(group[0]));
+        if is_new && ticks.last().is_none_or(|(last, _)| last - at >= apart) {
+            let text: String = name(host(group[0])).chars().take(12).collect();
+            ticks.push((at, text));
+        }
+    }
+    let epochs = |column: usize| {
+        let first = column as u64 * of.epochs_per_column + 1;
+        let last = (first + of.epochs_per_column - 1).min(of.epochs);
+        if first == last {
+            first.to_string()
+        } else {
+            format!("{first}-{last}")
+        }
+    };
+    let every = columns.div_ceil(12).max(1);
+    let x_ticks = (0..columns)
+        .step_by(every)
+        .map(|c| (c as f64 + 0.5, epochs(c)));
+    let x = Axis::of(0.0, columns as f64, "epoch", x_ticks.collect());
+    let y = Axis::of(0.0, groups.len() as f64, "ranks by host", ticks);
+    let height = (60.0 + 14.0 * groups.len() as f64).clamp(120.0, 520.0);
+    let mut plot = Plot::new(x, y, height);
+    let mut cells = Vec::new();
+    let mut rows = Vec::new();
+    for (i, group) in groups.iter().enumerate() {
+        let top = groups.len() as f64 - i as f64;
+        let mut lowest = f64::INFINITY;
+        let mut sum = 0.0;
+        for column in 0..columns {
+            let au = f64::from(least(group, column));
+            lowest = lowest.min(au);
+            sum += au;
+            let level = (au / 100.0 * (LEVELS - 1) as f64)
+                .round()
+                .clamp(0.0, (LEVELS - 1) as f64);
+            cells.push((
+                level as usize,
+                (column as f64, column as f64 + 1.0),
+                (top - 1.0, top),
+            ));
+        }
+        let ranks = match group {
+            [one] => one.to_string(),
+            many => format!("{}-{}", many[0], many[many.len() - 1]),
+        };
+        rows.push(vec![
+            Cell::word(ranks),
+            Cell::word(name(host(group[0]))),
+            Cell::number(sum / columns as f64, "%"),
+            Cell::number(lowest, "%"),
+        ]);
+    }
+    plot.cells(&cells);
+    let folded = if fold > 1 {
+        format!("; a row is the worst of {fold} ranks")
+    } else {
+        String::new()
+    };
+    Figure {
+        caption: format!("AU of every rank and epoch{folded}"),
+        reading: "A row is a rank (grouped by host), a column an epoch; dark is low AU. A dark row is a slow rank, a dark stripe of rows a slow host, a dark column a bad epoch for all.",
+        drawing: plot.svg("AU of every rank and epoch") + &shades("0 %", "100 %"),
+        table: table(&["rank", "host", "mean AU", "lowest AU"], &rows),
+    }
+}

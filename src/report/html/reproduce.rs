@@ -1,0 +1,286 @@
+//! With what the run was made, and how to make it again.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::View;
+use super::markup::{Cell, escape, list, missing, paragraph, table, words};
+
+/// More of `report.json` than this is not carried along, bytes of the address that holds it.
+const MOST: usize = 700_000;
+
+/// Hosts that are listed.
+const HOSTS: usize = 128;
+
+pub(super) fn section(run: &View) -> Option<String> {
+    let report = run.report;
+    let mut out = String::new();
+    let command: Vec<String> = list(report, "/provenance/command_line")
+        .iter()
+        .filter_map(Value::as_str)
+        .map(quoted)
+        .collect();
+    if command.is_empty() {
+        out += &missing("the command", "Only report.json of dlio-rs has it");
+    } else {
+        let _ = writeln!(out, "<pre>{}</pre>", escape(&command.join(" ")));
+    }
+    out += &changes(report);
+    out += &facts(run);
+    out += &hosts(report);
+    out += &libraries(report);
+    if let Some(config) = report
+        .pointer("/provenance/config")
+        .filter(|c| !c.is_null())
+    {
+        let text = serde_json::to_string_pretty(config).unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "<details><summary>Whole configuration</summary>\n<pre>{}</pre>\n</details>",
+            escape(&text)
+        );
+    }
+    out += &download(report);
+    Some(out)
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+/// What was set beside the workload's own file.
+fn changes(report: &Value) -> String {
+    let Some(changed) = report
+        .pointer("/provenance/changed")
+        .and_then(Value::as_object)
+    else {
+        return String::new();
+    };
+    if changed.is_empty() {
+        return paragraph("The configuration is that of the workload's file, unchanged.");
+    }
+    let rows: Vec<Vec<Cell>> = changed
+        .iter()
+        .map(|(key, origin)| {
+            let pointer = format!("/provenance/config/{}", key.replace('.', "/"));
+            let value = report
+                .pointer(&pointer)
+                .map_or_else(|| "-".into(), Value::to_string);
+            vec![
+                Cell::word(key),
+                Cell::word(value),
+                Cell::word(origin.as_str().unwrap_or_default()),
+            ]
+        })
+        .collect();
+    format!(
+        "<p><strong>Set beside the workload's file</strong></p>\n{}",
+        table(&["key", "value", "from"], &rows)
+    )
+}
+
+fn facts(run: &View) -> String {
+    let report = run.report;
+    let provenance = [
+        "version",
+        "git_commit",
+        "build_profile",
+        "mpi_library",
+        "kernel",
+        "affinity",
+        "thread_cpus",
+        "barrier",
+        "start",
+        "end",
+    ];
+    let mut rows: Vec<Vec<Cell>> = provenance
+        .iter()
+        .filter_map(|key| {
+            let value = words(report, &format!("/provenance/{key}"))?;
+            Some(vec![Cell::word(key.replace('_', " ")), Cell::word(value)])
+        })
+        .collect();
+    let others = [
+        ("comparability hash", "/provenance/core_config/hash"),
+        ("order digest", "/order_digest"),
+        ("storage library", "/provenance/storage_library/name"),
+    ];
+    for (name, place) in others {
+        if let Some(value) = words(report, place) {
+            rows.push(vec![Cell::word(name), Cell::word(value)]);
+        }
+    }
+    if report.pointer("/provenance/ranks").is_some() {
+        rows.push(vec![
+            Cell::word("ranks"),
+            Cell::at(report, "/provenance/ranks", ""),
+        ]);
+    }
+    for folder in list(report, "/provenance/folders") {
+        let word = |key: &str| folder[key].as_str().unwrap_or("-");
+        rows.push(vec![
+            Cell::word(format!("{} folder on {}", word("folder"), word("host"))),
+            Cell::word(format!(
+                "{} on {} of {}",
+                word("path"),
+                word("fs_type"),
+                word("source")
+            )),
+        ]);
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    table(&["fact", "value"], &rows)
+}
+
+fn hosts(report: &Value) -> String {
+    let n = list(report, "/hosts").len();
+    if n == 0 {
+        return String::new();
+    }
+    let rows: Vec<Vec<Cell>> = (0..n.min(HOSTS))
+        .map(|i| {
+            let at = |key: &str| format!("/hosts/{i}/{key}");
+            let word = |key: &str| Cell::word(words(report, &at(key)).unwrap_or("-"));
+            vec![
+                word("name"),
+                Cell::at(report, &at("ranks"), ""),
+                Cell::at(report, &at("cpu_count"), ""),
+                Cell::at(report, &at("memory"), "B"),
+                word("machine/cpu_model"),
+                word("machine/os_name"),
+                word("machine/kernel"),
+                word("medium"),
+            ]
+        })
+        .collect();
+    let more = if n > HOSTS {
+        paragraph(&format!("{} more in report.json", n - HOSTS))
+    } else {
+        String::new()
+    };
+    format!(
+        "<details><summary>Hosts ({n})</summary>\n{}{more}</details>\n",
+        table(
+            &[
+                "host", "ranks", "CPUs", "memory", "CPU", "system", "kernel", "medium"
+            ],
+            &rows
+        )
+    )
+}
+
+fn libraries(report: &Value) -> String {
+    let Some(libraries) = report
+        .pointer("/provenance/build/libraries")
+        .and_then(Value::as_object)
+    else {
+        return String::new();
+    };
+    let rows: Vec<Vec<Cell>> = libraries
+        .iter()
+        .map(|(name, version)| {
+            vec![
+                Cell::word(name),
+                Cell::word(version.as_str().unwrap_or_default()),
+            ]
+        })
+        .collect();
+    format!(
+        "<details><summary>Libraries</summary>\n{}</details>\n",
+        table(&["library", "version"], &rows)
+    )
+}
+
+/// `report.json` within the page; of large jobs without its tables of ranks and evidence.
+fn download(report: &Value) -> String {
+    if report.get("schema_version").is_none() {
+        return String::new();
+    }
+    let whole = address(report);
+    let (address, note) = if whole.len() <= MOST {
+        (whole, "every value of it is in this page")
+    } else {
+        let mut short = report.clone();
+        if let Some(map) = short.as_object_mut() {
+            ["ranks", "evidence", "epochs", "hosts"]
+                .iter()
+                .for_each(|key| drop(map.remove(*key)));
+        }
+        if let Some(map) = short
+            .pointer_mut("/checkpoint")
+            .and_then(Value::as_object_mut)
+        {
+            map.remove("ranks");
+        }
+        (
+            self::address(&short),
+            "without its lists of ranks, hosts, epochs and evidence, which are too long for a page; the folder of results has the whole",
+        )
+    };
+    format!(
+        "<p><a download=\"report.json\" href=\"{address}\">report.json</a>: {}</p>\n",
+        escape(note)
+    )
+}
+
+/// As an address of data: only what an address or an attribute cannot hold is encoded.
+fn address(report: &Value) -> String {
+    let text = report.to_string();
+    let mut out = String::from("data:application/json;charset=utf-8,");
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z'
+            | b'A'..=b'Z'
+            | b'0'..=b'9'
+            | b'-'
+            | b'_'
+            | b'.'
+            | b'~'
+            | b','
+            | b':'
+            | b'{'
+            | b'}'
+            | b'['
+            | b']'
+            | b'/'
+            | b'('
+            | b')'
+            | b';'
+            | b'=' => out.push(byte as char),
+            _ => {
+                let _ = write!(out, "%{byte:02X}");
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        assert_eq!(quoted("a.b=c"), "a.b=c");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
+        assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn an_address_holds_no_quote() {
+        assert_eq!(
+            address(&json!({"a": "<\"é"})),
+            "data:application/json;charset=utf-8,{%22a%22:%22%3C%5C%22%C3%A9%22}"
+        );
+    }
+}

@@ -1,0 +1,231 @@
+//! Who served the bytes: evidence per epoch and host, and the requests of an object store.
+
+use serde_json::Value;
+
+use super::View;
+use super::chart::{Axis, Plot};
+use super::markup::{Cell, Figure, escape, list, missing, paragraph, table, words};
+use crate::metrics::timeline::{Column, Timeline};
+
+/// Lines of evidence that are listed.
+const LINES: usize = 256;
+
+pub(super) fn evidence(run: &View) -> Option<String> {
+    let report = run.report;
+    if list(report, "/epochs").is_empty() {
+        return None;
+    }
+    let lines = list(report, "/evidence");
+    if lines.is_empty() {
+        return Some(missing(
+            "served by storage",
+            "Only report.json of dlio-rs has the counters",
+        ));
+    }
+    let rows: Vec<Vec<Cell>> = (0..lines.len().min(LINES))
+        .map(|i| {
+            let at = |key: &str| format!("/evidence/{i}/{key}");
+            let word = |key: &str| Cell::word(words(report, &at(key)).unwrap_or("-"));
+            let mut row = vec![
+                Cell::at(report, &at("epoch"), ""),
+                word("host"),
+                word("medium"),
+            ];
+            let counts = [
+                "delivered",
+                "device",
+                "mount",
+                "sockets",
+                "nic",
+                "resident_before",
+            ];
+            row.extend(counts.map(|key| Cell::at(report, &at(key), "B")));
+            row.extend([word("verdict"), word("rule")]);
+            row
+        })
+        .collect();
+    let mut out = paragraph(
+        "PASS: counters outside of this program saw the bytes come from the storage. CACHED: a cache of the client answered, and the run measured memory.",
+    );
+    out += &table(
+        &[
+            "epoch",
+            "host",
+            "medium",
+            "delivered",
+            "device",
+            "mount",
+            "sockets",
+            "network cards",
+            "resident before",
+            "served by storage",
+            "rule",
+        ],
+        &rows,
+    );
+    if lines.len() > LINES {
+        out += &paragraph(&format!("{} more in report.json", lines.len() - LINES));
+    }
+    Some(out)
+}
+
+pub(super) fn objects(run: &View) -> Option<String> {
+    let report = run.report;
+    report.get("object_store").filter(|o| !o.is_null())?;
+    let mut out = String::new();
+    let endpoints = list(report, "/object_store/endpoints");
+    let of_endpoint = |i: usize| {
+        let at = |key: &str| format!("/object_store/endpoints/{i}/{key}");
+        let mut row = vec![Cell::word(words(report, &at("url")).unwrap_or("-"))];
+        let keys = [
+            "get_requests",
+            "put_requests",
+            "control_requests",
+            "bytes_read",
+            "bytes_written",
+            "failures",
+            "times_down",
+            "first_byte_time_mean",
+            "body_time_mean",
+        ];
+        row.extend(keys.map(|key| Cell::at(report, &at(key), "")));
+        row
+    };
+    let rows: Vec<Vec<Cell>> = (0..endpoints.len()).map(of_endpoint).collect();
+    out += &titled(
+        "Endpoints",
+        &table(
+            &[
+                "endpoint",
+                "GET",
+                "PUT",
+                "control",
+                "read",
+                "written",
+                "failures",
+                "times down",
+                "first byte, mean",
+                "body, mean",
+            ],
+            &rows,
+        ),
+    );
+    let retries: Vec<Vec<Cell>> = (0..endpoints.len())
+        .flat_map(|i| {
+            let place = format!("/object_store/endpoints/{i}/retries");
+            let classes = report.pointer(&place).and_then(Value::as_object);
+            let names = classes.into_iter().flat_map(|m| m.keys().cloned());
+            let url = words(report, &format!("/object_store/endpoints/{i}/url")).unwrap_or("-");
+            names
+                .map(|class| {
+                    let key = class.replace('~', "~0").replace('/', "~1");
+                    vec![
+                        Cell::word(&class),
+                        Cell::at(report, &format!("{place}/{key}"), ""),
+                        Cell::word(url),
+                    ]
+                })
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    if retries.is_empty() {
+        out += &paragraph("No request was repeated.");
+    } else {
+        out += &titled(
+            "Retries by class",
+            &table(&["class", "retries", "endpoint"], &retries),
+        );
+    }
+    out += &match run.recording.read() {
+        Ok(timeline) => over_time(timeline).map_or_else(String::new, |f| f.html()),
+        Err(why) => missing("retries over time", why),
+    };
+    let addresses = list(report, "/object_store/addresses");
+    let rows: Vec<Vec<Cell>> = (0..addresses.len().min(LINES))
+        .map(|i| {
+            let at = |key: &str| format!("/object_store/addresses/{i}/{key}");
+            let word = |key: &str| Cell::word(words(report, &at(key)).unwrap_or("-"));
+            let mut row = vec![word("address"), word("host")];
+            row.extend(
+                ["connections", "connect_time", "failures", "times_down"]
+                    .map(|key| Cell::at(report, &at(key), "")),
+            );
+            row
+        })
+        .collect();
+    if !rows.is_empty() {
+        out += &titled(
+            "Addresses",
+            &table(
+                &[
+                    "address",
+                    "name",
+                    "connections",
+                    "connecting",
+                    "failures",
+                    "times down",
+                ],
+                &rows,
+            ),
+        );
+    }
+    let connections = [
+        "made",
+        "reused",
+        "tls_handshakes",
+        "dns_time",
+        "connect_time",
+        "tls_time",
+    ];
+    let rows: Vec<Vec<Cell>> = connections
+        .iter()
+        .map(|key| {
+            vec![
+                Cell::word(key.replace('_', " ")),
+                Cell::at(report, &format!("/object_store/connections/{key}"), ""),
+            ]
+        })
+        .collect();
+    out += &titled("Connections", &table(&["figure", "sum over ranks"], &rows));
+    Some(out)
+}
+
+fn titled(title: &str, table: &str) -> String {
+    format!("<p><strong>{}</strong></p>\n{table}", escape(title))
+}
+
+/// None where nothing was repeated.
+fn over_time(timeline: &Timeline) -> Option<Figure> {
+    let series = &timeline.series;
+    let values = series.get(Column::Retries)?;
+    let most = values.iter().copied().max().filter(|n| *n > 0)? as f64;
+    let width = series.bin_ns as f64 / 1e9;
+    let x = Axis::linear(0.0, timeline.length_ns as f64 / 1e9, "time", super::seconds);
+    let mut plot = Plot::new(
+        x,
+        Axis::linear(0.0, most, "retries", |x| format!("{x}")),
+        160.0,
+    );
+    let mut rows = Vec::new();
+    for (i, n) in values
+        .iter()
+        .enumerate()
+        .filter(|(_, n)| **n > 0)
+        .take(LINES)
+    {
+        let from = i as f64 * width;
+        plot.bar(
+            "c1",
+            (from, from + width),
+            (0.0, *n as f64),
+            &format!("{n} from {from:.1} s"),
+        );
+        rows.push(vec![Cell::number(from, "s"), Cell::number(*n as f64, "")]);
+    }
+    Some(Figure {
+        caption: "Retries over time".into(),
+        reading: "A bar is a stretch of time in which requests were repeated; the table above has their classes.",
+        drawing: plot.svg("retries over time"),
+        table: table(&["from", "retries"], &rows),
+    })
+}

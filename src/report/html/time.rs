@@ -1,0 +1,316 @@
+//! What the recording shows: throughput over time, and steps.
+
+use super::View;
+use super::chart::{Axis, Plot, legend};
+use super::markup::{Cell, Figure, escape, list, missing, paragraph, table};
+use crate::metrics::timeline::{Column, Extremes, Series, StepBins, Timeline};
+use crate::util::units::GIB;
+
+/// Points of a line.
+const POINTS: usize = 512;
+
+/// Lines of a table.
+const LINES: usize = 64;
+
+/// Waits that are listed before the fold.
+const LONGEST: usize = 20;
+
+/// True where the run measured something over time.
+fn has_time(run: &View) -> bool {
+    !list(run.report, "/epochs").is_empty()
+        || run.report.get("checkpoint").is_some_and(|c| !c.is_null())
+}
+
+pub(super) fn throughput(run: &View) -> Option<String> {
+    if !has_time(run) {
+        return None;
+    }
+    Some(match run.recording.read() {
+        Ok(timeline) => series(timeline).html() + &events(timeline),
+        Err(why) => missing("throughput over time", why),
+    })
+}
+
+/// Columns of the chart, with name and class.
+const RATES: [(Column, &str, &str); 6] = [
+    (Column::Bytes, "delivered to readers", "c0"),
+    (Column::DeviceBytes, "from devices", "c1"),
+    (Column::NicBytes, "received by network cards", "c2"),
+    (Column::BytesWritten, "generated", "c4"),
+    (Column::CheckpointBytesWritten, "checkpoints written", "c3"),
+    (Column::CheckpointBytesRead, "checkpoints read", "c5"),
+];
+
+/// Sums of a column over `fold` bins, as a rate per second.
+fn rates(series: &Series, column: Column, fold: usize) -> Option<Vec<f64>> {
+    let width = series.bin_ns as f64 / 1e9;
+    let values = series.get(column)?;
+    let rate = |bins: &[u64]| bins.iter().sum::<u64>() as f64 / (width * bins.len() as f64);
+    Some(values.chunks(fold).map(rate).collect())
+}
+
+fn series(timeline: &Timeline) -> Figure {
+    let series = &timeline.series;
+    let fold = series.bins.div_ceil(POINTS).max(1);
+    let width = series.bin_ns as f64 / 1e9;
+    let end = timeline.length_ns as f64 / 1e9;
+    let lines: Vec<(&str, &str, Vec<f64>)> = RATES
+        .iter()
+        .filter_map(|(column, name, class)| Some((*name, *class, rates(series, *column, fold)?)))
+        .filter(|(.., values)| values.iter().any(|v| *v > 0.0))
+        .collect();
+    let most = lines
+        .iter()
+        .flat_map(|(.., v)| v)
+        .copied()
+        .fold(0.0, f64::max)
+        / GIB;
+    let x = Axis::linear(0.0, end, "time", super::seconds);
+    let y = Axis::linear(0.0, most.max(1e-6), "GiB/s", |x| {
+        format!("{}", (x * 1e6).round() / 1e6)
+    });
+    let mut plot = Plot::new(x, y, 280.0);
+    let mut keys = Vec::new();
+    marks(&mut plot, timeline, &mut keys);
+    for (name, class, values) in &lines {
+        let points: Vec<(f64, f64)> = values
+            .iter()
+            .enumerate()
+            .map(|(i, v)| ((i as f64 + 0.5) * width * fold as f64, v / GIB))
+            .collect();
+        plot.line(class, &points);
+        keys.push(((*class).to_owned(), (*name).to_owned()));
+    }
+    let wide = series.bins.div_ceil(LINES).max(1);
+    let columns: Vec<(&str, Vec<f64>)> = RATES
+        .iter()
+        .filter_map(|(column, name, _)| Some((*name, rates(series, *column, wide)?)))
+        .collect();
+    let mut head = vec!["from"];
+    head.extend(columns.iter().map(|(name, _)| *name));
+    let rows: Vec<Vec<Cell>> = (0..series.bins.div_ceil(wide))
+        .map(|i| {
+            let mut row = vec![Cell::number(i as f64 * wide as f64 * width, "s")];
+            row.extend(
+                columns
+                    .iter()
+                    .map(|(_, v)| Cell::number(v[i] / GIB, "GiB/s")),
+            );
+            row
+        })
+        .collect();
+    Figure {
+        caption: "Throughput over time, all ranks".into(),
+        reading: "Delivered above devices and network cards means that a cache of the client answered. A gap in an epoch is a pause of the storage or of the job; bands are epochs, evaluations and checkpoints, dashed ticks are events.",
+        drawing: plot.svg("throughput over time") + &legend(&keys),
+        table: table(&head, &rows),
+    }
+}
+
+/// Bands and ticks of what happened.
+fn marks(plot: &mut Plot, timeline: &Timeline, keys: &mut Vec<(String, String)>) {
+    let s = |ns: u64| ns as f64 / 1e9;
+    let mut has = [false; 4];
+    for event in timeline.events.events.iter().take(POINTS) {
+        let class = match event.kind.as_str() {
+            "epoch" => ("c6", 0, "epoch"),
+            "evaluation" => ("c2", 1, "evaluation"),
+            "checkpoint_save" | "checkpoint_load" => ("c3", 2, "checkpoint"),
+            _ => ("c5", 3, "other (cache drop, generation, pause)"),
+        };
+        match event.until_ns {
+            Some(until) => {
+                plot.band(class.0, (s(event.at_ns), s(until)), &event.text);
+                if !std::mem::replace(&mut has[class.1], true) {
+                    keys.push((format!("band {}", class.0), class.2.into()));
+                }
+            }
+            None if event.kind != "info" => plot.tick("", s(event.at_ns), &event.text),
+            None => {}
+        }
+    }
+}
+
+fn events(timeline: &Timeline) -> String {
+    let log = &timeline.events;
+    let rows: Vec<Vec<Cell>> = (log.events.iter().take(400))
+        .map(|e| {
+            let length = e
+                .until_ns
+                .map(|until| until.saturating_sub(e.at_ns) as f64 / 1e9);
+            vec![
+                Cell::word(&e.kind),
+                Cell::number(e.at_ns as f64 / 1e9, "s"),
+                length.map_or_else(|| Cell::word("-"), |s| Cell::number(s, "s")),
+                Cell::word(&e.text),
+            ]
+        })
+        .collect();
+    let more: u64 = log.dropped.values().sum::<u64>() + log.events.len().saturating_sub(400) as u64;
+    let more = if more > 0 {
+        paragraph(&format!("{more} more are not listed"))
+    } else {
+        String::new()
+    };
+    format!(
+        "<details><summary>Events ({})</summary>\n{}{more}</details>\n",
+        log.events.len(),
+        table(&["event", "at", "lasted", "what"], &rows)
+    )
+}
+
+pub(super) fn steps(run: &View) -> Option<String> {
+    if list(run.report, "/epochs").is_empty() {
+        return None;
+    }
+    Some(match run.recording.read() {
+        Ok(timeline) if timeline.steps.total > 0 => {
+            let mut out = durations(&timeline.steps.bins).html();
+            out += &longest(timeline);
+            out
+        }
+        Ok(_) => missing("steps", "The recording holds none"),
+        Err(why) => missing("steps by number, and the longest waits", why),
+    })
+}
+
+/// Bins folded to at most `most`: first step, counts, and of each duration least, sum, most and its rank.
+struct Folded {
+    from: u64,
+    count: u64,
+    wait: Of,
+    step: Of,
+    barrier: Of,
+}
+
+struct Of {
+    min: u64,
+    sum: u64,
+    max: u64,
+    rank: u32,
+}
+
+fn folded(bins: &StepBins, most: usize) -> Vec<Folded> {
+    let fold = bins.counts.len().div_ceil(most).max(1);
+    let of = |e: &Extremes, range: std::ops::Range<usize>| {
+        let slowest = range.clone().max_by_key(|i| e.max_ns.get(*i)).unwrap_or(0);
+        let used = range.clone().filter(|i| bins.counts[*i] > 0);
+        Of {
+            min: used
+                .filter_map(|i| e.min_ns.get(i))
+                .min()
+                .copied()
+                .unwrap_or(0),
+            sum: range.filter_map(|i| e.sum_ns.get(i)).sum(),
+            max: e.max_ns.get(slowest).copied().unwrap_or(0),
+            rank: e.max_rank.get(slowest).copied().unwrap_or(0),
+        }
+    };
+    (0..bins.counts.len())
+        .step_by(fold)
+        .map(|i| {
+            let range = i..(i + fold).min(bins.counts.len());
+            Folded {
+                from: i as u64 * bins.width + 1,
+                count: bins.counts[range.clone()].iter().sum(),
+                wait: of(&bins.wait, range.clone()),
+                step: of(&bins.step, range.clone()),
+                barrier: of(&bins.barrier, range),
+            }
+        })
+        .filter(|f| f.count > 0)
+        .collect()
+}
+
+fn durations(bins: &StepBins) -> Figure {
+    let all = folded(bins, POINTS);
+    type Get = fn(&Folded) -> f64;
+    let lines: [(&str, &str, Get); 6] = [
+        ("c1", "step, longest", |f| f.step.max as f64),
+        ("c0", "step, mean", |f| f.step.sum as f64 / f.count as f64),
+        ("c2", "step, shortest", |f| f.step.min as f64),
+        ("c3", "wait, mean", |f| f.wait.sum as f64 / f.count as f64),
+        ("c4", "compute, mean", |f| {
+            f.step.sum.saturating_sub(f.wait.sum) as f64 / f.count as f64
+        }),
+        ("c6", "barrier, mean", |f| {
+            f.barrier.sum as f64 / f.count as f64
+        }),
+    ];
+    // A microsecond is the least that is told apart.
+    let floor = |ns: f64| (ns / 1e9).max(1e-6);
+    let values = || {
+        all.iter()
+            .flat_map(|f| lines.iter().map(move |(.., get)| floor(get(f))))
+    };
+    let least = values().fold(f64::INFINITY, f64::min);
+    let most = values().fold(1e-6, f64::max);
+    let last = all
+        .last()
+        .map_or(1.0, |f| f.from as f64 + bins.width as f64);
+    let x = Axis::linear(1.0, last, "step of the job", |x| format!("{x:.0}"));
+    let y = Axis::log(least.min(most), most, "time", |x| format!("{x} s"));
+    let mut plot = Plot::new(x, y, 280.0);
+    for (class, _, get) in lines {
+        let points: Vec<(f64, f64)> = all.iter().map(|f| (f.from as f64, floor(get(f)))).collect();
+        plot.line(class, &points);
+    }
+    let rows: Vec<Vec<Cell>> = folded(bins, LINES)
+        .iter()
+        .map(|f| {
+            let mut row = vec![
+                Cell::number(f.from as f64, ""),
+                Cell::number(f.count as f64, ""),
+            ];
+            row.extend(lines.iter().map(|(.., get)| Cell::number(get(f), "ns")));
+            row.push(Cell::number(f.wait.max as f64, "ns"));
+            row.push(Cell::number(f64::from(f.wait.rank), ""));
+            row
+        })
+        .collect();
+    let mut head = vec!["from step", "steps of all ranks"];
+    head.extend(lines.iter().map(|(_, name, _)| *name));
+    head.extend(["wait, longest", "of rank"]);
+    let keys: Vec<(String, String)> = lines
+        .iter()
+        .map(|(c, name, _)| ((*c).into(), (*name).into()))
+        .collect();
+    Figure {
+        caption: "Time of steps, all ranks".into(),
+        reading: "Logarithmic. Where the longest step leaves the mean, one rank is slow and the barrier of the others grows; where wait grows for all, the storage does.",
+        drawing: plot.svg("time of steps") + &legend(&keys),
+        table: table(&head, &rows),
+    }
+}
+
+fn longest(timeline: &Timeline) -> String {
+    let waits = &timeline.steps.longest_waits;
+    let row = |w: &crate::metrics::timeline::LongWait| {
+        let host = timeline.hosts.get(w.host).cloned().unwrap_or_default();
+        vec![
+            Cell::number(w.wait_ns as f64, "ns"),
+            Cell::number(w.at_ns as f64 / 1e9, "s"),
+            Cell::number(w.epoch as f64, ""),
+            Cell::number(w.step as f64, ""),
+            Cell::number(w.rank as f64, ""),
+            Cell::word(host),
+            Cell::word(w.file.as_deref().unwrap_or("-")),
+        ]
+    };
+    let head = ["wait", "at", "epoch", "step", "rank", "host", "file"];
+    let rows: Vec<Vec<Cell>> = waits.iter().map(row).collect();
+    let (first, rest) = rows.split_at(LONGEST.min(rows.len()));
+    let mut out = format!(
+        "<p><strong>{}</strong></p>\n",
+        escape("Longest waits for a batch")
+    );
+    out += &table(&head, first);
+    if !rest.is_empty() {
+        out += &format!(
+            "<details><summary>{} more</summary>\n{}</details>\n",
+            rest.len(),
+            table(&head, rest)
+        );
+    }
+    out
+}

@@ -1,0 +1,215 @@
+//! What came of the run, and what endangers the number.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::super::shown::{Line, human};
+use super::View;
+use super::markup::{Cell, escape, list, number, paragraph, table, words};
+
+/// Fewer steps per epoch than this say little.
+const FEW_STEPS: f64 = 50.0;
+
+/// Spread of AU over ranks or hosts that is worth a look, percentage points.
+const UNEVEN: f64 = 5.0;
+
+/// Share of AU's window, or of the time computed, that is worth a look, percent.
+const TRIFLE: f64 = 2.0;
+
+pub(super) fn section(run: &View) -> Option<String> {
+    let report = run.report;
+    let mut out = String::new();
+    if let Some(au) = number(report, "/train/au_mean") {
+        out += &headline(report, au);
+    }
+    for badge in badges(report) {
+        let _ = writeln!(out, "<span class=\"badge\">{}</span>", escape(&badge));
+    }
+    if let Some(sentence) = words(report, "/bottleneck") {
+        out += &paragraph(sentence);
+    }
+    for warning in list(report, "/warnings").iter().filter_map(Value::as_str) {
+        let _ = writeln!(out, "<p class=\"missing\">Warning: {}</p>", escape(warning));
+    }
+    out += &rows(run);
+    Some(out)
+}
+
+fn headline(report: &Value, au: f64) -> String {
+    let expected = number(report, "/train/au_expected");
+    let (class, verdict) = match report
+        .pointer("/train/au_meets_expectation")
+        .and_then(Value::as_bool)
+    {
+        Some(true) => ("good", "meets the threshold"),
+        Some(false) => ("bad", "misses the threshold"),
+        None => ("dim", "no threshold is recorded"),
+    };
+    let threshold = expected.map_or(String::new(), |x| format!(" of {x:.2} %"));
+    let spread = match ["min", "max"]
+        .map(|end| number(report, &format!("/spreads/over_ranks/au_percent/{end}")))
+    {
+        [Some(min), Some(max)] => format!(", {min:.2} % to {max:.2} % over ranks"),
+        _ => String::new(),
+    };
+    let stdev = number(report, "/train/au_stdev")
+        .map_or(String::new(), |x| format!(", stdev {x:.2} over epochs"));
+    format!(
+        "<p class=\"big\" data-value=\"{au}\" data-at=\"/train/au_mean/value\">AU {au:.2} %</p>\n<p class=\"{class}\">{verdict}{threshold}{stdev}{spread}</p>\n"
+    )
+}
+
+/// What endangers the number, in words.
+pub(super) fn badges(report: &Value) -> Vec<String> {
+    let mut out = Vec::new();
+    let epochs = list(report, "/epochs");
+    let steps = epochs.iter().filter_map(|e| e["steps"].as_f64());
+    if let Some(fewest) = steps.min_by(f64::total_cmp).filter(|n| *n < FEW_STEPS) {
+        out.push(format!("few steps: {fewest} in an epoch"));
+    }
+    let served: Vec<&str> = epochs
+        .iter()
+        .filter_map(|e| e["served_by_storage"].as_str())
+        .collect();
+    for word in ["CACHED", "SUSPECT", "UNKNOWN"] {
+        let n = served.iter().filter(|s| **s == word).count();
+        if n > 0 {
+            out.push(format!(
+                "served by storage: {word} in {n} of {} epoch(s)",
+                served.len()
+            ));
+        }
+    }
+    if let Some(idle) = cpu_idle(report).filter(|idle| *idle < 10.0) {
+        out.push(format!("CPU idle {idle:.0} %"));
+    }
+    if let Some(share) =
+        number(report, "/breakdown/wait/parts/cpu/percent").filter(|x| *x >= TRIFLE)
+    {
+        out.push(format!(
+            "readers waited for a CPU: {share:.1} % of AU's window"
+        ));
+    }
+    if let Some(over) = number(report, "/overshoot").filter(|x| *x > TRIFLE) {
+        out.push(format!(
+            "computation took {over:.1} % longer than configured"
+        ));
+    }
+    for host in list(report, "/hosts") {
+        let name = host["name"].as_str().unwrap_or("a host");
+        if let Some(s) = number(host, "/throttled").filter(|s| *s >= 0.1) {
+            out.push(format!("throttled: {name} for {s:.1} s"));
+        }
+        if let Some(s) = number(host, "/steal").filter(|s| *s >= 0.1) {
+            out.push(format!("the hypervisor took {s:.1} s of {name}"));
+        }
+    }
+    let hosts = list(report, "/hosts")
+        .iter()
+        .filter_map(|h| number(h, "/spreads/au_percent/median"));
+    for (what, values) in [
+        ("hosts", hosts.collect::<Vec<_>>()),
+        ("ranks", rank_au(report)),
+    ] {
+        let least = values.iter().copied().min_by(f64::total_cmp);
+        let most = values.iter().copied().max_by(f64::total_cmp);
+        if let (Some(least), Some(most)) = (least, most)
+            && most - least > UNEVEN
+        {
+            out.push(format!("uneven {what}: AU {least:.1} % to {most:.1} %"));
+        }
+    }
+    if let Some(retries) = number(report, "/counters/retries").filter(|n| *n > 0.0) {
+        out.push(format!("{retries} retries"));
+    }
+    out
+}
+
+fn rank_au(report: &Value) -> Vec<f64> {
+    let spread = "/spreads/over_ranks/au_percent";
+    if list(report, "/epochs").is_empty() {
+        return Vec::new();
+    }
+    ["min", "max"]
+        .iter()
+        .filter_map(|end| number(report, &format!("{spread}/{end}")))
+        .collect()
+}
+
+/// What the job's own processes left of its hosts' CPUs in training, percent.
+fn cpu_idle(report: &Value) -> Option<f64> {
+    let used = number(report, "/counters/cpu_time")?;
+    let epochs = list(report, "/epochs").iter();
+    let seconds: f64 = epochs.filter_map(|e| number(e, "/train_time")).sum();
+    let hosts = list(report, "/hosts").iter();
+    let cpus: f64 = hosts.filter_map(|h| number(h, "/cpu_count")).sum();
+    (seconds * cpus > 0.0).then(|| (100.0 - 100.0 * used / (seconds * cpus)).max(0.0))
+}
+
+/// Everything that the console printed.
+fn rows(run: &View) -> String {
+    let mut out = String::from("<h3>Figures</h3>\n");
+    let mut figures: Vec<Vec<Cell>> = Vec::new();
+    for (i, line) in run.shown.0.iter().enumerate() {
+        match line {
+            Line::Figure {
+                label,
+                value,
+                unit,
+                note,
+            } => {
+                let pointer = format!("/shown/{i}/cell");
+                let cell = match run.report.pointer(&pointer) {
+                    Some(_) => Cell::at(run.report, &pointer, unit),
+                    None => Cell::word(human(value, unit)),
+                };
+                figures.push(vec![Cell::word(label), cell, Cell::word(note)]);
+            }
+            // It stands above.
+            Line::Text { text } if words(run.report, "/bottleneck") == Some(text) => {}
+            Line::Text { text } if !text.starts_with("===") => {
+                figures_table(&mut out, &mut figures);
+                out += &paragraph(text.trim());
+            }
+            Line::Table {
+                title,
+                columns,
+                lines,
+                more,
+            } => {
+                figures_table(&mut out, &mut figures);
+                let head: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+                let body: Vec<Vec<Cell>> = (0..lines.len())
+                    .map(|l| {
+                        let cells = lines[l].iter().zip(columns).enumerate();
+                        cells
+                            .map(|(c, (value, (_, unit)))| {
+                                let pointer = format!("/shown/{i}/lines/{l}/{c}");
+                                match run.report.pointer(&pointer) {
+                                    Some(_) => Cell::at(run.report, &pointer, unit),
+                                    None => Cell::word(human(value, unit)),
+                                }
+                            })
+                            .collect()
+                    })
+                    .collect();
+                let _ = writeln!(out, "<p><strong>{}</strong></p>", escape(title));
+                out += &table(&head, &body);
+                if *more > 0 {
+                    out += &paragraph(&format!("{more} more in report.json"));
+                }
+            }
+            _ => {}
+        }
+    }
+    figures_table(&mut out, &mut figures);
+    out
+}
+
+fn figures_table(out: &mut String, figures: &mut Vec<Vec<Cell>>) {
+    if !figures.is_empty() {
+        *out += &table(&["figure", "value", "note"], figures);
+        figures.clear();
+    }
+}
