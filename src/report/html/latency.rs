@@ -145,9 +145,9 @@ fn heat_map(maps: &LatencyMaps, of: &StageLatency) -> Figure {
     let most = folded.iter().flatten().copied().max().unwrap_or(1).max(1) as f64;
     let mut cells = Vec::new();
     for (t, column) in folded.iter().enumerate() {
-        for b in first..=last {
-            if column[b] > 0 {
-                let level = (LEVELS - 1) as f64 * (1.0 + column[b] as f64).ln() / (1.0 + most).ln();
+        for (b, n) in column.iter().enumerate() {
+            if *n > 0 {
+                let level = (LEVELS - 1) as f64 * (1.0 + *n as f64).ln() / (1.0 + most).ln();
                 let x = (t as f64 * width, (t + 1) as f64 * width);
                 cells.push((level.round() as usize, x, (edge(b), edge(b + 1))));
             }

@@ -27,6 +27,8 @@ use crate::metrics::timeline::Timeline;
 pub(crate) const FILE: &str = "report.html";
 
 /// What is known of a run over time.
+// There are as many of them as runs on a page.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum Recording<'a> {
     /// All of it.
     Read(Cow<'a, Timeline>),
