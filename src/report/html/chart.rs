@@ -96,6 +96,12 @@ fn nice(x: f64) -> f64 {
         .unwrap_or(x)
 }
 
+/// From one value to another.
+type Range = (f64, f64);
+
+/// A cell of a grid: its level (0 to 8), and where it lies on both axes.
+pub(super) type Shaded = (usize, Range, Range);
+
 /// A drawing that grows.
 pub(super) struct Plot {
     x: Axis,
@@ -192,8 +198,8 @@ impl Plot {
         );
     }
 
-    /// Cells of a grid by level (0 to 8); one path per level. `cell` is where it lies on both axes.
-    pub(super) fn cells(&mut self, cells: &[(usize, (f64, f64), (f64, f64))]) {
+    /// Cells of a grid; one path per level.
+    pub(super) fn cells(&mut self, cells: &[Shaded]) {
         for level in 0..LEVELS {
             let mut path = String::new();
             for (_, x, y) in cells.iter().filter(|(l, ..)| *l == level) {
