@@ -1,7 +1,7 @@
 //! The bytes of tensors: random and unique per 512 bytes, or ones; any part can be made alone.
 
 use crate::plan::checkpoint::{DType, TensorPlan};
-use crate::plan::fill::{Fill, FillSource};
+use crate::plan::fill::{Fill, FillSource, Shrink};
 use crate::util::hash::fnv1a;
 
 /// Makes the contents of the tensors of a run's checkpoints.
@@ -12,10 +12,10 @@ pub struct ContentSource {
 }
 
 impl ContentSource {
-    /// `randomize`: DLIO's `checkpoint.randomize_tensor`.
-    pub fn new(seed: u64, randomize: bool) -> Self {
+    /// `randomize`: DLIO's `checkpoint.randomize_tensor`. `shrink`: of random tensors.
+    pub fn new(seed: u64, randomize: bool, shrink: Shrink) -> Self {
         ContentSource {
-            random: randomize.then(|| FillSource::new(seed)),
+            random: randomize.then(|| FillSource::shrinking(seed, shrink)),
         }
     }
 
@@ -26,7 +26,10 @@ impl ContentSource {
     pub fn tensor(&self, folder: &str, file: &str, index: usize, plan: &TensorPlan) -> Content {
         match &self.random {
             None => Content::Ones(one(plan.dtype)),
-            Some(source) => Content::Random(source.file(name_hash(folder, file, index))),
+            Some(source) => {
+                let name = name_hash(folder, file, index);
+                Content::Random(source.repeating(name, plan.bytes() as f64))
+            }
         }
     }
 }
@@ -53,7 +56,7 @@ fn one(dtype: DType) -> [u8; 8] {
 /// The content of one tensor.
 #[derive(Clone)]
 pub enum Content {
-    /// Unique per 512 bytes, incompressible.
+    /// Unique per 512 bytes and incompressible, unless storage is to shrink it.
     Random(Fill),
     /// Eight bytes that repeat.
     Ones([u8; 8]),

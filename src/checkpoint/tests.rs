@@ -8,6 +8,7 @@ use super::load::{find_directory, parse_directory};
 use super::pickle;
 use crate::format::container::zip::{self, TORCH};
 use crate::plan::checkpoint::{DType, FilePlan, State, TensorPlan};
+use crate::plan::fill::Shrink;
 
 fn tensor(group: Option<&str>, key: &str, dtype: DType, elements: u64) -> TensorPlan {
     TensorPlan {
@@ -47,7 +48,7 @@ fn bytes(image: &Image, step: usize) -> Vec<u8> {
 fn length_is_exact_and_bytes_do_not_depend_on_the_pieces() {
     for container in [Container::PyTorch, Container::Npz] {
         for randomize in [true, false] {
-            let source = ContentSource::new(10, randomize);
+            let source = ContentSource::new(10, randomize, Shrink::NOT);
             let image = Image::new(container, &plan(), "global_epoch1_step1", &source);
             let whole = bytes(&image, 1 << 20);
             assert_eq!(whole.len() as u64, image.len());
@@ -61,7 +62,7 @@ fn length_is_exact_and_bytes_do_not_depend_on_the_pieces() {
 #[test]
 fn a_zip_library_reads_every_member_with_its_checksum() {
     for container in [Container::PyTorch, Container::Npz] {
-        let source = ContentSource::new(10, true);
+        let source = ContentSource::new(10, true, Shrink::NOT);
         let image = Image::new(container, &plan(), "global_epoch1_step1", &source);
         let mut archive =
             ::zip::ZipArchive::new(std::io::Cursor::new(bytes(&image, 5000))).unwrap();
@@ -87,7 +88,7 @@ fn a_zip_library_reads_every_member_with_its_checksum() {
 
 #[test]
 fn ones_are_ones() {
-    let source = ContentSource::new(10, false);
+    let source = ContentSource::new(10, false, Shrink::NOT);
     let content = source.tensor("f", "n", 0, &tensor(None, "0", DType::Fp32, 9));
     let mut out = [0; 36];
     content.fill(0, &mut out);
@@ -101,7 +102,7 @@ fn ones_are_ones() {
 
 #[test]
 fn contents_differ_by_checkpoint_file_and_tensor() {
-    let source = ContentSource::new(10, true);
+    let source = ContentSource::new(10, true, Shrink::NOT);
     let t = tensor(None, "0", DType::Fp32, 256);
     let make = |folder, file, index| {
         let mut out = [0; 1024];
@@ -126,7 +127,7 @@ fn members_and_offsets_beyond_32_bits_use_zip64() {
             tensor(None, "2", DType::Fp32, 5),
         ],
     };
-    let source = ContentSource::new(10, true);
+    let source = ContentSource::new(10, true, Shrink::NOT);
     let image = Image::new(Container::PyTorch, &large, "f", &source);
     let last = image.members().last().unwrap();
     assert!(last.offset > u64::from(u32::MAX));

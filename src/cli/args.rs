@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::check::CheckArgs;
 use super::configs::ConfigsArgs;
+use super::find::FindArgs;
 use super::install_shim::InstallShimArgs;
 use super::size::SizeArgs;
 use super::words::WorkloadArgs;
@@ -23,6 +24,7 @@ Examples:
   dlio-rs validate unet3d_h100.yaml reader.batch_size=4  print the effective config with origins
   dlio-rs explain reader.batch_size                      what a key means; without a key, the list of all
   dlio-rs plan workload=unet3d_h100 --ranks 8 --order    every read of every rank, as JSON lines
+  mpirun -np 64 dlio-rs find workload=resnet50_h100 dataset.data_folder=/mnt/x   the most accelerators that pass
   mpirun -np 8 dlio-rs info                              what this binary and these hosts are
   dlio-rs inspect data/unet3d/train/img_000_of_168.npz   what a file holds, and whether it is sound
   dlio-rs size workload=unet3d_h100 --accelerators 8 --hosts 1 --host-memory-gib 512   the dataset MLPerf's rules demand
@@ -56,6 +58,8 @@ pub enum Verb {
     Run(RunArgs),
     /// Only generate the dataset
     Generate(RunArgs),
+    /// Find the largest number of accelerators that reaches metric.au: one job, a trial for each number
+    Find(FindArgs),
     /// Parse and check the workload, and print its effective config with each value's origin
     Validate(ValidateArgs),
     /// Print what every rank will read, without running or MPI
@@ -319,7 +323,7 @@ mod tests {
 }
 
 /// Bytes of a word such as `8GiB`, `500M`, `4096`: K, M, G and T are powers of 1024, with `B` powers of 1000 (`GB`).
-fn memory_size(word: &str) -> Result<u64, String> {
+pub(super) fn memory_size(word: &str) -> Result<u64, String> {
     let at = word
         .find(|c: char| c.is_ascii_alphabetic())
         .unwrap_or(word.len());

@@ -66,6 +66,7 @@ pub(super) fn start(
         typed,
         rules,
         core_config: core_config(&loaded),
+        find: None,
         loaded: &loaded,
     };
     run::job::run(cluster, &request).map_err(|failure| {
@@ -144,17 +145,7 @@ fn check(cluster: &dyn Cluster, loaded: &Loaded, args: &RunArgs) -> Result<Vec<S
     }
     let warnings = preflight(&loaded, cluster.size(), cluster.local_size())?;
     let w = &loaded.workload;
-    let system = w.storage_system();
-    if args.virtual_time && !system.simulated {
-        return Err(format!(
-            "--virtual-time needs a simulated storage system: storage.storage_type is {system}\n  remedy: set storage.storage_type=model"
-        ));
-    }
-    if args.virtual_time && w.workflow.checkpoint {
-        return Err(
-            "--virtual-time has no clock for checkpoints\n  remedy: set workflow.checkpoint=false, or leave --virtual-time out".into(),
-        );
-    }
+    check_virtual_time(w, args.virtual_time)?;
     if let Some(text) = &args.require_au
         && text != "config"
         && text.parse::<f64>().is_err()
@@ -164,6 +155,22 @@ fn check(cluster: &dyn Cluster, loaded: &Loaded, args: &RunArgs) -> Result<Vec<S
         ));
     }
     Ok(warnings)
+}
+
+/// Refuses virtual time where something takes real time.
+pub(super) fn check_virtual_time(w: &Workload, is_virtual: bool) -> Result<(), String> {
+    let system = w.storage_system();
+    if is_virtual && !system.simulated {
+        return Err(format!(
+            "--virtual-time needs a simulated storage system: storage.storage_type is {system}\n  remedy: set storage.storage_type=model"
+        ));
+    }
+    if is_virtual && w.workflow.checkpoint {
+        return Err(
+            "--virtual-time has no clock for checkpoints\n  remedy: set workflow.checkpoint=false, or leave --virtual-time out".into(),
+        );
+    }
+    Ok(())
 }
 
 /// The folder of results: `--output`, then `output.folder`, then `hydra.run.dir`, then `results/<model>/<time>`, which is

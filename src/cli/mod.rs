@@ -7,6 +7,7 @@ mod commands;
 mod compare;
 mod configs;
 mod explain;
+mod find;
 mod info;
 mod inspect;
 mod install_shim;
@@ -107,7 +108,12 @@ pub fn main(args: Vec<OsString>) -> u8 {
     // Not where sockets may be: a connection that a server closes is an error there and no end.
     let has_sockets = matches!(
         cli.verb,
-        Verb::Run(_) | Verb::Generate(_) | Verb::Info | Verb::Inspect(_) | Verb::Clean(_)
+        Verb::Run(_)
+            | Verb::Generate(_)
+            | Verb::Find(_)
+            | Verb::Info
+            | Verb::Inspect(_)
+            | Verb::Clean(_)
     );
     if !has_sockets {
         end_when_nobody_reads();
@@ -127,6 +133,9 @@ pub fn main(args: Vec<OsString>) -> u8 {
         }),
         Verb::Generate(args) => in_job(speaks_first, named, |cluster| {
             job::start(cluster, &args, job::What::GenerateOnly, as_dlio, &typed)
+        }),
+        Verb::Find(args) => in_job(speaks_first, named, |cluster| {
+            find::start(cluster, &args, &typed)
         }),
         // Without a launcher no job is formed: where MPI may not run, as on a login node, info still answers.
         Verb::Info if !cluster::is_launched(&env) => in_job(speaks_first, None, |cluster| {
@@ -282,7 +291,7 @@ fn validate(loaded: &Loaded, args: &ValidateArgs) -> Result<(), Stop> {
 
 /// The workload as a job of this many ranks on this host has it.
 fn sized(loaded: &Loaded, ranks: usize) -> Result<Loaded, Stop> {
-    let cpus = host::cpus::node_cpus();
+    let cpus = host::cpus::usable_cpus();
     let mut loaded = loaded.clone();
     loaded
         .size_threads(Machine { cpus, ranks }, false)
@@ -397,7 +406,7 @@ fn load_everywhere(
     let mut secrets = Vec::new();
     if cluster.rank() == 0 {
         let machine = Machine {
-            cpus: host::cpus::node_cpus(),
+            cpus: host::cpus::usable_cpus(),
             ranks: cluster.local_size(),
         };
         let mut result = load(args, as_dlio)

@@ -16,12 +16,17 @@ const RANKS: f64 = (1u64 << 24) as f64;
 /// Wider than any layer.
 const WIDTH: f64 = (1u64 << 32) as f64;
 
+/// What is left of smaller data is mostly what a compressor adds.
+const RATIO: f64 = 100.0;
+
 /// Largest values, by key.
-const MOST: [(&str, f64); 37] = [
+const MOST: [(&str, f64); 39] = [
     ("dataset.record_length_bytes", EIB),
     ("dataset.record_length_bytes_stdev", EIB),
     ("dataset.record_length_bytes_resize", EIB),
     ("dataset.chunk_size", EIB),
+    ("dataset.compress_ratio", RATIO),
+    ("dataset.dedup_ratio", RATIO),
     ("dataset.num_subfolders_train", WIDTH),
     ("dataset.num_subfolders_eval", WIDTH),
     ("dataset.hdf5.num_dset_per_record", WIDTH),

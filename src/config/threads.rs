@@ -13,7 +13,7 @@ const WRITE_CAP: u64 = 32;
 /// One host of a job.
 #[derive(Debug, Clone, Copy)]
 pub struct Machine {
-    /// Logical CPUs of the host, whatever the process is bound to.
+    /// Logical CPUs of the host, whatever the process is bound to, or those of the cgroup's quota.
     pub cpus: usize,
     /// Ranks on the host.
     pub ranks: usize,

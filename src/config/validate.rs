@@ -138,6 +138,18 @@ fn dataset(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> 
             "it is the number of files that exist",
         ));
     }
+    for (key, ratio) in [
+        ("dataset.compress_ratio", d.compress_ratio),
+        ("dataset.dedup_ratio", d.dedup_ratio),
+    ] {
+        if ratio < 1.0 || !ratio.is_finite() {
+            return Err(ConfigError::rule(
+                key,
+                format!("{ratio} is no number from 1 on"),
+                "1 is data that cannot be shrunk, 2 is data of which half is left",
+            ));
+        }
+    }
     if d.num_subfolders_train == 1 || d.num_subfolders_eval == 1 {
         warnings.push("one subfolder is taken for none: the layout is flat".into());
     }

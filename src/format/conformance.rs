@@ -4,7 +4,7 @@ use super::test_support::*;
 use super::*;
 use crate::config::{Compression, ImageEncoding};
 use crate::plan::allocated;
-use crate::plan::fill::FillSource;
+use crate::plan::fill::{FillSource, Shrink};
 
 const LEVELS: [Decode; 3] = [Decode::None, Decode::Verify, Decode::Full];
 const CHECKED: [Decode; 2] = [Decode::Verify, Decode::Full];
@@ -141,21 +141,58 @@ fn a_file_is_as_long_as_announced_and_the_same_every_time() {
     }
 }
 
+/// `options` with the shapes of files whose samples have 256 bytes per row.
+fn widened(options: &FormatOptions) -> FormatOptions {
+    let mut options = options.clone();
+    if !options.hdf5.chunk_dims.is_empty() {
+        options.hdf5.chunk_dims = vec![1, 16, 256];
+    }
+    if !options.hdf5.max_shape.is_empty() {
+        options.hdf5.max_shape = vec![1 << 20, 256];
+    }
+    if options.enable_chunking {
+        options.chunk_size = 1 << 14;
+    }
+    options
+}
+
+#[test]
+fn files_of_every_format_shrink_by_the_ratio_and_their_contents_are_still_compared() {
+    let shrink = Shrink {
+        compress: 2.0,
+        dedup: 1.0,
+    };
+    for case in cases() {
+        let options = widened(&case.options);
+        let dims = [1024, 256];
+        let plain = spec(&dims, 2, &options);
+        let shrunk = FileSpec {
+            fill: FillSource::shrinking(10, shrink).file_of(4, 524_288.0),
+            ..plain.clone()
+        };
+        // What is compressed in the file already does not shrink again.
+        let packed = |spec: &FileSpec| zstd::bulk::compress(&encoded(case.format, spec), 1);
+        let (plain, less) = (packed(&plain).unwrap(), packed(&shrunk).unwrap());
+        if case.row.word == "synthetic" {
+            // It holds nothing of the fill.
+            assert_eq!(plain, less);
+            continue;
+        }
+        let ratio = plain.len() as f64 / less.len() as f64;
+        assert!((1.9..2.1).contains(&ratio), "{}: {ratio}", case.name);
+        if case.format.has_reads() {
+            let mut file = Memory::made(case.format, &shrunk);
+            file.read(case.format, Decode::Verify, &options, all(2), Some(&shrunk))
+                .unwrap_or_else(|e| panic!("{}: {e}", case.name));
+        }
+    }
+}
+
 #[test]
 fn a_longer_file_needs_no_more_memory() {
     for case in cases() {
         let peak = |rows: u64| {
-            let mut options = case.options.clone();
-            // These are shapes of the small file.
-            if !options.hdf5.chunk_dims.is_empty() {
-                options.hdf5.chunk_dims = vec![1, 16, 256];
-            }
-            if !options.hdf5.max_shape.is_empty() {
-                options.hdf5.max_shape = vec![1 << 20, 256];
-            }
-            if options.enable_chunking {
-                options.chunk_size = 1 << 14;
-            }
+            let options = widened(&case.options);
             let dims = [rows, 256];
             let spec = spec(&dims, 2, &options);
             case.format.supports(&spec).unwrap();

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::OnceLock;
 
+use super::cgroup::Limits;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -220,6 +221,16 @@ pub fn affinity_count() -> usize {
     Mask::current().cpus().count().max(1)
 }
 
+/// CPUs that the processes of this node can keep busy at once: those online, or what a quota of the cgroup is worth.
+pub fn usable_cpus() -> usize {
+    within_quota(node_cpus(), Limits::read().cpu_quota)
+}
+
+/// Whole CPUs of a quota, at least one. Part of a CPU is none for a thread that spins or reads all the time.
+fn within_quota(cpus: usize, quota: Option<f64>) -> usize {
+    quota.map_or(cpus, |quota| cpus.min((quota as usize).max(1)))
+}
+
 /// CPUs online on this node.
 pub fn node_cpus() -> usize {
     nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN)
@@ -253,6 +264,20 @@ mod tests {
             .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
             .unwrap();
         assert_eq!(Mask::current().to_string(), kernels.trim());
+    }
+
+    #[test]
+    fn a_quota_counts_as_whole_cpus() {
+        for (quota, cpus) in [
+            (None, 8),
+            (Some(64.0), 8),
+            (Some(8.0), 8),
+            (Some(2.9), 2),
+            (Some(0.2), 1),
+        ] {
+            assert_eq!(within_quota(8, quota), cpus, "{quota:?}");
+        }
+        assert!((1..=node_cpus()).contains(&usable_cpus()));
     }
 
     #[test]

@@ -5,6 +5,10 @@
 //! file, nothing compresses, and any byte can be computed alone. Because XOR is linear and so is CRC-32, the checksum of a
 //! whole file needs one step of table look-ups per block and none of its bytes: a container's header can carry it
 //! before the data has been made.
+//!
+//! Where storage is to shrink the data ([`Shrink`]): of each 4 KiB only the first part is random and the rest zero, so that a
+//! compressor of 4 KiB or more finds the ratio; and a large file repeats its first part, or several small ones are the same,
+//! so that blocks repeat wherever they begin in the file.
 
 use std::sync::Arc;
 
@@ -14,6 +18,33 @@ use crate::util::hash::{GAMMA, mix64, splitmix64};
 const BLOCK: usize = 512;
 const WORDS: usize = BLOCK / 8;
 const ROWS: usize = 32;
+
+/// Blocks of a unit of compression: 4 KiB, the smallest records that storage systems compress.
+const UNIT: u64 = 8;
+const UNIT_WORDS: f64 = (UNIT as usize * WORDS) as f64;
+
+/// What repeats within a file is a multiple of this: the largest blocks whose duplicates storage systems look for.
+const LARGEST_BLOCK: u64 = 128 << 10;
+
+/// A file repeats its own beginning where that is at least this long, bytes: the blocks that hold the seams count for little.
+const LEAST_PERIOD: f64 = (32 * LARGEST_BLOCK) as f64;
+
+/// By how much storage can shrink contents. 1: not at all.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shrink {
+    /// By compression.
+    pub compress: f64,
+    /// By storing equal blocks once.
+    pub dedup: f64,
+}
+
+impl Shrink {
+    /// Not at all.
+    pub const NOT: Shrink = Shrink {
+        compress: 1.0,
+        dedup: 1.0,
+    };
+}
 
 /// CRC-32 register after `bytes` from register `state` (no initial or final inversion).
 fn register(state: u32, bytes: &[u8]) -> u32 {
@@ -31,41 +62,84 @@ struct Table {
     key_crc: [[u32; 256]; 8],
     /// Register after 512 zero bytes, by byte position and value of the register before.
     advance: [[u32; 256]; 4],
+    /// Random words of a unit; the rest is zero.
+    random: usize,
+    /// The rows and keys of the block in which a unit's random words end.
+    cut: Option<Box<Cut>>,
+}
+
+/// Register contributions of blocks whose last words are zero.
+struct Cut {
+    row_crc: [u32; ROWS],
+    key_crc: [[u32; 256]; 8],
+}
+
+/// Register contribution of a key in the first `words` words of a block, by byte position and value.
+fn key_crc(words: usize) -> [[u32; 256]; 8] {
+    let mut table = [[0; 256]; 8];
+    for (i, of_byte) in table.iter_mut().enumerate() {
+        for (v, crc) in of_byte.iter_mut().enumerate() {
+            *crc = register(0, &bytes_of(&[(v as u64) << (8 * i); WORDS], words));
+        }
+    }
+    table
+}
+
+/// The bytes of a block of which all but the first `used` words are zero.
+fn bytes_of(words: &[u64; WORDS], used: usize) -> [u8; BLOCK] {
+    let mut out = [0; BLOCK];
+    for (to, word) in out.chunks_exact_mut(8).zip(&words[..used]) {
+        to.copy_from_slice(&word.to_le_bytes());
+    }
+    out
+}
+
+impl Table {
+    /// Random words of block `j`.
+    fn random_words(&self, j: u64) -> usize {
+        let before = (j % UNIT) as usize * WORDS;
+        self.random.saturating_sub(before).min(WORDS)
+    }
 }
 
 /// Makes the fills of all files of a seed.
 #[derive(Clone)]
 pub struct FillSource {
     seed: u64,
+    dedup: f64,
     table: Arc<Table>,
 }
 
 impl FillSource {
-    /// The fills of `seed`.
+    /// The fills of `seed`, which nothing shrinks.
     pub fn new(seed: u64) -> Self {
+        FillSource::shrinking(seed, Shrink::NOT)
+    }
+
+    /// The fills of `seed`, which storage can shrink.
+    pub fn shrinking(seed: u64, shrink: Shrink) -> Self {
         let mut state = mix64(seed ^ 0x5851_f42d_4c95_7f2d);
         let mut rows = [[0u64; WORDS]; ROWS];
         for word in rows.iter_mut().flatten() {
             *word = splitmix64(&mut state);
         }
-        let bytes_of = |words: &[u64; WORDS]| -> [u8; BLOCK] {
-            let mut out = [0; BLOCK];
-            for (to, word) in out.chunks_exact_mut(8).zip(words) {
-                to.copy_from_slice(&word.to_le_bytes());
-            }
-            out
+        let random = (UNIT_WORDS / shrink.compress).round().max(1.0) as usize;
+        let row_crc = |used| std::array::from_fn(|r| register(0, &bytes_of(&rows[r], used)));
+        let cut = match random % WORDS {
+            0 => None,
+            used => Some(Box::new(Cut {
+                row_crc: row_crc(used),
+                key_crc: key_crc(used),
+            })),
         };
         let mut table = Table {
-            row_crc: std::array::from_fn(|r| register(0, &bytes_of(&rows[r]))),
+            row_crc: row_crc(WORDS),
             rows,
-            key_crc: [[0; 256]; 8],
+            key_crc: key_crc(WORDS),
             advance: [[0; 256]; 4],
+            random,
+            cut,
         };
-        for (i, of_byte) in table.key_crc.iter_mut().enumerate() {
-            for (v, crc) in of_byte.iter_mut().enumerate() {
-                *crc = register(0, &bytes_of(&[(v as u64) << (8 * i); WORDS]));
-            }
-        }
         for (i, of_byte) in table.advance.iter_mut().enumerate() {
             for (v, crc) in of_byte.iter_mut().enumerate() {
                 *crc = register((v as u32) << (8 * i), &[0; BLOCK]);
@@ -73,7 +147,33 @@ impl FillSource {
         }
         FillSource {
             seed,
+            dedup: shrink.dedup,
             table: Arc::new(table),
+        }
+    }
+
+    /// The fill of file `file` of a dataset whose files have `len` bytes or about so many: a large file repeats itself, of
+    /// small ones several are the same.
+    pub fn file_of(&self, file: u64, len: f64) -> Fill {
+        if self.dedup <= 1.0 {
+            return self.file(file);
+        }
+        if len / self.dedup >= LEAST_PERIOD {
+            return self.repeating(file, len);
+        }
+        self.file((file as f64 / self.dedup) as u64)
+    }
+
+    /// The fill of `len` bytes that repeat themselves, whatever their number.
+    pub fn repeating(&self, file: u64, len: f64) -> Fill {
+        let fill = self.file(file);
+        if self.dedup <= 1.0 {
+            return fill;
+        }
+        let blocks = (len / self.dedup / LARGEST_BLOCK as f64).round().max(1.0) as u64;
+        Fill {
+            period: blocks * (LARGEST_BLOCK / BLOCK as u64),
+            ..fill
         }
     }
 
@@ -85,6 +185,7 @@ impl FillSource {
         Fill {
             table: self.table.clone(),
             key,
+            period: u64::MAX,
         }
     }
 }
@@ -94,6 +195,8 @@ impl FillSource {
 pub struct Fill {
     table: Arc<Table>,
     key: u64,
+    /// Blocks after which the contents repeat.
+    period: u64,
 }
 
 #[inline(always)]
@@ -116,7 +219,51 @@ fn blocks_avx2(table: &Table, file_key: u64, first: u64, out: &mut [u8]) {
 }
 
 impl Fill {
+    /// Whole blocks from block `first` on.
     fn whole_blocks(&self, first: u64, out: &mut [u8]) {
+        if self.period == u64::MAX {
+            return self.unit_blocks(first, out);
+        }
+        let (mut at, mut rest) = (first % self.period, out);
+        while !rest.is_empty() {
+            let left = (self.period - at).saturating_mul(BLOCK as u64);
+            let n = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let (part, after) = rest.split_at_mut(n);
+            self.unit_blocks(at, part);
+            (at, rest) = (0, after);
+        }
+    }
+
+    /// The same within one period.
+    fn unit_blocks(&self, first: u64, out: &mut [u8]) {
+        if self.table.random == UNIT_WORDS as usize {
+            return self.random_blocks(first, out);
+        }
+        let full = (self.table.random / WORDS) as u64;
+        let (mut j, mut rest) = (first, out);
+        while !rest.is_empty() {
+            // A run of random blocks, or of zero ones, or the one block in which a unit's random words end.
+            let place = j % UNIT;
+            let run = match place {
+                p if p < full => full - p,
+                p if p == full => 1,
+                p => UNIT - p,
+            };
+            let n = rest.len().min(run as usize * BLOCK);
+            let (part, after) = rest.split_at_mut(n);
+            match self.table.random_words(j) {
+                0 => part.fill(0),
+                used => {
+                    self.random_blocks(j, part);
+                    let end = part.len() - (WORDS - used) * 8;
+                    part[end..].fill(0);
+                }
+            }
+            (j, rest) = (j + run, after);
+        }
+    }
+
+    fn random_blocks(&self, first: u64, out: &mut [u8]) {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: the CPU has AVX2.
@@ -176,11 +323,17 @@ impl Fill {
     fn register_over(&self, mut state: u32, first: u64, count: u64) -> u32 {
         let t = &*self.table;
         for j in first..first + count {
-            let key = mix64(self.key.wrapping_add(j.wrapping_mul(GAMMA))).to_le_bytes();
+            let j = j % self.period;
             let s = state.to_le_bytes();
-            let of_key = (0..8).fold(0, |crc, i| crc ^ t.key_crc[i][key[i] as usize]);
-            let of_state = (0..4).fold(0, |crc, i| crc ^ t.advance[i][s[i] as usize]);
-            state = of_key ^ of_state ^ t.row_crc[j as usize % ROWS];
+            state = (0..4).fold(0, |crc, i| crc ^ t.advance[i][s[i] as usize]);
+            let (rows, keys) = match (t.random_words(j), &t.cut) {
+                (0, _) => continue,
+                (WORDS, _) | (_, None) => (&t.row_crc, &t.key_crc),
+                (_, Some(cut)) => (&cut.row_crc, &cut.key_crc),
+            };
+            let key = mix64(self.key.wrapping_add(j.wrapping_mul(GAMMA))).to_le_bytes();
+            let of_key = (0..8).fold(0, |crc, i| crc ^ keys[i][key[i] as usize]);
+            state ^= of_key ^ rows[j as usize % ROWS];
         }
         state
     }
@@ -199,10 +352,39 @@ mod tests {
         out
     }
 
+    /// Fills of all kinds: unshrunk, cut within a block and between blocks, repeating, and both.
+    fn kinds() -> Vec<Fill> {
+        let shrunk = |compress, dedup| {
+            let source = FillSource::shrinking(7, Shrink { compress, dedup });
+            source.repeating(3, 600_000.0)
+        };
+        vec![
+            FillSource::new(10).file(3),
+            shrunk(1.7, 1.0),
+            shrunk(2.0, 1.0),
+            shrunk(1.0, 4.0),
+            shrunk(30.0, 4.6),
+        ]
+    }
+
+    #[test]
+    fn contents_that_nothing_shrinks_are_those_of_every_version() {
+        // Recorded from version 0.1.
+        let whole = bytes(&FillSource::new(10).file(3), 0, 1 << 20);
+        assert_eq!(crc32fast::hash(&whole), 0x4e23_c8f2);
+        let shrunk = FillSource::shrinking(10, Shrink::NOT).file_of(3, 1e9);
+        assert_eq!(bytes(&shrunk, 0, 1 << 20), whole);
+    }
+
     #[test]
     fn any_part_equals_the_whole() {
-        let fill = FillSource::new(10).file(3);
-        let whole = bytes(&fill, 0, 40_000);
+        for fill in kinds() {
+            any_part_of(&fill);
+        }
+    }
+
+    fn any_part_of(fill: &Fill) {
+        let whole = bytes(fill, 0, 400_000);
         for (offset, len) in [
             (0, 1),
             (1, 511),
@@ -211,9 +393,11 @@ mod tests {
             (1000, 3),
             (777, 20_000),
             (39_999, 1),
+            (130_000, 3_000),
+            (131_071, 268_929),
         ] {
             assert_eq!(
-                bytes(&fill, offset, len),
+                bytes(fill, offset, len),
                 whole[offset as usize..offset as usize + len]
             );
         }
@@ -221,16 +405,87 @@ mod tests {
 
     #[test]
     fn checksum_without_bytes_equals_checksum_of_bytes() {
-        let fill = FillSource::new(7).file(1);
-        for len in [0, 1, 511, 512, 513, 4096, 16_384, 16_385, 100_003] {
-            let head = b"header";
-            let mut all = head.to_vec();
-            all.extend(bytes(&fill, 0, len));
-            assert_eq!(
-                fill.crc32_after(crc32fast::hash(head), len as u64),
-                crc32fast::hash(&all),
-                "length {len}"
-            );
+        for (kind, fill) in kinds().into_iter().enumerate() {
+            for len in [0, 1, 511, 512, 513, 4096, 16_384, 16_385, 300_003] {
+                let head = b"header";
+                let mut all = head.to_vec();
+                all.extend(bytes(&fill, 0, len));
+                assert_eq!(
+                    fill.crc32_after(crc32fast::hash(head), len as u64),
+                    crc32fast::hash(&all),
+                    "kind {kind}, length {len}"
+                );
+            }
+        }
+    }
+
+    /// Bytes over those of its parts of `unit` bytes that differ from each other.
+    fn dedup_ratio(files: &[Vec<u8>], unit: usize) -> f64 {
+        let mut seen = HashSet::new();
+        let (mut all, mut kept) = (0, 0);
+        for block in files.iter().flat_map(|file| file.chunks(unit)) {
+            all += block.len();
+            let start = block.get(..8).map(<[u8]>::to_vec);
+            if seen.insert((crc32fast::hash(block), start, block.len())) {
+                kept += block.len();
+            }
+        }
+        all as f64 / kept as f64
+    }
+
+    /// Bytes over those of its parts of `unit` bytes, each compressed alone.
+    fn zstd_ratio(files: &[Vec<u8>], unit: usize) -> f64 {
+        let blocks = files.iter().flat_map(|file| file.chunks(unit));
+        let (all, kept) = blocks.fold((0, 0), |(all, kept), block| {
+            let packed = zstd::bulk::compress(block, 1).unwrap();
+            (all + block.len(), kept + packed.len().min(block.len()))
+        });
+        all as f64 / kept as f64
+    }
+
+    fn near(got: f64, wanted: f64, what: &str) {
+        assert!(
+            (got / wanted - 1.0).abs() < 0.05,
+            "{what}: {got} for {wanted}"
+        );
+    }
+
+    #[test]
+    fn storage_shrinks_contents_by_as_much_as_was_asked() {
+        // A header shifts the contents by any number of bytes.
+        let file = |source: &FillSource, number: u64, len: usize| {
+            let mut file = number.to_le_bytes()[..1].repeat(137);
+            file.extend(bytes(&source.file_of(number, len as f64), 0, len));
+            file
+        };
+        for (compress, dedup) in [
+            (1.0, 1.0),
+            (1.3, 1.0),
+            (2.0, 1.0),
+            (4.0, 1.0),
+            (1.0, 1.5),
+            (1.0, 2.0),
+            (2.0, 3.0),
+        ] {
+            let source = FillSource::shrinking(10, Shrink { compress, dedup });
+            let large = [file(&source, 0, 24 << 20)];
+            // Of these whole files are the same: their heads as well, as a container's are.
+            let small: Vec<Vec<u8>> = (0..96)
+                .map(|n| bytes(&source.file_of(n, 200_000.0), 0, 200_000))
+                .collect();
+            for files in [&large[..], &small[..]] {
+                for unit in [4 << 10, 128 << 10] {
+                    let what =
+                        format!("{} files, unit {unit}, {compress} and {dedup}", files.len());
+                    near(dedup_ratio(files, unit), dedup, &what);
+                    let some: Vec<Vec<u8>> = files
+                        .iter()
+                        .take(8)
+                        .map(|f| f[..f.len().min(2 << 20)].to_vec())
+                        .collect();
+                    near(zstd_ratio(&some, unit), compress, &what);
+                }
+            }
         }
     }
 

@@ -14,6 +14,7 @@ pub mod dlio;
 pub mod dlio_log;
 pub mod event;
 mod figures;
+pub mod find;
 pub(crate) mod html;
 pub mod hydra;
 pub mod json;

@@ -124,7 +124,7 @@ impl<'a> Checkpointer<'a> {
             root: w.checkpoint_root(),
             plan: plan.rank(rank),
             load_plan: plan.rank((rank + shift) % ranks as u64),
-            content: ContentSource::new(w.dataset.fill_seed, c.randomize_tensor),
+            content: ContentSource::new(w.dataset.fill_seed, c.randomize_tensor, wire::shrink(w)),
             container,
             packing,
             load_options,

@@ -39,7 +39,7 @@ pub struct JobContext<'a> {
     pub activity: Activity,
     /// Names of the files that pages hold as numbers.
     pub names: Names,
-    /// CPUs of this node.
+    /// CPUs of this node, or of the quota of its cgroup.
     pub node_cpus: usize,
     /// Each host has a data folder of its own.
     pub has_own_data: Cell<bool>,
@@ -72,7 +72,7 @@ impl<'a> JobContext<'a> {
             options,
             activity: board.pages[cluster.local_rank()],
             names: board.names.clone(),
-            node_cpus: host::cpus::node_cpus(),
+            node_cpus: host::cpus::usable_cpus(),
             has_own_data: Cell::new(false),
             gauges: None,
         }

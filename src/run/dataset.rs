@@ -168,6 +168,15 @@ fn layout_of(workload: &Workload) -> BTreeMap<String, serde_json::Value> {
         ("compression".to_string(), json(&d.compression)),
         ("compression_level".to_string(), json(&d.compression_level)),
     ]);
+    // Datasets that nothing shrinks say nothing of it, as before there were these keys.
+    for (key, ratio) in [
+        ("compress_ratio", d.compress_ratio),
+        ("dedup_ratio", d.dedup_ratio),
+    ] {
+        if ratio != 1.0 {
+            layout.insert(key.into(), json(&ratio));
+        }
+    }
     if let Some(format) = wire::format_row(workload).format {
         let keys = format.keys(&wire::format_options(workload));
         layout.extend(keys.into_iter().map(|key| (key.name.into(), key.value)));
@@ -269,7 +278,7 @@ impl DatasetFiles {
             let is_exact = found.layout == self.manifest.layout;
             self = Self::with_counts(workload, found.num_files_train, found.num_files_eval, ranks);
             self.generated_by = generated_by;
-            self.fill = FillSource::new(found.fill_seed);
+            self.fill = FillSource::shrinking(found.fill_seed, wire::shrink(workload));
             if is_exact && workload.dataset.record_length_bytes_stdev == 0.0 {
                 let spec = self.spec(Split::Train, 0, self.train.nominal_dims());
                 let format = wire::format_row(workload).format;
@@ -292,7 +301,7 @@ impl DatasetFiles {
         let options = Arc::new(wire::format_options(workload));
         let spec = wire::dataset_spec(workload);
         let element = Element::parse(&d.record_element_type).unwrap_or(Element::BYTE);
-        let fill = FillSource::new(d.fill_seed);
+        let fill = FillSource::shrinking(d.fill_seed, wire::shrink(workload));
         let plan = DatasetPlan::new(&spec, Split::Train, train);
         let min_file_len = match wire::format_row(workload).format {
             Some(format) if d.record_length_bytes_stdev == 0.0 => format.min_len(&FileSpec {
@@ -586,11 +595,12 @@ impl DatasetFiles {
     /// What a file of these dimensions holds.
     pub fn spec<'a>(&'a self, split: Split, index: u64, dims: &'a Dims) -> FileSpec<'a> {
         let file = self.global_index(split, index);
+        let len = self.sample_bytes() as f64 * self.workload.dataset.num_samples_per_file as f64;
         FileSpec {
             sample_dims: dims.as_slice(),
             samples: self.workload.dataset.num_samples_per_file,
             element: self.element,
-            fill: self.fill.file(file),
+            fill: self.fill.file_of(file, len),
             file,
             options: &self.options,
         }

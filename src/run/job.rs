@@ -7,7 +7,7 @@ use super::context::{JobContext, io_threads, label, shape};
 use super::events::Events;
 use super::failure::{JobError, RankError, agree};
 use super::patient::Patient;
-use super::phase::{Measured, checkpoint, generate, train};
+use super::phase::{Measured, checkpoint, find, generate, train};
 use super::recording::EventRecorder;
 use super::request::JobRequest;
 use super::results::Begun;
@@ -17,7 +17,7 @@ use super::{results, shared, wire};
 use crate::clock::now_ns;
 use crate::cluster::{Cluster, Meeting};
 use crate::config::{StepBarrier, Workload};
-use crate::host::cpus::{Choice, Mask, Placement, place};
+use crate::host::cpus::{Choice, Mask, Placement, place, usable_cpus};
 use crate::interrupt;
 use crate::metrics::reduce::JobSummary;
 use crate::metrics::spec::MetricSpec;
@@ -48,16 +48,17 @@ impl From<JobError> for JobFailure {
 pub fn run(cluster: &dyn Cluster, request: &JobRequest) -> Result<(), JobFailure> {
     let start = label();
     let workload = request.workload();
-    let board = Board::lay_out(cluster, io_threads(workload));
+    let threads = match &request.find {
+        Some(find) => find.io_threads(request.loaded),
+        None => io_threads(workload),
+    };
+    let board = Board::lay_out(cluster, threads);
     interrupt::speak_once(board.spoken);
     let ranks = cluster;
     let mut cluster = Waiting::new(ranks, board.pages[ranks.local_rank()]);
     let placement = agree(&cluster, place_threads(workload))?;
-    if workload.cluster.barrier.chosen() == StepBarrier::Shared {
-        let threads = 1 + shape(workload).threads;
-        let (main, others) = (Mask::current(), placement.mask);
-        let cpus = main.cpus().chain(others.cpus());
-        cluster.meet_in(Meeting::new(ranks, threads, cpus));
+    if let Some(meeting) = meeting(ranks, workload, placement.mask) {
+        cluster.meet_in(meeting);
     }
     let cluster = cluster;
     let mut job = JobContext::new(&cluster, workload, request.options, &board);
@@ -103,6 +104,24 @@ fn start_recording(job: &mut JobContext) -> Result<Sampler, RankError> {
     })?;
     job.gauges = Some(gauges);
     Ok(sampler)
+}
+
+/// Where the ranks of a job or of a part of it meet; None where MPI's collectives do it. A collective.
+///
+/// `others`: the CPUs of this rank's readers.
+pub(super) fn meeting<'a>(
+    cluster: &'a dyn Cluster,
+    w: &Workload,
+    others: Mask,
+) -> Option<Meeting<'a>> {
+    (w.cluster.barrier.chosen() == StepBarrier::Shared).then(|| {
+        let threads = 1 + shape(w).threads;
+        let main = Mask::current();
+        // Where a quota is worth no more CPUs than there are threads, spinning would use it up: no CPU is idle.
+        let is_tight = usable_cpus() <= cluster.local_size() * threads;
+        let cpus = (main.cpus().chain(others.cpus())).filter(|_| !is_tight);
+        Meeting::new(cluster, threads, cpus)
+    })
 }
 
 /// The CPUs of this rank's threads.
@@ -188,6 +207,12 @@ impl JobRequest<'_> {
         } else {
             None
         };
+        if let Some(spec) = &self.find {
+            let placed = begun.1.mask;
+            let found = find::run(job, spec, self.loaded, placed, events)?;
+            generate::clean_up(job)?;
+            return results::print_search(job, found, spec.prints_json);
+        }
         if !self.measures() {
             let written = output.map_or(Ok(()), |output| {
                 results::write_unmeasured(self, output, events)

@@ -29,6 +29,7 @@ mod open;
 mod patient;
 mod residency;
 mod results;
+mod search;
 mod shared;
 mod sources;
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::context::RunOptions;
+use super::phase::find::FindSpec;
 use crate::config::{Loaded, Workload};
 use crate::report::Clash;
 use crate::report::dlio_log::Level;
@@ -46,6 +47,8 @@ pub struct JobRequest<'a> {
     pub rules: Value,
     /// The workload's core, for the report.
     pub core_config: Value,
+    /// A search in place of one run.
+    pub find: Option<FindSpec>,
 }
 
 impl JobRequest<'_> {
@@ -60,11 +63,13 @@ impl JobRequest<'_> {
 
     /// Whether there is a recording over time.
     pub(super) fn is_recorded(&self) -> bool {
-        self.measures() && self.workload().output.timeline
+        // A search is many runs, and writes none of their files.
+        self.find.is_none() && self.measures() && self.workload().output.timeline
     }
 
     /// A generation leaves files only where their folder was asked for, or where DLIO would.
     pub(super) fn leaves_folder(&self) -> bool {
-        self.measures() || self.clash == Clash::Refuse || self.voice.as_dlio
+        self.find.is_none()
+            && (self.measures() || self.clash == Clash::Refuse || self.voice.as_dlio)
     }
 }

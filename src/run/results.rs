@@ -20,6 +20,7 @@ use crate::metrics::spec::MetricSpec;
 use crate::metrics::timeline::{self, Timeline};
 use crate::plan;
 use crate::report::console::final_report;
+use crate::report::find::Document;
 use crate::report::hydra::HydraFacts;
 use crate::report::json::{HostFolder, Provenance};
 use crate::report::provenance::{self, Build};
@@ -46,23 +47,10 @@ pub(super) fn report(
     output: Option<OutputDir>,
     begun: &Begun,
 ) -> Result<Option<JobSummary>, JobError> {
-    let (cluster, w) = (job.cluster, job.workload);
-    let name = &cluster.host_names()[cluster.node_of_rank()[cluster.rank()]];
-    let facts = HostFacts::read(name);
-    let has_device = |folder| is_real(w) && host::mounts::has_block_device(folder);
-    let spec = MetricSpec::of(w, cluster.size());
-    let input = ReduceInput {
-        record: &measured.record,
-        histograms: &measured.histograms,
-        spec: &spec,
-        host: &facts,
-        limits: &host::cgroup::Limits::read(),
-        planned_bytes: measured.planned_bytes,
-        checkpoint_device_counter_valid: has_device(&w.checkpoint_root()),
-        combine_digests: plan::digest::combine,
-    };
-    let summary = reduce(cluster, &input).map_err(|e| RankError::Dataset(e.to_string()));
-    let summary = agree(cluster, summary)?;
+    let cluster = job.cluster;
+    let facts = facts_of(cluster);
+    let spec = MetricSpec::of(job.workload, cluster.size());
+    let summary = reduced(job, measured, &spec, &facts)?;
     let timeline = (measured.timeline.take())
         .and_then(|recorded| timeline::merge(cluster, recorded))
         .map(|timeline| complete(timeline, events, begun));
@@ -93,6 +81,41 @@ pub(super) fn report(
     };
     agree(cluster, written)?;
     Ok(summary)
+}
+
+/// What was measured, of all ranks; on rank 0. A collective.
+pub(super) fn summarize(
+    job: &JobContext,
+    measured: &Measured,
+) -> Result<Option<JobSummary>, JobError> {
+    let spec = MetricSpec::of(job.workload, job.cluster.size());
+    reduced(job, measured, &spec, &facts_of(job.cluster))
+}
+
+fn facts_of(cluster: &dyn Cluster) -> HostFacts {
+    HostFacts::read(&cluster.host_names()[cluster.node_of_rank()[cluster.rank()]])
+}
+
+fn reduced(
+    job: &JobContext,
+    measured: &Measured,
+    spec: &MetricSpec,
+    facts: &HostFacts,
+) -> Result<Option<JobSummary>, JobError> {
+    let (cluster, w) = (job.cluster, job.workload);
+    let has_device = |folder| is_real(w) && host::mounts::has_block_device(folder);
+    let input = ReduceInput {
+        record: &measured.record,
+        histograms: &measured.histograms,
+        spec,
+        host: facts,
+        limits: &host::cgroup::Limits::read(),
+        planned_bytes: measured.planned_bytes,
+        checkpoint_device_counter_valid: has_device(&w.checkpoint_root()),
+        combine_digests: plan::digest::combine,
+    };
+    let summary = reduce(cluster, &input).map_err(|e| RankError::Dataset(e.to_string()));
+    agree(cluster, summary)
 }
 
 /// What rank 0 has to write.
@@ -216,6 +239,22 @@ fn second_place(
             }
         },
     })
+}
+
+/// Prints what a search found, on rank 0. A collective.
+pub(super) fn print_search(
+    job: &JobContext,
+    found: Option<Document>,
+    as_json: bool,
+) -> Result<(), JobError> {
+    let printed = found.map_or(Ok(()), |document| {
+        let text = match as_json {
+            true => serde_json::to_string_pretty(&document).unwrap_or_default() + "\n",
+            false => document.table(),
+        };
+        print(job, &text)
+    });
+    agree(job.cluster, printed.map_err(RankError::from))
 }
 
 /// Prints the report. Nobody who reads it any more is no failure.

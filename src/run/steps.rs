@@ -23,6 +23,18 @@ use super::context::label;
 use super::events::Events;
 use super::failure::RankError;
 
+/// Looks on while a job trains, and may end its training early. All ranks have one, or none.
+pub trait Judge {
+    /// A step has ended at `now_ns`, together with those of the other ranks. `index`: of this block, from 0.
+    fn step(&mut self, index: usize, time: &StepTime, now_ns: u64);
+    /// True on a rank that wants all ranks to look after the next step.
+    fn wants_look(&self, now_ns: u64) -> bool;
+    /// All ranks look, after the same step; `now_ns` tells when the next step begins. A collective.
+    fn look(&mut self, cluster: &dyn Cluster, now_ns: &dyn Fn() -> u64);
+    /// True, on all ranks, when nothing more is wanted.
+    fn is_done(&self) -> bool;
+}
+
 /// The loops over steps, and what they keep from step to step.
 pub struct StepLoop<'a> {
     /// Real or virtual.
@@ -43,6 +55,8 @@ pub struct StepLoop<'a> {
     pub spin_ns: u64,
     /// Steps done in the whole run, of how many (for the estimate of what is left).
     pub done: (u64, u64),
+    /// Who may end the training early.
+    pub judge: Option<&'a mut dyn Judge>,
     /// What happens over time; None where nothing is recorded.
     pub recording: Option<Recording>,
 }
@@ -106,7 +120,7 @@ impl StepLoop<'_> {
                 }
                 Err(error) => {
                     if step <= span.steps {
-                        self.sync(true);
+                        self.sync(Word::Failed);
                     }
                     break Err(RankError::from(error));
                 }
@@ -117,7 +131,10 @@ impl StepLoop<'_> {
             let nominal_ns = self.compute(computation, loaded, span.epoch, step);
             let computed = self.clock.now_ns();
             self.activity.enter(Phase::Barrier, span.epoch, step);
-            let failed = self.sync(false);
+            let word = self.sync(match &self.judge {
+                Some(judge) if judge.wants_look(computed) => Word::Look,
+                _ => Word::GoOn,
+            });
             let met = self.clock.now_ns();
             self.activity.moved();
             let time = StepTime {
@@ -149,8 +166,11 @@ impl StepLoop<'_> {
                     file: batch.late_file,
                 },
             );
-            if failed {
+            if word == Word::Failed {
                 break Err(RankError::Elsewhere);
+            }
+            if self.is_judged(record.steps.len() - 1, &time, met, word) {
+                break Ok(());
             }
             self.done.0 += 1;
             progress.tick(self, events, source, span, step, &mut record);
@@ -263,8 +283,20 @@ impl StepLoop<'_> {
         ns
     }
 
-    /// The step's barrier, which also tells whether any rank failed and brings virtual clocks together.
-    fn sync(&mut self, failed: bool) -> bool {
+    /// Shows a step to the judge, if there is one; true when that ends the training. A collective where a rank wants to look.
+    fn is_judged(&mut self, index: usize, time: &StepTime, met: u64, word: Word) -> bool {
+        let Some(judge) = &mut self.judge else {
+            return false;
+        };
+        judge.step(index, time, met);
+        if word == Word::Look {
+            judge.look(self.cluster, &|| self.clock.now_ns());
+        }
+        judge.is_done()
+    }
+
+    /// The step's barrier, which also brings virtual clocks together. Returns the gravest word of all ranks.
+    fn sync(&mut self, word: Word) -> Word {
         let now = if self.clock.is_virtual() {
             self.clock.now_ns()
         } else {
@@ -272,11 +304,22 @@ impl StepLoop<'_> {
         };
         // What MPI spins is no cost of reading.
         let before = thread_cpu_ns();
-        let [any, latest] = self.cluster.max_pair([u64::from(failed), now]);
+        let [any, latest] = self.cluster.max_pair([word as u64, now]);
         self.spin_ns += thread_cpu_ns() - before;
         self.clock.advance_to(latest);
-        any != 0
+        [Word::GoOn, Word::Look]
+            .into_iter()
+            .find(|&word| word as u64 == any)
+            .unwrap_or(Word::Failed)
     }
+}
+
+/// What a rank says to the others after a step, in order of gravity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    GoOn,
+    Look,
+    Failed,
 }
 
 /// Says how far the epoch is, at most once a second, by the formulas of the report.

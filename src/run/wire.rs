@@ -8,6 +8,7 @@ use crate::config::{
 use crate::format::{self, Access, FormatOptions, Row, Walked};
 use crate::plan::Split;
 use crate::plan::dataset::{DatasetPlan, DatasetSpec};
+use crate::plan::fill::Shrink;
 use crate::plan::order::{OrderSpec, Walk, sample_shuffle_warning};
 use crate::plan::steps::StepsSpec;
 use crate::storage::{ModelLaw, ObjectSpec, Pages, StoreSpec, System};
@@ -129,6 +130,14 @@ pub fn order_warning(workload: &Workload) -> Option<String> {
             workload.data_loader(),
         )
     })
+}
+
+/// By how much storage can shrink the contents.
+pub(crate) fn shrink(w: &Workload) -> Shrink {
+    Shrink {
+        compress: w.dataset.compress_ratio,
+        dedup: w.dataset.dedup_ratio,
+    }
 }
 
 /// The storage system of the dataset.

@@ -18,6 +18,7 @@ mod fault_files;
 mod fault_proxy;
 mod faults;
 mod figures;
+mod find;
 mod folders;
 mod foreign;
 mod formats;

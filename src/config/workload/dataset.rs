@@ -137,6 +137,20 @@ pub struct Dataset {
     /// - Unit: none
     /// - DLIO: no such key.
     pub fill_seed: u64,
+    /// By how much a storage system that compresses records of 4 KiB or more can shrink the contents: of each 4 KiB only the
+    /// first part is random, the rest is zero. 1: not at all. Holds for tensors of checkpoints too. What `dataset.compression`
+    /// compresses is smaller in the file already, and shrinks no further; images are stored without compression of their own.
+    ///
+    /// - Unit: bytes over compressed bytes, 1 to 100
+    /// - DLIO: no such key; its contents are random.
+    pub compress_ratio: f64,
+    /// By how much a storage system that stores equal blocks of up to 128 KiB once can shrink the contents: large files, and
+    /// large tensors of checkpoints, repeat their beginning; of small files several are the same. 1: not at all. In jpeg
+    /// and parquet, and with `dataset.compression`, blocks repeat only where whole files do.
+    ///
+    /// - Unit: bytes over bytes of distinct blocks, 1 to 100
+    /// - DLIO: no such key.
+    pub dedup_ratio: f64,
     /// How the size of each file is drawn when a standard deviation is given.
     ///
     /// - DLIO: no such key; its two versions differ in this.
@@ -175,6 +189,8 @@ impl Default for Dataset {
             image_encoding: ImageEncoding::Image,
             shared: SharedFolder::Auto,
             fill_seed: 10,
+            compress_ratio: 1.0,
+            dedup_ratio: 1.0,
             size_law: SizeLaw::Upstream,
         }
     }

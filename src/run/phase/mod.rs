@@ -6,9 +6,11 @@
 //! | [`train`] | one epoch; the checkpoints that are due in it |
 //! | [`evaluate`] | the evaluation after one epoch |
 //! | [`checkpoint`] | one save or one load, in a job that does nothing else |
+//! | [`find`] | one trial: a part of the job trains, the rest sleeps |
 
 pub mod checkpoint;
 pub mod evaluate;
+pub mod find;
 pub mod generate;
 pub mod train;
 

@@ -41,7 +41,7 @@ use crate::run::memory;
 use crate::run::open::{open_storage, pick_format};
 use crate::run::residency::{Sample, before_epoch};
 use crate::run::sources::{Sources, ThreadRecords, reshard};
-use crate::run::steps::{Recording, Span, StepLoop};
+use crate::run::steps::{Judge, Recording, Span, StepLoop};
 use crate::run::wire;
 use crate::run::work::{EpochWork, Reading};
 use crate::storage::{Storage, Telemetry};
@@ -54,6 +54,26 @@ pub fn run(job: &JobContext, events: &mut Events) -> Result<Measured, JobError> 
     let mut training = Training::prepare(job, events)?;
     for epoch in 1..=job.workload.train.epochs {
         training.step(events, epoch)?;
+    }
+    Ok(training.finish(events))
+}
+
+/// Trains, whatever the number of epochs, until `judge` has seen enough. A collective; the record is this rank's.
+pub(super) fn run_until<'a>(
+    job: &'a JobContext,
+    events: &mut Events,
+    judge: &'a mut dyn Judge,
+) -> Result<Measured, JobError> {
+    let mut training = Training::prepare(job, events)?;
+    training.steps.judge = Some(judge);
+    let is_done = |training: &Training| {
+        let judge = training.steps.judge.as_ref();
+        judge.is_none_or(|judge| judge.is_done())
+    };
+    let mut epoch = 1;
+    while !is_done(&training) {
+        training.step(events, epoch)?;
+        epoch += 1;
     }
     Ok(training.finish(events))
 }
@@ -175,6 +195,7 @@ impl<'a> Training<'a> {
                     recorder: Recorder::new(gauges.zero_ns()),
                     gauges,
                 }),
+                judge: None,
             },
             saves,
             record: RankRecord {
