@@ -4,7 +4,7 @@
 //! panic.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex};
 
 use super::Cluster;
@@ -89,6 +89,8 @@ struct Job {
     host_names: Vec<String>,
     world: Table,
     leaders: Table,
+    /// Bytes of the largest gather.
+    largest_gather: AtomicU64,
     /// The words made last, by node.
     words: Mutex<HashMap<usize, &'static [AtomicU64]>>,
     /// The jobs of the last split, by color.
@@ -105,6 +107,7 @@ impl Job {
             leaders: Table::new(host_names.len()),
             node_of_rank,
             host_names,
+            largest_gather: AtomicU64::new(0),
             words: Mutex::default(),
             parts: Mutex::default(),
             children: Mutex::default(),
@@ -194,6 +197,11 @@ fn words(parts: &Parts) -> impl Iterator<Item = u64> {
 }
 
 impl Threads<'_> {
+    /// Bytes that were gathered at once, at most.
+    pub(crate) fn largest_gather(&self) -> u64 {
+        self.job.largest_gather.load(Relaxed)
+    }
+
     fn exchange(&self, what: &'static str, parts: Parts) -> Vec<Parts> {
         self.job.world.exchange(self.rank, what, parts)
     }
@@ -271,6 +279,8 @@ impl Cluster for Threads<'_> {
     }
     fn gather(&self, bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
         let all = self.exchange("gather", vec![bytes.to_vec()]);
+        let sum = all.iter().flatten().map(|part| part.len() as u64).sum();
+        self.job.largest_gather.fetch_max(sum, Relaxed);
         (self.rank == 0).then(|| all.into_iter().flatten().collect())
     }
     fn all_to_all(&self, parts: Vec<Vec<u8>>) -> Vec<Vec<u8>> {

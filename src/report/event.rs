@@ -90,7 +90,8 @@ pub enum Event {
         epoch: u64,
         /// From 1.
         block: u64,
-        /// Its steps.
+        /// Its times; serialized with the number of its steps in place of their list.
+        #[serde(serialize_with = "without_steps")]
         record: BlockRecord,
     },
     /// An epoch's training ended.
@@ -113,7 +114,8 @@ pub enum Event {
     EvalEnded {
         /// From 1.
         epoch: u64,
-        /// Its steps.
+        /// Its times; serialized with the number of its steps in place of their list.
+        #[serde(serialize_with = "without_steps")]
         record: BlockRecord,
     },
     /// What one checkpoint of the job holds, by DLIO's count.
@@ -187,6 +189,20 @@ pub enum Event {
         /// Folder.
         folder: String,
     },
+}
+
+/// A list of a million steps is no line for a log.
+fn without_steps<S: serde::Serializer>(record: &BlockRecord, s: S) -> Result<S::Ok, S::Error> {
+    use serde::ser::SerializeStruct as _;
+    let mut object = s.serialize_struct("Block", 7)?;
+    object.serialize_field("start", &record.start)?;
+    object.serialize_field("end", &record.end)?;
+    object.serialize_field("wall_ns", &record.wall_ns)?;
+    object.serialize_field("wait_parts", &record.wait_parts)?;
+    object.serialize_field("nominal_ns", &record.nominal_ns)?;
+    object.serialize_field("closing_ns", &record.closing_ns)?;
+    object.serialize_field("steps", &record.steps.len())?;
+    object.end()
 }
 
 fn as_text<S: serde::Serializer>(text: &str, s: S) -> Result<S::Ok, S::Error> {

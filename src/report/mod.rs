@@ -2,7 +2,7 @@
 //!
 //! The measuring code emits [`Event`]s; listeners print them. Nothing here measures.
 //!
-//! Rank 0 writes everything: the other ranks' files travel to it as text, so no shared file system is
+//! Rank 0 writes everything: the other ranks' files travel to it as text ([`rank_files`]), so no shared file system is
 //! needed.
 
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ pub mod json;
 pub mod provenance;
 pub mod publish;
 pub mod python;
+pub mod rank_files;
 mod rows;
 pub(crate) mod shown;
 pub mod yaml;
@@ -28,12 +29,8 @@ pub mod yaml;
 pub use event::{Event, Listener};
 pub use publish::{Clash, OutputDir, PublishError};
 
-use crate::cluster::Cluster;
 use crate::config::Workload;
-use crate::host::facts::HostFacts;
-use crate::metrics::record::RankRecord;
 use crate::metrics::reduce::JobSummary;
-use crate::metrics::spec::MetricSpec;
 use crate::metrics::timeline::{self, Timeline};
 
 /// Why a report could not be written.
@@ -49,14 +46,6 @@ pub enum ReportError {
         path: PathBuf,
         /// Cause.
         source: std::io::Error,
-    },
-    /// A rank sent something that is not its files.
-    #[error("gather the files of rank {rank}: {source}; all ranks must run the same binary")]
-    RankFiles {
-        /// Which rank.
-        rank: usize,
-        /// Cause.
-        source: serde_json::Error,
     },
     /// They could not be written where they were wanted.
     #[error("{cause}\n  {place}")]
@@ -101,51 +90,6 @@ pub fn timestamp() -> String {
         .to_string()
 }
 
-/// The contents of one rank's two DLIO files.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RankFiles {
-    /// `<r>_output.json`
-    pub output_json: String,
-    /// `<r>_per_epoch_stats.json`
-    pub per_epoch_stats_json: String,
-}
-
-/// Makes this rank's files and gathers those of all ranks, in rank order, on rank 0; collective.
-///
-/// Cost: rank 0 holds the text of all ranks' step lists, about 80 bytes per step and rank.
-/// Errors: a rank's bytes are not readable (rank 0).
-pub fn gather_rank_files(
-    cluster: &dyn Cluster,
-    record: &RankRecord,
-    spec: &MetricSpec,
-    host: &HostFacts,
-) -> Result<Option<Vec<RankFiles>>, ReportError> {
-    // Rank 0 knows the size of the whole job's checkpoint.
-    let mut size = record.checkpoints.size_bytes.to_le_bytes().to_vec();
-    cluster.broadcast(&mut size);
-    let checkpoint_bytes = u64::from_le_bytes(size.try_into().unwrap_or_default());
-    let own = [
-        dlio::output_json(record, spec, host, cluster.size(), cluster.local_size()),
-        dlio::per_epoch_stats_json(record, checkpoint_bytes),
-    ];
-    let bytes = serde_json::to_vec(&own).expect("two strings always serialize");
-    let Some(all) = cluster.gather(&bytes) else {
-        return Ok(None);
-    };
-    all.iter()
-        .enumerate()
-        .map(|(rank, b)| {
-            serde_json::from_slice::<[String; 2]>(b)
-                .map(|[output_json, per_epoch_stats_json]| RankFiles {
-                    output_json,
-                    per_epoch_stats_json,
-                })
-                .map_err(|source| ReportError::RankFiles { rank, source })
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .map(Some)
-}
-
 /// What [`write_all`] writes.
 pub struct ReportInput<'a> {
     /// The workload.
@@ -154,8 +98,6 @@ pub struct ReportInput<'a> {
     pub summary: &'a JobSummary,
     /// Where the figures come from.
     pub provenance: &'a json::Provenance,
-    /// All ranks' files, in rank order.
-    pub rank_files: &'a [RankFiles],
     /// The run over time, where it was recorded.
     pub timeline: Option<&'a Timeline>,
     /// Every warning of the run, once each.
@@ -182,7 +124,7 @@ fn html_of(input: &ReportInput<'_>, report: &serde_json::Value) -> String {
     html::page(&[view], &[])
 }
 
-/// Writes every file but `dlio.log` into `out`; rank 0 only. `summary.json` is written last. A run
+/// Writes every file but `dlio.log` and those of ranks into `out`; rank 0 only. `summary.json` is written last. A run
 /// that neither trains nor evaluates leaves no DLIO files, as DLIO.
 ///
 /// Errors: the first file that cannot be written.
@@ -215,13 +157,6 @@ pub fn write_all(out: &Path, input: &ReportInput<'_>) -> Result<(), ReportError>
     let w = &input.workload.workflow;
     if !(w.train || w.evaluation || w.checkpoint) {
         return Ok(());
-    }
-    for (rank, files) in input.rank_files.iter().enumerate() {
-        write_file(&out.join(format!("{rank}_output.json")), &files.output_json)?;
-        write_file(
-            &out.join(format!("{rank}_per_epoch_stats.json")),
-            &files.per_epoch_stats_json,
-        )?;
     }
     let p = input.provenance;
     let text = dlio::summary_json(input.workload, input.summary, &p.start, &p.end);

@@ -2,7 +2,7 @@
 
 use super::context::JobContext;
 use super::failure::RankError;
-use crate::config::Decode;
+use crate::config::{Decode, PerRankFiles};
 use crate::format::Format;
 use crate::host::cgroup::Limits;
 use crate::host::process::{node_memory_bytes, resident_bytes};
@@ -10,6 +10,7 @@ use crate::metrics::histogram::StageHistograms;
 use crate::metrics::memory::MemoryPlan;
 use crate::metrics::record::StepTime;
 use crate::plan::steps::Steps;
+use crate::report::rank_files::AT_ONCE;
 use crate::storage::Storage;
 
 /// Stages of which a reader thread may have a histogram: open, metadata, first byte, read, sample, decode, preprocess.
@@ -21,8 +22,8 @@ const SLOT: u64 = 192;
 /// Values and texts of one own step while DLIO's per-rank files are made. Measured: 142 MiB for 300,000 steps.
 const OWN_STEP: u64 = 500;
 
-/// Texts of one step of another rank, on rank 0 until they are written.
-const GATHERED_STEP: u64 = 205;
+/// Text of one step in DLIO's per-rank files, bytes: three numbers of seconds.
+const TEXT_OF_STEP: u64 = 80;
 
 /// Share of the memory that all ranks of a host may take by default.
 const DEFAULT_SHARE: f64 = 0.8;
@@ -47,8 +48,14 @@ pub(super) fn plan(
         && storage.system().has_bytes
         && format.is_some_and(|f| f.holds_whole_file());
     let step_count = (w.train.epochs).saturating_mul(steps.train.saturating_add(steps.eval));
+    // Of other ranks' texts rank 0 holds a few at a time, or one that is larger; twice while they are on their way.
     let gathered = match job.cluster.rank() {
-        0 => job.cluster.size() as u64 - 1,
+        0 if job.cluster.size() > 1 => 2 * step_count.saturating_mul(TEXT_OF_STEP).max(AT_ONCE),
+        _ => 0,
+    };
+    let own = match w.output.per_rank_files {
+        PerRankFiles::All => step_count.saturating_mul(OWN_STEP).saturating_add(gathered),
+        PerRankFiles::First if job.cluster.rank() == 0 => step_count.saturating_mul(OWN_STEP),
         _ => 0,
     };
     let is_virtual = job.options.virtual_time;
@@ -71,10 +78,7 @@ pub(super) fn plan(
             "step records",
             step_count.saturating_mul(size_of::<StepTime>() as u64),
         ),
-        (
-            "results",
-            step_count.saturating_mul(OWN_STEP + GATHERED_STEP * gathered),
-        ),
+        ("results", own),
     ])
 }
 

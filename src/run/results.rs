@@ -24,9 +24,8 @@ use crate::report::find::Document;
 use crate::report::hydra::HydraFacts;
 use crate::report::json::{HostFolder, Provenance};
 use crate::report::provenance::{self, Build};
-use crate::report::{
-    self, Clash, Event, OutputDir, ReportError, ReportInput, gather_rank_files, write_all,
-};
+use crate::report::rank_files::{self, RankFiles};
+use crate::report::{self, Clash, Event, OutputDir, ReportError, ReportInput, write_all};
 
 /// What was known before the first phase.
 pub(super) struct Begun<'a> {
@@ -54,9 +53,8 @@ pub(super) fn report(
     let timeline = (measured.timeline.take())
         .and_then(|recorded| timeline::merge(cluster, recorded))
         .map(|timeline| complete(timeline, events, begun));
-    let files =
-        gather_rank_files(cluster, &measured.record, &spec, &facts).map_err(RankError::from);
-    let files = agree(cluster, files)?;
+    let which = w.output.per_rank_files;
+    let own = RankFiles::of_rank(cluster, &measured.record, &spec, &facts, which);
     // The largest of what a rank holds is behind it now.
     let peak = cluster.gather(&host::process::peak_rss_bytes().to_le_bytes());
     let summary = summary.zip(peak).map(|(mut summary, peak)| {
@@ -67,19 +65,24 @@ pub(super) fn report(
         }
         summary
     });
-    let written = match (&summary, &files, output) {
-        (Some(summary), Some(files), Some(output)) => {
-            let made = Made {
-                summary,
-                provenance: provenance_of(request, cluster, &facts, begun),
-                files,
-                timeline: timeline.as_ref(),
-            };
-            write(request, job, &made, events, output)
-        }
+    let made = summary.as_ref().map(|summary| Made {
+        summary,
+        provenance: provenance_of(request, cluster, &facts, begun),
+        timeline: timeline.as_ref(),
+    });
+    let saved = save_rank_files(job, own.as_ref(), output.as_ref());
+    let written = match (&made, output) {
+        (Some(made), Some(output)) => write(request, job, made, events, output, saved),
         _ => Ok(()),
     };
-    agree(cluster, written)?;
+    // All ranks send their files once more.
+    let mut again = [u64::from(matches!(written, Err(Unwritten::Files(_))))];
+    cluster.max_u64(&mut again);
+    let written = match again[0] {
+        0 => written.map_err(Unwritten::into),
+        _ => second_place(request, job, made.as_ref(), own.as_ref(), events, written),
+    };
+    agree(cluster, written.map_err(RankError::from))?;
     Ok(summary)
 }
 
@@ -118,11 +121,45 @@ fn reduced(
     agree(cluster, summary)
 }
 
+/// What could not be written, on rank 0.
+enum Unwritten {
+    /// Files of results.
+    Files(ReportError),
+    /// The report on the standard output.
+    Print(ReportError),
+}
+
+impl From<Unwritten> for ReportError {
+    fn from(error: Unwritten) -> Self {
+        match error {
+            Unwritten::Files(error) | Unwritten::Print(error) => error,
+        }
+    }
+}
+
+/// Writes DLIO's files of all ranks into the folder that rank 0 has. A collective.
+fn save_rank_files(
+    job: &JobContext,
+    own: Option<&RankFiles>,
+    output: Option<&OutputDir>,
+) -> Result<(), ReportError> {
+    let _task = output.map(|output| job.doing("write step lists in", output.target()));
+    let folder = output.map(OutputDir::path);
+    rank_files::save(job.cluster, own, folder).map_err(|error| or_removed(error, output))
+}
+
+/// The error, or that the folder is gone.
+fn or_removed(error: ReportError, output: Option<&OutputDir>) -> ReportError {
+    match output.map(OutputDir::check) {
+        Some(Err(removed)) => removed.into(),
+        _ => error,
+    }
+}
+
 /// What rank 0 has to write.
 struct Made<'a> {
     summary: &'a JobSummary,
     provenance: Provenance,
-    files: &'a [report::RankFiles],
     timeline: Option<&'a Timeline>,
 }
 
@@ -142,7 +179,8 @@ fn write(
     made: &Made,
     events: &mut Events,
     output: OutputDir,
-) -> Result<(), RankError> {
+    saved: Result<(), ReportError>,
+) -> Result<(), Unwritten> {
     let voice = request.voice;
     let load = (made.summary.checkpoint.as_ref()).and_then(|c| c.load.as_ref());
     if load.is_some_and(|l| l.served_by_storage == ServedByStorage::Cached) {
@@ -156,7 +194,7 @@ fn write(
     let shown = output.shown().to_owned();
     let folder = shown.display().to_string();
     let task = job.doing("write results in", output.target());
-    let written = write_files(request, made, &events.warnings, &output);
+    let written = saved.and_then(|()| write_files(request, made, &events.warnings, &output));
     drop(task);
     events.emit(Event::RunMeasured {
         summary: Box::new(made.summary.clone()),
@@ -180,10 +218,8 @@ fn write(
         }
         printed = print(job, &text);
     }
-    if let Err(cause) = written {
-        return Err(second_place(request, job, made, &events.warnings, cause));
-    }
-    printed.map_err(RankError::from)
+    written.map_err(Unwritten::Files)?;
+    printed.map_err(Unwritten::Print)
 }
 
 /// Writes all files of results.
@@ -200,7 +236,6 @@ fn write_files(
         workload: request.workload(),
         summary: made.summary,
         provenance: &made.provenance,
-        rank_files: made.files,
         timeline: made.timeline,
         warnings,
         hydra: hydra.as_ref(),
@@ -208,30 +243,33 @@ fn write_files(
         with_own: !request.voice.as_dlio,
     };
     output.check()?;
-    write_all(output.path(), &input).map_err(|error| match output.check() {
-        Ok(()) => error,
-        Err(removed) => removed.into(),
-    })
+    write_all(output.path(), &input).map_err(|error| or_removed(error, Some(output)))
 }
 
-/// Writes what was measured to the folder of temporary files, since it cannot be written where it was wanted.
+/// Writes what was measured to the folder of temporary files, since it cannot be written where it was wanted. A collective.
+/// Returns, on rank 0, why the first place failed and where the results are.
 fn second_place(
     request: &JobRequest,
     job: &JobContext,
-    made: &Made,
-    warnings: &[String],
-    cause: ReportError,
-) -> RankError {
+    made: Option<&Made>,
+    own: Option<&RankFiles>,
+    events: &Events,
+    first: Result<(), Unwritten>,
+) -> Result<(), ReportError> {
     let place = std::env::temp_dir().join("dlio-rs-results");
     let _task = job.doing("write results in", &place);
-    let written = OutputDir::create(&place, Clash::Suffix, false)
-        .map_err(ReportError::from)
-        .and_then(|output| {
-            write_files(request, made, warnings, &output)?;
-            Ok(output.publish()?)
-        });
-    RankError::Report(ReportError::Elsewhere {
-        cause: Box::new(cause),
+    let output = made.map(|_| OutputDir::create(&place, Clash::Suffix, false));
+    let saved = save_rank_files(job, own, output.as_ref().and_then(|o| o.as_ref().ok()));
+    let (Some(made), Some(output), Err(cause)) = (made, output, first) else {
+        return Ok(());
+    };
+    let written = output.map_err(ReportError::from).and_then(|output| {
+        saved?;
+        write_files(request, made, &events.warnings, &output)?;
+        Ok(output.publish()?)
+    });
+    Err(ReportError::Elsewhere {
+        cause: Box::new(cause.into()),
         place: match written {
             Ok(place) => format!("what was measured is in {}", place.display()),
             Err(error) => {

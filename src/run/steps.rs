@@ -374,3 +374,7 @@ impl Pulse {
         });
     }
 }
+
+#[cfg(test)]
+#[path = "steps_tests.rs"]
+mod tests;

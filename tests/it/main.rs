@@ -46,5 +46,6 @@ mod servers;
 mod stalls;
 mod stores;
 mod support;
+mod timeline;
 mod tls;
 mod virtual_time;

@@ -15,6 +15,11 @@ pub struct Output {
     pub log_file: String,
     /// Steps that the metrics leave out.
     pub metric: OutputMetric,
+    /// Ranks that leave DLIO's `<r>_output.json` and `<r>_per_epoch_stats.json`.
+    ///
+    /// - Effect: with thousands of ranks and steps these lists are gigabytes; nothing in `report.json` or `summary.json` depends on them.
+    /// - DLIO: not there; dlio-rs only. DLIO writes those of all ranks.
+    pub per_rank_files: PerRankFiles,
     /// Record the run over time, in `timeline.json.zst` beside `report.json`.
     ///
     /// - Effect: bytes, waits and events over time, steps, ranks and latencies; at most 2 MiB of memory per rank.
@@ -32,6 +37,7 @@ impl Default for Output {
             folder: None,
             log_file: "dlio.log".into(),
             metric: OutputMetric::default(),
+            per_rank_files: PerRankFiles::All,
             timeline: true,
             html: true,
         }

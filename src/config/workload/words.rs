@@ -280,6 +280,17 @@ word_enum! {
     }
 }
 word_enum! {
+    /// Ranks that leave files of their own.
+    PerRankFiles {
+        /// All ranks, as in DLIO.
+        All = "all",
+        /// Rank 0 alone.
+        First = "first",
+        /// No rank.
+        None = "none",
+    }
+}
+word_enum! {
     /// DLIO's `reader.data_loader_sampler`.
     Sampler {
         /// Thread by thread.

@@ -1,0 +1,199 @@
+//! The recording of a run over time against the report of the same run.
+
+use dlio_rs::metrics::timeline::{Column, Timeline};
+use serde_json::Value;
+
+use crate::support::*;
+
+fn of(scratch: &Scratch) -> (Timeline, Value) {
+    let timeline = Timeline::load(&scratch.path("out/timeline.json.zst")).unwrap();
+    (timeline, json(&scratch.path("out/report.json")))
+}
+
+fn train(scratch: &Scratch, ranks: usize, words: &[&str]) -> Outcome {
+    let mut command = mpirun(ranks);
+    command.args(small(scratch, 16)).args(words);
+    run(command).ok()
+}
+
+/// `count` and the sum of a stage, as `report.json` has them.
+fn stage(report: &Value, name: &str) -> (u64, f64) {
+    let stages = report["stages"].as_array().unwrap().iter();
+    let stage = stages.filter(|s| s["stage"] == name).last();
+    let stage = stage.unwrap_or_else(|| panic!("no stage {name}"));
+    let count = stage["count"].as_u64().unwrap();
+    (count, stage["mean"].as_f64().unwrap() * count as f64)
+}
+
+fn check_counters(timeline: &Timeline, report: &Value) {
+    let counters = &report["counters"];
+    for (column, key) in [
+        (Column::Bytes, "bytes_read"),
+        (Column::Samples, "samples"),
+        (Column::Requests, "reads"),
+        (Column::Retries, "retries"),
+        (Column::BytesWritten, "bytes_written"),
+    ] {
+        let sum = timeline.series.sum(column);
+        assert_eq!(sum, counters[key]["value"].as_u64(), "{key}");
+        let hosts = timeline.host_series.iter().map(|s| s.sum(column).unwrap());
+        assert_eq!(Some(hosts.sum()), sum, "{key}");
+    }
+}
+
+fn check_stages(timeline: &Timeline, report: &Value) {
+    let series = &timeline.series;
+    for (sum, name) in [
+        (series.wait_ns().iter().sum(), "batch_wait"),
+        (series.sum(Column::Compute).unwrap(), "compute"),
+        (series.sum(Column::Barrier).unwrap(), "barrier"),
+    ] {
+        // The report has the mean.
+        let (_, expected) = stage(report, name);
+        let sum: u64 = sum;
+        assert!((sum as f64 - expected).abs() <= 1e-9 * expected, "{name}");
+    }
+    for map in &timeline.latency.stages {
+        let counted: u64 = map.counts.iter().flatten().sum();
+        assert_eq!(
+            counted,
+            stage(report, map.stage.name()).0,
+            "{:?}",
+            map.stage
+        );
+    }
+    let listed = report["stages"].as_array().unwrap().len();
+    assert_eq!(timeline.latency.stages.len(), listed);
+}
+
+#[test]
+fn sums_over_time_are_those_of_the_report() {
+    let scratch = Scratch::new();
+    let folder = format!("checkpoint.checkpoint_folder={}", scratch.text("ck"));
+    train(
+        &scratch,
+        2,
+        &[
+            "workflow.evaluation=true",
+            "dataset.num_files_eval=8",
+            "workflow.checkpoint=true",
+            &folder,
+            "model.model_size_bytes=3000000",
+            "train.epochs=3",
+        ],
+    );
+    let (timeline, report) = of(&scratch);
+    check_counters(&timeline, &report);
+    check_stages(&timeline, &report);
+    let cpu = timeline.series.sum(Column::Cpu).unwrap() as f64 / 1e9;
+    let expected = report["counters"]["cpu_time"]["value"].as_f64().unwrap();
+    assert!((cpu - expected).abs() < 1e-8, "{cpu} {expected}");
+    let device = report["epochs"].as_array().unwrap().iter();
+    let device: Option<u64> = device
+        .map(|e| e["bytes_from_device"]["value"].as_u64())
+        .sum();
+    assert_eq!(timeline.series.sum(Column::DeviceBytes), device);
+    let saved = timeline.series.sum(Column::CheckpointBytesWritten);
+    assert!(saved.unwrap() > 3_000_000, "{saved:?}");
+    // 16 files, 2 ranks, batches of 2: 4 steps per epoch.
+    assert_eq!(timeline.steps.total, 12);
+    assert_eq!(timeline.steps.bins.counts, vec![2; 12]);
+    assert_eq!(timeline.rank_epochs.columns(), 3);
+    for (rank, row) in timeline.rank_epochs.au_percent.iter().enumerate() {
+        let mean = row.iter().map(|au| f64::from(*au)).sum::<f64>() / 3.0;
+        let expected = report["ranks"][rank]["au"]["value"].as_f64().unwrap();
+        assert!((mean - expected).abs() < 1e-3, "{mean} {expected}");
+    }
+    for kind in ["generation", "epoch", "evaluation", "checkpoint_save"] {
+        let found = timeline.events.events.iter().filter(|e| e.kind == kind);
+        let spans: Vec<_> = found.map(|e| (e.at_ns, e.until_ns.unwrap())).collect();
+        assert!(!spans.is_empty(), "{kind}");
+        assert!(
+            spans
+                .iter()
+                .all(|(a, b)| a <= b && *b <= timeline.length_ns)
+        );
+    }
+    assert!(timeline.histograms.len() == 3);
+    // The folder of the longest wait's file is that of the dataset.
+    let wait = &timeline.steps.longest_waits[0];
+    assert!(
+        wait.file
+            .as_ref()
+            .unwrap()
+            .starts_with(&scratch.text("data"))
+    );
+}
+
+#[test]
+fn virtual_time_is_recorded_on_its_own_clock() {
+    let scratch = Scratch::new();
+    train(
+        &scratch,
+        2,
+        &[
+            "workflow.generate_data=false",
+            "storage.storage_type=model",
+            "storage.storage_options.latency=0.25",
+            "--virtual-time",
+        ],
+    );
+    let (timeline, report) = of(&scratch);
+    assert_eq!(
+        serde_json::to_value(timeline.clock).unwrap(),
+        "virtual",
+        "the clock is named"
+    );
+    check_counters(&timeline, &report);
+    check_stages(&timeline, &report);
+    assert_eq!(timeline.series.get(Column::Cpu), None);
+    // 4 steps per epoch, none faster than its two reads: far more than the real time of the test.
+    assert!(timeline.length_ns > 1_000_000_000);
+}
+
+#[test]
+fn what_is_not_wanted_is_not_written() {
+    let files = |scratch: &Scratch| {
+        let folder = std::fs::read_dir(scratch.path("out")).unwrap();
+        let names = folder.map(|e| e.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names
+            .filter(|n| n.contains("timeline") || n.starts_with(|c: char| c.is_ascii_digit()))
+            .collect();
+        names.sort();
+        names
+    };
+    let null = ["storage.storage_type=null", "workflow.generate_data=false"];
+    let first = ["0_output.json", "0_per_epoch_stats.json"];
+    for (word, expected) in [
+        ("output.per_rank_files=first", &first[..]),
+        ("output.per_rank_files=none", &[]),
+    ] {
+        let scratch = Scratch::new();
+        let words = [&null[..], &[word, "output.timeline=false"]].concat();
+        train(&scratch, 3, &words);
+        assert_eq!(files(&scratch), expected, "{word}");
+    }
+    let scratch = Scratch::new();
+    let mut words = null.to_vec();
+    words.push("output.per_rank_files=some");
+    let mut command = mpirun(1);
+    command.args(small(&scratch, 16)).args(words);
+    run(command).fails(2, &["output.per_rank_files", "first"]);
+}
+
+#[test]
+fn events_of_blocks_carry_no_lists_of_steps() {
+    let scratch = Scratch::new();
+    let null = ["storage.storage_type=null", "workflow.generate_data=false"];
+    let done = train(&scratch, 1, &[&null[..], &["--json"]].concat());
+    let lines = done.stdout.lines();
+    let blocks: Vec<Value> = lines
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|event| event["event"] == "block_ended")
+        .collect();
+    assert_eq!(blocks.len(), 2);
+    for block in blocks {
+        assert_eq!(block["record"]["steps"], 8, "{block}");
+        assert!(block["record"]["wall_ns"].as_u64().unwrap() > 0);
+    }
+}
