@@ -53,7 +53,7 @@ pub(super) fn report(
     let timeline = (measured.timeline.take())
         .and_then(|recorded| timeline::merge(cluster, recorded))
         .map(|timeline| complete(timeline, events, begun));
-    let which = w.output.per_rank_files;
+    let which = job.workload.output.per_rank_files;
     let own = RankFiles::of_rank(cluster, &measured.record, &spec, &facts, which);
     // The largest of what a rank holds is behind it now.
     let peak = cluster.gather(&host::process::peak_rss_bytes().to_le_bytes());
