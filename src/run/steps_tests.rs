@@ -90,6 +90,7 @@ fn train(latency_ms: fn(usize) -> u64, large: Option<(u64, u64)>) -> Timeline {
             digest: Digest::default(),
             spin_ns: 0,
             done: (0, BATCHES),
+            judge: None,
             recording: Some(Recording {
                 recorder: Recorder::new(0),
                 gauges: gauges.clone(),
