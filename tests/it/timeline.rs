@@ -18,8 +18,8 @@ fn train(scratch: &Scratch, ranks: usize, words: &[&str]) -> Outcome {
 
 /// `count` and the sum of a stage, as `report.json` has them.
 fn stage(report: &Value, name: &str) -> (u64, f64) {
-    let stages = report["stages"].as_array().unwrap().iter();
-    let stage = stages.filter(|s| s["stage"] == name).last();
+    let mut stages = report["stages"].as_array().unwrap().iter();
+    let stage = stages.find(|s| s["stage"] == name);
     let stage = stage.unwrap_or_else(|| panic!("no stage {name}"));
     let count = stage["count"].as_u64().unwrap();
     (count, stage["mean"].as_f64().unwrap() * count as f64)
