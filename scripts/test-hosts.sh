@@ -2,7 +2,7 @@
 # Jobs on three hosts under a real mpirun: what they do, and what they say when a rank, a host, a cable or a folder fails.
 # The hosts are namespaces of this machine, see scripts/hosts.sh. Needs root.
 #
-#   scripts/test-hosts.sh        DLIO_RS: the binary built with Open MPI; DLIO_RS_MPICH: the one built with MPICH, if any
+#   scripts/test-hosts.sh        DLIO_RS: the binary
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -170,11 +170,4 @@ refused memory workflow.generate_data=false
 fails memory "node2" "tmpfs"
 on node2 umount "$data"
 
-if [ -n "${DLIO_RS_MPICH:-}" ]; then
-    step "three hosts under MPICH"
-    BIN=$DLIO_RS_MPICH
-    LAUNCH=(mpirun.mpich -launcher ssh -launcher-exec "$HOSTS_AGENT" -iface eth0 -hosts node1,node2,node3 -ppn 2 -np 6)
-    good mpich workflow.evaluation=true
-    grep -q '"num_hosts": 3' "$scratch/mpich/summary.json" || die 1 "not on three hosts"
-fi
 step "jobs on three hosts: all as expected"

@@ -3,9 +3,9 @@
 #
 #   scripts/test-slurm.sh [--shared-hostname]
 #
-# DLIO_RS and DLIO_RS_MPICH name binaries built against Open MPI and MPICH; what is not named is built. As root, each
-# virtual node has its own host name; otherwise, or with --shared-hostname, all have the machine's, and each job runs on
-# one node, as the table says. Prints a table; exit status 1 when a line of it failed.
+# DLIO_RS names a binary linked with Open MPI, DLIO_RS_ANYMPI one that opens MPI at run time; what is not named is built. As
+# root, each virtual node has its own host name; otherwise, or with --shared-hostname, all have the machine's, and each job runs
+# on one node, as the table says. Prints a table; exit status 1 when a line of it failed.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -24,14 +24,14 @@ if [ -z "${DLIO_RS:-}" ]; then
     build_release
     DLIO_RS=$BIN
 fi
-if [ -z "${DLIO_RS_MPICH:-}" ]; then
-    step "cargo build against MPICH"
-    MPICC=mpicc.mpich cargo build --locked --no-default-features --features mpi-linked --target-dir "$TARGET/mpich" </dev/null
-    DLIO_RS_MPICH=$TARGET/mpich/debug/dlio-rs
+if [ -z "${DLIO_RS_ANYMPI:-}" ]; then
+    build_anympi
+    DLIO_RS_ANYMPI=$TARGET/anympi/dlio-rs
 fi
-OPENMPI_BIN=$(realpath "$DLIO_RS") MPICH_BIN=$(realpath "$DLIO_RS_MPICH")
+OPENMPI_BIN=$(realpath "$DLIO_RS") ANYMPI_BIN=$(realpath "$DLIO_RS_ANYMPI")
+mpich=(DLIO_RS="$ANYMPI_BIN" DLIO_RS_MPI_LIB="$(loader_finds libmpich.so.12)")
 # Jobs get their binary line by line.
-unset DLIO_RS DLIO_RS_MPICH
+unset DLIO_RS DLIO_RS_ANYMPI DLIO_RS_MPI_LIB
 
 # Unix sockets lie in the folder, and their paths hold 107 bytes.
 folder=$(mktemp -d /tmp/dlio-slurm.XXXXXX)
@@ -177,11 +177,17 @@ submit "time limit of 1 minute, LAUNCH=auto, Open MPI" 'FAILED|TIMEOUT' '[1-9].*
 launchers="srun --mpi=pmix|Open MPI|srun
 mpirun|Open MPI|mpirun
 srun --mpi=pmi2|MPICH|srun-pmi2
-mpirun|MPICH|mpirun"
+mpirun|MPICH|mpirun
+srun --mpi=pmix|any MPI|srun
+srun --mpi=pmi2|any MPI|srun-pmi2
+mpirun|any MPI|auto"
 while IFS='|' read -r name mpi launch; do
-    binary=$OPENMPI_BIN mpirun=$MPIRUN
-    if [ "$mpi" = MPICH ]; then binary=$MPICH_BIN mpirun=mpirun.mpich; fi
-    line=(DLIO_RS="$binary" LAUNCH="$launch" MPIRUN="$mpirun")
+    case $mpi in
+    "Open MPI") line=(DLIO_RS="$OPENMPI_BIN" MPIRUN="$MPIRUN") ;;
+    MPICH) line=("${mpich[@]}" MPIRUN=mpirun.mpich) ;;
+    any*) line=(DLIO_RS="$ANYMPI_BIN" MPIRUN="$MPIRUN") ;;
+    esac
+    line+=(LAUNCH="$launch")
     how="$name, $mpi, $TWO x $((4 / TWO))"
     plugin=${name#srun --mpi=}
     if [ "$plugin" != "$name" ] && ! grep -qw "$plugin" <<<"$plugins"; then
@@ -204,7 +210,7 @@ cp "$slurm/train.sbatch" copied.sbatch
 submit "train, LAUNCH=auto, Open MPI, 1 of 2 ranks, copied script" COMPLETED 0:0 "train 1 1" DLIO_RS_SLURM="$slurm" \
     DLIO_RS="$OPENMPI_BIN" RANKS_PER_NODE=1 "${batch[@]}" "${after[@]}" copied.sbatch "${small[@]}"
 submit "train, LAUNCH=auto, MPICH, $FOUR x $((4 / FOUR)), 2 CPUs per task" COMPLETED 0:0 "train 4 $FOUR" \
-    DLIO_RS="$MPICH_BIN" "${batch[@]}" "${after[@]}" --nodes="$FOUR" --ntasks-per-node=$((4 / FOUR)) --cpus-per-task=2 "$slurm/train.sbatch" "${small[@]}"
+    "${mpich[@]}" "${batch[@]}" "${after[@]}" --nodes="$FOUR" --ntasks-per-node=$((4 / FOUR)) --cpus-per-task=2 "$slurm/train.sbatch" "${small[@]}"
 sed 's/name: quickstart/name: second/' "$ROOT/configs/quickstart.yaml" >second.yaml
 mkdir -p data
 ln -s quickstart data/second
@@ -222,7 +228,7 @@ submit "mpirun of the wrong MPI" FAILED 2:0 "says set MPIRUN" \
 submit "no pair: srun --mpi=pmi2, Open MPI without PMI-2" 'FAILED|COMPLETED' '.*' no_worlds \
     DLIO_RS="$OPENMPI_BIN" LAUNCH=srun-pmi2 "${batch[@]}" "${after[@]}" "${shape[@]}" "$slurm/train.sbatch" "${small[@]}"
 submit "no pair: srun --mpi=pmix, MPICH without PMIx" 'FAILED|COMPLETED' '.*' no_worlds \
-    DLIO_RS="$MPICH_BIN" LAUNCH=srun "${batch[@]}" "${after[@]}" "${shape[@]}" "$slurm/train.sbatch" "${small[@]}"
+    "${mpich[@]}" LAUNCH=srun "${batch[@]}" "${after[@]}" "${shape[@]}" "$slurm/train.sbatch" "${small[@]}"
 
 for launch in auto mpirun; do
     line=(DLIO_RS="$OPENMPI_BIN" LAUNCH="$launch" MPIRUN="$MPIRUN")

@@ -46,7 +46,8 @@ workload() {
     esac
 }
 
-# The MPI library that the binary is linked with: openmpi, mpich (also Intel MPI, MVAPICH, Cray MPICH) or unknown.
+# The MPI library that the binary is linked with, or that DLIO_RS_MPI_LIB names: openmpi, mpich (also Intel MPI, MVAPICH, Cray
+# MPICH), any (it opens the launcher's own) or unknown.
 mpi_of_binary() {
     local libraries
     libraries=$(ldd "$DLIO_RS" 2>&1) || true
@@ -54,6 +55,15 @@ mpi_of_binary() {
     *libmpi*'not found'*)
         fail "$DLIO_RS does not find its MPI library on $(hostname); load the module that it was built with before sbatch"
         ;;
+    esac
+    case $libraries in
+    *libmpi* | *'not a dynamic executable'*) ;;
+    *)
+        libraries=${DLIO_RS_MPI_LIB:-}
+        [ -n "$libraries" ] || { echo any && return; }
+        ;;
+    esac
+    case $libraries in
     *libmpi.so.12* | *libmpich.so* | *libmpi_cray*) echo mpich ;;
     *libmpi.so.*) echo openmpi ;;
     *) echo unknown ;;
@@ -81,11 +91,11 @@ mpirun_words() {
     version=$("$MPIRUN" --version 2>&1) || true
     case $version in
     *"Open MPI"* | *"open-mpi"* | *OpenRTE* | *PRRTE*)
-        [ "$1" != mpich ] || fail "$MPIRUN is Open MPI's, but $DLIO_RS is linked with MPICH or a relative of it; set MPIRUN to that library's mpirun"
+        [ "$1" != mpich ] || fail "$MPIRUN is Open MPI's, but $DLIO_RS uses MPICH or a relative of it; set MPIRUN to that library's mpirun"
         LAUNCHER=("$MPIRUN" -np "$RANKS" --map-by "ppr:$PER_NODE:node" --bind-to none)
         ;;
     *)
-        [ "$1" != openmpi ] || fail "$MPIRUN is not Open MPI's, but $DLIO_RS is linked with Open MPI; set MPIRUN to Open MPI's mpirun"
+        [ "$1" != openmpi ] || fail "$MPIRUN is not Open MPI's, but $DLIO_RS uses Open MPI; set MPIRUN to Open MPI's mpirun"
         LAUNCHER=("$MPIRUN" -n "$RANKS" -ppn "$PER_NODE")
         ;;
     esac
@@ -103,7 +113,9 @@ choose_launcher() {
         case $mpi in
         openmpi) if has_plugin pmix; then LAUNCH=srun; else LAUNCH=mpirun; fi ;;
         mpich) if has_plugin pmi2; then LAUNCH=srun-pmi2; elif has_plugin cray_shasta; then LAUNCH=srun-cray_shasta; else LAUNCH=mpirun; fi ;;
-        *) fail "cannot tell which MPI library $DLIO_RS is linked with; set LAUNCH to srun, srun-pmi2 or mpirun" ;;
+        # With mpirun it is known which library belongs to it.
+        any) if command -v "${MPIRUN:-mpirun}" >/dev/null; then LAUNCH=mpirun; elif has_plugin pmix; then LAUNCH=srun; else LAUNCH=srun-pmi2; fi ;;
+        *) fail "cannot tell which MPI library $DLIO_RS uses; set LAUNCH to srun, srun-pmi2 or mpirun" ;;
         esac
         reason=" (LAUNCH=auto; the binary's MPI: $mpi; srun --mpi=list: $(tr -s '\n\t' '  ' <<<"$MPI_PLUGINS"))"
     fi

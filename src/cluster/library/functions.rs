@@ -126,7 +126,7 @@ const VERSION_BYTES: usize = 8192;
 #[derive(Clone, Copy)]
 pub(in crate::cluster) struct Calls {
     functions: Functions,
-    constants: Constants,
+    pub(super) constants: Constants,
 }
 
 /// Where empty slices are for MPI, to send from and to receive into: their own dangling address can be that of MPI_IN_PLACE,

@@ -70,7 +70,7 @@ fn dlopen(file: &Path, flags: c_int) -> Result<Handle, String> {
 
 impl Handle {
     /// The address of a function or variable of the library, or of those that it needs; null: none.
-    pub(super) fn address(self, name: &CStr) -> *const c_void {
+    fn address(self, name: &CStr) -> *const c_void {
         // SAFETY: the handle is open.
         unsafe { libc::dlsym(self.0, name.as_ptr()) }
     }
@@ -101,8 +101,6 @@ pub(super) fn file_of(address: *const c_void) -> Option<PathBuf> {
 
 /// What is known of a library of MPI once it is open.
 pub(super) struct Opened {
-    #[cfg_attr(not(test), allow(dead_code))]
-    pub handle: Handle,
     pub calls: Calls,
     pub abi: Abi,
     /// The file, without symbolic links.
@@ -181,7 +179,6 @@ fn load(file: &Path, flags: c_int) -> Result<(Opened, String), OpenError> {
     let functions = Functions::find(address).map_err(named)?;
     let constants = Constants::of(abi, address).map_err(|name| named(&name.to_string_lossy()))?;
     let opened = Opened {
-        handle,
         calls: Calls::new(functions, constants),
         abi,
         file: handle.file().unwrap_or(path),
