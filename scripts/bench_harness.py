@@ -1,12 +1,16 @@
 """What dlio-rs itself costs: every workload of configs/ on a storage system that answers at once."""
 
 import argparse
+import os
 import re
+import statistics
 from pathlib import Path
 
 import bench_lib as b
 
 MIN_AU = 99.5
+# The binary that opens MPI at run time may differ from the linked one by this much.
+MAX_DIFFERENCE = 0.02
 
 
 def computation_time(config):
@@ -17,13 +21,47 @@ def computation_time(config):
     return float(found.group(1)) if found else 0.0
 
 
+def opened(args):
+    """The linked binary and the one that opens MPI at run time, in turns: a collective of MPI ends each step."""
+    binaries = {"linked": b.BIN, "opened": os.environ["DLIO_RS_OPENED"]}
+    rows, met = [], True
+    for seconds in (0.0005, 0.0):
+        steps = round(args.seconds / 0.0005)
+        words = [
+            "storage.storage_type=null", "workflow.generate_data=false", "workflow.evaluation=false", "cluster.barrier=mpi",
+            f"train.computation_time={seconds}", f"dataset.num_files_train={steps * args.ranks}", "reader.batch_size=1",
+            "dataset.num_samples_per_file=1", "dataset.record_length_bytes=4096", "train.epochs=1",
+        ]  # fmt: skip
+
+        def one(binary, words=words):
+            return lambda: b.dlio_rs(args.ranks, "configs/quickstart.yaml", words, binary=binary).expect_storage("null")
+
+        runs = b.in_turns({name: one(binary) for name, binary in binaries.items()}, args.repeat, f"{seconds * 1e3} ms: ")
+        values = {}
+        for name, reports in runs.items():
+            # Without computation a step is the collective, and the harness around it.
+            values[name] = statistics.median(r.au if seconds else 1e6 * r.train_seconds / r.steps for r in reports)
+        ratio = values["opened"] / values["linked"]
+        ok = abs(ratio - 1) <= MAX_DIFFERENCE
+        met &= ok
+        what = f"AU at {seconds * 1e3} ms, %" if seconds else "step without computation, us"
+        rows.append((what, *(f"{values[name]:.3f}" for name in binaries), f"{ratio:.4f}", b.verdict(ok)))
+    b.table(["figure", *binaries, "ratio", f"within {MAX_DIFFERENCE:.0%}"], rows)
+    return 1 if args.check and not met else 0
+
+
 def main():
     p = argparse.ArgumentParser(prog="bench-harness.sh", description=__doc__)
     p.add_argument("--ranks", type=int, default=2)
     p.add_argument("--seconds", type=float, default=10.0, help="computation of each run")
     p.add_argument("--check", action="store_true", help="exit status 1 when an AU misses its bound")
     p.add_argument("configs", nargs="*", type=Path, help="[default: configs/*.yaml]")
+    p.add_argument("--opened", action="store_true", help="compare the linked binary with one that opens MPI at run time")
+    p.add_argument("--repeat", type=int, default=5, help="of --opened: runs of each binary")
     args = p.parse_args()
+    if args.opened:
+        b.title(f"MPI linked and opened at run time: storage_type=null, cluster.barrier=mpi, {args.ranks} ranks")
+        return opened(args)
     b.title(f"Harness: storage_type=null, each workload's own computation time, {args.ranks} ranks")
     rows, met = [], True
     for config in args.configs or sorted(Path("configs").glob("*.yaml")):

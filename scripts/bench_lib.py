@@ -165,11 +165,11 @@ class Report:
         return output["1"]["load"]["block1"][0]
 
 
-def dlio_rs(ranks, config, words, verb="run"):
+def dlio_rs(ranks, config, words, verb="run", binary=BIN):
     """Runs dlio-rs and returns its report."""
     with tempfile.TemporaryDirectory(prefix="dlio-rs-bench-") as scratch:
         out = Path(scratch) / "out"
-        run([*launcher(ranks), BIN, verb, str(config), *words, "--quiet", "--output", str(out)])
+        run([*launcher(ranks), binary, verb, str(config), *words, "--quiet", "--output", str(out)])
         return Report(out)
 
 

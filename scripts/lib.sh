@@ -76,13 +76,15 @@ build_release() {
 # loader_finds NAME: the file of a shared library that the loader finds by its name.
 loader_finds() { PATH=$PATH:/usr/sbin:/sbin ldconfig -p | sed -n "s|^[[:space:]]*$1 .* => ||p" | head -n 1; }
 
-# build_anympi: builds target/anympi/dlio-rs, which opens MPI at run time.
+# build_anympi [--release]: builds target/anympi/debug/dlio-rs, or release/dlio-rs there, which opens MPI at run time.
 build_anympi() {
+    local profile=debug
+    [ "${1:-}" != --release ] || profile=release
     step "cargo build without mpi-linked"
     # In the same folder as the linked one: of all crates, only dlio-rs itself is built twice.
-    cargo build --locked --no-default-features --features azure,hdf5,parquet,s3 </dev/null
-    mkdir -p "$TARGET/anympi"
-    cp "$TARGET/debug/dlio-rs" "$TARGET/anympi/dlio-rs"
+    cargo build --locked --no-default-features --features azure,hdf5,parquet,s3 "$@" </dev/null
+    mkdir -p "$TARGET/anympi/$profile"
+    cp "$TARGET/$profile/dlio-rs" "$TARGET/anympi/$profile/dlio-rs"
 }
 
 # bench NAME [SETUP OPTIONS] -- ARGUMENTS: builds, then becomes scripts/bench_NAME.py.

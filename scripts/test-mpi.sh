@@ -10,7 +10,7 @@ set -euo pipefail
 
 scripts/setup.sh --test
 [ -n "${DLIO_RS:-}" ] || build_anympi
-BIN=$(realpath "${DLIO_RS:-$TARGET/anympi/dlio-rs}")
+BIN=$(realpath "${DLIO_RS:-$TARGET/anympi/debug/dlio-rs}")
 ! ldd "$BIN" | grep -q libmpi || die 1 "$BIN is linked with an MPI library"
 
 scratch=$(mktemp -d)

@@ -26,7 +26,7 @@ if [ -z "${DLIO_RS:-}" ]; then
 fi
 if [ -z "${DLIO_RS_ANYMPI:-}" ]; then
     build_anympi
-    DLIO_RS_ANYMPI=$TARGET/anympi/dlio-rs
+    DLIO_RS_ANYMPI=$TARGET/anympi/debug/dlio-rs
 fi
 OPENMPI_BIN=$(realpath "$DLIO_RS") ANYMPI_BIN=$(realpath "$DLIO_RS_ANYMPI")
 mpich=(DLIO_RS="$ANYMPI_BIN" DLIO_RS_MPI_LIB="$(loader_finds libmpich.so.12)")

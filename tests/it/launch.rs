@@ -72,6 +72,32 @@ fn launchers_whose_processes_do_not_find_each_other_are_named() {
 }
 
 #[test]
+fn a_linked_binary_opens_no_other_library_of_mpi() {
+    let scratch = Scratch::new();
+    for words in [vec!["--mpi-lib", BIN], vec![]] {
+        let mut command = solo();
+        command.args(small(&scratch, 8)).args(&words);
+        if words.is_empty() {
+            command.env("DLIO_RS_MPI_LIB", BIN);
+        }
+        run(command).fails(1, &[BIN, "this binary is linked with", "libmpi", "remedy"]);
+    }
+    // On a login node info answers all the same.
+    for (words, expected) in [
+        (vec!["info", "--mpi-lib", BIN], "this binary is linked with"),
+        (vec!["info"], "under a launcher: Open MPI"),
+    ] {
+        let mut command = solo();
+        command.args(words);
+        let text = run(command).ok().text();
+        assert!(
+            text.contains(expected) && text.contains("libmpi.so"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn a_command_of_a_workload_file_runs_only_where_that_is_allowed() {
     let scratch = Scratch::new();
     let yaml = scratch.path("w.yaml");
