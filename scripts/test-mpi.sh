@@ -105,7 +105,7 @@ for name in "${IMPLEMENTATIONS[@]}"; do
         has "$scratch/$at.info" "ranks: $ranks, hosts: 1" "${SAYS[@]}"
         good "$at" "$ranks"
         good "$at.ck" "$ranks" workflow.generate_data=false workflow.train=false workflow.checkpoint=true \
-            model.model_size=65536 checkpoint.num_checkpoints_write=2 checkpoint.num_checkpoints_read=2 \
+            model.model_size_bytes=65536 checkpoint.num_checkpoints_write=2 checkpoint.num_checkpoints_read=2 \
             checkpoint.checkpoint_folder="$scratch/$at.files"
         has "$scratch/$at.ck/summary.json" "\"num_accelerators\": $ranks" save_checkpoint_duration load_checkpoint_duration
         digest=$(sed -n 's/.*"order_digest": "\(.*\)".*/\1/p' "$scratch/$at/report.json")

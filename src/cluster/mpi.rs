@@ -90,14 +90,15 @@ impl Mpi {
     /// Fills the tables of nodes. A collective.
     fn learn_nodes(&mut self, host: &str) {
         // A node is named by its lowest rank: the leader's rank, as seen by everyone on it.
-        let mine = [if self.local_rank == 0 {
+        let mut mine = [if self.local_rank == 0 {
             self.rank as u64
         } else {
             0
         }];
         let mut leader = [0u64];
         let max = Operation::Max;
-        self.calls.all_reduce(self.node, &mine, &mut leader, max);
+        self.calls
+            .all_reduce(self.node, &mut mine, &mut leader, max);
         let mut entry = leader[0].to_le_bytes().to_vec();
         entry.extend_from_slice(host.as_bytes());
         let mut table = self.gather(&entry).map(encode_parts).unwrap_or_default();
@@ -121,13 +122,14 @@ impl Mpi {
         if values.is_empty() {
             return;
         }
-        let send = values.to_vec();
-        self.calls.all_reduce(self.world, &send, values, operation);
+        let mut send = values.to_vec();
+        self.calls
+            .all_reduce(self.world, &mut send, values, operation);
     }
 
     /// Elementwise maximum over a communicator, without taking the CPU from those that are late: spins for `spin_ns`, then
     /// sleeps between looks.
-    fn max_patiently(&self, ranks: Handle, send: &[u64], into: &mut [u64], spin_ns: u64) {
+    fn max_patiently(&self, ranks: Handle, send: &mut [u64], into: &mut [u64], spin_ns: u64) {
         let start = now_ns();
         self.calls.max_patiently(ranks, send, into, || {
             let now = now_ns();
@@ -309,22 +311,23 @@ impl Cluster for Mpi {
             .map(|(&n, &at)| recv[at as usize..(at + n) as usize].to_vec())
             .collect()
     }
-    fn max_pair(&self, pair: [u64; 2]) -> [u64; 2] {
+    fn max_pair(&self, mut pair: [u64; 2]) -> [u64; 2] {
         let mut result = [0u64; 2];
         let max = Operation::Max;
-        self.calls.all_reduce(self.world, &pair, &mut result, max);
+        self.calls
+            .all_reduce(self.world, &mut pair, &mut result, max);
         result
     }
     fn max_u64_patiently(&self, value: u64) -> u64 {
         let mut result = [0];
-        self.max_patiently(self.world, &[value], &mut result, 0);
+        self.max_patiently(self.world, &mut [value], &mut result, 0);
         result[0]
     }
-    fn leaders_max(&self, pair: [u64; 2], spins: bool) -> [u64; 2] {
+    fn leaders_max(&self, mut pair: [u64; 2], spins: bool) -> [u64; 2] {
         let mut result = pair;
         if let Some(leaders) = self.leaders {
             let spin_ns = if spins { LEADERS_SPIN_NS } else { 0 };
-            self.max_patiently(leaders, &pair, &mut result, spin_ns);
+            self.max_patiently(leaders, &mut pair, &mut result, spin_ns);
         }
         result
     }

@@ -45,6 +45,14 @@ pub(crate) fn conforms(cluster: &dyn Cluster) {
     cluster.max_u64(&mut values);
     assert_eq!(values, [size - 1, size]);
     cluster.max_u64(&mut []);
+    // Of words with the highest bit and without it, and by each way.
+    let high = |rank: u64| if rank == 0 { u64::MAX - 5 } else { rank };
+    let mut both = [high(rank), !high(rank)];
+    cluster.max_u64(&mut both[..1]);
+    cluster.min_u64(&mut both[1..]);
+    assert_eq!(both, [u64::MAX - 5, 5]);
+    assert_eq!(cluster.max_pair([high(rank), 0]), [u64::MAX - 5, 0]);
+    assert_eq!(cluster.max_u64_patiently(high(rank)), u64::MAX - 5);
     let mut halves = [0.5 * rank as f64, 0.25];
     cluster.sum_f64(&mut halves);
     let size_f = size as f64;

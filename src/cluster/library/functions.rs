@@ -90,19 +90,41 @@ functions! {
 
 /// A type whose values are reduced.
 pub(in crate::cluster) trait Datum: Copy {
-    /// Its handle.
-    fn handle(constants: &Constants) -> Handle;
+    /// The type that MPI takes the values for.
+    fn handle(constants: &Constants, operation: Operation) -> Handle;
+    /// A value as MPI gets it, and back again.
+    fn coded(self, operation: Operation) -> Self;
 }
 
+/// Compared as signed numbers, with the highest bit changed, which keeps their order: MPICH 4.0 compares unsigned words of 64
+/// bits as if they were signed.
 impl Datum for u64 {
-    fn handle(constants: &Constants) -> Handle {
-        constants.uint64
+    fn handle(constants: &Constants, operation: Operation) -> Handle {
+        match operation {
+            Operation::Sum => constants.uint64,
+            Operation::Min | Operation::Max => constants.int64,
+        }
+    }
+    fn coded(self, operation: Operation) -> Self {
+        match operation {
+            Operation::Sum => self,
+            Operation::Min | Operation::Max => self ^ (1 << 63),
+        }
     }
 }
 
 impl Datum for f64 {
-    fn handle(constants: &Constants) -> Handle {
+    fn handle(constants: &Constants, _: Operation) -> Handle {
         constants.double
+    }
+    fn coded(self, _: Operation) -> Self {
+        self
+    }
+}
+
+fn code<T: Datum>(values: &mut [T], operation: Operation) {
+    for value in values {
+        *value = value.coded(operation);
     }
 }
 
@@ -264,45 +286,51 @@ impl Calls {
         }
     }
 
+    /// `send` is left as MPI got it.
     pub(in crate::cluster) fn all_reduce<T: Datum>(
         &self,
         comm: Handle,
-        send: &[T],
+        send: &mut [T],
         result: &mut [T],
         operation: Operation,
     ) {
         assert_eq!(send.len(), result.len(), "a result for each value");
-        let (kind, operation) = (T::handle(&self.constants), self.operation(operation));
-        let n = count(send);
+        code(send, operation);
+        let kind = T::handle(&self.constants, operation);
+        let (n, handle) = (count(send), self.operation(operation));
         // SAFETY: see the type.
-        unsafe { (self.functions.allreduce)(from(send), into(result), n, kind, operation, comm) };
+        unsafe { (self.functions.allreduce)(from(send), into(result), n, kind, handle, comm) };
+        code(result, operation);
     }
 
-    /// The maximum, elementwise; `meanwhile` is called as long as others are late.
+    /// The maximum, elementwise; `meanwhile` is called as long as others are late. `send` is left as MPI got it.
     pub(in crate::cluster) fn max_patiently(
         &self,
         comm: Handle,
-        send: &[u64],
+        send: &mut [u64],
         result: &mut [u64],
         mut meanwhile: impl FnMut(),
     ) {
         assert_eq!(send.len(), result.len(), "a result for each value");
-        let (kind, max) = (self.constants.uint64, self.constants.max);
+        code(send, Operation::Max);
+        let kind = u64::handle(&self.constants, Operation::Max);
+        let max = self.constants.max;
         let (mut request, mut done) = (0, 0);
         let mut status = Status::default();
+        let (n, to) = (count(send), into(result));
         // SAFETY: see the type; both buffers are borrowed until the request is complete, which is before this returns:
         // `meanwhile` must not unwind, and the process aborts where it panics.
         unsafe {
-            let n = count(send);
-            (self.functions.iallreduce)(from(send), into(result), n, kind, max, comm, &mut request);
+            (self.functions.iallreduce)(from(send), to, n, kind, max, comm, &mut request);
             loop {
                 (self.functions.test)(&mut request, &mut done, &mut status);
                 if done != 0 {
-                    return;
+                    break;
                 }
                 meanwhile();
             }
         }
+        code(result, Operation::Max);
     }
 
     /// Every rank's value, in rank order.
