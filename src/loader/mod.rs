@@ -115,8 +115,13 @@ pub enum Unit {
 pub enum Engine {
     /// A thread for each reader.
     Threads,
-    /// Readers are tasks of this many threads, each of which has a ring of io_uring.
-    Rings(usize),
+    /// Readers are tasks of a few threads, each of which has a ring of io_uring.
+    Rings {
+        /// These threads.
+        threads: usize,
+        /// The kernel pins the readers' buffers once, in place of at each read.
+        pins: bool,
+    },
 }
 
 /// A batch that is ready.

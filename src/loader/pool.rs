@@ -53,8 +53,8 @@ pub(super) struct Shared {
     readers: Vec<Mutex<Reader>>,
     /// With rings: one for each thread.
     bells: Vec<Arc<Bell>>,
-    /// The readers' buffers are registered in the rings.
-    registers: bool,
+    /// The kernel pins the readers' buffers once.
+    pins: bool,
     pub(super) bytes: AtomicU64,
     pub(super) calls: AtomicU64,
     pub(super) retries: AtomicU64,
@@ -88,7 +88,7 @@ impl Loader {
         ensure_open_files(shape.threads, OPEN_EACH).map_err(LoaderError::OpenFiles)?;
         let threads = match engine {
             Engine::Threads => shape.threads,
-            Engine::Rings(threads) => threads.clamp(1, shape.threads),
+            Engine::Rings { threads, .. } => threads.clamp(1, shape.threads),
         };
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -105,7 +105,7 @@ impl Loader {
             })?;
         let lane = || match engine {
             Engine::Threads => Lane::keeping(transfer),
-            Engine::Rings(_) => Lane::keeping(transfer).through_ring(),
+            Engine::Rings { .. } => Lane::keeping(transfer).through_ring(),
         };
         let readers: Vec<_> = recorders
             .into_iter()
@@ -114,11 +114,10 @@ impl Loader {
             .collect();
         let bells = match engine {
             Engine::Threads => Vec::new(),
-            Engine::Rings(_) => bells(threads)?,
+            Engine::Rings { .. } => bells(threads)?,
         };
         let shared = Shared {
-            // Pages that the kernel copies from are its own; those of direct I/O are pinned, once or at each read.
-            registers: !bells.is_empty() && !storage.system().page_cache,
+            pins: matches!(engine, Engine::Rings { pins: true, .. }),
             storage,
             activity,
             readers,
@@ -311,7 +310,7 @@ impl Part {
         let all = self.shape.threads;
         let readers = (thread..all).step_by(self.shared.bells.len());
         let mut ring = Ring::new(readers.len(), bell.clone()).map_err(refused)?;
-        if self.shared.registers {
+        if self.shared.pins {
             let buffers: Vec<_> = (readers.clone().zip(0..))
                 .map(|(reader, number)| self.shared.readers[reader].lock().lane.registered(number))
                 .collect();

@@ -13,6 +13,7 @@ use crate::format::Walked;
 use crate::host;
 use crate::loader::{Activity, Engine, Shape, Task, Unit};
 use crate::metrics::timeline::Gauges;
+use crate::storage::ring;
 
 /// What the command line adds to the workload.
 #[derive(Debug, Clone, Copy)]
@@ -107,11 +108,18 @@ impl<'a> JobContext<'a> {
         }
     }
 
-    /// Who reads: `reader.engine`.
-    pub fn engine(&self) -> Engine {
-        match self.workload.reader.engine.chosen().0 {
-            ReadEngine::Uring => Engine::Rings(self.cpus_per_rank().min(self.shape().threads)),
-            _ => Engine::Threads,
+    /// Who reads: `reader.engine`. `loaders` have one buffer of `transfer` bytes for each reader.
+    pub fn engine(&self, loaders: usize, transfer: usize) -> Engine {
+        if self.workload.reader.engine.chosen().0 != ReadEngine::Uring {
+            return Engine::Threads;
+        }
+        let readers = self.shape().threads;
+        let buffers = self.cluster.local_size() * loaders * readers * transfer;
+        // Bytes that come by way of the page cache are copied, and nothing of ours is pinned.
+        let is_direct = !self.workload.storage_system().page_cache;
+        Engine::Rings {
+            threads: self.cpus_per_rank().min(readers),
+            pins: is_direct && ring::may_pin(buffers as u64),
         }
     }
 

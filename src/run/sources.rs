@@ -88,7 +88,7 @@ impl Sources {
             });
         }
         let transfer = storage.system().transfer(job.workload.reader.transfer_size);
-        let engine = job.engine();
+        let engine = job.engine(1 + usize::from(does_eval), transfer);
         announce(events, shape.threads, transfer, engine);
         let threads = shape.threads;
         let make = |from: usize| -> Result<Box<dyn BatchSource>, RankError> {
@@ -118,8 +118,11 @@ impl Sources {
 fn announce(events: &mut Events, readers: usize, transfer: usize, engine: Engine) {
     let who = match engine {
         Engine::Threads => format!("{readers} reader thread(s)"),
-        Engine::Rings(threads) => {
-            format!("{readers} reader(s) on {threads} thread(s) with a ring of io_uring each")
+        Engine::Rings { threads, pins } => {
+            let buffers = if pins { ", registered buffers" } else { "" };
+            format!(
+                "{readers} reader(s) on {threads} thread(s) with a ring of io_uring each{buffers}"
+            )
         }
     };
     events.emit(Event::Info(format!("{who}, calls of {transfer} bytes")));

@@ -11,7 +11,7 @@ use super::buffer::ALIGNMENT;
 use super::calls::Calls;
 use super::files::{Files, Way};
 use super::kept::Open;
-use super::part::{Part, write_error};
+use super::part::{Part, Root, write_error};
 use super::row::FILES;
 use super::{Buffer, Pages, Storage, StorageError, StoreSpec, System, Writer};
 
@@ -134,7 +134,7 @@ impl Way for Direct {
         StorageError::reading(path, at, source)
     }
 
-    fn create(&self, root: &Path, path: &Path, _: Pages) -> Result<Box<dyn Writer>, StorageError> {
+    fn create(&self, root: &Root, path: &Path, _: Pages) -> Result<Box<dyn Writer>, StorageError> {
         let part = Part::create(root, path, Pages::Keep, libc::O_DIRECT).map_err(|e| {
             match e.raw_os_error() {
                 Some(libc::EINVAL) => refused(path, "the file system refuses it (EINVAL)"),

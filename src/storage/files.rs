@@ -2,12 +2,12 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::buffer::ALIGNMENT;
 use super::calls::Calls;
 use super::kept::{Kept, Open};
-use super::part::{At, PartFile};
+use super::part::{PartFile, Root};
 use super::{
     Answer, Buffer, Extent, FolderLock, Lane, Pages, Request, Resident, Sink, Storage,
     StorageError, StoreSpec, System, Writer, advice,
@@ -46,7 +46,7 @@ pub(super) trait Way: Send + Sync {
     /// Begins a file below `root`.
     fn create(
         &self,
-        root: &Path,
+        root: &Root,
         path: &Path,
         pages: Pages,
     ) -> Result<Box<dyn Writer>, StorageError> {
@@ -59,7 +59,7 @@ pub(super) struct Files {
     system: &'static System,
     way: &'static dyn Way,
     /// Nothing is written or deleted through links below it.
-    root: PathBuf,
+    root: Root,
     pages: Pages,
 }
 
@@ -68,7 +68,7 @@ impl Files {
         Box::new(Files {
             system: spec.system,
             way,
-            root: spec.folder.clone(),
+            root: Root::new(&spec.folder),
             pages: spec.pages,
         })
     }
@@ -243,14 +243,16 @@ impl Storage for Files {
             offset: None,
             source,
         };
-        let Ok(below) = path.strip_prefix(&self.root) else {
+        let root = self.root.path();
+        let Ok(below) = path.strip_prefix(root) else {
             return fs::create_dir_all(path).map_err(|e| failed(path, e));
         };
-        fs::create_dir_all(&self.root).map_err(|e| failed(&self.root, e))?;
-        let mut reached = self.root.clone();
+        fs::create_dir_all(root).map_err(|e| failed(root, e))?;
+        let mut reached = root.to_path_buf();
         for part in below.components() {
             reached.push(part);
-            At::new(&self.root, &reached)
+            self.root
+                .at(&reached)
                 .and_then(|at| at.make_folder(&reached))
                 .map_err(|e| failed(&reached, e))?;
         }
@@ -269,7 +271,7 @@ impl Storage for Files {
     }
 
     fn remove(&self, path: &Path) -> Result<(), StorageError> {
-        match At::new(&self.root, path).and_then(|at| at.remove_file()) {
+        match self.root.at(path).and_then(|at| at.remove_file()) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 Err(StorageError::io("delete", path, e))
             }
@@ -278,10 +280,10 @@ impl Storage for Files {
     }
 
     fn remove_folder(&self, path: &Path) -> Result<(), StorageError> {
-        let removed = if path == self.root {
+        let removed = if path == self.root.path() {
             fs::remove_dir(path)
         } else {
-            At::new(&self.root, path).and_then(|at| at.remove_folder())
+            self.root.at(path).and_then(|at| at.remove_folder())
         };
         use io::ErrorKind::{DirectoryNotEmpty, NotFound};
         match removed {

@@ -1,5 +1,6 @@
 //! Files that are being written: under a hidden name of their own until they are whole, and never through a link.
 
+use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{self, Write};
@@ -7,6 +8,9 @@ use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
+
+use parking_lot::Mutex;
 
 use super::{Pages, StorageError, Writer, advice};
 use crate::interrupt::{self, Unfinished};
@@ -17,12 +21,15 @@ const SUFFIX: &str = ".part";
 /// Tells the parts of a process apart.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
+/// The number of this process: one system call, not one for each file.
+static PROCESS: LazyLock<u32> = LazyLock::new(std::process::id);
+
 /// The name of a file while it is being written: hidden, not ending in a format's name, and no other process's.
 fn part_name(name: &OsStr) -> String {
     format!(
         ".{}.{:x}-{:x}{SUFFIX}",
         name.to_string_lossy(),
-        std::process::id(),
+        *PROCESS,
         NUMBER.fetch_add(1, Relaxed)
     )
 }
@@ -57,7 +64,7 @@ fn open_folder(at: libc::c_int, name: &OsStr, flags: libc::c_int) -> io::Result<
 
 /// A place below a root folder, reached without following a link below it.
 pub(super) struct At {
-    folder: OwnedFd,
+    folder: Arc<OwnedFd>,
     name: CString,
 }
 
@@ -87,7 +94,7 @@ impl At {
                 .map_err(|e| as_link(&reached, e))?;
         }
         Ok(At {
-            folder,
+            folder: Arc::new(folder),
             name: c_string(name)?,
         })
     }
@@ -145,6 +152,58 @@ impl At {
             }
             Err(e) => Err(e),
         }
+    }
+}
+
+/// Folders that stay open while files are written into them: a file below them costs no walk from the root.
+const OPEN_FOLDERS: usize = 64;
+
+/// Where a store writes: below a root, never through a link.
+pub(super) struct Root {
+    path: PathBuf,
+    open: Mutex<HashMap<PathBuf, Arc<OwnedFd>>>,
+}
+
+impl Root {
+    pub(super) fn new(path: &Path) -> Self {
+        Root {
+            path: path.into(),
+            open: Mutex::default(),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The place of `path`, reached anew.
+    ///
+    /// Errors: those of [`At::new`].
+    pub(super) fn at(&self, path: &Path) -> io::Result<At> {
+        At::new(&self.path, path)
+    }
+
+    /// Makes the file `part` beside `path`, in a folder that then stays open.
+    fn create(&self, path: &Path, part: &CString, flags: libc::c_int) -> io::Result<(At, File)> {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let folder = self.open.lock().get(parent).cloned();
+        if let Some(folder) = folder {
+            let name = c_string(path.file_name().unwrap_or_default())?;
+            let at = At { folder, name };
+            match at.create(part, flags) {
+                // The folder was deleted; there may be a new one of that name.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                made => return Ok((at, made?)),
+            }
+        }
+        let at = self.at(path)?;
+        let file = at.create(part, flags)?;
+        let mut open = self.open.lock();
+        if open.len() >= OPEN_FOLDERS {
+            open.clear();
+        }
+        open.insert(parent.into(), at.folder.clone());
+        Ok((at, file))
     }
 }
 
@@ -208,16 +267,15 @@ pub(super) struct Part {
 impl Part {
     /// Begins `path`, which lies below `root`.
     pub(super) fn create(
-        root: &Path,
+        root: &Root,
         path: &Path,
         pages: Pages,
         flags: libc::c_int,
     ) -> io::Result<Self> {
-        let at = At::new(root, path)?;
         let name = part_name(path.file_name().unwrap_or_default());
         let unfinished = interrupt::unfinished(&path.with_file_name(&name));
         let part = c_string(name.as_ref())?;
-        let file = at.create(&part, flags)?;
+        let (at, file) = root.create(path, &part, flags)?;
         Ok(Part {
             at,
             part,
@@ -273,7 +331,7 @@ pub(super) struct PartFile {
 }
 
 impl PartFile {
-    pub(super) fn create(root: &Path, path: &Path, pages: Pages) -> Result<Self, StorageError> {
+    pub(super) fn create(root: &Root, path: &Path, pages: Pages) -> Result<Self, StorageError> {
         let part = Part::create(root, path, pages, 0).map_err(|e| write_error(path, 0, e))?;
         Ok(PartFile { part, written: 0 })
     }
@@ -312,7 +370,8 @@ mod tests {
     fn two_writers_of_one_name_do_not_meet() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
-        let make = || Box::new(PartFile::create(dir.path(), &path, Pages::Keep).unwrap());
+        let root = Root::new(dir.path());
+        let make = || Box::new(PartFile::create(&root, &path, Pages::Keep).unwrap());
         let (mut one, mut two) = (make(), make());
         one.write(&[1; 10]).unwrap();
         two.write(&[2; 20]).unwrap();
@@ -332,14 +391,15 @@ mod tests {
         std::fs::write(other.join("f"), "theirs").unwrap();
         std::os::unix::fs::symlink(&other, root.join("train")).unwrap();
         let path = root.join("train/f");
-        let error = PartFile::create(&root, &path, Pages::Keep).err().unwrap();
+        let below = Root::new(&root);
+        let error = PartFile::create(&below, &path, Pages::Keep).err().unwrap();
         assert!(error.to_string().contains("symbolic link"), "{error}");
         assert!(At::new(&root, &path).is_err());
         let train = At::new(&root, &root.join("train")).unwrap();
         assert!(train.make_folder(&root.join("train")).is_err());
         // A link in place of a file is replaced; what it leads to stays as it is.
         std::os::unix::fs::symlink(other.join("f"), root.join("g")).unwrap();
-        let mut writer = Box::new(PartFile::create(&root, &root.join("g"), Pages::Keep).unwrap());
+        let mut writer = Box::new(PartFile::create(&below, &root.join("g"), Pages::Keep).unwrap());
         writer.write(b"ours").unwrap();
         writer.finish().unwrap();
         assert_eq!(std::fs::read(root.join("g")).unwrap(), b"ours");
@@ -348,7 +408,7 @@ mod tests {
         // The root may be a link.
         std::os::unix::fs::symlink(&root, dir.path().join("by_link")).unwrap();
         let linked = dir.path().join("by_link");
-        PartFile::create(&linked, &linked.join("h"), Pages::Keep).unwrap();
+        PartFile::create(&Root::new(&linked), &linked.join("h"), Pages::Keep).unwrap();
         assert!(write_file(&root.join("train"), b"x").is_err());
     }
 
@@ -357,9 +417,31 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         std::fs::create_dir_all(path.join("in_the_way")).unwrap();
-        let mut writer = Box::new(PartFile::create(dir.path(), &path, Pages::Keep).unwrap());
+        let root = Root::new(dir.path());
+        let mut writer = Box::new(PartFile::create(&root, &path, Pages::Keep).unwrap());
         writer.write(b"x").unwrap();
         assert!(writer.finish().is_err());
         assert_eq!(names(dir.path()), ["f"]);
+    }
+
+    #[test]
+    fn a_folder_that_was_deleted_and_made_again_is_the_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("train");
+        let root = Root::new(dir.path());
+        let write = |name: &str| {
+            let made = PartFile::create(&root, &folder.join(name), Pages::Keep);
+            made.and_then(|file| Box::new(file).finish())
+        };
+        assert!(write("a").is_err());
+        for _ in 0..2 {
+            std::fs::create_dir(&folder).unwrap();
+            write("a").unwrap();
+            write("b").unwrap();
+            assert_eq!(names(&folder), ["a", "b"]);
+            std::fs::remove_dir_all(&folder).unwrap();
+            assert!(write("c").is_err());
+        }
+        assert_eq!(names(dir.path()), [""; 0]);
     }
 }

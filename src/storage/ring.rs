@@ -22,6 +22,7 @@ use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, Probe, opcode, squeue};
+use nix::sys::resource::{Resource, getrlimit};
 
 use super::StorageError;
 use crate::clock::now_ns;
@@ -205,7 +206,7 @@ impl Ring {
 
     /// Runs tasks, at most as many as the ring is for, until all have ended.
     ///
-    /// Errors: the kernel refuses to go on; no call is in flight then.
+    /// Errors: no memory for the tasks' stacks; the kernel refuses to go on, which ends the process where reads are in flight.
     pub(crate) fn run(&mut self, bodies: Vec<Box<dyn FnOnce()>>) -> io::Result<()> {
         self.tasks.clear();
         for (number, body) in bodies.into_iter().enumerate() {
@@ -390,6 +391,20 @@ pub(crate) fn probe() -> Result<(), String> {
     }
 }
 
+/// CAP_IPC_LOCK, by which a process may lock memory without limit. Source: linux/capability.h.
+const CAP_IPC_LOCK: u64 = 1 << 14;
+
+/// Whether this process may have the kernel pin this many bytes of buffers.
+pub(crate) fn may_pin(bytes: u64) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let capabilities = status.lines().find_map(|line| {
+        let hex = line.strip_prefix("CapEff:")?;
+        u64::from_str_radix(hex.trim(), 16).ok()
+    });
+    capabilities.is_some_and(|all| all & CAP_IPC_LOCK != 0)
+        || getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(limit, _)| limit >= bytes)
+}
+
 /// What the error of a ring means.
 pub(crate) fn explained(error: &io::Error) -> String {
     let cause = match error.raw_os_error() {
@@ -399,9 +414,7 @@ pub(crate) fn explained(error: &io::Error) -> String {
         Some(libc::EPERM | libc::EACCES) => {
             "this process may not use io_uring (EPERM): a filter of system calls (seccomp), or kernel.io_uring_disabled"
         }
-        Some(libc::ENOMEM) => {
-            "the limit of locked memory is too low for its rings (ENOMEM, ulimit -l)"
-        }
+        Some(libc::ENOMEM) => "the limit of locked memory is too low (ENOMEM, ulimit -l)",
         Some(libc::EMFILE) => "the limit of open files is reached (EMFILE, ulimit -n)",
         _ => return format!("io_uring: {error}"),
     };
@@ -416,99 +429,4 @@ pub(crate) fn refused(cause: &str) -> StorageError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::storage::calls::Calls;
-    use parking_lot::Mutex;
-    use std::path::Path;
-    use std::sync::atomic::AtomicBool;
-    use std::time::Duration;
-
-    fn bodies(count: usize, body: impl Fn(usize) + Clone + 'static) -> Vec<Box<dyn FnOnce()>> {
-        let body = |number| {
-            let body = body.clone();
-            Box::new(move || body(number)) as Box<dyn FnOnce()>
-        };
-        (0..count).map(body).collect()
-    }
-
-    fn ring(tasks: usize) -> (Ring, Arc<Bell>) {
-        let bell = Arc::new(Bell::new().unwrap());
-        (Ring::new(tasks, bell.clone()).unwrap(), bell)
-    }
-
-    #[test]
-    fn tasks_read_side_by_side_what_the_file_holds() {
-        let bytes: Vec<u8> = (0..100_000_u32).map(|i| (i * 7 % 251) as u8).collect();
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), &bytes).unwrap();
-        let (path, seen) = (file.path().to_path_buf(), Arc::new(Mutex::new(Vec::new())));
-        let pieces = Arc::new(Mutex::new(vec![Vec::new(); 9]));
-        let (mut ring, _) = ring(9);
-        let (order, into) = (seen.clone(), pieces.clone());
-        let all = bodies(9, move |number| {
-            let mut calls = Calls::through_ring();
-            let file = calls.open(&path, 0).unwrap();
-            order.lock().push(number);
-            let mut buffer = [0; 1000];
-            let mut at = 0;
-            loop {
-                let got = calls.read(&file, &mut buffer, at, 0).unwrap();
-                if got == 0 {
-                    break;
-                }
-                at += got as u64;
-                into.lock()[number].extend_from_slice(&buffer[..got]);
-            }
-            let missing = calls.open(Path::new("/nowhere/x"), 0).unwrap_err();
-            assert_eq!(missing.raw_os_error(), Some(libc::ENOENT));
-        });
-        ring.run(all).unwrap();
-        assert!(pieces.lock().iter().all(|piece| *piece == bytes));
-        assert_eq!(seen.lock().len(), 9);
-        assert!(!is_task());
-    }
-
-    #[test]
-    fn pauses_end_in_the_order_of_their_times() {
-        let ended = Arc::new(Mutex::new(Vec::new()));
-        let (mut ring, _) = ring(3);
-        let (list, start) = (ended.clone(), now_ns());
-        let all = bodies(3, move |number| {
-            let at = start + [30_000_000, 10_000_000, 20_000_000][number];
-            pause_until(at);
-            assert!(now_ns() >= at && is_task());
-            list.lock().push(number);
-        });
-        ring.run(all).unwrap();
-        assert_eq!(*ended.lock(), [1, 2, 0]);
-    }
-
-    #[test]
-    fn another_thread_wakes_waiting_tasks_and_the_ring_can_run_again() {
-        let (mut ring, bell) = ring(4);
-        for _ in 0..50 {
-            let (count, is_over) = (
-                Arc::new(AtomicUsize::new(0)),
-                Arc::new(AtomicBool::new(false)),
-            );
-            let (arrived, over) = (count.clone(), is_over.clone());
-            let all = bodies(4, move |_| {
-                arrived.fetch_add(1, SeqCst);
-                while !over.load(SeqCst) {
-                    wait_unless(|| over.load(SeqCst));
-                }
-            });
-            std::thread::scope(|scope| {
-                scope.spawn(|| {
-                    while count.load(SeqCst) < 4 {
-                        std::thread::sleep(Duration::from_micros(50));
-                    }
-                    is_over.store(true, SeqCst);
-                    bell.ring();
-                });
-                ring.run(all).unwrap();
-            });
-        }
-    }
-}
+mod tests;

@@ -292,3 +292,42 @@ fn a_second_generation_makes_the_same_bytes_and_a_third_skips_all() {
         assert!(said.contains("; 3 were complete"), "{case:?}: {said}");
     }
 }
+
+/// System calls about files that a generation of this many small files makes, by strace.
+fn calls_of_generation(scratch: &Scratch, files: u64) -> u64 {
+    let (log, folder) = (scratch.text("calls"), scratch.text(&files.to_string()));
+    let mut command = Command::new("strace");
+    let calls = "openat,statx,newfstatat,stat,write,pwrite64,close,renameat,renameat2,rename,unlinkat,getpid";
+    command
+        .args(["-f", "-c", "-U", "calls", "-o", &log, "-e"])
+        .arg(format!("trace={calls}"))
+        .arg(BIN)
+        .args(small(scratch, files))
+        .args([
+            "dataset.format=npy",
+            "dataset.record_length_bytes=4096",
+            "workflow.train=false",
+            "--quiet",
+        ])
+        .arg(format!("dataset.data_folder={folder}"));
+    run(command).ok();
+    let text = std::fs::read_to_string(&log).unwrap();
+    // The numbers, and after a line their sum.
+    let numbers = text.lines().filter_map(|line| line.trim().parse().ok());
+    numbers.max().unwrap()
+}
+
+/// open, write, close, rename: what a file costs whose folder this job made.
+#[test]
+fn a_small_file_costs_four_system_calls() {
+    let scratch = Scratch::new();
+    let [few, many] = [100, 400].map(|files| calls_of_generation(&scratch, files));
+    let calls = many - few;
+    // A few come with time, not with files.
+    assert!((1200..1230).contains(&calls), "{calls} for 300 files");
+    // The folders are there now: each file is looked for, and found.
+    let again = calls_of_generation(&scratch, 400);
+    assert!(again < many + 1230, "{again} after {many}");
+    let files = std::fs::read_dir(scratch.path("400/train")).unwrap();
+    assert_eq!(files.count(), 400);
+}

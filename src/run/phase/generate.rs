@@ -92,6 +92,7 @@ struct Shared<'a> {
     storage: &'a dyn Storage,
     format: &'a dyn Format,
     files: &'a DatasetFiles,
+    is_new: bool,
 }
 
 /// Generates the dataset of a workload. A collective.
@@ -118,6 +119,8 @@ struct Generation<'a> {
     storage: &'a dyn Storage,
     format: &'a dyn Format,
     files: &'a Arc<DatasetFiles>,
+    /// The folders were made by this job: no file is there yet.
+    is_new: bool,
     start: u64,
     /// That of the first rank of a dataset, until the manifest is written.
     _lock: Option<FolderLock>,
@@ -143,9 +146,11 @@ impl<'a> Generation<'a> {
         let prepared = if job.data_part().0 == 0 {
             prepare(job, storage, files)
         } else {
-            Ok(None)
+            Ok((None, true))
         };
-        let lock = agree(cluster, prepared)?;
+        let (lock, is_new) = agree(cluster, prepared)?;
+        let mut are_there = [u64::from(!is_new)];
+        cluster.max_u64(&mut are_there);
         if let Some(warning) = lock.as_ref().and_then(|lock| lock.taken_over.clone()) {
             events.emit(Event::Warning(warning));
         }
@@ -155,6 +160,7 @@ impl<'a> Generation<'a> {
             storage,
             format,
             files,
+            is_new: are_there == [0],
             start: now_ns(),
             _lock: lock,
         })
@@ -200,6 +206,7 @@ impl<'a> Generation<'a> {
             storage: self.storage,
             format: self.format,
             files: self.files,
+            is_new: self.is_new,
         };
         std::thread::scope(|scope| {
             for thread in 0..threads {
@@ -350,18 +357,21 @@ fn check_space(
     )))
 }
 
-/// Makes the folders and takes the dataset for this job. What a killed one left unfinished is removed.
+/// Makes the folders and takes the dataset for this job; true when none of those with files was there. What a killed job left
+/// unfinished is removed.
 fn prepare(
     job: &JobContext,
     storage: &dyn Storage,
     files: &DatasetFiles,
-) -> Result<Option<FolderLock>, RankError> {
+) -> Result<(Option<FolderLock>, bool), RankError> {
     let task = job.doing("lock", files.root());
     storage.create_folder(files.root())?;
     let lock = storage.lock(files.root())?;
     drop(task);
+    let mut is_new = storage.system().opens_by_path;
     for folder in files.folders() {
         let _task = job.doing("make the folder", &folder);
+        is_new &= folder == files.root() || storage.len(&folder)?.is_none();
         storage.create_folder(&folder)?;
         if let Some(lock) = lock.as_ref().filter(|lock| lock.taken_over.is_some()) {
             lock.sweep(&folder)?;
@@ -369,7 +379,7 @@ fn prepare(
     }
     let _task = job.doing("read the manifest in", files.root());
     files.check_manifest_before_generation(storage)?;
-    Ok(lock)
+    Ok((lock, is_new))
 }
 
 impl Shared<'_> {
@@ -384,12 +394,14 @@ impl Shared<'_> {
             self.files.path_of_global(index, &mut path);
             let (split, own) = split_of(index, self.files.train.files());
             let spec = self.files.spec(split, own, &dims);
-            self.activity.io_begins(thread, index, 0);
-            let is_complete = self.is_complete(&path, &spec, &mut head);
-            self.activity.io_ends(thread);
-            if is_complete? {
-                self.skipped.fetch_add(1, Relaxed);
-                continue;
+            if !self.is_new {
+                self.activity.io_begins(thread, index, 0);
+                let is_complete = self.is_complete(&path, &spec, &mut head);
+                self.activity.io_ends(thread);
+                if is_complete? {
+                    self.skipped.fetch_add(1, Relaxed);
+                    continue;
+                }
             }
             self.write_file(thread, index, &path, &spec, &mut chunk)?;
             self.written.fetch_add(1, Relaxed);
