@@ -31,7 +31,7 @@ use crate::clock::now_ns;
 const STACK: usize = 2 << 20;
 
 /// What was asked for goes to the kernel after this many nanoseconds at the latest, though other tasks could run.
-const HELD_BACK_NS: u64 = 20_000;
+const HELD_BACK_NS: u64 = 100_000;
 
 /// The number by which the read of the bell is known in the ring; tasks have theirs from 0.
 const BELL: u64 = u64::MAX;
