@@ -371,7 +371,7 @@ fn prepare(
     let mut is_new = storage.system().opens_by_path;
     for folder in files.folders() {
         let _task = job.doing("make the folder", &folder);
-        is_new &= folder == files.root() || storage.len(&folder)?.is_none();
+        is_new = is_new && (folder == files.root() || storage.len(&folder)?.is_none());
         storage.create_folder(&folder)?;
         if let Some(lock) = lock.as_ref().filter(|lock| lock.taken_over.is_some()) {
             lock.sweep(&folder)?;
