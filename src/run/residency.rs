@@ -96,7 +96,9 @@ fn look(job: &JobContext, storage: &dyn Storage, used: &Used) -> Result<Sample, 
     for number in (rank as u64..count).step_by(ranks) {
         let position = (u128::from(number) * u128::from(used.all) / u128::from(count)) as u64;
         used.path(position, &mut path);
+        let task = job.doing("look up the pages of", &path);
         let seen = storage.resident(&path)?;
+        drop(task);
         sample.sum.held += seen.held;
         sample.sum.pages += seen.pages;
         sample.sum.bytes += seen.bytes;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::buffer::ALIGNMENT;
@@ -301,7 +302,10 @@ impl Storage for Files {
     }
 
     fn resident(&self, path: &Path) -> Result<Resident, StorageError> {
-        let file = File::open(path).map_err(|e| StorageError::io("open", path, e))?;
+        // Whatever is no file is for its reader to meet: the open of a pipe would wait for a writer.
+        let mut options = File::options();
+        options.read(true).custom_flags(libc::O_NONBLOCK);
+        let file = (options.open(path)).map_err(|e| StorageError::io("open", path, e))?;
         let len = file
             .metadata()
             .map_err(|e| StorageError::io("stat", path, e))?

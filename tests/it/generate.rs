@@ -312,7 +312,9 @@ fn calls_of_generation(scratch: &Scratch, files: u64) -> u64 {
         .arg(format!("dataset.data_folder={folder}"));
     run(command).ok();
     let text = std::fs::read_to_string(&log).unwrap();
-    let total = text.lines().find_map(|line| line.trim().strip_suffix(" total"));
+    let total = text
+        .lines()
+        .find_map(|line| line.trim().strip_suffix(" total"));
     total.and_then(|n| n.trim().parse().ok()).unwrap()
 }
 
