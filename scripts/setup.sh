@@ -25,6 +25,7 @@ has_mpirun() { have "${MPIRUN:-mpirun}"; }
 has_hdf5() { [ -n "${HDF5_DIR:-}" ] || have h5cc || { have pkg-config && { pkg-config --exists hdf5 || pkg-config --exists hdf5-serial; }; }; }
 has_fuse() { have pkg-config && pkg-config --exists fuse3; }
 has_debian_keys() { [ -e /usr/share/keyrings/debian-archive-keyring.gpg ]; }
+has_browser() { have chromium || have chromium-browser || have google-chrome || have chrome; }
 has_make() { have cc && have make; }
 
 # Each line: the check, then the Debian package that satisfies it.
@@ -45,6 +46,8 @@ have:fincore util-linux-extra
 have:mpirun.mpich mpich
 have:fio fio
 have:strace strace
+have:script bsdutils
+has_browser chromium
 have:zstd zstd
 have:pgrep procps
 have:openssl openssl

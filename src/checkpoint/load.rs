@@ -466,6 +466,7 @@ impl<'a> Job<'a> {
             .read(&request, buffer, &mut watch)
             .map_err(|e| CheckpointError::loading(path, e))?;
         self.ended_without_bytes(thread, &answer);
+        self.observer.moved(answer.bytes);
         match watch.failure {
             Some(error) => Err(error),
             None => Ok(answer),

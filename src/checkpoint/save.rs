@@ -30,6 +30,8 @@ pub trait Observer: Sync {
     fn begins(&self, thread: usize, file: usize, offset: u64);
     /// A call that shows no progress while it lasts, and may last this many nanoseconds, is about to begin.
     fn may_last(&self, ns: u64);
+    /// So many bytes of tensors and files went through.
+    fn moved(&self, _bytes: u64) {}
     /// It has ended after this many nanoseconds.
     fn ended(&self, thread: usize, call: Call, ns: u64);
 }
@@ -333,6 +335,7 @@ impl WriterSide<'_> {
                 .map_err(|e| StorageError::writing(path, written, e))?;
             let took = now_ns() - start;
             self.observer.ended(0, Call::Write, took);
+            self.observer.moved(chunk.used as u64);
             written += chunk.used as u64;
             self.saved.write_ns += took;
             self.saved.file_bytes += chunk.used as u64;

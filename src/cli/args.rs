@@ -12,6 +12,7 @@ use super::install_shim::InstallShimArgs;
 use super::size::SizeArgs;
 use super::words::WorkloadArgs;
 use crate::mlperf::editions::Edition;
+use crate::report::live::Progress;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,6 +73,8 @@ pub enum Verb {
     Clean(CleanArgs),
     /// Print the published figures of runs: bandwidths, AU, and means by MLPerf Storage's rules
     Report(super::report::ReportArgs),
+    /// Show a running job from another terminal: epoch, AU, throughput, waits, slowest ranks
+    Watch(super::watch::WatchArgs),
     /// Compare two runs: figures, parameters, and whether chance explains the differences
     Compare(super::compare::CompareArgs),
     /// Print what a key of a workload means: type, default, unit, what DLIO makes of it, its effect
@@ -139,9 +142,12 @@ pub struct RunArgs {
     /// Print events as JSON lines on stdout instead of the report
     #[arg(long)]
     pub json: bool,
-    /// No progress
+    /// Warnings alone, no progress
     #[arg(long)]
     pub quiet: bool,
+    /// How to show that the run goes on
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Progress::Auto)]
+    pub progress: Progress,
     /// End the job when nothing has moved for this long; 0: never
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub stall_timeout: u64,

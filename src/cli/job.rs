@@ -11,9 +11,10 @@ use crate::cluster::Cluster;
 use crate::config::{DropCache, Loaded, Workload};
 use crate::mlperf::hash::CoreConfig;
 use crate::plan;
-use crate::report::Clash;
 use crate::report::dlio_log::Level;
+use crate::report::event_file;
 use crate::report::provenance;
+use crate::report::{Clash, Event};
 use crate::run::request::{JobRequest, Voice};
 use crate::run::{self, JobError, RunOptions, preflight, wire};
 
@@ -26,8 +27,27 @@ pub(super) enum What {
     GenerateOnly,
 }
 
-/// Runs the job. A collective.
+/// Runs the job. A collective. With `--json` what stops it before it begins is an event, too.
 pub(super) fn start(
+    cluster: &dyn Cluster,
+    args: &RunArgs,
+    what: What,
+    as_dlio: bool,
+    typed: &[String],
+) -> Result<(), Stop> {
+    let outcome = run_job(cluster, args, what, as_dlio, typed);
+    if let Err(stop) = &outcome
+        && stop.exit == Exit::Usage
+        && args.json
+        && cluster.rank() == 0
+    {
+        let message = stop.message.clone();
+        event_file::alone(std::io::stdout(), &Event::Failed { message });
+    }
+    outcome
+}
+
+fn run_job(
     cluster: &dyn Cluster,
     args: &RunArgs,
     what: What,
@@ -53,6 +73,7 @@ pub(super) fn start(
             as_dlio,
             json: args.json,
             quiet: args.quiet,
+            progress: args.progress,
             level,
         },
         folder,

@@ -18,6 +18,7 @@ mod report;
 mod rules;
 mod shell;
 mod size;
+mod watch;
 mod words;
 
 use std::collections::BTreeMap;
@@ -145,6 +146,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
         Verb::Inspect(args) => inspect::print(&args),
         Verb::Clean(args) => clean::clean(&args),
         Verb::Report(args) => report::print(&args),
+        Verb::Watch(args) => watch::watch(&args),
         Verb::Compare(args) => compare::print(&args),
         Verb::Explain(args) => explain::print(&args),
         Verb::Configs(args) => configs::print(&args),

@@ -22,6 +22,7 @@ pub mod machine;
 pub mod mounts;
 pub mod network;
 pub mod process;
+pub(crate) mod terminal;
 pub mod witness;
 
 /// Host name, as the kernel knows it.

@@ -17,7 +17,11 @@ const PAUSE_UNTIL: usize = 6;
 const WAITS: usize = 7;
 const TASK_SINCE: usize = 8;
 const TASK_LEN: usize = 9;
-const TASK: usize = 10;
+const WORK: usize = 10;
+const WORK_DONE: usize = 11;
+const WORK_TOTAL: usize = 12;
+const WORK_SINCE: usize = 13;
+const TASK: usize = 14;
 /// Bytes of a task's words; longer ones are cut.
 const TASK_BYTES: usize = 304;
 const HEAD: usize = TASK + TASK_BYTES / 8;
@@ -89,6 +93,74 @@ impl Phase {
     }
 }
 
+/// What a rank does in a stretch that has no steps of training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Work {
+    /// Reading the split `valid`.
+    Evaluation = 1,
+    /// Writing a checkpoint.
+    Save,
+    /// Reading a checkpoint.
+    Load,
+    /// Looking at the files of the dataset.
+    Check,
+    /// Emptying the page cache.
+    DropCache,
+}
+
+impl Work {
+    const ALL: [Work; 5] = [
+        Work::Evaluation,
+        Work::Save,
+        Work::Load,
+        Work::Check,
+        Work::DropCache,
+    ];
+
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Work::Evaluation => "evaluation",
+            Work::Save => "save of a checkpoint",
+            Work::Load => "load of a checkpoint",
+            Work::Check => "check of the dataset",
+            Work::DropCache => "drop of the page cache",
+        }
+    }
+
+    /// What is counted of it.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Work::Evaluation => "steps",
+            Work::Save | Work::Load => "B",
+            Work::Check | Work::DropCache => "files",
+        }
+    }
+}
+
+/// Work that goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Working {
+    /// Which.
+    pub what: Work,
+    /// Done so far, in [`Work::unit`].
+    pub done: u64,
+    /// All of it; 0 where nobody knows.
+    pub total: u64,
+    /// When it began, [`now_ns`].
+    pub since_ns: u64,
+}
+
+/// Ends the work when dropped.
+pub struct WorkGuard(Activity);
+
+impl Drop for WorkGuard {
+    fn drop(&mut self) {
+        self.0.words[WORK].store(0, Relaxed);
+    }
+}
+
 /// One rank's page.
 #[derive(Debug, Clone, Copy)]
 pub struct Activity {
@@ -151,6 +223,32 @@ impl Activity {
             self.words[EPOCH].load(Relaxed),
             self.words[STEP].load(Relaxed),
         )
+    }
+
+    /// This rank begins work of `total` units (0: not known), until the guard is dropped.
+    pub fn work(&self, what: Work, total: u64) -> WorkGuard {
+        self.words[WORK_DONE].store(0, Relaxed);
+        self.words[WORK_TOTAL].store(total, Relaxed);
+        self.words[WORK_SINCE].store(now_ns(), Relaxed);
+        self.words[WORK].store(what as u64, Relaxed);
+        WorkGuard(*self)
+    }
+
+    /// So much more of it is done.
+    pub fn worked(&self, n: u64) {
+        self.words[WORK_DONE].fetch_add(n, Relaxed);
+    }
+
+    /// The work that goes on.
+    pub fn working(&self) -> Option<Working> {
+        let of = |word: usize| self.words[word].load(Relaxed);
+        let what = Work::ALL.into_iter().find(|w| *w as u64 == of(WORK))?;
+        Some(Working {
+            what,
+            done: of(WORK_DONE),
+            total: of(WORK_TOTAL),
+            since_ns: of(WORK_SINCE),
+        })
     }
 
     /// The main thread will knowingly wait until this time (computation), which is no stall.

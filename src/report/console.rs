@@ -1,4 +1,4 @@
-//! For people: a live line while the run goes on, a table at its end. For programs: events as JSON lines.
+//! For people: a live line while the run goes on, a table at its end.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::event::{Event, Listener};
 use super::figures;
 use super::json::Provenance;
+use super::live::fit;
 use super::rows::bytes as bytes_text;
 use super::shown::Shown;
 use crate::metrics::reduce::JobSummary;
@@ -14,10 +15,23 @@ use crate::metrics::reduce::JobSummary;
 /// Without a terminal, at most one progress line in this time.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Columns of a terminal, asked each time: it may grow.
+pub type Columns = Box<dyn Fn() -> usize + Send>;
+
+/// How progress is shown.
+pub enum Shows {
+    /// Not at all.
+    Nothing,
+    /// A line now and then.
+    Lines,
+    /// One line that is drawn over itself, on a terminal this wide.
+    Live(Columns),
+}
+
 /// Prints progress for people. Rank 0 only.
 pub struct Console {
-    out: Box<dyn Write>,
-    terminal: bool,
+    out: Box<dyn Write + Send>,
+    shows: Shows,
     quiet: bool,
     warned: HashSet<String>,
     last_line: Option<Instant>,
@@ -26,12 +40,11 @@ pub struct Console {
 }
 
 impl Console {
-    /// `out` is the standard error output; `terminal` says whether it is one; `quiet` leaves only
-    /// warnings.
-    pub fn new(out: Box<dyn Write>, terminal: bool, quiet: bool) -> Self {
+    /// `out` is the standard error output, or a terminal; `quiet` leaves only warnings.
+    pub fn new(out: Box<dyn Write + Send>, shows: Shows, quiet: bool) -> Self {
         Console {
             out,
-            terminal,
+            shows,
             quiet,
             warned: HashSet::new(),
             last_line: None,
@@ -45,14 +58,17 @@ impl Console {
         let _ = self.out.flush();
     }
 
+    /// Takes the live line from the screen.
+    fn clear(&mut self) {
+        if self.live > 0 {
+            let live = std::mem::take(&mut self.live);
+            self.emit(&format!("\r{}\r", " ".repeat(live)));
+        }
+    }
+
     fn line(&mut self, text: &str) {
-        let clear = if self.live > 0 {
-            format!("\r{}\r", " ".repeat(self.live))
-        } else {
-            String::new()
-        };
-        self.live = 0;
-        self.emit(&format!("{clear}{text}\n"));
+        self.clear();
+        self.emit(&format!("{text}\n"));
     }
 
     fn say(&mut self, text: &str) {
@@ -61,19 +77,56 @@ impl Console {
         }
     }
 
-    fn progress(&mut self, text: &str) {
+    /// Parts by what matters most.
+    fn progress(&mut self, parts: &[String]) {
         if self.quiet {
             return;
         }
-        if self.terminal {
-            let width = text.chars().count();
-            let pad = " ".repeat(self.live.saturating_sub(width));
-            self.live = width;
-            self.emit(&format!("\r{text}{pad}"));
-        } else if self.last_line.is_none_or(|t| t.elapsed() >= LINE_INTERVAL) {
-            self.last_line = Some(Instant::now());
-            self.line(text);
+        match &self.shows {
+            Shows::Nothing => {}
+            Shows::Live(columns) => {
+                // In the last column some terminals wrap.
+                let text = fit(parts, columns().saturating_sub(1));
+                let width = text.chars().count();
+                let pad = " ".repeat(self.live.saturating_sub(width));
+                self.live = width;
+                self.emit(&format!("\r{text}{pad}"));
+            }
+            Shows::Lines if self.last_line.is_none_or(|t| t.elapsed() >= LINE_INTERVAL) => {
+                self.last_line = Some(Instant::now());
+                self.line(&parts.join("  "));
+            }
+            Shows::Lines => {}
         }
+    }
+
+    /// Work without steps: how far it is, and how long it takes on.
+    fn working(&mut self, event: &Event) {
+        let Event::Working {
+            what,
+            unit,
+            done,
+            total,
+            elapsed_s,
+            eta_s,
+        } = event
+        else {
+            return;
+        };
+        let amount = |n: u64| match *unit {
+            "B" => bytes_text(n as f64),
+            unit => format!("{n} {unit}"),
+        };
+        let mut parts = vec![match total {
+            Some(total) => format!("{what}: {} of {}", amount(*done), amount(*total)),
+            None if *done > 0 => format!("{what}: {}", amount(*done)),
+            None => (*what).to_owned(),
+        }];
+        parts.push(match eta_s {
+            Some(s) => format!("ETA {s:.0} s"),
+            None => format!("{elapsed_s:.0} s"),
+        });
+        self.progress(&parts);
     }
 }
 
@@ -98,10 +151,18 @@ impl Listener for Console {
                 files_total,
                 bytes,
                 elapsed_s,
-            } => self.progress(&format!(
-                "generate: {files}/{files_total} files of this rank, {:.2} GB/s",
-                *bytes as f64 / 1e9 / elapsed_s.max(1e-9)
-            )),
+            } => {
+                let mut parts = vec![
+                    format!("generate: {files}/{files_total} files of this rank"),
+                    format!("{:.2} GB/s", *bytes as f64 / 1e9 / elapsed_s.max(1e-9)),
+                ];
+                if *files > 0 {
+                    let left = files_total.saturating_sub(*files) as f64;
+                    parts.push(format!("ETA {:.0} s", elapsed_s / *files as f64 * left));
+                }
+                self.progress(&parts);
+            }
+            Event::Working { .. } => self.working(event),
             Event::GenerationDone {
                 files_written,
                 files_skipped,
@@ -155,10 +216,13 @@ impl Listener for Console {
             } => {
                 let au = au_percent.map_or("-".into(), |au| format!("{au:.1} %"));
                 let wait = batch_wait_p99_s.map_or("-".into(), |s| format!("{:.1} ms", s * 1e3));
-                self.progress(&format!(
-                    "epoch {epoch}/{epochs} step {step}/{steps}  AU {au}  {:.2} GB/s  p99 wait {wait}  ETA {eta_s:.0} s",
-                    bytes_per_second / 1e9,
-                ));
+                self.progress(&[
+                    format!("epoch {epoch}/{epochs} step {step}/{steps}"),
+                    format!("AU {au}"),
+                    format!("ETA {eta_s:.0} s"),
+                    format!("{:.2} GB/s", bytes_per_second / 1e9),
+                    format!("p99 wait {wait}"),
+                ]);
             }
             Event::EpochEnded {
                 epoch,
@@ -180,31 +244,10 @@ impl Listener for Console {
             | Event::BlockStarted { .. }
             | Event::BlockEnded { .. }
             | Event::EvalStarted { .. }
-            | Event::RunMeasured { .. } => {}
+            | Event::SlowRanks { .. } => {}
+            // The report follows on a line of its own.
+            Event::RunMeasured { .. } => self.clear(),
         }
-    }
-}
-
-/// Writes every event as one line of JSON. Rank 0 only.
-pub struct JsonLines {
-    out: Box<dyn Write>,
-}
-
-impl JsonLines {
-    /// To the standard output, as a rule.
-    pub fn new(out: Box<dyn Write>) -> Self {
-        JsonLines { out }
-    }
-}
-
-impl Listener for JsonLines {
-    fn on(&mut self, event: &Event) {
-        let mut line = serde_json::to_string(event)
-            .expect("events are structs of numbers and strings, which always serialize");
-        line.push('\n');
-        // A reader that went away must not end the measurement.
-        let _ = self.out.write_all(line.as_bytes());
-        let _ = self.out.flush();
     }
 }
 
@@ -218,6 +261,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::super::dlio::tests::job;
+    use super::super::event_file::{JsonLines, RunId};
     use super::*;
 
     #[derive(Clone, Default)]
@@ -252,7 +296,7 @@ mod tests {
     #[test]
     fn warnings_appear_once_and_quiet_hides_the_rest() {
         let sink = Shared::default();
-        let mut c = Console::new(Box::new(sink.clone()), true, true);
+        let mut c = Console::new(Box::new(sink.clone()), Shows::Live(Box::new(|| 120)), true);
         c.on(&progress(1));
         c.on(&Event::Warning("a".into()));
         c.on(&Event::Warning("a".into()));
@@ -262,10 +306,10 @@ mod tests {
     #[test]
     fn a_terminal_has_one_live_line() {
         let sink = Shared::default();
-        let mut c = Console::new(Box::new(sink.clone()), true, false);
+        let mut c = Console::new(Box::new(sink.clone()), Shows::Live(Box::new(|| 120)), false);
         c.on(&progress(1));
         c.on(&progress(2));
-        let line = "epoch 1/2 step 1/9  AU 98.8 %  2.50 GB/s  p99 wait 1.2 ms  ETA 7 s";
+        let line = "epoch 1/2 step 1/9  AU 98.8 %  ETA 7 s  2.50 GB/s  p99 wait 1.2 ms";
         assert_eq!(
             sink.text(),
             format!("\r{line}\r{}", line.replace("step 1", "step 2"))
@@ -273,9 +317,22 @@ mod tests {
     }
 
     #[test]
+    fn a_narrow_terminal_gets_what_matters_most() {
+        let sink = Shared::default();
+        let mut c = Console::new(Box::new(sink.clone()), Shows::Live(Box::new(|| 40)), false);
+        c.on(&progress(1));
+        assert_eq!(sink.text(), "\repoch 1/2 step 1/9  AU 98.8 %  ETA 7 s");
+        let sink = Shared::default();
+        let mut c = Console::new(Box::new(sink.clone()), Shows::Nothing, false);
+        c.on(&progress(1));
+        c.on(&Event::Info("a".into()));
+        assert_eq!(sink.text(), "a\n");
+    }
+
+    #[test]
     fn elsewhere_lines_are_rare() {
         let sink = Shared::default();
-        let mut c = Console::new(Box::new(sink.clone()), false, false);
+        let mut c = Console::new(Box::new(sink.clone()), Shows::Lines, false);
         (1..9).for_each(|i| c.on(&progress(i)));
         assert_eq!(sink.text().matches('\n').count(), 1);
     }
@@ -283,7 +340,7 @@ mod tests {
     #[test]
     fn json_lines_name_the_event() {
         let sink = Shared::default();
-        let mut j = JsonLines::new(Box::new(sink.clone()));
+        let mut j = JsonLines::new(Box::new(sink.clone()), RunId("r1".into()));
         j.on(&Event::Warning("a".into()));
         j.on(&Event::BlockStarted { epoch: 1, block: 2 });
         j.on(&Event::RunMeasured {
@@ -292,12 +349,23 @@ mod tests {
         });
         let text = sink.text();
         let mut lines = text.lines();
-        assert_eq!(lines.next(), Some(r#"{"event":"warning","text":"a"}"#));
+        let mut next =
+            || -> serde_json::Value { serde_json::from_str(lines.next().unwrap()).unwrap() };
+        let v = next();
+        assert_eq!((&v["event"], &v["text"]), (&"warning".into(), &"a".into()));
         assert_eq!(
-            lines.next(),
-            Some(r#"{"event":"block_started","epoch":1,"block":2}"#)
+            (&v["schema"], &v["run"]),
+            (&"dlio-rs/event/1".into(), &"r1".into())
         );
-        let v: serde_json::Value = serde_json::from_str(lines.next().unwrap()).unwrap();
+        let first = v["monotonic_s"].as_f64().unwrap();
+        assert!(chrono::DateTime::parse_from_rfc3339(v["time"].as_str().unwrap()).is_ok());
+        let v = next();
+        assert_eq!(
+            (&v["event"], &v["block"]),
+            (&"block_started".into(), &2.into())
+        );
+        assert!(v["monotonic_s"].as_f64().unwrap() >= first);
+        let v = next();
         assert_eq!(v["summary"]["train"]["au_percent"]["mean"], 40.0);
     }
 

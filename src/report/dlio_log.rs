@@ -106,7 +106,7 @@ impl Write for LogFile {
 /// DLIO writes the same lines to the standard error output; pass it as a second sink for that. A sink
 /// that fails is named on the standard error output and not written again.
 pub struct DlioLog {
-    sinks: Vec<Box<dyn Write>>,
+    sinks: Vec<Box<dyn Write + Send>>,
     workload: Workload,
     spec: MetricSpec,
     ranks: usize,
@@ -116,7 +116,7 @@ pub struct DlioLog {
 impl DlioLog {
     /// Writes what `level` lets through to every sink. `workload` and `ranks` give the formulas their parameters.
     pub fn new(
-        sinks: Vec<Box<dyn Write>>,
+        sinks: Vec<Box<dyn Write + Send>>,
         workload: &Workload,
         ranks: usize,
         level: Level,
@@ -416,6 +416,8 @@ impl Listener for DlioLog {
             Event::Failed { message } => self.line(Level::Error, message),
             Event::Info(text) => self.line(Level::Info, text),
             Event::GenerationProgress { .. }
+            | Event::Working { .. }
+            | Event::SlowRanks { .. }
             | Event::Progress { .. }
             | Event::OutputsSaved { .. } => {}
         }

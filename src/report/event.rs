@@ -176,6 +176,28 @@ pub enum Event {
         /// Estimated seconds to the end of training.
         eta_s: f64,
     },
+    /// At most once a second while rank 0 is in something that has no steps of training (rank 0's own counts).
+    Working {
+        /// What it is.
+        what: &'static str,
+        /// What is counted.
+        unit: &'static str,
+        /// So much is done.
+        done: u64,
+        /// Of how much; None where nobody knows.
+        total: Option<u64>,
+        /// Since it began, seconds.
+        elapsed_s: f64,
+        /// Estimated seconds to its end; None before some of it is done.
+        eta_s: Option<f64>,
+    },
+    /// At most once a second: the ranks of rank 0's host for which others waited when somebody looked.
+    SlowRanks {
+        /// Looks in which some ranks waited and others did not.
+        looks: u64,
+        /// Rank and the number of looks in which it was at work; the most first, at most three.
+        ranks: Vec<(usize, u64)>,
+    },
     /// Everything is measured and reduced; emitted before the outputs are written, so that `dlio.log`
     /// is complete when they are published.
     RunMeasured {

@@ -93,6 +93,8 @@ pub struct Provenance {
     pub core_config: Value,
     /// Keys that have another value than the workload's file gave them, with what set them.
     pub changed: BTreeMap<String, String>,
+    /// Which run, as in its events.
+    pub run: String,
 }
 
 pub(super) fn metric(value: impl Serialize, unit: &str, formula: &str) -> Value {

@@ -92,6 +92,9 @@ impl Observer for Watched {
     fn may_last(&self, ns: u64) {
         self.activity.busy_until(now_ns().saturating_add(ns));
     }
+    fn moved(&self, bytes: u64) {
+        self.activity.worked(bytes);
+    }
     fn ended(&self, thread: usize, call: Call, ns: u64) {
         self.activity.busy_until(0);
         self.activity.io_ends(thread);

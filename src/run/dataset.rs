@@ -12,6 +12,7 @@ use super::failure::{JobError, RankError, agree};
 use super::wire;
 use crate::config::{ImageEncoding, SizeLaw, VerifyContent, Workload};
 use crate::format::{Companion, Element, FileSpec, Format, FormatOptions};
+use crate::loader::Work;
 use crate::plan::Split;
 use crate::plan::dataset::{DatasetPlan, DatasetSpec, Dims, SideTable};
 use crate::plan::fill::FillSource;
@@ -491,11 +492,14 @@ impl DatasetFiles {
                 continue;
             }
             let checks = (used - 1) / interval + 2;
+            let own = checks.saturating_sub(rank).div_ceil(ranks);
+            let _work = job.activity.work(Work::Check, own);
             for check in (rank..checks).step_by(ranks as usize) {
                 let position = (check * interval).min(used - 1);
                 let index = self.split(split).position_to_index(position);
                 self.path_of(split, index, &mut path);
                 let _task = job.doing("look for", &path);
+                job.activity.worked(1);
                 match storage.len(&path)? {
                     None => return Err(self.missing(&path, split, used)),
                     Some(len) if len < self.min_file_len() => {

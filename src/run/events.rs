@@ -1,13 +1,52 @@
 //! Who is told what happens.
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
 use super::recording::EventRecorder;
 use crate::clock::thread_cpu_ns;
+use crate::loader::Activity;
+use crate::report::event_file::RunId;
 use crate::report::{Event, Listener};
+
+/// Those who are told, by any thread.
+#[derive(Clone, Default)]
+pub(super) struct Listeners {
+    list: Arc<Mutex<Vec<Box<dyn Listener + Send>>>>,
+    /// Busy while another thread waits for a reader of its output: that is no stall.
+    activity: Option<Activity>,
+}
+
+impl Listeners {
+    /// Tells all, one event at a time.
+    pub(super) fn tell(&self, event: &Event) {
+        let mut list = self.list.try_lock().unwrap_or_else(|| {
+            let before = self.activity.map(|a| (a, a.busy_end()));
+            if let Some((activity, _)) = before {
+                activity.busy_until(u64::MAX);
+            }
+            let list = self.list.lock();
+            if let Some((activity, before)) = before {
+                activity.busy_until(before);
+                activity.moved();
+            }
+            list
+        });
+        list.iter_mut().for_each(|listener| listener.on(event));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.list.lock().is_empty()
+    }
+}
 
 /// Rank 0's listeners; other ranks have none. Remembers every warning for the report.
 #[derive(Default)]
 pub struct Events {
-    listeners: Vec<Box<dyn Listener>>,
+    listeners: Listeners,
+    /// Which run, in every line of its events.
+    pub(super) run: RunId,
     /// Keeps events for the recording over time.
     pub(super) recorder: Option<EventRecorder>,
     /// Each once, in order.
@@ -17,9 +56,26 @@ pub struct Events {
 }
 
 impl Events {
+    /// Of a rank with this page.
+    pub(super) fn new(activity: Activity) -> Self {
+        Events {
+            listeners: Listeners {
+                activity: Some(activity),
+                ..Listeners::default()
+            },
+            run: RunId::new(),
+            ..Events::default()
+        }
+    }
+
+    /// Those who are told, for another thread.
+    pub(super) fn listeners(&self) -> Listeners {
+        self.listeners.clone()
+    }
+
     /// Adds a listener.
-    pub fn listen(&mut self, listener: Box<dyn Listener>) {
-        self.listeners.push(listener);
+    pub fn listen(&mut self, listener: Box<dyn Listener + Send>) {
+        self.listeners.list.lock().push(listener);
     }
 
     /// Tells all listeners. A warning that was given before is not repeated.
@@ -37,9 +93,7 @@ impl Events {
         if let Some(recorder) = &mut self.recorder {
             recorder.on(&event);
         }
-        for listener in &mut self.listeners {
-            listener.on(&event);
-        }
+        self.listeners.tell(&event);
         self.cpu_ns += thread_cpu_ns() - before;
     }
 }

@@ -1,6 +1,6 @@
 //! A job from agreement to verdict: the folder of results, the listeners, the phases in order, the report, the judgement.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::sync::Arc;
 
 use super::context::{JobContext, io_threads, label, shape};
@@ -11,9 +11,10 @@ use super::phase::{Measured, checkpoint, find, generate, train};
 use super::recording::EventRecorder;
 use super::request::JobRequest;
 use super::results::Begun;
+use super::ticker::Ticker;
 use super::waiting::Waiting;
 use super::watch::{Board, Watchdog};
-use super::{results, shared, wire};
+use super::{results, screen, shared, wire};
 use crate::clock::now_ns;
 use crate::cluster::{Cluster, Meeting};
 use crate::config::{StepBarrier, Workload};
@@ -22,8 +23,8 @@ use crate::interrupt;
 use crate::metrics::reduce::JobSummary;
 use crate::metrics::spec::MetricSpec;
 use crate::metrics::timeline::{Gauges, Sampler};
-use crate::report::console::{Console, JsonLines};
 use crate::report::dlio_log::{DlioLog, Level, LogFile};
+use crate::report::event_file::{self, JsonLines};
 use crate::report::{self, Event, OutputDir};
 use crate::storage::Telemetry;
 
@@ -62,6 +63,7 @@ pub fn run(cluster: &dyn Cluster, request: &JobRequest) -> Result<(), JobFailure
     }
     let cluster = cluster;
     let mut job = JobContext::new(&cluster, workload, request.options, &board);
+    let seen = board.clone();
     let _watchdog = Watchdog::start(&cluster, board, request.options.stall_timeout);
     let sampler = if request.is_recorded() {
         Some(agree(&cluster, start_recording(&mut job))?)
@@ -70,6 +72,8 @@ pub fn run(cluster: &dyn Cluster, request: &JobRequest) -> Result<(), JobFailure
     };
     let output = agree(&cluster, request.make_output(&job))?;
     let mut events = request.listeners(&job, output.as_ref())?;
+    let is_shown = cluster.rank() == 0 && !request.options.virtual_time;
+    let ticker = is_shown.then(|| Ticker::start(&events, &seen, cluster.local_rank()));
     if let Some(reason) = &placement.reason {
         events.emit(Event::Info(format!(
             "reader and writer threads of rank 0 run on CPUs {}: {reason}",
@@ -78,6 +82,7 @@ pub fn run(cluster: &dyn Cluster, request: &JobRequest) -> Result<(), JobFailure
     }
     let done = request.phases(&job, &mut events, output, (&start, &placement));
     drop(sampler);
+    drop(ticker);
     done.map_err(|error| {
         let mut failure = JobFailure::from(error);
         if matches!(failure.error, JobError::Failed { .. }) {
@@ -146,25 +151,34 @@ impl JobRequest<'_> {
     }
 
     fn listeners(&self, job: &JobContext, output: Option<&OutputDir>) -> Result<Events, JobError> {
-        let mut events = Events::default();
+        let mut events = Events::new(job.activity);
         let mut log = Ok(());
         let cluster = job.cluster;
         if cluster.rank() == 0 {
             let w = self.workload();
             if self.voice.json {
                 let out = Patient::new(std::io::stdout(), job.activity);
-                events.listen(Box::new(JsonLines::new(Box::new(out))));
+                events.listen(Box::new(JsonLines::new(Box::new(out), events.run.clone())));
             } else if !self.voice.as_dlio {
-                events.listen(Box::new(Console::new(
-                    Box::new(Patient::new(std::io::stderr(), job.activity)),
-                    std::io::stderr().is_terminal(),
-                    self.voice.quiet,
-                )));
+                events.listen(Box::new(screen::console(self.voice, job.activity)));
             }
-            let mut sinks: Vec<Box<dyn Write>> = Vec::new();
+            let mut sinks: Vec<Box<dyn Write + Send>> = Vec::new();
             if self.voice.as_dlio {
                 let out = Patient::new(std::io::stderr(), job.activity);
                 sinks.push(Box::new(out));
+            }
+            if let Some(dir) = output.filter(|_| !self.voice.as_dlio) {
+                let path = dir.path().join(event_file::FILE);
+                let _task = job.doing("create", &path);
+                match std::fs::File::create(&path) {
+                    Ok(file) => {
+                        let lines = JsonLines::thin(Box::new(file), events.run.clone());
+                        events.listen(Box::new(lines));
+                    }
+                    Err(source) => {
+                        log = Err(RankError::from(report::ReportError::Write { path, source }));
+                    }
+                }
             }
             if let Some(dir) = output {
                 // DLIO's own log grows where people look for it, also when the run fails.
@@ -232,6 +246,7 @@ impl JobRequest<'_> {
             start: begun.0,
             placement: begun.1,
             folders: hosts.folders,
+            run: events.run.clone(),
         };
         let summary = results::report(self, job, &mut measured, events, output, &begun)?;
         generate::clean_up(job)?;

@@ -9,6 +9,7 @@ use super::phase::find::FindSpec;
 use crate::config::{Loaded, Workload};
 use crate::report::Clash;
 use crate::report::dlio_log::Level;
+use crate::report::live::Progress;
 
 /// How a job speaks.
 #[derive(Debug, Clone, Copy)]
@@ -17,8 +18,10 @@ pub struct Voice {
     pub as_dlio: bool,
     /// Events as JSON lines on the standard output, in place of the report.
     pub json: bool,
-    /// No progress.
+    /// Warnings alone.
     pub quiet: bool,
+    /// How it shows that it goes on.
+    pub progress: Progress,
     /// The least that DLIO's log takes up.
     pub level: Level,
 }

@@ -8,7 +8,7 @@ use super::context::JobContext;
 use super::dataset::DatasetFiles;
 use super::failure::{JobError, RankError, agree};
 use crate::config::DropCache;
-use crate::loader::BatchSource;
+use crate::loader::{BatchSource, Work};
 use crate::metrics::record::PageCache;
 use crate::plan::Split;
 use crate::storage::{Pages, Resident, Storage};
@@ -122,6 +122,7 @@ fn evict(
     let count = used.all.saturating_sub(rank).div_ceil(ranks);
     let failure = Mutex::new(None);
     let activity = job.activity;
+    let _work = activity.work(Work::DropCache, count);
     readers.for_each(count, &|number| {
         if failure.lock().is_some() {
             return;
@@ -132,6 +133,7 @@ fn evict(
             failure.lock().get_or_insert(error);
         }
         activity.moved();
+        activity.worked(1);
     });
     failure
         .into_inner()

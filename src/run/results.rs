@@ -20,6 +20,7 @@ use crate::metrics::spec::MetricSpec;
 use crate::metrics::timeline::{self, Timeline};
 use crate::plan;
 use crate::report::console::final_report;
+use crate::report::event_file::RunId;
 use crate::report::find::Document;
 use crate::report::hydra::HydraFacts;
 use crate::report::json::{HostFolder, Provenance};
@@ -35,6 +36,8 @@ pub(super) struct Begun<'a> {
     pub(super) placement: &'a Placement,
     /// On rank 0: the folders of the job on each host.
     pub(super) folders: Vec<HostFolder>,
+    /// Which run, as in its events.
+    pub(super) run: RunId,
 }
 
 /// Reduces, writes and publishes. A collective; the summary is on rank 0.
@@ -391,6 +394,7 @@ fn provenance_of(
         build,
         core_config: request.core_config.clone(),
         changed: request.loaded.changed(),
+        run: begun.run.0.clone(),
     }
 }
 

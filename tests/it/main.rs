@@ -26,6 +26,7 @@ mod generate;
 mod inspect;
 mod launch;
 mod leftovers;
+mod live;
 mod metadata;
 mod mlperf_check;
 mod mlperf_dropin;

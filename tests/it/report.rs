@@ -91,6 +91,85 @@ fn page(scratch: &Scratch, folder: &str, sections: &[&str]) {
         ])
         .args(sections);
     run(python).ok();
+    browse(&scratch.text(&format!("{folder}/report.html")), folder);
+}
+
+/// A browser without a network opens the page: nothing is said on its console. The picture stays in the build's folder.
+fn browse(page: &str, name: &str) {
+    let browsers = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+    let path = std::env::var("PATH").unwrap_or_default();
+    let is_there =
+        |name: &&&str| std::env::split_paths(&path).any(|folder| folder.join(name).exists());
+    let browser = browsers.iter().find(is_there);
+    let browser = browser.expect("a browser: scripts/setup.sh --test installs chromium");
+    let profile = tempfile::tempdir().unwrap();
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or_default().replace("::", "-");
+    let picture = format!("{}/{test}-{name}.png", env!("CARGO_TARGET_TMPDIR"));
+    let _ = std::fs::remove_file(&picture);
+    let mut command = Command::new(browser);
+    command
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--no-first-run",
+        ])
+        .args([
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-dev-shm-usage",
+        ])
+        .args([
+            "--host-resolver-rules=MAP * ~NOTFOUND",
+            "--enable-logging=stderr",
+            "--window-size=1000,6000",
+        ])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!("--screenshot={picture}"))
+        .arg(format!("file://{page}"));
+    let outcome = run(command).ok();
+    assert!(!outcome.stderr.contains("CONSOLE"), "{}", outcome.stderr);
+    assert!(
+        std::fs::metadata(&picture).unwrap().len() > 50_000,
+        "{picture}"
+    );
+}
+
+#[test]
+fn the_page_of_an_object_store_has_its_requests() {
+    let scratch = Scratch::new();
+    let server = crate::servers::Seaweed::shared();
+    let mut words = small(&scratch, 12);
+    words.extend(server.words());
+    words.push(format!(
+        "dataset.data_folder=s3://{}/report",
+        crate::servers::BUCKET
+    ));
+    words.push("workflow.generate_data=true".into());
+    let mut command = mpirun(2);
+    command.args(words);
+    run(command).ok();
+    page(
+        &scratch,
+        "out",
+        &[
+            "verdict",
+            "epochs",
+            "time",
+            "latency",
+            "evidence",
+            "objects",
+            "reproduce",
+        ],
+    );
+    let html = std::fs::read_to_string(scratch.path("out/report.html")).unwrap();
+    assert!(html.contains("/object_store/endpoints/0/get_requests/value"));
+    assert!(
+        !html.contains(crate::servers::SECRET_KEY),
+        "a secret stands in the page"
+    );
 }
 
 #[test]

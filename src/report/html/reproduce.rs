@@ -110,6 +110,7 @@ fn facts(run: &View) -> String {
     let others = [
         ("comparability hash", "/provenance/core_config/hash"),
         ("order digest", "/order_digest"),
+        ("run", "/provenance/run"),
         ("storage library", "/provenance/storage_library/name"),
     ];
     for (name, place) in others {

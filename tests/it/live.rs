@@ -1,0 +1,176 @@
+//! A run while it goes on: the live line under script(1), events, and `watch`.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{BIN, Outcome, Scratch, finish, mpirun, run, small, solo, start, wait_for};
+
+/// Two epochs of some seconds.
+fn slow(scratch: &Scratch) -> Vec<String> {
+    let mut words = small(scratch, 32);
+    words.push("workflow.generate_data=true".into());
+    words.push("train.computation_time=0.12".into());
+    words
+}
+
+/// The words under a terminal of script(1), which says no size; its 40 columns stand in the environment.
+fn on_terminal(command: &str, term: &str) -> String {
+    let mut script = Command::new("script");
+    script
+        .args(["-qec", command, "/dev/null"])
+        .env("TERM", term)
+        .env("COLUMNS", "40")
+        .env("NO_COLOR", "1");
+    run(script).ok().stdout
+}
+
+/// What was drawn over itself: the texts between carriage returns that no line break ends.
+fn drawn(text: &str) -> Vec<&str> {
+    let lines = text
+        .split('\n')
+        .flat_map(|line| line.trim_end_matches('\r').split('\r').skip(1));
+    lines.filter(|part| !part.trim().is_empty()).collect()
+}
+
+#[test]
+fn a_terminal_has_a_live_line_with_and_without_a_launcher() {
+    let launcher = format!(
+        "{} --allow-run-as-root --bind-to none --oversubscribe -np 2",
+        std::env::var("MPIRUN").unwrap_or_else(|_| "mpirun".into())
+    );
+    for launcher in [String::new(), launcher] {
+        let scratch = Scratch::new();
+        let words = slow(&scratch).join(" ");
+        let text = on_terminal(&format!("{launcher} {BIN} {words}"), "xterm");
+        let drawn = drawn(&text);
+        assert!(
+            drawn
+                .iter()
+                .any(|part| part.starts_with("epoch ") && part.contains("ETA")),
+            "{launcher}: {text:?}"
+        );
+        assert!(
+            drawn.iter().all(|part| part.chars().count() < 40),
+            "{drawn:?}"
+        );
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        // The report begins on a line of its own.
+        assert!(
+            text.contains("\n====") || text.contains("\r===="),
+            "{text:?}"
+        );
+        std::fs::remove_dir_all(scratch.path("out")).unwrap();
+        let dumb = on_terminal(&format!("{launcher} {BIN} {words}"), "dumb");
+        assert!(self::drawn(&dumb).is_empty(), "{dumb:?}");
+        assert!(dumb.contains("epoch 1: "), "{dumb:?}");
+    }
+}
+
+fn events(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}")))
+        .collect()
+}
+
+/// Every line names its schema, its run and both clocks.
+fn check(events: &[Value]) {
+    let mut last = 0.0;
+    for event in events {
+        assert_eq!(event["schema"], "dlio-rs/event/1", "{event}");
+        assert_eq!(event["run"], events[0]["run"], "{event}");
+        let now = event["monotonic_s"].as_f64().unwrap();
+        assert!(now >= last, "{event}");
+        last = now;
+        assert!(event["time"].as_str().unwrap().contains('T'), "{event}");
+    }
+}
+
+#[test]
+fn events_name_their_run_and_both_clocks() {
+    let scratch = Scratch::new();
+    let mut command = mpirun(2);
+    command.args(slow(&scratch)).args([
+        "--json",
+        "workflow.evaluation=true",
+        "dataset.num_files_eval=16",
+        "evaluation.eval_time=0.5",
+    ]);
+    let all = events(&run(command).ok().stdout);
+    check(&all);
+    let of = |name: &str| {
+        all.iter()
+            .filter(|e| e["event"] == name)
+            .collect::<Vec<_>>()
+    };
+    // Four steps of half a second: it is looked at once a second.
+    let evaluation = of("working")
+        .into_iter()
+        .find(|e| e["what"] == "evaluation")
+        .unwrap();
+    assert_eq!(evaluation["total"], 4, "{evaluation}");
+    assert!(!of("progress").is_empty());
+    // The file beside the report has the same run, and that run stands in the report.
+    let kept = std::fs::read_to_string(scratch.path("out/events.jsonl")).unwrap();
+    let kept = events(&kept);
+    check(&kept);
+    let report = crate::support::json(&scratch.path("out/report.json"));
+    assert_eq!(report["provenance"]["run"], kept[0]["run"]);
+    assert_eq!(all[0]["run"], kept[0]["run"]);
+    assert_eq!(kept.last().unwrap()["event"], "outputs_saved");
+    assert!(
+        kept.iter()
+            .any(|e| e["event"] == "block_ended" && e["record"]["steps"].is_null())
+    );
+}
+
+#[test]
+fn an_error_of_configuration_is_an_event() {
+    let scratch = Scratch::new();
+    let mut command = solo();
+    command
+        .args(small(&scratch, 4))
+        .args(["--json", "reader.batch_size=none"]);
+    let outcome: Outcome = run(command).fails(2, &["batch_size"]);
+    let all = events(&outcome.stdout);
+    check(&all);
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0]["event"], "failed");
+    assert!(
+        all[0]["message"].as_str().unwrap().contains("batch_size"),
+        "{}",
+        all[0]
+    );
+}
+
+fn watch(words: &[&str]) -> Outcome {
+    let mut command = solo();
+    command.arg("watch").args(words);
+    run(command)
+}
+
+#[test]
+fn a_running_job_is_watched_from_elsewhere() {
+    let scratch = Scratch::new();
+    let mut command = mpirun(2);
+    command.args(slow(&scratch));
+    let job = start(command);
+    let folder = scratch.text("out");
+    // It finds the job in its hidden folder, before the folder itself is there.
+    wait_for(60, || {
+        let mut command = solo();
+        command.args(["watch", &folder, "--once"]);
+        let seen = run(command).stdout;
+        assert!(!seen.contains("results in"), "{seen}");
+        seen.contains("epoch ") && seen.contains("GiB/s") && seen.contains("AU")
+    });
+    let to_its_end = watch(&[&folder]).ok().stdout;
+    assert!(to_its_end.contains("results in"), "{to_its_end}");
+    finish(job, 60).ok();
+    let after = watch(&[&folder]).ok().stdout;
+    assert!(
+        after.contains("epoch 2/2") && after.contains("results in"),
+        "{after}"
+    );
+    watch(&[&scratch.text("nothing")]).fails(2, &["no events.jsonl", "remedy"]);
+}
