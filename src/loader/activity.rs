@@ -256,6 +256,12 @@ impl Activity {
         self.words[BUSY_UNTIL].store(at_ns, Relaxed);
     }
 
+    /// Sets another end of the wait where it is `from`.
+    pub fn change_busy(&self, from: u64, to: u64) {
+        // Where it is another, it stays.
+        let _ = self.words[BUSY_UNTIL].compare_exchange(from, to, Relaxed, Relaxed);
+    }
+
     /// A reader thread pauses until this time, as the workload says; the latest of such times counts.
     pub fn pauses_until(&self, at_ns: u64) {
         self.words[PAUSE_UNTIL].fetch_max(at_ns, Relaxed);

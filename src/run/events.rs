@@ -14,26 +14,33 @@ use crate::report::{Event, Listener};
 #[derive(Clone, Default)]
 pub(super) struct Listeners {
     list: Arc<Mutex<Vec<Box<dyn Listener + Send>>>>,
-    /// Busy while another thread waits for a reader of its output: that is no stall.
+    /// The page of the main thread.
     activity: Option<Activity>,
 }
 
 impl Listeners {
-    /// Tells all, one event at a time.
-    pub(super) fn tell(&self, event: &Event) {
+    /// Tells all, one event at a time; from the main thread.
+    fn tell(&self, event: &Event) {
         let mut list = self.list.try_lock().unwrap_or_else(|| {
-            let before = self.activity.map(|a| (a, a.busy_end()));
-            if let Some((activity, _)) = before {
+            // The other thread waits for a reader of its output, and so does this one.
+            if let Some(activity) = self.activity {
                 activity.busy_until(u64::MAX);
             }
             let list = self.list.lock();
-            if let Some((activity, before)) = before {
-                activity.busy_until(before);
+            if let Some(activity) = self.activity {
+                activity.busy_until(0);
                 activity.moved();
             }
             list
         });
         list.iter_mut().for_each(|listener| listener.on(event));
+    }
+
+    /// The same from another thread, unless the main thread is about to tell something.
+    pub(super) fn tell_if_free(&self, event: &Event) {
+        if let Some(mut list) = self.list.try_lock() {
+            list.iter_mut().for_each(|listener| listener.on(event));
+        }
     }
 
     fn is_empty(&self) -> bool {

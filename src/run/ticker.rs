@@ -80,10 +80,10 @@ impl Look {
                 continue;
             }
             if let Some(work) = self.own.working() {
-                listeners.tell(&event_of(&work, now_ns()));
+                listeners.tell_if_free(&event_of(&work, now_ns()));
             }
             if let Some(event) = self.slowest() {
-                listeners.tell(&event);
+                listeners.tell_if_free(&event);
             }
         }
     }
