@@ -13,6 +13,7 @@ use crate::config::{self, DropCache, Loaded};
 use crate::report::Clash;
 use crate::report::dlio_log::Level;
 use crate::report::find::{By, Document, Question};
+use crate::report::live::Progress;
 use crate::run::phase::find::{FindLimits, FindSpec};
 use crate::run::request::{JobRequest, Voice};
 use crate::run::{self, RunOptions, preflight};
@@ -101,6 +102,7 @@ pub(super) fn start(cluster: &dyn Cluster, args: &FindArgs, typed: &[String]) ->
             as_dlio: false,
             json: false,
             quiet: args.quiet,
+            progress: Progress::Auto,
             level: Level::Warning,
         },
         folder: PathBuf::new(),

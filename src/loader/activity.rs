@@ -96,7 +96,7 @@ impl Phase {
 /// What a rank does in a stretch that has no steps of training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
-pub enum Work {
+pub enum Stretch {
     /// Reading the split `valid`.
     Evaluation = 1,
     /// Writing a checkpoint.
@@ -109,42 +109,42 @@ pub enum Work {
     DropCache,
 }
 
-impl Work {
-    const ALL: [Work; 5] = [
-        Work::Evaluation,
-        Work::Save,
-        Work::Load,
-        Work::Check,
-        Work::DropCache,
+impl Stretch {
+    const ALL: [Stretch; 5] = [
+        Stretch::Evaluation,
+        Stretch::Save,
+        Stretch::Load,
+        Stretch::Check,
+        Stretch::DropCache,
     ];
 
     /// For people.
     pub fn name(self) -> &'static str {
         match self {
-            Work::Evaluation => "evaluation",
-            Work::Save => "save of a checkpoint",
-            Work::Load => "load of a checkpoint",
-            Work::Check => "check of the dataset",
-            Work::DropCache => "drop of the page cache",
+            Stretch::Evaluation => "evaluation",
+            Stretch::Save => "save of a checkpoint",
+            Stretch::Load => "load of a checkpoint",
+            Stretch::Check => "check of the dataset",
+            Stretch::DropCache => "drop of the page cache",
         }
     }
 
     /// What is counted of it.
     pub fn unit(self) -> &'static str {
         match self {
-            Work::Evaluation => "steps",
-            Work::Save | Work::Load => "B",
-            Work::Check | Work::DropCache => "files",
+            Stretch::Evaluation => "steps",
+            Stretch::Save | Stretch::Load => "B",
+            Stretch::Check | Stretch::DropCache => "files",
         }
     }
 }
 
-/// Work that goes on.
+/// Stretch that goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Working {
     /// Which.
-    pub what: Work,
-    /// Done so far, in [`Work::unit`].
+    pub what: Stretch,
+    /// Done so far, in [`Stretch::unit`].
     pub done: u64,
     /// All of it; 0 where nobody knows.
     pub total: u64,
@@ -226,7 +226,7 @@ impl Activity {
     }
 
     /// This rank begins work of `total` units (0: not known), until the guard is dropped.
-    pub fn work(&self, what: Work, total: u64) -> WorkGuard {
+    pub fn work(&self, what: Stretch, total: u64) -> WorkGuard {
         self.words[WORK_DONE].store(0, Relaxed);
         self.words[WORK_TOTAL].store(total, Relaxed);
         self.words[WORK_SINCE].store(now_ns(), Relaxed);
@@ -242,7 +242,7 @@ impl Activity {
     /// The work that goes on.
     pub fn working(&self) -> Option<Working> {
         let of = |word: usize| self.words[word].load(Relaxed);
-        let what = Work::ALL.into_iter().find(|w| *w as u64 == of(WORK))?;
+        let what = Stretch::ALL.into_iter().find(|w| *w as u64 == of(WORK))?;
         Some(Working {
             what,
             done: of(WORK_DONE),

@@ -35,7 +35,7 @@ use crate::plan::Run;
 use crate::stage::{Parts, Stage};
 use crate::storage::{Answer, Extent, Lane, StorageError};
 
-pub use activity::{Activity, Outstanding, Phase, Task, Work, Working};
+pub use activity::{Activity, Outstanding, Phase, Stretch, Task, Working};
 pub use pool::Loader;
 pub use simulated::SimulatedLoader;
 

@@ -7,7 +7,7 @@ use super::failure::RankError;
 use crate::clock::now_ns;
 use crate::config::DropCache;
 use crate::host::caches::{DropError, drop_page_cache};
-use crate::loader::Work;
+use crate::loader::Stretch;
 use crate::storage::Storage;
 
 /// Empties the page cache of this node under `reader.drop_cache: system`; the other ways act on each file as it is read.
@@ -51,7 +51,7 @@ pub fn drop_timeout<'v>(
 /// Empties the page cache of this node, within a limit of time.
 pub(super) fn drop_system_cache(job: &JobContext) -> Result<(), RankError> {
     let limit = job.options.drop_timeout;
-    let _work = job.activity.work(Work::DropCache, 0);
+    let _work = job.activity.work(Stretch::DropCache, 0);
     let _task = (job.activity).task("write back all data and empty the page cache of the host");
     if let Some(limit) = limit {
         // As long as the user allows.

@@ -22,7 +22,7 @@ use crate::clock::now_ns;
 use crate::config::{CheckpointCompression, CheckpointMode};
 use crate::host::cpus::take_place;
 use crate::host::process::device_bytes;
-use crate::loader::{Phase, Work};
+use crate::loader::{Phase, Stretch};
 use crate::metrics::checkpoint::{CheckpointKind, CheckpointLog, CheckpointRecord};
 use crate::metrics::histogram::StageHistograms;
 use crate::metrics::timeline::Column;
@@ -267,7 +267,7 @@ impl<'a> Checkpointer<'a> {
             activity.moved();
             start = (now_ns(), label());
         };
-        let _work = activity.work(Work::Save, self.plan.bytes());
+        let _work = activity.work(Stretch::Save, self.plan.bytes());
         let outcome = save::save(
             storage,
             folder,
@@ -418,7 +418,7 @@ impl<'a> Checkpointer<'a> {
         activity.moved();
         let device_before = device_bytes();
         let (start, start_label) = (now_ns(), label());
-        let _work = activity.work(Work::Load, self.load_plan.bytes());
+        let _work = activity.work(Stretch::Load, self.load_plan.bytes());
         let outcome = load::load(storage, &sources, options, readers, &self.watched);
         let own_ns = now_ns() - start;
         self.wait_for_others(moment);

@@ -12,7 +12,7 @@ use super::failure::{JobError, RankError, agree};
 use super::wire;
 use crate::config::{ImageEncoding, SizeLaw, VerifyContent, Workload};
 use crate::format::{Companion, Element, FileSpec, Format, FormatOptions};
-use crate::loader::Work;
+use crate::loader::Stretch;
 use crate::plan::Split;
 use crate::plan::dataset::{DatasetPlan, DatasetSpec, Dims, SideTable};
 use crate::plan::fill::FillSource;
@@ -493,7 +493,7 @@ impl DatasetFiles {
             }
             let checks = (used - 1) / interval + 2;
             let own = checks.saturating_sub(rank).div_ceil(ranks);
-            let _work = job.activity.work(Work::Check, own);
+            let _work = job.activity.work(Stretch::Check, own);
             for check in (rank..checks).step_by(ranks as usize) {
                 let position = (check * interval).min(used - 1);
                 let index = self.split(split).position_to_index(position);

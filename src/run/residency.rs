@@ -8,7 +8,7 @@ use super::context::JobContext;
 use super::dataset::DatasetFiles;
 use super::failure::{JobError, RankError, agree};
 use crate::config::DropCache;
-use crate::loader::{BatchSource, Work};
+use crate::loader::{BatchSource, Stretch};
 use crate::metrics::record::PageCache;
 use crate::plan::Split;
 use crate::storage::{Pages, Resident, Storage};
@@ -122,7 +122,7 @@ fn evict(
     let count = used.all.saturating_sub(rank).div_ceil(ranks);
     let failure = Mutex::new(None);
     let activity = job.activity;
-    let _work = activity.work(Work::DropCache, count);
+    let _work = activity.work(Stretch::DropCache, count);
     readers.for_each(count, &|number| {
         if failure.lock().is_some() {
             return;

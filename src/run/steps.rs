@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::clock::{Clock, thread_cpu_ns};
 use crate::cluster::Cluster;
 use crate::config::TimeSpec;
-use crate::loader::{Activity, BatchSource, Phase, Work};
+use crate::loader::{Activity, BatchSource, Phase, Stretch};
 use crate::metrics::au::{block_au, is_counted, window_sums};
 use crate::metrics::histogram::StageHistograms;
 use crate::metrics::record::{BlockRecord, StepTime};
@@ -206,7 +206,7 @@ impl StepLoop<'_> {
         self.record(|r| r.block_begins(start));
         let mut asked = start;
         let mut step = 1;
-        let _work = self.activity.work(Work::Evaluation, span.steps);
+        let _work = self.activity.work(Stretch::Evaluation, span.steps);
         while step <= span.steps {
             self.activity.enter(Phase::BatchWait, span.epoch, step);
             let Some(batch) = source.next()? else { break };

@@ -139,7 +139,7 @@ mod tests {
     use std::sync::atomic::AtomicU64;
 
     use super::*;
-    use crate::loader::Work;
+    use crate::loader::Stretch;
 
     fn pages(n: usize) -> Vec<(usize, Activity)> {
         let words: &'static [AtomicU64] = (0..n * Activity::words(1))
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn work_has_an_end_in_sight_once_some_of_it_is_done() {
         let page = pages(1)[0].1;
-        let work = page.work(Work::Save, 100);
+        let work = page.work(Stretch::Save, 100);
         let eta = |page: &Activity| {
             let working = page.working().unwrap();
             match event_of(&working, working.since_ns + 2_000_000_000) {
