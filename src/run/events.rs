@@ -42,10 +42,6 @@ impl Listeners {
             list.iter_mut().for_each(|listener| listener.on(event));
         }
     }
-
-    fn is_empty(&self) -> bool {
-        self.list.lock().is_empty()
-    }
 }
 
 /// Rank 0's listeners; other ranks have none. Remembers every warning for the report.
@@ -92,9 +88,6 @@ impl Events {
                 return;
             }
             self.warnings.push(text.clone());
-        }
-        if self.listeners.is_empty() && self.recorder.is_none() {
-            return;
         }
         let before = thread_cpu_ns();
         if let Some(recorder) = &mut self.recorder {
