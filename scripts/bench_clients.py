@@ -1,7 +1,7 @@
 """How many accelerators one client emulates, and at which cost: dlio-rs against both DLIOs, and fio on the same files.
 
 The files lie in memory, so the client is what is measured. Accelerators: the most whose AU reaches the workload's threshold,
-by `dlio-rs find`, and for DLIO by runs of 1, 2, 4, ... ranks and bisection. Samples per second and CPU are those of the run
+by `dlio-rs find`, and for DLIO (with --quick for both) by runs of 1, 2, 4, ... ranks and bisection. Samples per second and CPU are those of the run
 with that many, or with one where none passes. CPU is user and system time of all processes, their start included, over the bytes
 of the samples that were trained on. fio reads the same files with one psync job per CPU: what reading alone costs.
 
@@ -64,51 +64,23 @@ def number(yaml, key):
     return float(found.group(1))
 
 
-class DlioRs:
-    name = "dlio-rs"
+class Program:
+    """What is measured. `measure` gives (AU, samples per second, CPU seconds) of one run."""
 
-    def __init__(self, args):
-        self.args = args
-
-    def most(self, workload, words, clock):
-        """The most accelerators that pass; 0: none."""
-        with tempfile.TemporaryDirectory(prefix="dlio-rs-bench-clients-") as scratch:
-            command = [
-                *b.launcher(self.args.most), b.BIN, "find", f"workload={workload}", *words, "--json", "--quiet",
-                "--seconds", str(self.args.seconds), "--minutes", str(self.args.minutes),
-                "--output", str(Path(scratch) / "found"),
-            ]  # fmt: skip
-            found = json.loads(b.run(command).stdout)
-            return found["answer"]["number"] or 0
-
-    def measure(self, workload, ranks, words, epochs):
-        """(AU, samples per second, CPU seconds) of one run."""
-        with tempfile.TemporaryDirectory(prefix="dlio-rs-bench-clients-") as scratch:
-            out = Path(scratch) / "out"
-            before = cpu_seconds()
-            words = [f"workload={workload}", *words, f"train.epochs={epochs}", "workflow.evaluation=false"]
-            b.run([*b.launcher(ranks), b.BIN, "run", *words, "--quiet", "--output", str(out)])
-            return figures(out, cpu_seconds() - before)
-
-
-class Dlio:
-    """A DLIO: `command` are the words that start one rank."""
-
-    def __init__(self, name, command, cwd, args):
-        self.name, self.command, self.cwd, self.args = name, command, cwd, args
+    def __init__(self, name, args):
+        self.name, self.args = name, args
         self.seen = {}
 
     def most(self, workload, words, clock):
-        """Doubling and bisection over runs, as `dlio-rs find` does over trials."""
+        """The most accelerators that pass, by doubling and bisection over runs; 0: none."""
         threshold = 100 * number(yaml_of(workload), "au")
-        self.seen = {}
 
         def passes(ranks):
             if clock.left() < 0:
                 raise TimeoutError
-            self.seen[ranks] = self.measure(workload, ranks, words, self.epochs_of(workload, ranks))
-            b.say(f"{self.name}, {workload}: {ranks} ranks: AU {self.seen[ranks][0]:.1f} %")
-            return self.seen[ranks][0] >= threshold
+            au = self.once(workload, ranks, words)[0]
+            b.say(f"{self.name}, {workload}: {ranks} ranks: AU {au:.1f} %")
+            return au >= threshold
 
         low, high = 0, 1
         while high <= self.args.most and passes(high):
@@ -119,12 +91,46 @@ class Dlio:
             low, high = (middle, high) if passes(middle) else (low, middle)
         return low
 
-    def epochs_of(self, workload, ranks):
-        return epochs_of(workload, ranks, self.args.seconds)
+    def once(self, workload, ranks, words):
+        """A run is not made twice."""
+        if (workload, ranks) not in self.seen:
+            epochs = epochs_of(workload, ranks, self.args.seconds)
+            self.seen[workload, ranks] = self.measure(workload, ranks, words, epochs)
+        return self.seen[workload, ranks]
+
+
+class DlioRs(Program):
+    def most(self, workload, words, clock):
+        if self.args.quick:
+            return super().most(workload, words, clock)
+        # A trial passes after 128 steps at least.
+        minutes = max(self.args.minutes, 200 * number(yaml_of(workload), "computation_time") / 60)
+        with tempfile.TemporaryDirectory(prefix="dlio-rs-bench-clients-") as scratch:
+            command = [
+                *b.launcher(self.args.most), b.BIN, "find", f"workload={workload}", *words, "--json", "--quiet",
+                "--seconds", str(self.args.seconds), "--minutes", str(minutes),
+                "--output", str(Path(scratch) / "found"),
+            ]  # fmt: skip
+            found = json.loads(b.run(command).stdout)
+            return found["answer"]["number"] or 0
 
     def measure(self, workload, ranks, words, epochs):
-        if ranks in self.seen:
-            return self.seen[ranks]
+        with tempfile.TemporaryDirectory(prefix="dlio-rs-bench-clients-") as scratch:
+            out = Path(scratch) / "out"
+            before = cpu_seconds()
+            words = [f"workload={workload}", *words, f"train.epochs={epochs}", "workflow.evaluation=false"]
+            b.run([*b.launcher(ranks), b.BIN, "run", *words, "--quiet", "--output", str(out)])
+            return figures(out, cpu_seconds() - before)
+
+
+class Dlio(Program):
+    """A DLIO: `command` are the words that start one rank."""
+
+    def __init__(self, name, command, cwd, args):
+        super().__init__(name, args)
+        self.command, self.cwd = command, cwd
+
+    def measure(self, workload, ranks, words, epochs):
         with tempfile.TemporaryDirectory(prefix="dlio-bench-clients-") as scratch:
             folder, out = Path(scratch) / "workload", Path(scratch) / "out"
             folder.mkdir()
@@ -241,7 +247,7 @@ def rows_of(workload, programs, args, clock):
                 most = program.most(workload, words, clock)
                 ranks = max(1, most)
                 epochs = epochs_of(workload, ranks, args.seconds)
-                au, rate, cpu = program.measure(workload, ranks, words, epochs)
+                au, rate, cpu = program.once(workload, ranks, words)
             except TimeoutError:
                 yield (workload, program.name, "no time left", *["-"] * 5)
                 continue
@@ -271,17 +277,17 @@ def main():
     p.add_argument("--folder", default="/dev/shm", help="where datasets of about 2 GiB are made, one after the other")
     p.add_argument("--most", type=int, default=LARGEST, help="accelerators that are tried at most")
     p.add_argument("--seconds", type=float, default=20, help="of a run, and of the shortest trial")
-    p.add_argument("--minutes", type=float, default=2, help="longest trial of dlio-rs find")
+    p.add_argument("--minutes", type=float, default=2, help="longest trial of dlio-rs find, or 200 steps")
     p.add_argument("--only", default="", help="workloads whose name holds this text")
-    p.add_argument("--quick", action="store_true", help="short trials; what is not begun after 12 minutes is left out")
+    p.add_argument("--quick", action="store_true", help="short runs; what is not begun after 12 minutes is left out")
     args = p.parse_args()
     if args.quick:
-        args.seconds, args.minutes, args.most = 5, 0.3, min(args.most, 32)
+        args.seconds, args.most = 6, min(args.most, 32)
     clock = Clock(12 if args.quick else 24 * 60)
     workloads = [case[0] for case in CASES if args.only in case[0]]
     if not workloads:
         raise b.BenchError(f"no workload holds {args.only!r}")
-    programs = [DlioRs(args)]
+    programs = [DlioRs("dlio-rs", args)]
     programs += [d for d in (dlio("DLIO of argonne", args.argonne, args), dlio("DLIO of mlcommons", args.mlcommons, args)) if d]
     b.title("Accelerators that one client emulates, data in memory")
     rows = []

@@ -27,6 +27,16 @@ impl Names {
         self.0.lock().push(Box::new(name_of));
     }
 
+    /// How many were added.
+    pub fn count(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    /// Forgets all but the first `count`.
+    pub fn keep(&self, count: usize) {
+        self.0.lock().truncate(count);
+    }
+
     pub(super) fn of(&self, file: u64) -> String {
         let names = self.0.lock();
         let name = names.iter().rev().find_map(|name_of| name_of(file));

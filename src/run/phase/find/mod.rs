@@ -188,12 +188,14 @@ impl<'a> Finder<'a> {
             By::ReadThreads => true,
         };
         let is_member = takes_part(cluster.rank());
+        let names = job.names.count();
         let part = cluster.split(is_member.then_some(0));
         let trial = match &part {
-            Some(part) => self.trial(&**part, number),
+            Some(part) => self.trial(&**part, number, events),
             None => Ok(None),
         };
         drop(part);
+        job.names.keep(names);
         let nodes = cluster.node_of_rank();
         let node = nodes[cluster.rank()];
         let is_host_idle = !(0..nodes.len()).any(|rank| nodes[rank] == node && takes_part(rank));
@@ -217,7 +219,12 @@ impl<'a> Finder<'a> {
     }
 
     /// The trial, on each of its ranks; the result is on the first.
-    fn trial(&self, part: &dyn Cluster, number: u64) -> Result<Option<Trial>, JobError> {
+    fn trial(
+        &self,
+        part: &dyn Cluster,
+        number: u64,
+        events: &mut Events,
+    ) -> Result<Option<Trial>, JobError> {
         let (job, question) = (self.job, &self.spec.question);
         let loaded = self.sized(part, number)?;
         let w = &loaded.workload;
@@ -227,8 +234,10 @@ impl<'a> Finder<'a> {
             .filter(|node| **node == 0)
             .count();
         let ready = preflight(&loaded, part.size(), ranks_of_host);
-        let refused =
-            |cause| RankError::Dataset(format!("try {}: {cause}", question.by.of(number)));
+        let refused = |cause| {
+            let what = question.by.of(number * question.unit);
+            RankError::Dataset(format!("try {what}: {cause}"))
+        };
         agree(part, ready.map_err(refused))?;
         let mut waiting = Waiting::new(part, job.activity);
         if let Some(meeting) = meeting(part, w, self.placed) {
@@ -244,24 +253,34 @@ impl<'a> Finder<'a> {
             has_own_data: Cell::new(job.has_own_data.get()),
             gauges: None,
         };
-        let begun = now_ns();
-        let mut events = Events::default();
+        // What a trial says of itself is not said again and again; what it warns of is.
+        let mut own = Events::default();
+        let trial = self.measure(&inner, number, &mut own);
+        for warning in own.warnings {
+            events.emit(Event::Warning(warning));
+        }
+        trial
+    }
+
+    fn measure(
+        &self,
+        job: &JobContext,
+        number: u64,
+        events: &mut Events,
+    ) -> Result<Option<Trial>, JobError> {
+        let question = &self.spec.question;
         let Some(threshold) = question.threshold_percent else {
-            let measured = checkpoint::run(&inner, &mut events)?;
-            let summary = results::summarize(&inner, &measured)?;
+            let begun = now_ns();
+            let measured = checkpoint::run(job, events)?;
+            let summary = results::summarize(job, &measured)?;
             let seconds = (now_ns() - begun) as f64 / 1e9;
-            return Ok(summary.map(|s| of_checkpoints(number, &inner, &s, seconds)));
+            return Ok(summary.map(|s| of_checkpoints(number, job, &s, seconds)));
         };
-        let searches = search_of(question).trials();
-        let mut judge = AuJudge::new(
-            &inner,
-            self.spec,
-            threshold,
-            question.error / f64::from(searches),
-        );
-        let measured = train::run_until(&inner, &mut events, &mut judge)?;
-        let summary = results::summarize(&inner, &measured)?;
-        Ok(summary.map(|summary| of_training(number, &inner, &summary, &judge)))
+        let error = question.error / f64::from(search_of(question).trials());
+        let mut judge = AuJudge::new(job, self.spec, threshold, error);
+        let measured = train::run_until(job, events, &mut judge)?;
+        let summary = results::summarize(job, &measured)?;
+        Ok(summary.map(|summary| of_training(number, job, &summary, &judge)))
     }
 
     /// The workload with as many reader threads as the trial's ranks have. A collective of its ranks.
