@@ -2,7 +2,8 @@
 //! the others sleep.
 //!
 //! A trial is a job of its own: its ranks have their own collectives, shard the files as a run with that many ranks does, and
-//! train until [`AuTest`] has decided. What was tried is written down after each trial, so a search can go on where it ended.
+//! train until [`AuTest`](crate::metrics::sequential::AuTest) has decided. What was tried is written down after each trial,
+//! so a search can go on where it ended.
 
 mod answer;
 mod judge;
