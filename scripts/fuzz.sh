@@ -44,11 +44,20 @@ for target in "${targets[@]}"; do
     case $target in
     http) ;;
     checkpoint | pickle)
-        "$bin" run workload=checkpoint_small checkpoint.checkpoint_folder="$seeds/saved" output.folder="$seeds/out" \
-            --quiet >/dev/null 2>&1
-        # The smallest file: its pickle is stored within it as it is.
+        # A model of a few KiB. Its pickle is stored within the file as it is.
+        "$bin" run workload=checkpoint_small model.num_layers=1 model.transformer.{hidden_size,ffn_hidden_size}=8 \
+            model.transformer.vocab_size=8 model.transformer.{num_attention_heads,num_kv_heads}=1 \
+            checkpoint.num_checkpoints_write=1 checkpoint.num_checkpoints_read=0 \
+            checkpoint.checkpoint_folder="$seeds/saved" output.folder="$seeds/out" --quiet >/dev/null 2>&1
         saved=$(find "$seeds/saved" -name '*.pt' -size -64k -print -quit)
-        [ -z "$saved" ] || cp "$saved" "corpus/$target/saved"
+        [ -n "$saved" ] || die 1 "no small checkpoint to begin with"
+        if [ "$target" = pickle ]; then
+            python3 -c 'import sys, zipfile
+saved = zipfile.ZipFile(sys.argv[1])
+sys.stdout.buffer.write(saved.read(next(n for n in saved.namelist() if n.endswith("data.pkl"))))' "$saved" >"corpus/$target/saved"
+        else
+            cp "$saved" "corpus/$target/saved"
+        fi
         ;;
     *)
         "$bin" generate workload=quickstart dataset.format="$format" dataset.data_folder="$seeds/data" \
