@@ -114,7 +114,7 @@ pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
     }
     let endpoints = o.endpoint_url.0.iter().map(|url| ("endpoint_url", url));
     let blob = o.blob_endpoint.0.iter().map(|url| ("blob_endpoint", url));
-    for (name, url) in endpoints.chain(blob) {
+    for (name, url) in endpoints.clone().chain(blob.clone()) {
         let bare = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
         if url.contains("://") && !url.starts_with("http://") && !url.starts_with("https://")
             || bare.contains("://")
@@ -124,6 +124,14 @@ pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
                 &key(name),
                 format!("{url} is no endpoint"),
                 "write http://host:port or https://host",
+            ));
+        }
+    }
+    for (name, url) in endpoints.chain(blob) {
+        if is_in_clear(url, o.secure) {
+            warnings.push(format!(
+                "{}={url}: without TLS, requests and what proves their sender can be read on the way; write https:// where the network is not trusted",
+                key(name)
             ));
         }
     }
@@ -137,6 +145,22 @@ pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
         warnings.push("reader.odirect means nothing on an object store".into());
     }
     Ok(())
+}
+
+/// True for an endpoint without TLS on another host.
+fn is_in_clear(url: &str, secure: Option<bool>) -> bool {
+    let authority = match url.split_once("://") {
+        Some(("http", rest)) => rest,
+        None if secure == Some(false) => url,
+        _ => return false,
+    };
+    let authority = authority.split('/').next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(six) => six.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    let address = host.parse::<std::net::IpAddr>();
+    !(host == "localhost" || host.ends_with(".localhost") || address.is_ok_and(|a| a.is_loopback()))
 }
 
 /// The command line precedes the YAML, it the environment, and that `.env`.
@@ -197,6 +221,30 @@ pub(super) fn keep_whole_sets(w: &mut Workload, origins: &BTreeMap<String, Origi
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_endpoint_without_tls_on_another_host_is_a_warning() {
+        for (url, secure, is_warned) in [
+            ("http://10.1.2.3:9000", None, true),
+            ("http://minio.lan/", None, true),
+            ("minio.lan:9000", Some(false), true),
+            ("http://[fd00::1]:9000", None, true),
+            ("http://127.0.0.1:9000", None, false),
+            ("http://[::1]:9000", None, false),
+            ("http://localhost:9000", None, false),
+            ("https://minio.lan", None, false),
+            ("minio.lan:9000", None, false),
+        ] {
+            let mut w = Workload::default();
+            w.dataset.data_folder = "s3://bucket/prefix".into();
+            w.storage.storage_options.endpoint_url.0 = vec![url.into()];
+            w.storage.storage_options.secure = secure;
+            let mut warnings = Vec::new();
+            check(&w, &mut warnings).unwrap();
+            let is_said = warnings.iter().any(|text| text.contains("without TLS"));
+            assert_eq!(is_said, is_warned, "{url}: {warnings:?}");
+        }
+    }
 
     #[test]
     fn no_credential_is_completed_from_elsewhere() {

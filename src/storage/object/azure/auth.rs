@@ -1,7 +1,8 @@
 //! Proof of identity for Azure: a SAS that was given, one signed here with the account's key, or an Entra ID token.
 //!
-//! Source: Azure Storage documents, "Create an account SAS"; azure_identity.
+//! Source: Azure Storage documents, "Create a service SAS"; azure_identity.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +28,10 @@ use crate::storage::{ObjectSpec, Secret};
 
 /// The service's version that requests and signatures name.
 pub(super) const VERSION: &str = "2021-12-02";
-/// How long a signature made here holds.
-const LIFETIME: Duration = Duration::from_secs(12 * 3600);
+/// How long a signature made here holds. It is renewed while the job runs.
+const LIFETIME: Duration = Duration::from_secs(3600);
+/// What a signature made here allows: read, create, write, delete and list within one container.
+const RIGHTS: &str = "rcwdl";
 /// A signature or token is renewed this long before its end.
 const EARLY: Duration = Duration::from_secs(600);
 /// What an Entra ID token is asked for.
@@ -97,7 +100,8 @@ pub(super) enum Proof {
 /// Where proofs come from.
 pub(super) struct Auth {
     source: Source,
-    kept: Mutex<Option<(Proof, chrono::DateTime<chrono::Utc>)>>,
+    /// By container; one of "" is good for all.
+    kept: Mutex<HashMap<String, (Proof, chrono::DateTime<chrono::Utc>)>>,
 }
 
 enum Source {
@@ -159,15 +163,24 @@ impl Auth {
         };
         Ok(Auth {
             source,
-            kept: Mutex::new(None),
+            kept: Mutex::default(),
         })
     }
 
-    /// A proof that holds for a while.
-    pub(super) fn proof(&self, runtime: &Runtime) -> Result<Proof, Failure> {
+    /// A proof that holds for a while in one container. `is_tls`: it will not go over plain http.
+    pub(super) fn proof(
+        &self,
+        container: &str,
+        is_tls: bool,
+        runtime: &Runtime,
+    ) -> Result<Proof, Failure> {
         let now = chrono::Utc::now();
+        let whose = match &self.source {
+            Source::Key { .. } => container,
+            Source::Sas(_) | Source::Entra { .. } => "",
+        };
         let mut kept = self.kept.lock();
-        if let Some((proof, end)) = &*kept
+        if let Some((proof, end)) = kept.get(whose)
             && now + EARLY < *end
         {
             return Ok(proof.clone());
@@ -176,11 +189,12 @@ impl Auth {
             Source::Sas(sas) => return Ok(Proof::Query(sas.clone())),
             Source::Key { account, key } => {
                 let end = now + LIFETIME;
-                (Proof::Query(account_sas(account, key, end).into()), end)
+                let sas = container_sas(account, container, key, is_tls, end);
+                (Proof::Query(sas.into()), end)
             }
             Source::Entra { who, transport } => runtime.wait(token(who, transport.clone()))?,
         };
-        *kept = Some((proof.clone(), end));
+        kept.insert(whose.into(), (proof.clone(), end));
         Ok(proof)
     }
 }
@@ -188,22 +202,30 @@ impl Auth {
 impl Auth {
     /// The service says that a proof has run out: true when another can be made.
     pub(super) fn forget(&self) -> bool {
-        *self.kept.lock() = None;
+        self.kept.lock().clear();
         !matches!(self.source, Source::Sas(_))
     }
 }
 
-/// Signs an account SAS for blobs that lasts until `end`.
-fn account_sas(account: &str, key: &[u8], end: chrono::DateTime<chrono::Utc>) -> String {
-    let (services, types, rights, protocols) = ("b", "sco", "rwdlac", "https,http");
+/// Signs a service SAS for one container that lasts until `end`.
+fn container_sas(
+    account: &str,
+    container: &str,
+    key: &[u8],
+    is_tls: bool,
+    end: chrono::DateTime<chrono::Utc>,
+) -> String {
+    let protocols = if is_tls { "https" } else { "https,http" };
     let end = end.format("%Y-%m-%dT%H:%M:%SZ").to_string();
-    // Source: "Account SAS string-to-sign", version 2020-12-06 and later; start, IP range and scope stay empty.
-    let text =
-        format!("{account}\n{rights}\n{services}\n{types}\n\n{end}\n\n{protocols}\n{VERSION}\n\n");
+    // Source: "String-to-sign" of a service SAS, version 2020-12-06 and later. Start, policy, IP range, snapshot, scope and
+    // the five headers of answers stay empty.
+    let text = format!(
+        "{RIGHTS}\n\n{end}\n/blob/{account}/{container}\n\n\n{protocols}\n{VERSION}\nc\n\n\n\n\n\n\n"
+    );
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(text.as_bytes());
     let signature = STANDARD.encode(mac.finalize().into_bytes());
-    let mut query = format!("sv={VERSION}&ss={services}&srt={types}&sp={rights}&se=");
+    let mut query = format!("sv={VERSION}&sr=c&sp={RIGHTS}&se=");
     encode_query(&end, &mut query);
     query.push_str("&spr=");
     encode_query(protocols, &mut query);
@@ -287,18 +309,91 @@ async fn token(
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::http::Limits;
+    use super::super::super::proxy::Proxies;
+    use super::super::super::tls;
     use super::*;
 
     #[test]
-    fn an_account_sas_is_signed_as_azures_own_library_signs_it() {
-        // Source: azure-storage-blob 12 (Python), generate_account_sas with these values and version 2021-12-02.
+    fn a_container_sas_is_signed_as_azures_own_library_signs_it() {
+        // Source: azure-storage-blob 12.31.1 (Python), generate_container_sas with these values and version 2021-12-02.
         let end = chrono::DateTime::parse_from_rfc3339("2030-01-02T03:04:05Z").unwrap();
         let key = STANDARD.decode(EMULATOR.1).unwrap();
-        let sas = account_sas(EMULATOR.0, &key, end.to_utc());
-        // Its quoting leaves slashes as they are.
-        assert!(sas.replace("%2F", "/").ends_with(SIGNATURE), "{sas}");
+        for (is_tls, signature) in [
+            (true, "xGmeOUuE7WGYqo3yF3hNbmIF791%2BlKD7FbkZIMQ1Ozo%3D"),
+            (false, "JjRRc7A8XOvpdJvdwMxTHfJo0/1BzBNg0CPDHaYrEFg%3D"),
+        ] {
+            let sas = container_sas(EMULATOR.0, "my-data", &key, is_tls, end.to_utc());
+            // Its quoting leaves slashes as they are.
+            let sas = sas.replace("%2F", "/");
+            assert!(sas.ends_with(&format!("&sig={signature}")), "{sas}");
+            // One container, no more than is needed.
+            assert!(sas.contains("&sr=c&sp=rcwdl&"), "{sas}");
+        }
     }
-    const SIGNATURE: &str = "&sig=w2Hy5KNFYWuySk8c39ilryFNCq/r/FdvJeuNfHsbwas%3D";
+
+    /// Blanks and line ends around what was copied are no part of it.
+    #[test]
+    fn keys_and_signatures_are_trimmed() {
+        let (http, runtime) = (http(), Runtime::new().unwrap());
+        let proof = |options: &ObjectSpec| {
+            let auth = Auth::new("a", options, &Connection::default(), &http).unwrap();
+            match auth.proof("x", true, &runtime) {
+                Ok(Proof::Query(sas)) => sas.to_string(),
+                _ => panic!("no SAS"),
+            }
+        };
+        let of_key = |key: &str| {
+            let options = ObjectSpec {
+                account_key: Some(Secret::new(key)),
+                ..ObjectSpec::default()
+            };
+            let sas = proof(&options);
+            sas.split("&se=").next().unwrap().to_owned()
+        };
+        assert_eq!(of_key(&format!(" {}\n", EMULATOR.1)), of_key(EMULATOR.1));
+        let options = ObjectSpec {
+            sas_token: Some(Secret::new("?sv=1&sig=2\r\n")),
+            ..ObjectSpec::default()
+        };
+        assert_eq!(proof(&options), "sv=1&sig=2");
+    }
+
+    fn http() -> Arc<Http> {
+        let limits = Limits {
+            connect: Duration::from_secs(1),
+            read: Duration::from_secs(1),
+            request: None,
+        };
+        let proxies = Proxies::new(None, |_| None).unwrap();
+        let tls = tls::config(None, true).unwrap();
+        Arc::new(Http::new(tls, proxies, limits, 1))
+    }
+
+    /// A signature is good for its container only, and for an hour.
+    #[test]
+    fn each_container_has_a_signature_of_its_own() {
+        let options = ObjectSpec {
+            account_key: Some(Secret::new(EMULATOR.1)),
+            ..ObjectSpec::default()
+        };
+        let http = http();
+        let auth = Auth::new("a", &options, &Connection::default(), &http).unwrap();
+        let runtime = Runtime::new().unwrap();
+        let of = |container: &str| match auth.proof(container, true, &runtime) {
+            Ok(Proof::Query(sas)) => sas.to_string(),
+            _ => panic!("no SAS"),
+        };
+        assert_ne!(of("x"), of("y"));
+        assert_eq!(of("x"), of("x"));
+        let ends = auth.kept.lock();
+        let latest = chrono::Utc::now() + LIFETIME;
+        assert_eq!(ends.len(), 2);
+        assert!(
+            ends.values()
+                .all(|(_, end)| *end <= latest && LIFETIME <= Duration::from_secs(3600))
+        );
+    }
 
     #[test]
     fn connection_strings_are_taken_apart() {

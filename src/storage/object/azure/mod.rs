@@ -81,6 +81,11 @@ impl Azure {
         Ok((this, given))
     }
 
+    fn proof(&self, endpoint: &Endpoint, container: &str) -> Result<Proof, Failure> {
+        let is_tls = endpoint.url.is_tls;
+        self.auth.proof(container, is_tls, &self.runtime)
+    }
+
     fn prepare(
         &self,
         method: &str,
@@ -90,7 +95,7 @@ impl Azure {
         headers: &str,
         length: Option<usize>,
     ) -> Result<Prepared, Failure> {
-        let proof = self.auth.proof(&self.runtime)?;
+        let proof = self.proof(endpoint, &object.bucket)?;
         let host = self.http.host(&endpoint.url);
         let mut head = String::with_capacity(512);
         head.push_str(method);
@@ -147,7 +152,7 @@ impl Azure {
         endpoint: &Endpoint,
         name: &str,
     ) -> Result<azure_storage_blob::BlobContainerClient, Failure> {
-        let proof = self.auth.proof(&self.runtime)?;
+        let proof = self.proof(endpoint, name)?;
         container(&self.http, proof, &format!("{}/{name}", endpoint.url))
     }
 
@@ -357,7 +362,7 @@ impl Service for Azure {
         bucket: &str,
         keys: &[String],
     ) -> Result<(), Failure> {
-        let proof = self.auth.proof(&self.runtime)?;
+        let proof = self.proof(endpoint, bucket)?;
         let folder = format!("{}/{bucket}", endpoint.url.path);
         let body = batch::request(&folder, keys, &proof);
         let object = ObjectName {
