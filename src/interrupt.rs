@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,8 @@ const LOCK_WAIT: Duration = Duration::from_millis(300);
 struct Pending {
     next: u64,
     paths: Option<HashMap<u64, PathBuf>>,
+    /// Removed when nothing of `paths` is left.
+    locks: Option<HashMap<u64, PathBuf>>,
     uploads: Option<HashMap<u64, Upload>>,
 }
 
@@ -51,6 +53,7 @@ struct Upload {
 static PENDING: Mutex<Pending> = Mutex::new(Pending {
     next: 0,
     paths: None,
+    locks: None,
     uploads: None,
 });
 
@@ -85,6 +88,18 @@ pub fn unfinished(path: &Path) -> Unfinished {
     Unfinished(number)
 }
 
+/// Announces a lock file that is about to be made: an early end removes it when nothing else is left. Where something is,
+/// the next job finds the lock of one that is gone, and removes what that one left.
+pub fn unfinished_lock(path: &Path) -> Unfinished {
+    let _gate = GATE.read();
+    let mut pending = PENDING.lock();
+    pending.next += 1;
+    let number = pending.next;
+    let locks = pending.locks.get_or_insert_default();
+    locks.insert(number, path.to_owned());
+    Unfinished(number)
+}
+
 /// Announces an upload that has begun; an early end calls `abort`, which must not wait for long.
 pub fn unfinished_upload(name: &str, abort: Abort) -> Unfinished {
     let mut pending = PENDING.lock();
@@ -99,7 +114,11 @@ pub fn unfinished_upload(name: &str, abort: Abort) -> Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         let mut pending = PENDING.lock();
-        if let Some(paths) = &mut pending.paths {
+        let pending = &mut *pending;
+        for paths in [&mut pending.paths, &mut pending.locks]
+            .into_iter()
+            .flatten()
+        {
             paths.remove(&self.0);
         }
         if let Some(uploads) = &mut pending.uploads {
@@ -118,12 +137,15 @@ pub fn uninterrupted<T>(action: impl FnOnce() -> T) -> T {
 /// Removes what is announced, for an end that is no signal's. What another thread holds right now stays.
 pub fn remove_unfinished() {
     if let Some(pending) = PENDING.try_lock() {
-        let paths = pending.paths.iter().flat_map(HashMap::values);
-        paths.for_each(|path| remove(path));
+        let all = [&pending.paths, &pending.locks].into_iter().flatten();
+        all.flat_map(HashMap::values).for_each(|path| {
+            remove(path);
+        });
     }
 }
 
-fn remove(path: &Path) {
+/// True when nothing is there any more.
+fn remove(path: &Path) -> bool {
     // One of them fits; the process ends whatever comes of it.
     let _ = std::fs::remove_file(path);
     // Threads still write into a folder while it is emptied, until what they write into is gone.
@@ -132,6 +154,7 @@ fn remove(path: &Path) {
             break;
         }
     }
+    path.symlink_metadata().is_err()
 }
 
 /// One word of the memory that the ranks of a host share, 0 until one of them speaks.
@@ -211,19 +234,24 @@ pub fn end(status: i32, message: Option<String>) -> ! {
     let gate = GATE.try_write_for(LOCK_WAIT);
     let pending = PENDING.try_lock_for(LOCK_WAIT);
     let mut paths: Vec<PathBuf> = Vec::new();
+    let mut locks: Vec<PathBuf> = Vec::new();
     let mut uploads: Vec<(String, Abort)> = Vec::new();
     if let Some(pending) = &pending {
         paths.extend(pending.paths.iter().flat_map(HashMap::values).cloned());
+        locks.extend(pending.locks.iter().flat_map(HashMap::values).cloned());
         let all = pending.uploads.iter().flat_map(HashMap::values);
         uploads.extend(all.map(|upload| (upload.name.clone(), upload.abort.clone())));
     }
     std::mem::forget((gate, pending));
     let mut work = Work::new();
     let in_each = paths.len().div_ceil(CLEANERS).max(1);
+    let there = Arc::new(AtomicUsize::new(paths.len()));
     for some in paths.chunks(in_each) {
-        let some = some.to_vec();
+        let (some, there) = (some.to_vec(), there.clone());
         work.begin(None, move || {
-            some.iter().for_each(|path| remove(path));
+            for path in some {
+                there.fetch_sub(usize::from(remove(&path)), Ordering::SeqCst);
+            }
             true
         });
     }
@@ -237,6 +265,11 @@ pub fn end(status: i32, message: Option<String>) -> ! {
         });
     }
     let left = work.wait(by);
+    if there.load(Ordering::SeqCst) == 0 && !locks.is_empty() {
+        let mut last = Work::new();
+        last.begin(None, move || locks.iter().all(|path| remove(path)));
+        last.wait(Instant::now() + LOCK_WAIT);
+    }
     if !left.is_empty() {
         let mut last = Work::new();
         last.begin(None, move || {

@@ -32,6 +32,8 @@ pub trait Observer: Sync {
     fn may_last(&self, ns: u64);
     /// So many bytes of tensors and files went through.
     fn moved(&self, _bytes: u64) {}
+    /// A call that is no read, write or fsync has ended.
+    fn done(&self, thread: usize);
     /// It has ended after this many nanoseconds.
     fn ended(&self, thread: usize, call: Call, ns: u64);
 }
@@ -95,12 +97,23 @@ const MOST_BUFFERS: usize = 32;
 impl Buffers {
     /// For a storage system.
     pub fn new(storage: &dyn Storage) -> Self {
-        let size = storage.system().default_transfer.clamp(BUFFER.0, BUFFER.1);
-        let count = (MEMORY / size).min(MOST_BUFFERS);
+        let (count, size) = Self::shape(storage);
         Buffers {
             free: (0..count).map(|_| Buffer::new(size)).collect(),
             size,
         }
+    }
+
+    /// How many there are, and the bytes of one.
+    fn shape(storage: &dyn Storage) -> (usize, usize) {
+        let size = storage.system().default_transfer.clamp(BUFFER.0, BUFFER.1);
+        ((MEMORY / size).min(MOST_BUFFERS), size)
+    }
+
+    /// Bytes that those for a storage system will have.
+    pub fn bytes_for(storage: &dyn Storage) -> u64 {
+        let (count, size) = Self::shape(storage);
+        (count * size) as u64
     }
 
     /// Bytes of all of them.
@@ -363,7 +376,10 @@ impl WriterSide<'_> {
         self.saved.write_ns = self.saved.write_ns.saturating_sub(own);
         self.saved.stall_ns += own;
         let start = now_ns();
-        writer.finish()?;
+        self.observer.begins(0, index, written);
+        let finished = writer.finish();
+        self.observer.done(0);
+        finished?;
         self.saved.write_ns += now_ns() - start;
         Ok(())
     }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::output::{self, Format};
 use super::size::{Gib, gib};
 use super::words::WorkloadArgs;
-use super::{Exit, Stop};
+use super::{Exit, Stop, out};
 use crate::config::Loaded;
 use crate::mlperf::NOT_CLOSED;
 use crate::mlperf::editions::Edition;
@@ -75,8 +75,7 @@ struct Validator {
 /// Prints one rule, or all of them as the Markdown table of docs/mlperf.md.
 pub(super) fn explain(id: &str) -> Result<(), Stop> {
     if id.is_empty() {
-        print!("{}", table::markdown());
-        return Ok(());
+        return out(&table::markdown());
     }
     let rule = Rule::named(id).ok_or_else(|| {
         let ids: Vec<&str> = RULES.iter().map(|rule| rule.id).collect();
@@ -85,12 +84,17 @@ pub(super) fn explain(id: &str) -> Result<(), Stop> {
             ids.join(", ")
         ))
     })?;
-    println!("{} {} ({})", rule.id, rule.name, rule.scope());
-    println!("  {}", rule.demand);
+    let mut text = format!(
+        "{} {} ({})\n  {}\n",
+        rule.id,
+        rule.name,
+        rule.scope(),
+        rule.demand
+    );
     if !rule.remedy.is_empty() {
-        println!("  remedy: {}", rule.remedy);
+        text.push_str(&format!("  remedy: {}\n", rule.remedy));
     }
-    Ok(())
+    out(&text)
 }
 
 /// The folder that was named, where it was one.

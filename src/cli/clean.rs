@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::CleanArgs;
 use super::words::WorkloadArgs;
-use super::{Exit, Stop, load};
+use super::{Exit, Stop, load, out};
 use crate::checkpoint::INCOMPLETE_MARKER;
 use crate::config::Address;
 use crate::run::wire;
@@ -43,10 +43,12 @@ pub(super) fn clean(args: &CleanArgs) -> Result<(), Stop> {
     let root = address.path;
     let left = find(&*storage, &root).map_err(failed)?;
     for (name, upload) in &left.uploads {
-        println!("upload {} ({upload})", in_folder(&root, name).display());
+        let path = in_folder(&root, name);
+        out(&format!("upload {} ({upload})\n", path.display()))?;
     }
     for (name, len) in &left.files {
-        println!("file   {} ({len} bytes)", in_folder(&root, name).display());
+        let path = in_folder(&root, name);
+        out(&format!("file   {} ({len} bytes)\n", path.display()))?;
     }
     let found = format!(
         "{} unfinished uploads, {} files of incomplete checkpoints",
@@ -54,8 +56,7 @@ pub(super) fn clean(args: &CleanArgs) -> Result<(), Stop> {
         left.files.len()
     );
     if !args.yes {
-        println!("{found}; nothing is removed without --yes");
-        return Ok(());
+        return out(&format!("{found}; nothing is removed without --yes\n"));
     }
     for (name, upload) in &left.uploads {
         storage
@@ -75,8 +76,7 @@ pub(super) fn clean(args: &CleanArgs) -> Result<(), Stop> {
     // The markers go last: until then the checkpoints are known to be incomplete.
     storage.remove_many(&files).map_err(failed)?;
     storage.remove_many(&markers).map_err(failed)?;
-    println!("{found}: removed");
-    Ok(())
+    out(&format!("{found}: removed\n"))
 }
 
 fn find(storage: &dyn Storage, root: &Path) -> Result<Left, StorageError> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::Stop;
+use super::{Stop, out};
 
 /// Where to.
 #[derive(Debug, Clone, Args)]
@@ -29,20 +29,19 @@ pub(super) fn install(args: &InstallShimArgs) -> Result<(), Stop> {
     fs::create_dir_all(&args.folder).map_err(|e| failed("make folder", &args.folder, &e))?;
     let shim = args.folder.join(NAME);
     if fs::canonicalize(&shim).is_ok_and(|there| there == binary) {
-        println!("{} is this binary already", shim.display());
-        return Ok(());
+        return out(&format!("{} is this binary already\n", shim.display()));
     }
     if fs::symlink_metadata(&shim).is_ok() {
         set_aside(&shim, args.replace)?;
     }
     symlink(&binary, &shim).map_err(|e| failed("link", &shim, &e))?;
-    println!("{} -> {}", shim.display(), binary.display());
-    println!(
-        "mlpstorage v2.0: --dlio-bin-path {}; v3.0: put that folder first on PATH, of every host",
-        args.folder.display()
-    );
-    println!("{}", crate::mlperf::NOT_CLOSED);
-    Ok(())
+    out(&format!(
+        "{} -> {}\nmlpstorage v2.0: --dlio-bin-path {}; v3.0: put that folder first on PATH, of every host\n{}\n",
+        shim.display(),
+        binary.display(),
+        args.folder.display(),
+        crate::mlperf::NOT_CLOSED
+    ))
 }
 
 fn set_aside(shim: &Path, replace: bool) -> Result<(), Stop> {

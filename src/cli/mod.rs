@@ -30,7 +30,7 @@ use clap::Parser;
 use crate::cluster::{self, Cluster, Named};
 use crate::config::{self, LoadRequest, Loaded, Machine, Origin, Source};
 use crate::host;
-use crate::interrupt;
+use crate::interrupt::{self, say};
 use crate::run::{self, JobError, RankError, agree};
 use args::{Cli, ValidateArgs, Verb};
 use words::WorkloadArgs;
@@ -96,7 +96,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
             if speaks_first {
                 let _ = error.print();
                 if let Some(advice) = args::option_advice(&error) {
-                    eprintln!("\n  remedy: {advice}");
+                    say(&format!("\n  remedy: {advice}"));
                 }
             }
             return if error.use_stderr() {
@@ -211,7 +211,7 @@ fn alone(
 ) -> Result<(), Stop> {
     let loaded = load(args, as_dlio).map_err(Stop::usage)?;
     for warning in &loaded.warnings {
-        eprintln!("warning: {warning}");
+        say(&format!("warning: {warning}"));
     }
     if let Some(command) = command_of_file(&loaded) {
         interrupt::say(&format!(
@@ -285,10 +285,9 @@ fn validate(loaded: &Loaded, args: &ValidateArgs) -> Result<(), Stop> {
     let ranks = args.ranks.unwrap_or(fewest) as usize;
     let loaded = &sized(loaded, ranks)?;
     for warning in run::preflight(loaded, ranks, ranks).map_err(Stop::usage)? {
-        eprintln!("warning: {warning}");
+        say(&format!("warning: {warning}"));
     }
-    print!("{}", loaded.describe());
-    Ok(())
+    out(&loaded.describe())
 }
 
 /// The workload as a job of this many ranks on this host has it.

@@ -5,6 +5,7 @@ use std::io::{BufWriter, Write};
 use super::args::PlanArgs;
 use super::{Exit, Stop};
 use crate::config::{Loaded, OrderKind, Shuffle};
+use crate::interrupt::say;
 use crate::plan::Split;
 use crate::plan::checkpoint::CheckpointPlan;
 use crate::plan::dataset::DatasetPlan;
@@ -19,7 +20,7 @@ pub(super) fn print(loaded: &Loaded, args: &PlanArgs) -> Result<(), Stop> {
     let loaded = &super::sized(loaded, ranks)?;
     let workload = &loaded.workload;
     for warning in preflight(loaded, ranks, ranks).map_err(Stop::usage)? {
-        eprintln!("warning: {warning}");
+        say(&format!("warning: {warning}"));
     }
     let checkpoint = if workload.workflow.checkpoint {
         Some(

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{Exit, Stop, output};
+use super::{Exit, Stop, out, output};
 use crate::compare::{self, tolerance::Tolerance};
 use crate::mlperf::leaf::Leaf;
 use crate::mlperf::render::{self, Style};
@@ -92,7 +92,7 @@ pub(super) fn print(args: &ReportArgs) -> Result<(), Stop> {
     };
     match &args.output {
         Some(file) => write(file, &text)?,
-        None => print!("{text}"),
+        None => out(&text)?,
     }
     if figures.unreadable.is_empty() {
         return Ok(());

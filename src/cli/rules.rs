@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 
 use super::args::RunArgs;
 use super::check::text;
+use super::out;
 use crate::cluster::Cluster;
 use crate::config::Loaded;
 use crate::host::facts::HostFacts;
+use crate::interrupt::say;
 use crate::mlperf::NOT_CLOSED;
 use crate::mlperf::editions::Edition;
 use crate::mlperf::facts::{Inputs, Memory};
@@ -82,9 +84,10 @@ fn inputs(cluster: &dyn Cluster, results: &Path) -> Inputs {
 /// Where stdout holds something else, on stderr.
 fn print(checked: &Checked, args: &RunArgs, as_dlio: bool) {
     if args.json || as_dlio {
-        eprint!("{}", text(checked));
+        say(text(checked).trim_end());
     } else {
-        print!("{}", text(checked));
+        // Who does not read the findings has them in report.json.
+        let _ = out(&text(checked));
     }
 }
 

@@ -8,6 +8,7 @@ use super::comparison::{Comparison, Parameter, Verdict};
 use super::judge::{Job, Rule};
 use super::stats::{mann_whitney, welch};
 use super::tolerance::Tolerance;
+use crate::metrics::histogram::supports;
 use crate::mlperf::figures::{self, Direction as CheckpointDirection, RunFigures};
 use crate::mlperf::hash::differing;
 use crate::mlperf::leaf::Leaf;
@@ -318,15 +319,15 @@ impl Job<'_> {
             type Percentile = fn(&Stage) -> Option<f64>;
             let percentiles: [(&str, f64, Percentile); 4] = [
                 ("p50", 0.5, |s| s.p50),
-                ("p90", 0.1, |s| s.p90),
-                ("p99", 0.01, |s| s.p99),
-                ("p99.9", 0.001, |s| s.p999),
+                ("p90", 0.9, |s| s.p90),
+                ("p99", 0.99, |s| s.p99),
+                ("p99.9", 0.999, |s| s.p999),
             ];
-            for (key, beyond, of) in percentiles {
+            for (key, quantile, of) in percentiles {
                 let figure = format!("{name} {key}");
                 let [va, vb] = [x, y].map(|s| Some(of(s)? / 1e6));
                 // With fewer, the percentile is but one of the largest values.
-                if [x, y].iter().all(|s| s.count as f64 * beyond >= 5.0) {
+                if [x, y].iter().all(|s| supports(s.count, quantile, BEYOND)) {
                     let latency = self.latency();
                     self.number(&figure, "ms", (va, vb), "it", &latency, None);
                 } else {
@@ -337,6 +338,9 @@ impl Job<'_> {
         }
     }
 }
+
+/// Values that lie beyond a percentile that is compared.
+const BEYOND: f64 = 5.0;
 
 /// What runs of DLIO do not have.
 const OURS: &str = "report.json of dlio-rs, which has this figure";

@@ -133,6 +133,28 @@ fn the_command_line_beats_the_yaml_beats_the_environment_beats_dotenv() {
     assert_eq!(options(&r).region.as_deref(), Some("cli"));
 }
 
+/// One alias in the environment and another one in `.env`: the environment's counts, whichever comes first in the table.
+#[test]
+fn an_alias_of_the_environment_beats_every_alias_of_dotenv() {
+    for (env, dotenv) in [
+        ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"),
+        ("AWS_ENDPOINT_URL", "S3_ENDPOINT_URIS"),
+        ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        ("AWS_DEFAULT_REGION", "AWS_REGION"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut r = request(dir.path(), "", &[]);
+        r.env.insert(env.into(), "http://env".into());
+        r.dotenv = Some(format!("{dotenv}=http://file\n").into_bytes());
+        let o = load(&r).unwrap().workload.storage.storage_options;
+        let taken = match env.contains("REGION") {
+            true => o.region.unwrap(),
+            false => o.endpoint_url.0.join(" "),
+        };
+        assert_eq!(taken, "http://env", "{env} {dotenv}");
+    }
+}
+
 #[test]
 fn credentials_are_never_shown() {
     let loaded = loaded("", &["++storage.storage_options.secret_access_key=hunter2"]).unwrap();

@@ -1,6 +1,5 @@
 //! Threads that nobody set, sized by the machine as MLCommons' DLIO sizes them.
 
-use super::Workload;
 use super::error::ConfigError;
 use super::load::Loaded;
 use super::origin::Origin;
@@ -9,6 +8,8 @@ use super::origin::Origin;
 const CAP: &str = "DLIO_MAX_AUTO_THREADS";
 const READ_CAP: u64 = 8;
 const WRITE_CAP: u64 = 32;
+/// Writer threads at least, where no page cache takes what is written.
+const LEAST_UNCACHED: u64 = 8;
 
 /// One host of a job.
 #[derive(Debug, Clone, Copy)]
@@ -39,9 +40,9 @@ impl Loaded {
         let cap = cap.map(|cap| cap.max(1) as u64);
         let per_rank = (machine.cpus / machine.ranks.max(1)).max(1) as u64;
         let is_open = |set: Option<u64>| set.is_none() || as_dlio && set == Some(1);
-        let how = |n: u64, cap: u64| {
+        let how = |n: u64, times: &str, limits: String| {
             Origin::Machine(format!(
-                "sized by the machine: {} CPUs / {} ranks of a host, at most {cap}, makes {n}",
+                "sized by the machine: {times}{} CPUs / {} ranks of a host, {limits}, makes {n}",
                 machine.cpus, machine.ranks
             ))
         };
@@ -49,15 +50,26 @@ impl Loaded {
             let cap = cap.unwrap_or(READ_CAP);
             let n = per_rank.min(cap);
             self.workload.reader.read_threads = Some(n);
-            self.origins
-                .insert("reader.read_threads".into(), how(n, cap));
+            self.origins.insert(
+                "reader.read_threads".into(),
+                how(n, "", format!("at most {cap}")),
+            );
         }
         if is_open(self.workload.reader.write_threads) {
             let cap = cap.unwrap_or(WRITE_CAP);
-            let n = write_threads(&self.workload, per_rank, cap);
+            let system = self.workload.storage_system();
+            // Object stores and direct I/O keep twice as many busy.
+            let (n, times, limits) = match system.has_bytes && !system.page_cache {
+                true => (
+                    (2 * per_rank).min(cap).max(LEAST_UNCACHED),
+                    "2 x ",
+                    format!("at most {cap}, at least {LEAST_UNCACHED}"),
+                ),
+                false => (per_rank.min(cap), "", format!("at most {cap}")),
+            };
             self.workload.reader.write_threads = Some(n);
             self.origins
-                .insert("reader.write_threads".into(), how(n, cap));
+                .insert("reader.write_threads".into(), how(n, times, limits));
         }
         Ok(())
     }
@@ -68,15 +80,5 @@ impl Loaded {
             Some(Origin::Machine(how)) => Some(how),
             _ => None,
         }
-    }
-}
-
-/// Object stores and direct I/O keep twice as many busy.
-fn write_threads(workload: &Workload, per_rank: u64, cap: u64) -> u64 {
-    let system = workload.storage_system();
-    if system.has_bytes && !system.page_cache {
-        (2 * per_rank).min(cap).max(8)
-    } else {
-        per_rank.min(cap)
     }
 }

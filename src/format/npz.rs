@@ -99,6 +99,9 @@ fn is_deflated(spec: &FileSpec) -> bool {
 }
 
 impl Format for Npz {
+    fn holds_whole_file(&self) -> bool {
+        true
+    }
     fn supports(&self, spec: &FileSpec) -> Result<(), FormatError> {
         match spec.options.compression {
             Compression::None | Compression::Zip => Ok(()),

@@ -441,6 +441,8 @@ impl Checker for FullChecker {
             )));
         }
         self.array.clear();
+        // All of it at once: growing step by step would hold up to twice as much.
+        self.array.reserve_exact(member.size() as usize);
         let unpacked = (&mut member).take(limit + 1).read_to_end(&mut self.array);
         if unpacked.map_err(|e| unreadable(e.into()))? as u64 > limit {
             return Err(FormatError::Unsupported(format!(

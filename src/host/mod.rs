@@ -8,6 +8,7 @@
 //! | `cpus` | how many CPUs there are, on which a thread may run |
 //! | `facts`, `machine` | a host's memory, processors, system and network as reports list them |
 //! | `process` | counters of this process: device bytes, resident set |
+//! | `run_queue` | how long a thread waited for a CPU |
 //! | `caches` | emptying the page cache of the host |
 //! | `mounts` | where a folder lies |
 //! | `network` | addresses of this host |
@@ -22,6 +23,7 @@ pub mod machine;
 pub mod mounts;
 pub mod network;
 pub mod process;
+pub mod run_queue;
 pub(crate) mod terminal;
 pub mod witness;
 

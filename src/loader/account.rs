@@ -1,13 +1,11 @@
 //! What a reader thread's time went to: CPU used, CPU waited for, and the parts of each run.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use crate::clock::thread_cpu_ns;
+use crate::host::run_queue::{RunQueue, cpu_of_threads};
 use crate::stage::Parts;
 
 /// The kernel's count of waiting for a CPU is looked up at most this often: the look costs about a microsecond.
@@ -25,8 +23,8 @@ pub(super) struct RunTimes {
 
 /// What the kernel counts for the calling thread, from [`Meter::start`] on.
 pub(super) struct Meter {
-    /// `/proc/thread-self/schedstat`; None where there is none.
-    file: Option<File>,
+    /// None where the kernel does not count.
+    queue: Option<RunQueue>,
     /// Beginning of the names of kernel threads that work for this one, and their CPU time at the start.
     helpers: Option<(String, u64)>,
     start_cpu_ns: u64,
@@ -42,10 +40,10 @@ struct Look {
 impl Meter {
     /// Begins; called on the thread that is metered.
     pub(super) fn start() -> Self {
-        let file = File::open("/proc/thread-self/schedstat").ok();
-        let first = file.as_ref().and_then(read_delay);
+        let queue = RunQueue::of_this_thread();
+        let first = queue.as_ref().and_then(RunQueue::delay_ns);
         Meter {
-            file: file.filter(|_| first.is_some()),
+            queue,
             helpers: None,
             start_cpu_ns: thread_cpu_ns(),
             first_delay_ns: first.unwrap_or(0),
@@ -75,10 +73,9 @@ impl Meter {
         })
     }
 
-    /// Time since the start in which the thread could have run and had no CPU. Throttling by a cgroup counts too, since a
-    /// throttled thread stays in the run queue. None where the kernel does not say.
+    /// Time since the start in which the thread could have run and had no CPU; None where the kernel does not say.
     pub(super) fn delay_ns(&self) -> Option<u64> {
-        let now = read_delay(self.file.as_ref()?)?;
+        let now = self.queue.as_ref()?.delay_ns()?;
         Some(now.saturating_sub(self.first_delay_ns))
     }
 
@@ -86,7 +83,7 @@ impl Meter {
     fn looked(&self, now_ns: u64) -> u64 {
         let mut look = self.look.lock();
         if now_ns.saturating_sub(look.at_ns) >= LOOK_EVERY_NS
-            && let Some(delay_ns) = self.file.as_ref().and_then(read_delay)
+            && let Some(delay_ns) = self.queue.as_ref().and_then(RunQueue::delay_ns)
         {
             *look = Look {
                 delay_ns,
@@ -132,27 +129,6 @@ impl Debt {
     }
 }
 
-/// The second number of schedstat: nanoseconds spent waiting on a run queue. Source: Linux
-/// `Documentation/scheduler/sched-stats.rst`.
-fn read_delay(file: &File) -> Option<u64> {
-    let mut text = [0; 80];
-    let n = file.read_at(&mut text, 0).ok()?;
-    let text = std::str::from_utf8(&text[..n]).ok()?;
-    text.split_ascii_whitespace().nth(1)?.parse().ok()
-}
-
-/// CPU time of the threads of this process that have this name, as long as they live. Units: nanoseconds.
-fn cpu_of_threads(name: &str) -> u64 {
-    let cpu_of = |folder: &Path| {
-        let own = std::fs::read_to_string(folder.join("comm")).ok()?;
-        let text = std::fs::read_to_string(folder.join("schedstat")).ok()?;
-        let is_named = own.trim_end() == name;
-        is_named.then(|| text.split_ascii_whitespace().next()?.parse::<u64>().ok())?
-    };
-    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten();
-    tasks.filter_map(|task| cpu_of(&task.ok()?.path())).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,7 +139,7 @@ mod tests {
     #[test]
     fn waiting_for_a_cpu_leaves_the_other_parts() {
         assert!(
-            Meter::start().file.is_some(),
+            Meter::start().queue.is_some(),
             "this kernel has no schedstat (CONFIG_SCHED_INFO)"
         );
         let busy = || {

@@ -237,8 +237,8 @@ pub trait BatchSource {
     fn release(&mut self);
     /// Ends the epoch: waits for the threads, drops what was not asked for.
     fn stop(&mut self) -> Result<(), LoaderError>;
-    /// Runs `job` for each of `0..count` on the reader threads, between epochs.
-    fn for_each(&self, count: u64, job: &(dyn Fn(u64) + Sync));
+    /// Runs `job` for each of `0..count` on the reader threads, between epochs; its first argument is the thread's number.
+    fn for_each(&self, count: u64, job: &(dyn Fn(usize, u64) + Sync));
     /// Totals since the loader was made.
     fn totals(&self) -> Totals;
     /// The same for other threads; None in virtual time, which has none.

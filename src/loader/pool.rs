@@ -231,15 +231,15 @@ impl BatchSource for Loader {
         epoch.window.take_failure().map_or(Ok(()), Err)
     }
 
-    fn for_each(&self, count: u64, job: &(dyn Fn(u64) + Sync)) {
+    fn for_each(&self, count: u64, job: &(dyn Fn(usize, u64) + Sync)) {
         let next = AtomicU64::new(0);
-        self.pool.broadcast(|_| {
+        self.pool.broadcast(|thread| {
             loop {
                 let index = next.fetch_add(1, Relaxed);
                 if index >= count {
                     break;
                 }
-                job(index);
+                job(thread.index(), index);
             }
         });
     }

@@ -157,8 +157,8 @@ impl BatchSource for SimulatedLoader {
         Ok(())
     }
 
-    fn for_each(&self, count: u64, job: &(dyn Fn(u64) + Sync)) {
-        (0..count).for_each(job);
+    fn for_each(&self, count: u64, job: &(dyn Fn(usize, u64) + Sync)) {
+        (0..count).for_each(|index| job(0, index));
     }
 
     fn totals(&self) -> Totals {

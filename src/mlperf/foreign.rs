@@ -14,9 +14,12 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::ratio::Ratio;
+use crate::util::json;
 
 /// A file larger than this is none of a run's.
 const MAX_BYTES: u64 = 256 << 20;
+/// Memory that a JSON file may take: short values take thirty times as much as their text.
+const MAX_MEMORY: usize = 2 << 30;
 
 /// A file of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -34,9 +37,7 @@ impl<T: DeserializeOwned> Document<T> {
     /// A JSON file that holds a map; Python's `NaN` and infinities are null.
     pub(crate) fn json(path: &Path) -> Self {
         Self::read(path, |text| {
-            let value: Value =
-                serde_json::from_str(&without_nan(text)).map_err(|e| e.to_string())?;
-            typed(value)
+            typed(json::within(without_nan(text).as_bytes(), MAX_MEMORY)?)
         })
     }
 

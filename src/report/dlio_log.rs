@@ -7,6 +7,7 @@ use super::dlio::metric_block;
 use super::event::{Event, Listener};
 use super::{python, timestamp};
 use crate::config::{Distribution, MetricFormula, Workload};
+use crate::interrupt::say;
 use crate::metrics::au::{block_au, mean_and_std};
 use crate::metrics::checkpoint::{CheckpointKind, CheckpointRecord};
 use crate::metrics::record::BlockRecord;
@@ -140,7 +141,7 @@ impl DlioLog {
                 Ok(()) => true,
                 Err(error) => {
                     // Without a log the figures still stand.
-                    eprintln!("dlio-rs: the log ends here: {error}");
+                    say(&format!("dlio-rs: the log ends here: {error}"));
                     false
                 }
             }

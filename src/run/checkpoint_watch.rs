@@ -95,6 +95,9 @@ impl Observer for Watched {
     fn moved(&self, bytes: u64) {
         self.activity.worked(bytes);
     }
+    fn done(&self, thread: usize) {
+        self.activity.io_ends(thread);
+    }
     fn ended(&self, thread: usize, call: Call, ns: u64) {
         self.activity.busy_until(0);
         self.activity.io_ends(thread);

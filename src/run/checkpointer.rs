@@ -454,6 +454,17 @@ impl<'a> Checkpointer<'a> {
         Ok(())
     }
 
+    /// Bytes of memory that saving takes: buffers, and what the storage system holds of a file that is written.
+    pub fn save_memory(&self) -> u64 {
+        let longest = self.plan.files.iter().map(FilePlan::bytes).max();
+        match longest {
+            None => 0,
+            Some(longest) => {
+                Buffers::bytes_for(&*self.storage) + self.storage.write_memory(1, longest)
+            }
+        }
+    }
+
     /// What its requests to an object store came to.
     pub fn telemetry(&self) -> Option<Telemetry> {
         self.storage.telemetry()

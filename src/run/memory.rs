@@ -2,7 +2,7 @@
 
 use super::context::JobContext;
 use super::failure::RankError;
-use crate::config::{Decode, PerRankFiles};
+use crate::config::{Decode, PerRankFiles, TimeSpec, Workload};
 use crate::format::Format;
 use crate::host::cgroup::Limits;
 use crate::host::process::{node_memory_bytes, resident_bytes};
@@ -13,8 +13,23 @@ use crate::plan::steps::Steps;
 use crate::report::rank_files::AT_ONCE;
 use crate::storage::Storage;
 
-/// Stages of which a reader thread may have a histogram: open, metadata, first byte, read, sample, decode, preprocess.
-const READER_STAGES: u64 = 7;
+/// Pages of the program that are touched only after the sum was made: what reduces and writes results. Measured: 3 MiB.
+const TOUCHED_LATER: u64 = 3 << 20;
+
+/// Stages of which a reader thread of this job has a histogram: a thread makes one when it first records a duration.
+fn reader_stages(w: &Workload, storage: &dyn Storage, reads_metadata: bool) -> u64 {
+    let system = storage.system();
+    // Read and sample are everywhere.
+    let more = [
+        system.has_bytes,
+        // Decode: contents are looked at, be it by their length.
+        system.has_bytes,
+        system.has_bytes && reads_metadata,
+        system.objects || system.simulated,
+        w.reader.preprocess_time != TimeSpec::default(),
+    ];
+    2 + more.iter().filter(|is_there| **is_there).count() as u64
+}
 
 /// Bytes of one slot of the loader's window.
 const SLOT: u64 = 192;
@@ -28,15 +43,35 @@ const TEXT_OF_STEP: u64 = 80;
 /// Share of the memory that all ranks of a host may take by default.
 const DEFAULT_SHARE: f64 = 0.8;
 
-/// The sum for this rank.
-pub(super) fn plan(
-    job: &JobContext,
-    storage: &dyn Storage,
-    format: Option<&'static dyn Format>,
-    sample_bytes: u64,
-    order_bytes: u64,
-    steps: &Steps,
-) -> MemoryPlan {
+/// What generation will hold beside the program: `held` bytes of its writers.
+pub(super) fn of_generation(held: u64) -> MemoryPlan {
+    MemoryPlan(vec![("program", resident_bytes()), ("write buffers", held)])
+}
+
+/// What the sum for training depends on beside the workload.
+pub(super) struct Needs<'a> {
+    /// The dataset's.
+    pub(super) storage: &'a dyn Storage,
+    pub(super) format: Option<&'static dyn Format>,
+    /// Samples are found by metadata of their file.
+    pub(super) reads_metadata: bool,
+    pub(super) sample_bytes: u64,
+    pub(super) order_bytes: u64,
+    /// What saving a checkpoint takes.
+    pub(super) checkpoint_bytes: u64,
+    pub(super) steps: &'a Steps,
+}
+
+/// The sum for this rank in training.
+pub(super) fn plan(job: &JobContext, needs: &Needs) -> MemoryPlan {
+    let Needs {
+        storage,
+        format,
+        sample_bytes,
+        order_bytes,
+        steps,
+        ..
+    } = *needs;
     let w = job.workload;
     let shape = job.shape();
     let does_eval = u64::from(steps.eval > 0);
@@ -61,11 +96,16 @@ pub(super) fn plan(
     let is_virtual = job.options.virtual_time;
     let real = |n: u64| if is_virtual { 0 } else { n };
     MemoryPlan(vec![
-        ("program", resident_bytes()),
+        ("program", resident_bytes() + TOUCHED_LATER),
         ("read buffers", real(threads * transfer * loaders)),
         (
             "histograms",
-            real(threads * loaders * READER_STAGES * StageHistograms::bytes_of_stage()),
+            real(
+                threads
+                    * loaders
+                    * reader_stages(w, storage, needs.reads_metadata)
+                    * StageHistograms::bytes_of_stage(),
+            ),
         ),
         ("windows", shape.window as u64 * SLOT * loaders),
         // The file and what it decodes to.
@@ -73,6 +113,7 @@ pub(super) fn plan(
             "decoded files",
             real(u64::from(holds_files) * threads * loaders * of_file.saturating_mul(2)),
         ),
+        ("checkpoint buffers", needs.checkpoint_bytes),
         ("order lists", order_bytes),
         (
             "step records",

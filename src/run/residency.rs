@@ -24,7 +24,8 @@ struct Used<'a> {
 }
 
 impl Used<'_> {
-    fn path(&self, position: u64, path: &mut PathBuf) {
+    /// The path of a file; returns the number by which the watchdog names it.
+    fn path(&self, position: u64, path: &mut PathBuf) -> u64 {
         let (split, position) = if position < self.train {
             (Split::Train, position)
         } else {
@@ -32,6 +33,7 @@ impl Used<'_> {
         };
         let index = self.files.split(split).position_to_index(position);
         self.files.path_of(split, index, path);
+        self.files.global_index(split, index)
     }
 }
 
@@ -123,16 +125,18 @@ fn evict(
     let failure = Mutex::new(None);
     let activity = job.activity;
     let _work = activity.work(Stretch::DropCache, count);
-    readers.for_each(count, &|number| {
+    readers.for_each(count, &|thread, number| {
         if failure.lock().is_some() {
             return;
         }
         let mut path = PathBuf::new();
-        used.path(rank + number * ranks, &mut path);
-        if let Err(error) = storage.evict(&path) {
+        let file = used.path(rank + number * ranks, &mut path);
+        activity.io_begins(thread, file, 0);
+        let evicted = storage.evict(&path);
+        activity.io_ends(thread);
+        if let Err(error) = evicted {
             failure.lock().get_or_insert(error);
         }
-        activity.moved();
         activity.worked(1);
     });
     failure

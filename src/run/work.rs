@@ -47,6 +47,18 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// Whether samples are found by metadata of their file.
+    pub(super) fn reads_metadata(&self) -> bool {
+        let first = Run {
+            file: 0,
+            first: 0,
+            count: 1,
+        };
+        let (expect, options) = (self.expect(&first), self.files.options());
+        let needs = |f: &dyn Format| f.has_reads() && f.needs_index(&expect, options);
+        self.format.is_some_and(needs)
+    }
+
     fn expect(&self, run: &Run) -> Expect {
         Expect {
             samples: self.samples_per_file,

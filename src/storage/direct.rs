@@ -134,6 +134,10 @@ impl Way for Direct {
         StorageError::reading(path, at, source)
     }
 
+    fn writer_memory(&self) -> u64 {
+        STAGE as u64
+    }
+
     fn create(&self, root: &Root, path: &Path, _: Pages) -> Result<Box<dyn Writer>, StorageError> {
         let part = Part::create(root, path, Pages::Keep, libc::O_DIRECT).map_err(|e| {
             match e.raw_os_error() {

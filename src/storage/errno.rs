@@ -3,7 +3,7 @@
 use std::io;
 
 /// Number, name, meaning, remedy.
-const KNOWN: [(i32, &str, &str, &str); 17] = [
+const KNOWN: [(i32, &str, &str, &str); 18] = [
     (
         libc::EIO,
         "EIO",
@@ -99,6 +99,12 @@ const KNOWN: [(i32, &str, &str, &str); 17] = [
         "ETIMEDOUT",
         "the server did not answer in time",
         "look at the storage system and the network",
+    ),
+    (
+        libc::EFBIG,
+        "EFBIG",
+        "the file would be larger than a file may be here",
+        "raise the limit (ulimit -f), or choose another file system",
     ),
     (
         libc::EBUSY,

@@ -44,6 +44,10 @@ pub(super) trait Way: Send + Sync {
     fn failed(&self, path: &Path, at: u64, source: io::Error) -> StorageError {
         StorageError::reading(path, at, source)
     }
+    /// Bytes that a file takes in this program while it is written.
+    fn writer_memory(&self) -> u64 {
+        0
+    }
     /// Begins a file below `root`.
     fn create(
         &self,
@@ -231,6 +235,10 @@ impl Storage for Files {
             }
         }
         Ok(got)
+    }
+
+    fn write_memory(&self, writers: u64, _: u64) -> u64 {
+        writers * self.way.writer_memory()
     }
 
     fn create(&self, path: &Path) -> Result<Box<dyn Writer>, StorageError> {

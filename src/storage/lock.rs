@@ -82,7 +82,7 @@ impl FolderLock {
         let here = Holder::here();
         let mut taken_over = None;
         loop {
-            let unfinished = interrupt::unfinished(&path);
+            let unfinished = interrupt::unfinished_lock(&path);
             match write(&path, &here) {
                 Ok(()) => {
                     return Ok(FolderLock {

@@ -5,11 +5,13 @@
 //! | [`bytes`] | little-endian numbers inside a slice |
 //! | [`crc32c`] | CRC-32C by SIMD |
 //! | [`hash`] | mixing functions and hashes that are part of what a run writes |
+//! | [`json`] | JSON of unknown origin, within a budget of memory |
 //! | [`units`] | powers of two |
 //! | [`varint`] | numbers of seven bits per byte |
 
 pub(crate) mod bytes;
 pub(crate) mod crc32c;
 pub(crate) mod hash;
+pub(crate) mod json;
 pub(crate) mod units;
 pub(crate) mod varint;

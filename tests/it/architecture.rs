@@ -132,6 +132,55 @@ fn arrows() -> BTreeMap<Module, BTreeSet<Module>> {
         .collect()
 }
 
+/// The table of faults names tests that exist.
+#[test]
+fn every_test_of_the_table_of_faults_exists() {
+    fn read(folder: &Path, into: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                read(&path, into);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                into.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let mut source = String::new();
+    for folder in ["src", "tests/it"] {
+        read(&repo().join(folder), &mut source);
+    }
+    let table = std::fs::read_to_string(repo().join("tests/faults.md")).unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let mut named = 0;
+    for row in rows {
+        let cell = row
+            .trim_end_matches(['|', ' '])
+            .rsplit(" | ")
+            .next()
+            .unwrap();
+        for name in cell.split(", ").map(|name| name.trim_matches('`')) {
+            named += 1;
+            let is_there = match name.strip_suffix(".sh") {
+                Some(_) => repo().join("scripts").join(name).exists(),
+                None => source.contains(&format!("fn {name}(")),
+            };
+            assert!(is_there, "there is no test {name}: {row}");
+        }
+    }
+    assert!(named > 90, "only {named} names were read");
+}
+
+/// `print!` and `eprint!` panic where the reader of a pipe has gone or a disk is full.
+#[test]
+fn the_standard_output_is_written_in_one_way() {
+    for (module, text) in modules() {
+        for call in ["print!(", "println!("] {
+            let name = module.join("::");
+            assert!(!text.contains(call), "{name} calls {call}..)");
+        }
+    }
+}
+
 #[test]
 fn arrows_point_downwards_in_the_table_of_modules() {
     let map = std::fs::read_to_string(repo().join("src/lib.rs")).unwrap();

@@ -316,3 +316,51 @@ fn what_is_probably_meant_is_said() {
         );
     }
 }
+
+/// Every verb that prints: a full disk behind its output is an error with a cause, a reader that has gone is none.
+#[test]
+fn what_is_printed_into_a_full_or_closed_output_is_no_internal_error() {
+    let scratch = Scratch::new();
+    let shim = scratch.text("shim");
+    let verbs: [&[&str]; 7] = [
+        &["check", "--explain"],
+        &["check", "--explain", "2.1.11"],
+        &["configs"],
+        &["explain", "--all"],
+        &["info"],
+        &["report", &shim],
+        &["install-shim", &shim],
+    ];
+    for verb in verbs {
+        let with = |stdout: std::process::Stdio| {
+            let mut command = solo();
+            command
+                .args(verb)
+                .stdout(stdout)
+                .stderr(std::process::Stdio::piped());
+            let done = command.spawn().unwrap().wait_with_output().unwrap();
+            let text = String::from_utf8_lossy(&done.stderr).into_owned();
+            assert!(!text.contains("internal error"), "{verb:?}: {text}");
+            assert!(!text.contains("panicked"), "{verb:?}: {text}");
+            (done.status.code(), text)
+        };
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let (status, text) = with(full.into());
+        assert_eq!(status, Some(1), "{verb:?}: {text}");
+        assert!(
+            text.contains("standard output: No space left"),
+            "{verb:?}: {text}"
+        );
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        drop(reader);
+        // By SIGPIPE, or as if all had been read.
+        let (status, text) = with(writer.into());
+        assert!(
+            matches!(status, None | Some(0)),
+            "{verb:?}: {status:?} {text}"
+        );
+    }
+}

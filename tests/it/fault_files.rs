@@ -149,6 +149,10 @@ use Phase::*;
 
 /// Runs one phase with its folder on the file system and everything else beside it.
 fn run_phase(fs: &FaultFs, phase: Phase) -> Outcome {
+    run_phase_with(fs, phase, &[])
+}
+
+fn run_phase_with(fs: &FaultFs, phase: Phase, more: &[&str]) -> Outcome {
     let beside = Scratch::new();
     let mut words = match phase {
         Checkpoint => {
@@ -176,7 +180,7 @@ fn run_phase(fs: &FaultFs, phase: Phase) -> Outcome {
     }
     words.push("--quiet".into());
     let mut command = solo();
-    command.args(&words);
+    command.args(&words).args(more);
     run(command)
 }
 
@@ -348,27 +352,121 @@ fn an_error_at_the_close_of_a_read_file_is_none() {
     assert!(fs.hits() > 0);
 }
 
-/// A read that does not come back is a stall of which the file is named.
+/// One operation that does not come back within the stall timeout, on a mount of its own: nobody else waits for it.
+fn hangs(phase: Phase, operation: &str, part: &str) {
+    let what = format!("{phase:?}: {operation} {part}");
+    let fs = FaultFs::mount();
+    prepare(&fs, phase);
+    fs.rule(&format!("{operation} {part} delay 60000"));
+    let outcome = run_phase_with(&fs, phase, &["--stall-timeout=2"]);
+    let text = outcome.text();
+    assert!(fs.hits() > 0, "{what}: it was not called\n{text}");
+    assert_eq!(outcome.status, Some(1), "{what}\n{text}");
+    // The operation would have succeeded: only the watchdog ends the job.
+    assert!(text.contains("nothing has moved on"), "{what}\n{text}");
+    let silent = text.lines().find(|line| line.contains("silent: "));
+    // A checkpoint's files are named by their place in the plan; of results the folder is named.
+    let name = match (phase, part) {
+        (Checkpoint, ".pt") => "_states",
+        (Results, _) => "mounted/out",
+        _ => part.trim_end_matches('/'),
+    };
+    assert!(
+        silent.is_some_and(|line| line.contains(name)),
+        "{what}: the file is not named\n{text}"
+    );
+    // A part may be held by what hangs; nothing looks finished, and the next run finds a clean folder.
+    let left = fs.files();
+    let finished = |(name, len): &&(String, u64)| {
+        let is_named = !name.ends_with(".part") && !name.contains(".partial-");
+        *len == 0 && is_named && name != "there"
+    };
+    assert_eq!(left.iter().find(finished), None, "{what}");
+    let has = |word: &str| left.iter().any(|(name, _)| name.ends_with(word));
+    assert!(
+        !has("-manifest.json") || phase == Training,
+        "{what}: {left:?}"
+    );
+    assert!(!has("out/summary.json"), "{what}: {left:?}");
+    fs.rule("");
+    run_phase(&fs, phase).ok();
+    if phase == Generation {
+        left_is_complete(&fs, &what);
+    }
+}
+
+fn left_is_complete(fs: &FaultFs, what: &str) {
+    let files = fs.files();
+    assert!(
+        files
+            .iter()
+            .all(|(name, len)| !name.ends_with(".part") && (*len > 0 || name == "there")),
+        "{what}: {files:?}"
+    );
+}
+
+/// Every operation of every phase that hangs is a stall of which the file is named, and nothing half made looks finished.
 #[test]
 fn an_operation_that_hangs_is_reported_with_its_file() {
+    faultfs();
+    let cases: Vec<_> = OPERATIONS
+        .iter()
+        .flat_map(|(phase, operations)| {
+            operations
+                .iter()
+                .map(|(operation, part)| (*phase, *operation, *part))
+        })
+        .collect();
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let failed = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while let Some(&(phase, operation, part)) =
+                    cases.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                {
+                    let case = std::panic::catch_unwind(|| hangs(phase, operation, part));
+                    if case.is_err() {
+                        failed
+                            .lock()
+                            .unwrap()
+                            .push(format!("{phase:?}: {operation} {part}"));
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// A log that cannot be written ends with a word of it; the figures stand.
+#[test]
+fn a_log_that_cannot_be_written_is_named_and_costs_no_figures() {
     let fs = FaultFs::mount();
-    prepare(&fs, Training);
-    fs.rule("read img_ delay 20000");
-    let beside = Scratch::new();
-    let mut words = small(&beside, FILES as u64);
-    words.push(format!("dataset.data_folder={}", fs.at("data")));
-    words.extend([
-        "workflow.generate_data=false".into(),
-        "--stall-timeout=2".into(),
-    ]);
-    let mut command = solo();
-    command.args(&words);
-    let outcome = run(command);
-    assert!(!matches!(outcome.status, Some(0)), "{}", outcome.text());
-    assert!(
-        outcome.text().contains("data/train/img_"),
-        "{}",
-        outcome.text()
-    );
-    fs.rule("");
+    for operation in ["write", "flush"] {
+        fs.clear();
+        fs.rule(&format!("{operation} dlio.log err {}", libc::ENOSPC));
+        let outcome = run_phase(&fs, Results).ok();
+        assert!(fs.hits() > 0, "{operation}: {}", outcome.text());
+        let text = outcome.text();
+        assert!(text.contains("the log ends here: write "), "{text}");
+        assert!(text.contains("dlio.log: no space left"), "{text}");
+        assert!(text.contains("train AU"), "{text}");
+        assert!(fs.scratch.path("behind/out/summary.json").exists());
+    }
+}
+
+/// A file larger than the shell's limit (ulimit -f) is an error with a name, not the end of the process by a signal.
+#[test]
+fn a_file_beyond_the_limit_of_its_size_is_named() {
+    let scratch = Scratch::new();
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -f 32; exec \"$0\" \"$@\"", BIN])
+        .args(small(&scratch, 2))
+        .args(["workflow.generate_data=true", "workflow.train=false"]);
+    run(command).fails(1, &["data/train/img_", "EFBIG", "remedy"]);
+    let left = std::fs::read_dir(scratch.path("data/train")).unwrap();
+    assert_eq!(left.count(), 0);
 }

@@ -327,6 +327,98 @@ fn peak_memory_is_the_kernels() {
     }
 }
 
+/// The same reads with and without checkpoints that burn CPU time between them: what reading cost is the readers' own.
+#[test]
+fn checkpoints_between_steps_are_no_cost_of_reading() {
+    let counters = |saves: bool| {
+        let scratch = Scratch::new();
+        let words = [
+            "dataset.num_files_train=16",
+            "dataset.record_length_bytes=4096",
+            "reader.batch_size=2",
+            "train.computation_time=0.001",
+            &format!("workflow.checkpoint={saves}"),
+            "checkpoint.steps_between_checkpoints=4",
+            "checkpoint.compression=zstd",
+            "checkpoint.compression_level=9",
+            &format!("checkpoint.checkpoint_folder={}", scratch.text("ck")),
+            "model.num_layers=2",
+            "model.transformer.hidden_size=256",
+            "model.transformer.ffn_hidden_size=1024",
+            "model.transformer.vocab_size=8000",
+            "model.transformer.num_attention_heads=4",
+            "model.transformer.num_kv_heads=2",
+        ];
+        real_run(&scratch, &words).0["counters"].clone()
+    };
+    let (without, with) = (counters(false), counters(true));
+    for count in ["reads", "bytes_read"] {
+        assert_eq!(without[count]["value"], with[count]["value"], "{count}");
+    }
+    let of = |c: &Value, key: &str| number(&c[key]["value"]);
+    // Reading 128 KiB takes milliseconds, packing tensors of 100 MB far more.
+    let packing = of(&with, "cpu_time") - of(&without, "cpu_time");
+    assert!(packing > 0.0, "{with}");
+    assert!(of(&with, "reader_cpu_time") < packing / 2.0, "{with}");
+}
+
+/// The sum that is made before anything is held, against the kernel's figure: buffers of readers and checkpoints, files that
+/// are decoded. Less than the truth by more than a tenth, a job would be killed that was let start; more by a quarter, one
+/// would be refused that fits.
+#[test]
+fn the_planned_memory_is_near_the_kernels() {
+    let data = Scratch::on_disk();
+    let words = [
+        "workload=quickstart",
+        "dataset.num_files_train=128",
+        "dataset.record_length_bytes=1048576",
+        "reader.data_loader=native",
+        "reader.batch_size=2",
+        "train.epochs=1",
+        "train.computation_time=0.001",
+        "checkpoint.steps_between_checkpoints=20",
+        "model.num_layers=2",
+        "model.transformer.hidden_size=256",
+        "model.transformer.ffn_hidden_size=512",
+        "model.transformer.vocab_size=1000",
+        "model.transformer.num_attention_heads=4",
+        "model.transformer.num_kv_heads=2",
+    ];
+    let folder = format!("dataset.data_folder={}", data.text("data"));
+    let mut generate = solo();
+    generate.arg("generate").args(words).arg(&folder);
+    run(generate).ok();
+    for (depth, decode, saves) in [
+        (1, "none", false),
+        (1, "none", true),
+        (64, "none", true),
+        (64, "full", false),
+    ] {
+        let scratch = Scratch::on_disk();
+        let mut command = std::process::Command::new("/usr/bin/time");
+        command
+            .args(["-v", BIN])
+            .args(words)
+            .args([&folder, "workflow.generate_data=false"])
+            .args([
+                format!("reader.io_depth={depth}"),
+                format!("reader.decode={decode}"),
+                format!("workflow.checkpoint={saves}"),
+                format!("checkpoint.checkpoint_folder={}", scratch.text("ck")),
+                format!("--output={}", scratch.text("out")),
+            ]);
+        let done = run(command).ok();
+        let kernel = peak_by_time(&done.stderr);
+        let planned = number(&report(&scratch)["memory"]["planned"]["value"]);
+        let ratio = planned / kernel;
+        assert!(
+            (0.9..=1.25).contains(&ratio),
+            "depth {depth}, decode {decode}, checkpoints {saves}: {planned} planned, {kernel} held\n{}",
+            done.stderr
+        );
+    }
+}
+
 // tmpfs has no storage behind it, whatever the counters of devices say.
 #[test]
 fn evidence_names_its_rule_and_tmpfs_never_passes() {

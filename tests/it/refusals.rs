@@ -226,4 +226,23 @@ fn threads_that_nobody_set_are_sized_by_the_machine() {
         threads(BIN, &["++workload.reader.read_threads=3"], None, 1),
         Some(3)
     );
+    // Under DLIO's name a 1 is taken for not set, as there; the job says what it took.
+    let shim = scratch.path("dlio_benchmark");
+    std::os::unix::fs::symlink(BIN, &shim).unwrap();
+    let mut command = Command::new(&shim);
+    command.env("DLIO_LOG_LEVEL", "info");
+    command.env_remove("DLIO_MAX_AUTO_THREADS").args([
+        "workload=quickstart",
+        "++workload.storage.storage_type=null",
+        "++workload.train.computation_time=0",
+        "++workload.workflow.generate_data=False",
+        "++workload.reader.read_threads=1",
+        &format!("++hydra.run.dir={}", scratch.path("dlio").display()),
+    ]);
+    let text = run(command).ok().text();
+    let words = format!("at most 8, makes {}", sized(1, 8));
+    let line = text
+        .lines()
+        .find(|line| line.contains("reader.read_threads: "));
+    assert!(line.is_some_and(|line| line.contains(&words)), "{text}");
 }

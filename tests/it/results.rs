@@ -45,11 +45,11 @@ fn runs_of_the_same_second_all_keep_their_results() {
     for child in at_once {
         finish(child, 120).ok();
     }
-    for _ in 0..10 {
+    for _ in 0..20 {
         run(plain(&scratch, &words)).ok();
     }
     let found = folders(&scratch.path("results/quickstart"));
-    assert_eq!(found.len(), 20, "{found:?}");
+    assert_eq!(found.len(), 30, "{found:?}");
     for folder in found {
         assert!(folder.join("summary.json").exists(), "{folder:?}");
     }
@@ -158,4 +158,31 @@ fn a_standard_output_that_takes_nothing_costs_no_results() {
     drop::<OwnedFd>(reader);
     let (status, text) = with_stdout("closed", writer.into());
     assert_eq!(status, Some(0), "{text}");
+}
+
+/// The limit of open files is taken away while the job measures: its figures are printed, and it says why nothing is written.
+#[test]
+fn results_for_which_no_file_can_be_opened_are_printed() {
+    let scratch = Scratch::new();
+    with_data(&scratch);
+    let out = format!("output.folder={}", scratch.text("out"));
+    let words = [
+        &out,
+        "workflow.generate_data=false",
+        "train.computation_time=1",
+    ];
+    let child = start(plain(&scratch, &words));
+    wait_for(60, || scratch.path(".out.lock").is_symlink());
+    // The readers have their files open by then; afterwards no descriptor is to be had.
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    let limited = Command::new("prlimit")
+        .args(["--nofile=3:3", "--pid", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(limited.success());
+    let outcome = finish(child, 60);
+    assert_eq!(outcome.status, Some(1), "{}", outcome.text());
+    assert!(outcome.text().contains("EMFILE"), "{}", outcome.text());
+    assert!(outcome.stdout.contains("train AU"), "{}", outcome.text());
+    assert!(!scratch.path("out/summary.json").exists());
 }

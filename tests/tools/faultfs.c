@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <fuse.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,7 +57,8 @@ static int fault(const char *operation, const char *path) {
         if (file) { fprintf(file, "%ld\n", ++rule.hits); fclose(file); }
     }
     pthread_mutex_unlock(&lock);
-    if (wait_ms) nanosleep(&(struct timespec){wait_ms / 1000, wait_ms % 1000 * 1000000}, NULL);
+    // Who is killed while it waits is let go, and nothing is done any more.
+    if (wait_ms && nanosleep(&(struct timespec){wait_ms / 1000, wait_ms % 1000 * 1000000}, NULL) != 0) return -EINTR;
     return error;
 }
 
@@ -111,7 +113,7 @@ static int do_readdir(const char *path, void *out, fuse_fill_dir_t fill, off_t a
     return 0;
 }
 // Nothing is remembered: every operation of a test arrives here.
-static void *do_init(struct fuse_conn_info *connection, struct fuse_config *config) { (void)connection; config->entry_timeout = config->attr_timeout = config->negative_timeout = 0; return NULL; }
+static void *do_init(struct fuse_conn_info *connection, struct fuse_config *config) { (void)connection; config->entry_timeout = config->attr_timeout = config->negative_timeout = 0; config->intr = 1; return NULL; }
 
 static const struct fuse_operations operations = {
     .init = do_init, .getattr = do_getattr, .readlink = do_readlink, .symlink = do_symlink, .mkdir = do_mkdir,
@@ -120,11 +122,16 @@ static const struct fuse_operations operations = {
     .flush = do_flush, .release = do_release, .readdir = do_readdir,
 };
 
+static void woken(int signal) { (void)signal; }
+
 int main(int argc, char **argv) {
     if (argc < 4) { fprintf(stderr, "usage: faultfs FOLDER RULES MOUNTPOINT [FUSE OPTIONS]\n"); return 2; }
     folder = realpath(argv[1], NULL);
     rules = argv[2];
     if (!folder) { perror(argv[1]); return 1; }
+    // libfuse sends it to a thread whose caller was killed.
+    struct sigaction wake = {.sa_handler = woken};
+    sigaction(SIGUSR1, &wake, NULL);
     argv[2] = argv[0];
     return fuse_main(argc - 2, argv + 2, &operations, NULL);
 }

@@ -23,6 +23,7 @@ use crate::run::context::JobContext;
 use crate::run::dataset::{DatasetFiles, split_of};
 use crate::run::events::Events;
 use crate::run::failure::{JobError, RankError, agree};
+use crate::run::memory;
 use crate::run::open::{open_storage, pick_format};
 use crate::run::wire;
 use crate::storage::{Buffer, FolderLock, Storage, StorageError, Telemetry};
@@ -178,13 +179,11 @@ impl<'a> Generation<'a> {
             bytes: self.files.total_bytes(self.format),
         });
         let mean = self.files.total_bytes(self.format).unwrap_or_default() / total.max(1);
-        let memory = self.storage.write_memory(threads as u64, mean);
-        if memory > 0 {
-            events.emit(Event::Info(format!(
-                "upload memory per rank: {threads} writer(s) and parts on their way = {:.1} MiB",
-                memory as f64 / f64::from(1 << 20)
-            )));
-        }
+        let writers = threads as u64;
+        let held = writers * CHUNK as u64 + self.storage.write_memory(writers, mean);
+        let memory = memory::of_generation(held);
+        events.emit(Event::Info(memory.line()));
+        agree(cluster, memory::check(job, &memory))?;
         let uncounted = AtomicU64::new(0);
         let bytes = (job.gauges.as_ref()).map_or(&uncounted, |gauges| &gauges.generated);
         let shared = Shared {

@@ -133,14 +133,26 @@ impl<'a> Training<'a> {
             rank,
             ranks,
         );
-        let memory = memory::plan(
-            job,
-            &*storage,
+        let saves = if w.workflow.checkpoint {
+            Some(Saves {
+                saver: Checkpointer::new(job, events)?,
+                // Zero counts as step mode and never comes.
+                every_steps: u64::try_from(w.checkpoint.steps_between_checkpoints).ok(),
+                next_epoch: w.checkpoint.checkpoint_after_epoch,
+            })
+        } else {
+            None
+        };
+        let needs = memory::Needs {
+            storage: &*storage,
             format,
-            files.sample_bytes(),
-            order.memory_bytes(),
-            &plan,
-        );
+            reads_metadata: reading.reads_metadata(),
+            sample_bytes: files.sample_bytes(),
+            order_bytes: order.memory_bytes(),
+            checkpoint_bytes: saves.as_ref().map_or(0, |s| s.saver.save_memory()),
+            steps: &plan,
+        };
+        let memory = memory::plan(job, &needs);
         events.emit(Event::Info(memory.line()));
         agree(cluster, memory::check(job, &memory))?;
         let virtual_clock = (job.options.virtual_time).then(|| Rc::new(VirtualClock::default()));
@@ -154,16 +166,6 @@ impl<'a> Training<'a> {
             }),
         };
         name_files(job, &files);
-        let saves = if w.workflow.checkpoint {
-            Some(Saves {
-                saver: Checkpointer::new(job, events)?,
-                // Zero counts as step mode and never comes.
-                every_steps: u64::try_from(w.checkpoint.steps_between_checkpoints).ok(),
-                next_epoch: w.checkpoint.checkpoint_after_epoch,
-            })
-        } else {
-            None
-        };
         sharpen_this_thread();
         let mount = (storage.system().opens_by_path)
             .then(|| Mount::of(files.root()))
