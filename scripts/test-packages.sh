@@ -32,7 +32,7 @@ trap 'rm -rf "$scratch"' EXIT
 wheel=$(one '*.whl') tarball=$(one '*.tar.gz') deb=$(one '*.deb')
 
 # A small job of every format that has a C library inside, and S3's and Azure's code as far as it goes without a server.
-WORDS=(workload=quickstart dataset.num_files_train=8 dataset.record_length_bytes=65536 train.epochs=1 --quiet)
+WORDS=(workload=quickstart dataset.num_files_train=8 dataset.record_length_bytes=65536 reader.batch_size=1 train.epochs=1 --quiet)
 
 step "the same binary in all packages"
 mkdir "$scratch/unpacked"
@@ -61,7 +61,7 @@ bare python -m dlio_rs shim "$scratch/shim" >/dev/null
 [ ! -e "$venv/bin/dlio_benchmark" ] || die 1 "the wheel brings a dlio_benchmark, which may be DLIO's"
 "$venv/bin/pip" install --quiet --disable-pip-version-check "$wheel[mpich]" </dev/null
 bare mpiexec -n 2 dlio-rs "${WORDS[@]}" workflow.evaluation=true dataset.num_files_eval=4 train.epochs=2 \
-    --output "$scratch/two" >"$scratch/log" 2>&1 || die 1 "mpiexec -n 2 dlio-rs: $(cat "$scratch/log")"
+    dataset.data_folder="$scratch/data" --output "$scratch/two" >"$scratch/log" 2>&1 || die 1 "mpiexec -n 2 dlio-rs: $(cat "$scratch/log")"
 bare python "$ROOT/tests/python/check_read.py" "$scratch/two" "$ROOT/tests/data/dlio_run" 2>"$scratch/log" ||
     die 1 "check_read.py: $(cat "$scratch/log")"
 "$venv/bin/pip" uninstall --quiet --yes --disable-pip-version-check dlio-rs
