@@ -4,15 +4,16 @@
 #   scripts/package.sh [--profile PROFILE] [--output DIR]
 #
 # The binary opens the MPI library at run time, has HDF5 inside and needs glibc 2.28 or newer and nothing else; a binary
-# that needs more is refused. PROFILE is dist, or dev for a quick one. DIR is target/package. Prints the paths.
+# that needs more is refused. PROFILE is dist; dev is for tests: quick, and for this machine's glibc. DIR is
+# target/package. Prints the paths.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 GLIBC=2.28
 FEATURES=s3,azure,hdf5-static,parquet
-# What glibc itself consists of.
-SYSTEM='^(libc|libm|libdl|librt|libpthread|ld-linux-[a-z0-9-]+)\.so\.'
+# glibc, and gcc's library for unwinding, which every system has.
+SYSTEM='^(libc|libm|libdl|librt|libpthread|libgcc_s|ld-linux-[a-z0-9-]+)\.so\.'
 
 profile=dist output=$TARGET/package
 while [ $# -gt 0 ]; do
@@ -41,13 +42,18 @@ tools() {
 
 # Sets BIN.
 build() {
-    step "cargo zigbuild --profile $profile for glibc $GLIBC"
-    cargo zigbuild --locked --profile "$profile" --target "$machine-unknown-linux-gnu.$GLIBC" \
-        --no-default-features --features "$FEATURES" --bin dlio-rs </dev/null >&2
-    local folder=$profile
-    [ "$profile" != dev ] || folder=debug
+    local words=(--locked --profile "$profile" --no-default-features --features "$FEATURES" --bin dlio-rs) built
+    if [ "$profile" = dev ]; then
+        step "cargo build"
+        cargo build "${words[@]}" </dev/null >&2
+        built=$TARGET/debug/dlio-rs
+    else
+        step "cargo zigbuild --profile $profile, for glibc $GLIBC"
+        cargo zigbuild "${words[@]}" --target "$machine-unknown-linux-gnu.$GLIBC" </dev/null >&2
+        built=$TARGET/$machine-unknown-linux-gnu/$profile/dlio-rs
+    fi
     BIN=$output/dlio-rs
-    cp "$TARGET/$machine-unknown-linux-gnu/$folder/dlio-rs" "$BIN"
+    cp "$built" "$BIN"
     # Debug information is for who builds from source.
     strip --strip-debug "$BIN"
 }
@@ -58,6 +64,7 @@ check_needs() {
     others=$(objdump -p "$BIN" | awk '$1 == "NEEDED" { print $2 }' | grep -vE "$SYSTEM" || true)
     [ -z "$others" ] || die 1 "$BIN needs libraries that a machine may lack:" $others
     newest=$(objdump -T "$BIN" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -uV | tail -n 1)
+    [ "$profile" != dev ] || GLIBC=$newest
     [ "$(printf '%s\n' "$newest" "$GLIBC" | sort -V | tail -n 1)" = "$GLIBC" ] || die 1 "$BIN needs glibc $newest; $GLIBC is the limit"
 }
 
@@ -104,7 +111,7 @@ Version: $version
 Architecture: $architecture
 Maintainer: The dlio-rs developers <dlio-rs@localhost>
 Installed-Size: $(du -sk "$tree/usr" | cut -f 1)
-Depends: libc6 (>= $GLIBC)
+Depends: libc6 (>= $GLIBC), libgcc-s1
 Recommends: openmpi-bin | mpich
 Section: utils
 Priority: optional
@@ -114,7 +121,9 @@ Description: MPI-parallel benchmark of storage systems under AI training workloa
  storage kept the accelerators. It is compatible with DLIO and opens the MPI
  library of the machine at run time.
 CONTROL
-    dpkg-deb --root-owner-group --build "$tree" "$file" >/dev/null
+    local pack=xz
+    [ "$profile" != dev ] || pack=gzip
+    dpkg-deb --root-owner-group "-Z$pack" --build "$tree" "$file" >/dev/null
     echo "$file"
 }
 
