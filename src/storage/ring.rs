@@ -349,10 +349,10 @@ impl Drop for Ring {
     fn drop(&mut self) {
         // The kernel still writes into memory of tasks, which a panic or a refused call is about to free.
         if self.in_flight > 0 {
-            eprintln!(
+            crate::interrupt::say(&format!(
                 "dlio-rs: {} reads are in flight in a ring that ends",
                 self.in_flight
-            );
+            ));
             std::process::abort();
         }
     }
