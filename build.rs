@@ -33,7 +33,7 @@ fn main() {
 }
 
 /// Libraries whose version can change a result, with the feature that builds them; "": always built.
-const LIBRARIES: [(&str, &str); 13] = [
+const LIBRARIES: [(&str, &str); 14] = [
     ("aws-sdk-s3", "S3"),
     ("aws-config", "S3"),
     ("azure_storage_blob", "AZURE"),
@@ -41,6 +41,7 @@ const LIBRARIES: [(&str, &str); 13] = [
     ("azure_identity", "AZURE"),
     ("tokio", "OBJECT"),
     ("rustls", "OBJECT"),
+    ("hyper", "SDK"),
     ("hdf5-metno", "HDF5"),
     ("arrow-ipc", "PARQUET"),
     ("mpi", "MPI_LINKED"),
@@ -70,7 +71,7 @@ fn libraries() -> String {
 }
 
 fn features() -> String {
-    let all = ["azure", "hdf5", "parquet", "s3"];
+    let all = ["azure", "hdf5", "parquet", "s3", "sdk"];
     all.into_iter()
         .filter(|f| has(&f.to_uppercase()))
         .collect::<Vec<_>>()

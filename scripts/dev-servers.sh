@@ -49,7 +49,7 @@ tools() {
             rm "$STATE.txt"
         fi
     fi
-    azurite
+    npm_servers
 }
 
 check_objects() { "$SERVER_VENV/bin/python" tests/python/check_objects.py "$@"; }

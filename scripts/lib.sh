@@ -105,11 +105,11 @@ bench() {
     exec "$python" "scripts/bench_$name.py" "$@" </dev/null
 }
 
-# Azurite, Microsoft's Azure Blob server for tests, as an npm package.
-AZURITE=azurite@3.35.0
-azurite() {
-    if [ "$(cat "$TARGET/npm/installed.txt" 2>/dev/null)" = "$AZURITE" ]; then return; fi
-    step "$AZURITE into $TARGET/npm"
-    npm install --silent --no-audit --no-fund --prefix "$TARGET/npm" "$AZURITE" </dev/null >&2
-    echo "$AZURITE" >"$TARGET/npm/installed.txt"
+# Servers for tests, as npm packages: Azurite, Microsoft's of Azure Blob, and s3rver, of S3.
+NPM_SERVERS=(azurite@3.35.0 s3rver@3.7.1)
+npm_servers() {
+    if [ "$(cat "$TARGET/npm/installed.txt" 2>/dev/null)" = "${NPM_SERVERS[*]}" ]; then return; fi
+    step "${NPM_SERVERS[*]} into $TARGET/npm"
+    npm install --silent --no-audit --no-fund --prefix "$TARGET/npm" "${NPM_SERVERS[@]}" </dev/null >&2
+    echo "${NPM_SERVERS[*]}" >"$TARGET/npm/installed.txt"
 }

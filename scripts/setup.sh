@@ -179,6 +179,6 @@ check_rust
 if $with_tests; then
     python_venv
     mpi_wheels
-    azurite
+    npm_servers
 fi
 step "the tools are complete"

@@ -4,13 +4,14 @@ use std::io::{BufWriter, Write};
 
 use super::args::PlanArgs;
 use super::{Exit, Stop};
-use crate::config::{Loaded, OrderKind, Shuffle};
+use crate::config::{Loaded, OrderKind, Shuffle, Workload};
 use crate::interrupt::say;
 use crate::plan::Split;
 use crate::plan::checkpoint::CheckpointPlan;
 use crate::plan::dataset::DatasetPlan;
 use crate::plan::simulate::JobOrder;
 use crate::plan::steps::Steps;
+use crate::run::names::{self, Names};
 use crate::run::{preflight, shape, wire};
 use crate::util::units::{MIB, gib};
 
@@ -30,8 +31,10 @@ pub(super) fn print(loaded: &Loaded, args: &PlanArgs) -> Result<(), Stop> {
     } else {
         None
     };
+    let is_listed = args.order && workload.dataset.listing && workload.storage_system().has_bytes;
+    let listed = is_listed.then(|| listed(workload)).transpose()?;
     let written = if args.order {
-        order(loaded, args, ranks)
+        order(loaded, args, ranks, listed.as_ref())
     } else {
         totals(loaded, ranks, checkpoint.as_ref())
     };
@@ -41,7 +44,20 @@ pub(super) fn print(loaded: &Loaded, args: &PlanArgs) -> Result<(), Stop> {
     })
 }
 
-fn order(loaded: &Loaded, args: &PlanArgs, ranks: usize) -> std::io::Result<()> {
+/// The names of a dataset that is listed: the one plan that looks at the storage system.
+fn listed(workload: &Workload) -> Result<[Names; 2], Stop> {
+    names::of(workload).map_err(|e| Stop {
+        exit: Exit::Failed,
+        message: format!("failed to {e}"),
+    })
+}
+
+fn order(
+    loaded: &Loaded,
+    args: &PlanArgs,
+    ranks: usize,
+    listed: Option<&[Names; 2]>,
+) -> std::io::Result<()> {
     let workload = &loaded.workload;
     let d = &workload.dataset;
     let (split, files) = if args.eval {
@@ -52,6 +68,8 @@ fn order(loaded: &Loaded, args: &PlanArgs, ranks: usize) -> std::io::Result<()> 
             d.num_files_generated.unwrap_or(d.num_files_train),
         )
     };
+    let listed = listed.map(|[train, valid]| if args.eval { valid } else { train });
+    let files = listed.map_or(files, Names::len);
     let steps = Steps::new(&wire::steps(workload), ranks);
     let limit = if args.eval { steps.eval } else { steps.train };
     let plan = DatasetPlan::new(&wire::dataset_spec(workload), split, files);
@@ -67,11 +85,19 @@ fn order(loaded: &Loaded, args: &PlanArgs, ranks: usize) -> std::io::Result<()> 
                 order.batch(step - 1, &mut runs);
                 for run in &runs {
                     name.clear();
-                    plan.write_name(run.file, &mut name);
+                    match listed {
+                        Some(names) => {
+                            name.push_str(split.folder());
+                            name.push('/');
+                            name.push_str(names.get(run.file));
+                        }
+                        None => plan.write_name(run.file, &mut name),
+                    }
+                    let quoted = serde_json::Value::from(name.as_str());
                     for sample in run.first..run.first + run.count {
                         writeln!(
                             out,
-                            r#"{{"epoch":{epoch},"rank":{rank},"step":{step},"file":"{name}","sample":{sample}}}"#
+                            r#"{{"epoch":{epoch},"rank":{rank},"step":{step},"file":{quoted},"sample":{sample}}}"#
                         )?;
                     }
                 }

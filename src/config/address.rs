@@ -25,7 +25,7 @@ fn forms() -> String {
         .map(|system| system.form)
         .collect();
     format!(
-        "{}, gs://bucket/prefix, or storage.storage_type=s3 with storage.storage_root=bucket and a prefix as folder",
+        "{}, or storage.storage_type=s3 with storage.storage_root=bucket and a prefix as folder",
         forms.join(", ")
     )
 }
@@ -165,8 +165,9 @@ fn of_section(
         ));
     }
     let account = storage.storage_options.account_name.as_deref();
+    let prefix = crate::storage::plain_prefix(folder);
     let path = system
-        .path(&format!("{bare}/{folder}"), account)
+        .path(&format!("{bare}/{prefix}"), account)
         .map_err(|what| at_root(what, format!("write {}", forms())))?;
     Ok(Ok(Address { system, path }))
 }
@@ -198,8 +199,8 @@ mod tests {
         assert_eq!(path(&dlio, "./data/unet3d/"), "s3://bucket/data/unet3d");
         assert_eq!(path(&dlio, "s3://other/data"), "s3://other/data");
         assert_eq!(
-            path(&local, "s3://bucket/data//unet3d"),
-            "s3://bucket/data/unet3d"
+            path(&local, "s3://bucket//data//./unet3d/"),
+            "s3://bucket//data//./unet3d"
         );
         assert_eq!(path(&local, "s3://bucket"), "s3://bucket");
         assert_eq!(

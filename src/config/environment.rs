@@ -90,6 +90,32 @@ pub(super) fn take_environment(
     Ok(())
 }
 
+/// The HMAC keys of Google Cloud Storage, by the names that boto and others read.
+const OF_GOOGLE: [(&str, &str); 4] = [
+    ("GS_ACCESS_KEY_ID", "storage.storage_options.access_key_id"),
+    ("GCS_ACCESS_KEY_ID", "storage.storage_options.access_key_id"),
+    (
+        "GS_SECRET_ACCESS_KEY",
+        "storage.storage_options.secret_access_key",
+    ),
+    (
+        "GCS_SECRET_ACCESS_KEY",
+        "storage.storage_options.secret_access_key",
+    ),
+];
+
+/// True when the dataset lies at Google's.
+fn is_at_google(tree: &Value) -> bool {
+    let text = |key| {
+        lookup(tree, key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    text("dataset.data_folder").starts_with("gs://")
+        || text("storage.storage_type") == "gcs"
+        || text("storage.storage_options.uri_scheme") == "gs"
+}
+
 /// Sets keys that have no value yet.
 fn fill(
     tree: &mut Value,
@@ -97,8 +123,20 @@ fn fill(
     variables: &BTreeMap<String, String>,
     origin: fn(String) -> Origin,
 ) {
-    for (variable, key) in VARIABLES {
-        if lookup(tree, key).is_some_and(|value| !value.is_null()) {
+    let of_google: &[_] = if is_at_google(tree) { &OF_GOOGLE } else { &[] };
+    let has_google = of_google
+        .iter()
+        .any(|(name, _)| variables.get(*name).is_some_and(|text| !text.is_empty()));
+    // Amazon's token and profile do not belong to Google's keys.
+    let is_meant = |name: &str| {
+        !has_google
+            || !matches!(
+                name,
+                "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" | "AWS_SESSION_TOKEN" | "AWS_PROFILE"
+            )
+    };
+    for &(variable, key) in of_google.iter().chain(&VARIABLES) {
+        if !is_meant(variable) || lookup(tree, key).is_some_and(|value| !value.is_null()) {
             continue;
         }
         let Some(text) = variables.get(variable).filter(|text| !text.is_empty()) else {

@@ -1,4 +1,4 @@
-//! Values that are folders or addresses: none is empty, `~` is the home folder, and `gs://` is S3 at Google's endpoint.
+//! Values that are folders or addresses: none is empty, and `~` is the home folder.
 
 use serde_yaml::Value;
 
@@ -6,9 +6,6 @@ use super::Workload;
 use super::error::ConfigError;
 use super::origin::{Origins, place_of};
 use super::tree::lookup;
-
-/// Google Cloud Storage by S3's protocol.
-const GOOGLE: &str = "https://storage.googleapis.com";
 
 /// Keys that name a folder and cannot be left without one.
 const FOLDERS: [&str; 2] = ["dataset.data_folder", "checkpoint.checkpoint_folder"];
@@ -34,7 +31,7 @@ pub(super) fn refuse_none(tree: &Value, origins: &Origins) -> Result<(), ConfigE
 
 /// Brings folders to one form.
 ///
-/// Errors: a home folder that is not known; `gs://` beside addresses of another service.
+/// Errors: a home folder that is not known.
 pub(super) fn normalise(w: &mut Workload, home: Option<&String>) -> Result<(), ConfigError> {
     let folders = [
         ("dataset.data_folder", &mut w.dataset.data_folder),
@@ -54,7 +51,7 @@ pub(super) fn normalise(w: &mut Workload, home: Option<&String>) -> Result<(), C
     while folder.len() > 1 && folder.ends_with('/') && !folder.ends_with("://") {
         folder.pop();
     }
-    google(w)
+    Ok(())
 }
 
 fn at_home(key: &str, folder: &mut String, home: Option<&String>) -> Result<(), ConfigError> {
@@ -70,36 +67,5 @@ fn at_home(key: &str, folder: &mut String, home: Option<&String>) -> Result<(), 
         ));
     };
     *folder = format!("{}{rest}", home.trim_end_matches('/'));
-    Ok(())
-}
-
-/// `gs://bucket/prefix` becomes `s3://bucket/prefix` at Google's endpoint, unless another one is set.
-fn google(w: &mut Workload) -> Result<(), ConfigError> {
-    let options = &mut w.storage.storage_options;
-    let by_scheme = w.storage.storage_type.schemes.contains(&"s3")
-        && options.uri_scheme.as_deref() == Some("gs");
-    let mut folders = [
-        &mut w.dataset.data_folder,
-        &mut w.checkpoint.checkpoint_folder,
-    ];
-    let is_gs = |folder: &str| folder.starts_with("gs://");
-    if !by_scheme && !folders.iter().any(|folder| is_gs(folder)) {
-        return Ok(());
-    }
-    if options.endpoint_url.0.is_empty() {
-        if let Some(other) = folders.iter().find(|folder| folder.starts_with("s3://")) {
-            return Err(ConfigError::rule(
-                "storage.storage_options.endpoint_url",
-                format!("gs:// is at {GOOGLE}, and {other} beside it is elsewhere"),
-                "keep data and checkpoints at one service, or set the endpoint of both",
-            ));
-        }
-        options.endpoint_url.0.push(GOOGLE.into());
-    }
-    for folder in &mut folders {
-        if let Some(rest) = folder.strip_prefix("gs://") {
-            **folder = format!("s3://{rest}");
-        }
-    }
     Ok(())
 }

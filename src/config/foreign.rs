@@ -71,14 +71,13 @@ const IGNORED: [(&str, &str); 4] = [
 ];
 
 /// Words that a key does not take: which, where, and what to write.
-const WORDS: [(&str, &str, &str); 8] = [
+const WORDS: [(&str, &str, &str); 7] = [
     (
         "storage.storage_type",
         "msc",
         "profiles of the Multi-Storage Client are not read; write the address of the store itself: dataset.data_folder=s3://bucket/prefix, gs://bucket/prefix or az://account/container/prefix",
     ),
     ("storage.storage_type", "gs", GOOGLE),
-    ("storage.storage_type", "gcs", GOOGLE),
     (
         "storage.storage_type",
         "file",
@@ -102,7 +101,7 @@ const WORDS: [(&str, &str, &str); 8] = [
     ("dataset.format", "hdf5_vlen", "write dataset.format=hdf5"),
 ];
 
-const GOOGLE: &str = "Google Cloud Storage is reached as dataset.data_folder=gs://bucket/prefix, with an HMAC key as storage.storage_options.access_key_id and secret_access_key";
+const GOOGLE: &str = "write storage.storage_type=gcs, or dataset.data_folder=gs://bucket/prefix, with an HMAC key as storage.storage_options.access_key_id and secret_access_key";
 
 /// What to write instead of a word that `key` does not take.
 pub(super) fn word_advice(key: &str, word: &str) -> Option<&'static str> {

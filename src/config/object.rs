@@ -97,12 +97,12 @@ pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
         ));
     }
     if let Some(word) = o.checksum.as_deref()
-        && !matches!(word, "none" | "crc32c" | "sdk")
+        && !matches!(word, "none" | "crc32c" | "sdk" | "md5")
     {
         return Err(ConfigError::rule(
             &key("checksum"),
             format!("{word} is unknown"),
-            "write none, crc32c or sdk",
+            "write none, crc32c, sdk or md5",
         ));
     }
     if o.use_full_object_uri == Some(true) {

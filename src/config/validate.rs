@@ -3,7 +3,7 @@
 use super::error::ConfigError;
 use super::{
     CheckpointMode, DataLoaderKind, DropCache, Element, FormatKind, Framework, OrderKind,
-    ReadEngine, Shuffle, Workload,
+    ReadEngine, Shuffle, VerifyContent, Workload,
 };
 
 /// Checks a workload for a job. Returns what may mislead.
@@ -51,8 +51,29 @@ fn positive(key: &str, value: u64) -> Result<(), ConfigError> {
     }
 }
 
+/// What a listing of other names contradicts.
+fn listing(w: &Workload) -> Result<(), ConfigError> {
+    let d = &w.dataset;
+    if d.listing && d.skip_listing {
+        return Err(ConfigError::rule(
+            "dataset.listing",
+            "it contradicts dataset.skip_listing=true",
+            "set one of them to false",
+        ));
+    }
+    if d.listing && w.reader.verify_content != VerifyContent::Off {
+        return Err(ConfigError::rule(
+            "dataset.listing",
+            "the contents of files of other names are not known, so reader.verify_content compares nothing",
+            "set reader.verify_content=off; reader.decode=verify or full looks at the files themselves",
+        ));
+    }
+    Ok(())
+}
+
 fn dataset(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
     let d = &w.dataset;
+    listing(w)?;
     positive("dataset.num_samples_per_file", d.num_samples_per_file)?;
     if !(d.record_length_bytes >= 1.0 && d.record_length_bytes.is_finite()) {
         return Err(ConfigError::rule(

@@ -131,23 +131,30 @@ pub(super) fn object_store(t: &Telemetry, c: &Counters) -> Value {
             "times_down": metric(a.times_down, "times", "sum"),
         })
     };
-    let n = &t.connections;
-    let gets = t.endpoints.iter().map(|e| e.gets).sum::<u64>();
-    json!({
-        "endpoints": t.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
-        "addresses": t.addresses.iter().map(address).collect::<Vec<_>>(),
-        "get_requests_per_sample": metric(mean(gets as f64, c.samples), "requests", "gets_per_sample"),
-        "connections": {
+    let connections = t.connections.as_ref().map(|n| {
+        json!({
             "made": metric(n.made, "connections", "sum"),
             "reused": metric(n.reused, "requests", "sum"),
             "tls_handshakes": metric(n.tls_handshakes, "handshakes", "sum"),
             "dns_time": metric(n.dns_s, "s", "sum"),
             "connect_time": metric(n.connect_s, "s", "sum"),
             "tls_time": metric(n.tls_s, "s", "sum"),
-        },
+        })
+    });
+    let gets = t.endpoints.iter().map(|e| e.gets).sum::<u64>();
+    let mut all = json!({
+        "endpoints": t.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
+        "addresses": t.addresses.iter().map(address).collect::<Vec<_>>(),
+        "get_requests_per_sample": metric(mean(gets as f64, c.samples), "requests", "gets_per_sample"),
+        "connections": connections,
         "verifies_certificates": t.verifies_certificates,
         "limits": t.limits,
-    })
+    });
+    // What an SDK does not count is absent.
+    if let Some(all) = all.as_object_mut() {
+        all.retain(|_, value| !value.is_null());
+    }
+    all
 }
 
 /// The whole report as a JSON value; what people read of it stands under `shown`.

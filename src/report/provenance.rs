@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::json::Provenance;
 use crate::host::machine::{Machine, Nic};
-use crate::storage::System;
+use crate::storage::{Client, System};
 
 /// What stands where something is not known: a word, never null.
 pub const UNKNOWN: &str = "unknown";
@@ -52,8 +52,8 @@ impl Build {
     }
 
     /// Name and version of the library that moves a storage system's bytes; `none` for files.
-    pub fn storage_library(&self, system: &System) -> Library {
-        let (name, version) = match system.library {
+    pub fn storage_library(&self, system: &System, client: Client) -> Library {
+        let (name, version) = match system.library(client) {
             None => ("none", "none"),
             Some(name) if name == env!("CARGO_PKG_NAME") => (name, env!("CARGO_PKG_VERSION")),
             Some(name) => (name, self.libraries.get(name).map_or(UNKNOWN, |v| v)),
@@ -258,8 +258,14 @@ mod tests {
             build.libraries.contains_key("aws-sdk-s3"),
             cfg!(feature = "s3")
         );
-        assert_eq!(build.storage_library(Default::default()).name, "none");
+        assert_eq!(
+            build.storage_library(Default::default(), Client::Sdk).name,
+            "none"
+        );
         let s3 = System::of_word("s3").expect("S3 has a row");
-        assert_eq!(build.storage_library(s3).version, env!("CARGO_PKG_VERSION"));
+        assert_eq!(
+            build.storage_library(s3, Client::Native).version,
+            env!("CARGO_PKG_VERSION")
+        );
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::context::JobContext;
 use super::events::Events;
 use super::failure::{JobError, RankError, agree};
+use super::names::{self, Listed};
 use super::wire;
 use crate::config::{ImageEncoding, SizeLaw, VerifyContent, Workload};
 use crate::format::{Companion, Element, FileSpec, Format, FormatOptions};
@@ -219,6 +220,8 @@ pub struct DatasetFiles {
     sides: OnceLock<SideTable>,
     /// Ranks that generated the files, which the `fork` law of sizes depends on.
     generated_by: usize,
+    /// Names of training and evaluation files, where a listing found them.
+    names: Option<Listed>,
 }
 
 impl DatasetFiles {
@@ -238,6 +241,10 @@ impl DatasetFiles {
     /// A collective. Errors: the manifest cannot be read, or does not fit the workload.
     pub fn to_read(job: &JobContext, storage: &dyn Storage) -> Result<Self, JobError> {
         let (cluster, workload) = (job.cluster, job.workload);
+        if workload.dataset.listing && storage.system().has_bytes {
+            let names = names::list(job, storage)?;
+            return agree(cluster, Self::listed(workload, cluster.size(), names));
+        }
         let this = Self::to_generate(workload, cluster.size());
         // Read once: thousands of ranks would ask for the same file at the same time.
         let mine = if cluster.rank() == 0 && storage.system().has_bytes {
@@ -253,6 +260,37 @@ impl DatasetFiles {
             .map_err(|e| RankError::Dataset(format!("receive rank 0's manifest: {e}")))
             .and_then(|found| this.fit(workload, cluster.size(), found));
         agree(cluster, found)
+    }
+
+    /// The files that a listing found, by whomever they were written.
+    fn listed(workload: &Workload, ranks: usize, names: Listed) -> Result<Self, RankError> {
+        let [train, valid] = [&names[0], &names[1]].map(|names| names.len());
+        let this = Self::with_counts(workload, train, valid, ranks);
+        Ok(DatasetFiles {
+            names: Some(names),
+            ..this.fit(workload, ranks, None)?
+        })
+    }
+
+    /// Bytes of memory of the names, where a listing found them.
+    pub fn names_memory(&self) -> u64 {
+        let names = self.names.iter().flatten();
+        names.map(|names| names.memory()).sum()
+    }
+
+    /// Says when there are more files than the workload wants, as DLIO does.
+    pub fn warn_of_more(&self, events: &mut Events) {
+        let Some([train, _]) = &self.names else {
+            return;
+        };
+        if train.len() > self.used.0 {
+            events.emit(Event::Warning(format!(
+                "{} holds {} training files and dataset.num_files_train is {}: the first of them are used",
+                self.root.display(),
+                train.len(),
+                self.used.0
+            )));
+        }
     }
 
     /// These files as the manifest that was found tells them.
@@ -331,6 +369,7 @@ impl DatasetFiles {
             exact_file_len: None,
             sides: OnceLock::new(),
             generated_by: ranks,
+            names: None,
         }
     }
 
@@ -356,7 +395,15 @@ impl DatasetFiles {
         text.clear();
         text.push_str(&self.root.to_string_lossy());
         text.push('/');
-        self.split(split).write_name(index, &mut text);
+        match &self.names {
+            Some([train, valid]) => {
+                let names = if split == Split::Train { train } else { valid };
+                text.push_str(split.folder());
+                text.push('/');
+                text.push_str(names.get(index));
+            }
+            None => self.split(split).write_name(index, &mut text),
+        }
         *path = PathBuf::from(text);
     }
 

@@ -26,6 +26,7 @@ mod context;
 mod events;
 mod index_cache;
 mod memory;
+pub(crate) mod names;
 mod open;
 mod patient;
 mod residency;

@@ -390,7 +390,10 @@ fn provenance_of(
         config: serde_json::to_value(workload).unwrap_or_default(),
         rules: request.rules.clone(),
         mpi_environment: provenance::mpi_environment(),
-        storage_library: build.storage_library(workload.storage_system()),
+        storage_library: build.storage_library(
+            workload.storage_system(),
+            workload.storage.storage_options.client,
+        ),
         build,
         core_config: request.core_config.clone(),
         changed: request.loaded.changed(),

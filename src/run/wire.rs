@@ -74,7 +74,7 @@ pub fn dataset_spec(workload: &Workload) -> DatasetSpec {
         record_len_stdev: d.record_length_bytes_stdev,
         element_bytes: crate::config::element_bytes(&d.record_element_type).unwrap_or(1),
         size_law: d.size_law,
-        names_in_order: d.skip_listing,
+        names_in_order: d.skip_listing || d.listing,
     }
 }
 
@@ -234,5 +234,6 @@ fn objects(w: &Workload) -> ObjectSpec {
         checksum: o.checksum,
         verify_checksums: w.reader.decode != Decode::None,
         secure: o.secure,
+        client: o.client,
     }
 }

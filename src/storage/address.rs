@@ -20,8 +20,8 @@ pub(crate) fn plain_path(path: &Path) -> PathBuf {
     }
 }
 
-/// A prefix without empty and `.` parts.
-fn plain_prefix(prefix: &str) -> String {
+/// A prefix without empty and `.` parts: what a relative folder means in a bucket.
+pub(crate) fn plain_prefix(prefix: &str) -> String {
     prefix
         .split('/')
         .filter(|part| !part.is_empty() && *part != ".")
@@ -33,8 +33,17 @@ fn uri(text: String) -> PathBuf {
     text.trim_end_matches('/').into()
 }
 
-/// `bucket/prefix`
+/// `bucket/prefix`; the prefix is taken as it is written.
 pub(super) fn s3(rest: &str, _: Option<&str>) -> Result<PathBuf, String> {
+    in_bucket("s3", rest)
+}
+
+/// The same at Google's.
+pub(super) fn gs(rest: &str, _: Option<&str>) -> Result<PathBuf, String> {
+    in_bucket("gs", rest)
+}
+
+fn in_bucket(scheme: &str, rest: &str) -> Result<PathBuf, String> {
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     if bucket.is_empty() {
         return Err("the bucket is missing".into());
@@ -44,7 +53,7 @@ pub(super) fn s3(rest: &str, _: Option<&str>) -> Result<PathBuf, String> {
     if !bucket.chars().all(is_name) || bucket.len() > 255 {
         return Err(format!("{bucket} cannot be the name of a bucket"));
     }
-    Ok(uri(format!("s3://{bucket}/{}", plain_prefix(prefix))))
+    Ok(uri(format!("{scheme}://{bucket}/{prefix}")))
 }
 
 /// `account/container/prefix`; a known account may be left out.
@@ -67,6 +76,5 @@ pub(super) fn azure(rest: &str, account: Option<&str>) -> Result<PathBuf, String
     if !is_name(container) {
         return Err(format!("{container} cannot be the name of a container"));
     }
-    let prefix = plain_prefix(prefix);
     Ok(uri(format!("az://{account}/{container}/{prefix}")))
 }

@@ -10,7 +10,7 @@ use super::calls::Calls;
 use super::kept::{Kept, Open};
 use super::part::{PartFile, Root};
 use super::{
-    Answer, Buffer, Extent, FolderLock, Lane, Pages, Request, Resident, Sink, Storage,
+    Answer, Buffer, Entry, Extent, FolderLock, Lane, Pages, Request, Resident, Sink, Storage,
     StorageError, StoreSpec, System, Writer, advice,
 };
 
@@ -214,6 +214,34 @@ impl Storage for Files {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(StorageError::io("stat", path, e)),
         }
+    }
+
+    /// Links count as what they lead to, as DLIO's listing takes them.
+    fn entries(&self, folder: &Path, visit: &mut dyn FnMut(Entry)) -> Result<(), StorageError> {
+        let failed = |e| StorageError::io("list", folder, e);
+        for entry in fs::read_dir(folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let name = name.to_str().ok_or_else(|| {
+                let what = format!("the name {} is no UTF-8", name.display());
+                failed(io::Error::new(io::ErrorKind::InvalidData, what))
+            })?;
+            let mut kind = entry.file_type().map_err(failed)?;
+            if kind.is_symlink() {
+                match fs::metadata(entry.path()) {
+                    Ok(meta) => kind = meta.file_type(),
+                    // A link that leads nowhere is no file.
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                    Err(e) => return Err(StorageError::io("list", &entry.path(), e)),
+                }
+            }
+            visit(if kind.is_dir() {
+                Entry::Folder(name)
+            } else {
+                Entry::File(name)
+            });
+        }
+        Ok(())
     }
 
     fn head(&self, path: &Path, into: &mut [u8]) -> Result<usize, StorageError> {

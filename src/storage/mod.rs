@@ -28,7 +28,7 @@ mod spec;
 mod system;
 pub mod telemetry;
 
-pub(crate) use address::plain_path;
+pub(crate) use address::{plain_path, plain_prefix};
 pub use buffer::{Buffer, Lane};
 pub(crate) use errno::words as errno_words;
 pub use lock::FolderLock;
@@ -41,11 +41,20 @@ pub use object::{Class, Failure, ObjectError};
 pub(crate) use open_files::ensure_open_files;
 pub(crate) use part::{close, write_file};
 pub use row::System;
-pub use spec::{ObjectSpec, Pages, Secret, StoreSpec};
+pub use spec::{Client, ObjectSpec, Pages, Secret, StoreSpec};
 pub use system::SYSTEMS;
 pub use telemetry::Telemetry;
 
 use std::sync::atomic::AtomicU64;
+
+/// Something in a folder, by its name in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry<'a> {
+    /// A file; with slashes where the system listed deeper than one level.
+    File(&'a str),
+    /// A folder.
+    Folder(&'a str),
+}
 
 /// Which bytes of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,6 +200,14 @@ pub trait Storage: Send + Sync {
     }
     /// Shows every object under a folder, however deep: its name below the folder, its length. Object stores only.
     fn list(&self, folder: &Path, _visit: &mut dyn FnMut(&str, u64)) -> Result<(), StorageError> {
+        Err(StorageError::io(
+            "list",
+            folder,
+            std::io::ErrorKind::Unsupported.into(),
+        ))
+    }
+    /// Shows what a folder holds, one level of it where the system knows levels; in any order.
+    fn entries(&self, folder: &Path, _visit: &mut dyn FnMut(Entry)) -> Result<(), StorageError> {
         Err(StorageError::io(
             "list",
             folder,

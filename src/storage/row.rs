@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 
-use super::{Storage, StorageError, StoreSpec, address, posix};
+use super::{Client, Storage, StorageError, StoreSpec, address, posix};
 
 /// Opens a storage system. The words are shared by the ranks of a node, for `model`'s bandwidth.
 pub(super) type Open =
@@ -44,8 +44,8 @@ pub struct System {
     pub default_transfer: usize,
     /// Read calls have a multiple of this many bytes.
     pub transfer_unit: usize,
-    /// The package whose code moves its bytes; None for files.
-    pub library: Option<&'static str>,
+    /// The packages whose code moves its bytes, by [`Client`]; none for files.
+    pub(super) libraries: Option<[&'static str; 2]>,
     /// Reads an address.
     pub(super) parse: Parse,
     /// Opens it, or what to do instead where this build cannot.
@@ -69,7 +69,7 @@ pub(super) const FILES: System = System {
     // A chunk that stays in a core's second-level cache between the kernel's copy and the checksum.
     default_transfer: 1 << 20,
     transfer_unit: 1,
-    library: None,
+    libraries: None,
     parse: address::local,
     open: Ok(posix::open),
 };
@@ -111,6 +111,14 @@ impl System {
             .map_or(self.default_transfer, |n| n as usize)
             .max(1)
             .next_multiple_of(self.transfer_unit)
+    }
+
+    /// The package whose code moves its bytes; None for files.
+    pub fn library(&self, client: Client) -> Option<&'static str> {
+        self.libraries.map(|[native, sdk]| match client {
+            Client::Native => native,
+            Client::Sdk => sdk,
+        })
     }
 
     /// What to do instead where this build does not have it.

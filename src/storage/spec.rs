@@ -118,6 +118,21 @@ pub struct ObjectSpec {
     pub verify_checksums: bool,
     /// TLS where the endpoint has no scheme.
     pub secure: Option<bool>,
+    /// Whose code moves the bytes.
+    pub client: Client,
+}
+
+/// Whose code moves the bytes of objects.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Client {
+    /// dlio-rs: from the socket into the reader's memory.
+    #[default]
+    Native,
+    /// The service's SDK, over hyper.
+    Sdk,
 }
 
 /// A credential. It is never printed, dumped or sent anywhere by this type.

@@ -3,7 +3,7 @@
 use super::row::{FILES, OBJECTS, System};
 use super::{address, direct, mmap, model, null};
 
-/// Bytes of objects go through our own client; the SDKs find credentials and make control calls only.
+/// With it the SDKs find credentials and make control calls only.
 const OWN_CLIENT: &str = env!("CARGO_PKG_NAME");
 
 /// All storage systems; the first is the default.
@@ -26,10 +26,24 @@ pub static SYSTEMS: &[System] = &[
         about: "S3.",
         schemes: &["s3"],
         form: "s3://bucket/prefix",
-        library: Some(OWN_CLIENT),
+        libraries: Some([OWN_CLIENT, "aws-sdk-s3"]),
         parse: address::s3,
         #[cfg(feature = "s3")]
         open: Ok(super::object::s3),
+        #[cfg(not(feature = "s3"))]
+        open: Err("build with --features s3"),
+        ..OBJECTS
+    },
+    System {
+        word: "gcs",
+        about: "Google Cloud Storage, by the protocol of S3.",
+        schemes: &["gs"],
+        form: "gs://bucket/prefix",
+        libraries: Some([OWN_CLIENT, "aws-sdk-s3"]),
+        parse: address::gs,
+        in_dlio: false,
+        #[cfg(feature = "s3")]
+        open: Ok(super::object::google),
         #[cfg(not(feature = "s3"))]
         open: Err("build with --features s3"),
         ..OBJECTS
@@ -49,7 +63,7 @@ pub static SYSTEMS: &[System] = &[
         about: "Azure Blob.",
         schemes: &["az", "azure"],
         form: "az://account/container/prefix",
-        library: Some(OWN_CLIENT),
+        libraries: Some([OWN_CLIENT, "azure_storage_blob"]),
         parse: address::azure,
         #[cfg(feature = "azure")]
         open: Ok(super::object::azure),

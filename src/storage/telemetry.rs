@@ -73,8 +73,9 @@ pub struct Telemetry {
     /// By host and address.
     #[serde(default)]
     pub addresses: Vec<AddressTelemetry>,
-    /// All endpoints together.
-    pub connections: ConnectionTelemetry,
+    /// All endpoints together; None where an SDK makes them, and does not say.
+    #[serde(default)]
+    pub connections: Option<ConnectionTelemetry>,
     /// What is odd about the server, or was in this run, and may mislead.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -160,7 +161,10 @@ impl Telemetry {
                 self.notes.push(note.clone());
             }
         }
-        let (c, o) = (&mut self.connections, &other.connections);
+        let (Some(c), Some(o)) = (&mut self.connections, &other.connections) else {
+            self.connections = self.connections.take().or(other.connections.clone());
+            return;
+        };
         c.made += o.made;
         c.reused += o.reused;
         c.tls_handshakes += o.tls_handshakes;

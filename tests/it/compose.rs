@@ -355,12 +355,7 @@ fn addresses_of_other_clouds_point_to_what_works_here() {
     ]);
     let out = run(command).ok();
     assert!(
-        out.stdout.contains("data_folder: \"s3://bucket/data\""),
-        "{}",
-        out.stdout
-    );
-    assert!(
-        out.stdout.contains("https://storage.googleapis.com"),
+        out.stdout.contains("data_folder: \"gs://bucket/data\""),
         "{}",
         out.stdout
     );

@@ -26,6 +26,7 @@ mod generate;
 mod inspect;
 mod launch;
 mod leftovers;
+mod listing;
 mod live;
 mod metadata;
 mod mlperf_check;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{python, repo};
 
-use dlio_rs::storage::{self, Secret, Storage, StoreSpec, System};
+use dlio_rs::storage::{self, Client, Secret, Storage, StoreSpec, System};
 
 /// Keys of SeaweedFS's one identity.
 pub const ACCESS_KEY: &str = "dlio-test-id";
@@ -199,10 +199,16 @@ impl Seaweed {
 
     /// The program's own way to a folder of the bucket.
     pub fn storage(&self, folder: &str) -> Box<dyn Storage> {
-        let mut spec = store_spec("s3", &format!("{BUCKET}/{folder}"));
+        self.storage_of("s3", Client::Native, folder)
+    }
+
+    /// The same as another row of the table, by either client.
+    pub fn storage_of(&self, word: &str, client: Client, folder: &str) -> Box<dyn Storage> {
+        let mut spec = store_spec(word, &format!("{BUCKET}/{folder}"));
         spec.object.endpoint_url = vec![self.url()];
         spec.object.access_key_id = Some(Secret::new(ACCESS_KEY));
         spec.object.secret_access_key = Some(Secret::new(SECRET_KEY));
+        spec.object.client = client;
         storage::open(&spec, &[]).unwrap()
     }
 }
@@ -305,16 +311,12 @@ impl Azurite {
         self.port
     }
 
-    /// The program's own way to a folder of the container.
-    pub fn storage(&self, folder: &str) -> Box<dyn Storage> {
-        self.storage_at(&self.url(), folder)
-    }
-
-    /// The same through what leads to it.
-    pub fn storage_at(&self, url: &str, folder: &str) -> Box<dyn Storage> {
+    /// The program's own way to a folder of the container, through what leads to it, by either client.
+    pub fn storage_at(&self, url: &str, client: Client, folder: &str) -> Box<dyn Storage> {
         let mut spec = store_spec("azure", &format!("{ACCOUNT}/{BUCKET}/{folder}"));
         spec.object.blob_endpoint = vec![url.into()];
         spec.object.account_key = Some(Secret::new(ACCOUNT_KEY));
+        spec.object.client = client;
         storage::open(&spec, &[]).unwrap()
     }
 

@@ -1,11 +1,18 @@
-//! What servers differ in: requests that one knows and another refuses, counted on the wire.
+//! What servers and clients differ in: requests that one knows and another refuses, keys as they are written, the SDK's
+//! own data path; counted on the wire.
 
+#[cfg(feature = "sdk")]
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use dlio_rs::storage::Storage;
+use dlio_rs::storage::{Client, Storage};
 
 use crate::fault_proxy::FaultProxy;
+use crate::scripted::{Asked, Reply, Scripted};
+#[cfg(feature = "sdk")]
+use crate::servers::Seaweed;
 use crate::servers::{ACCOUNT, Azurite, BUCKET};
+use crate::support::*;
 
 fn control_requests(store: &dyn Storage) -> u64 {
     store.telemetry().unwrap().endpoints[0].control_requests
@@ -16,7 +23,11 @@ fn control_requests(store: &dyn Storage) -> u64 {
 fn a_batch_that_azurite_refuses_is_tried_once() {
     let azurite = Azurite::shared();
     let proxy = FaultProxy::start(azurite.port(), "", Vec::new(), None);
-    let store = azurite.storage_at(&format!("{}/{ACCOUNT}", proxy.url()), "batches");
+    let store = azurite.storage_at(
+        &format!("{}/{ACCOUNT}", proxy.url()),
+        Client::Native,
+        "batches",
+    );
     let root = Path::new("az://").join(format!("{ACCOUNT}/{BUCKET}/batches"));
     let mut expected = 0;
     for (round, more) in [(0, 1), (1, 0)] {
@@ -41,4 +52,302 @@ fn a_batch_that_azurite_refuses_is_tried_once() {
     let telemetry = store.telemetry().unwrap();
     assert_eq!(telemetry.endpoints[0].failures, 0);
     assert!(telemetry.endpoints[0].retries.values().all(|n| *n == 0));
+}
+
+/// Four files of 128 KiB, generated and read once, compared with what was generated.
+fn words(scratch: &Scratch, folder: &str) -> Vec<String> {
+    let mut words = small(scratch, 4);
+    words.extend([
+        format!("dataset.data_folder={folder}"),
+        "dataset.record_length_bytes=131072".into(),
+        "workflow.generate_data=true".into(),
+        "reader.verify_content=full".into(),
+        "storage.storage_options.retry_delay=0.01".into(),
+        "train.epochs=1".into(),
+        "--quiet".into(),
+    ]);
+    words
+}
+
+fn job(words: &[String], more: &[&str]) -> Outcome {
+    let mut command = solo();
+    command.env_remove("AWS_PROFILE").arg("run");
+    command.args(words).args(more);
+    run(command)
+}
+
+fn is_train(asked: &Asked) -> bool {
+    asked.target.contains("/train/")
+}
+
+/// Keys whose names a file system would make plain, on the wire as they are in the address.
+#[test]
+fn keys_reach_the_store_as_they_are_written() {
+    let server = Scripted::start(|_, _| None);
+    for prefix in ["a//b", "/a", "a/./b", "a/../b", ".", "//"] {
+        let scratch = Scratch::new();
+        let mut all = words(&scratch, &format!("s3://{BUCKET}/{prefix}"));
+        all.extend(server.words());
+        job(
+            &all,
+            &[
+                "dataset.keep_files=false",
+                "dataset.num_files_train=1",
+                "reader.batch_size=1",
+            ],
+        )
+        .ok();
+        let begins = match prefix.trim_end_matches('/') {
+            "" => format!("/{BUCKET}/train/"),
+            prefix => format!("/{BUCKET}/{prefix}/train/"),
+        };
+        let mut seen = server.seen.lock().unwrap();
+        for method in ["PUT", "GET", "DELETE"] {
+            assert!(
+                seen.iter()
+                    .any(|a| a.method == method && a.target.starts_with(&begins)),
+                "{prefix}: {method} {begins}: {seen:?}"
+            );
+        }
+        seen.clear();
+    }
+    assert!(server.objects.lock().unwrap().is_empty());
+}
+
+/// Google's interoperability with S3: its own variables, no deletion of several objects, Content-MD5, `x-goog-hash`.
+#[test]
+fn google_is_asked_in_the_words_that_it_knows() {
+    let server = Scripted::start(|_, _| None);
+    let scratch = Scratch::new();
+    let mut all = words(&scratch, &format!("gs://{BUCKET}/x"));
+    all.push(format!(
+        "storage.storage_options.endpoint_url={}",
+        server.url()
+    ));
+    let run_with = |more: &[&str]| {
+        let mut command = solo();
+        command
+            .env("GS_ACCESS_KEY_ID", "GOOG1E")
+            .env("GS_SECRET_ACCESS_KEY", "hmac-secret")
+            .env("AWS_ACCESS_KEY_ID", "AKIA")
+            .env("AWS_SECRET_ACCESS_KEY", "amazons")
+            .env("AWS_SESSION_TOKEN", "amazons-token")
+            .arg("run")
+            .args(&all)
+            .args(more);
+        run(command)
+    };
+    run_with(&[
+        "dataset.keep_files=false",
+        "storage.storage_options.checksum=md5",
+    ])
+    .ok();
+    assert!(server.objects.lock().unwrap().is_empty());
+    assert_eq!(server.count(|a| a.method == "POST"), 0, "no batch");
+    assert!(server.count(|a| a.method == "DELETE") >= 4);
+    {
+        let seen = server.seen.lock().unwrap();
+        for asked in seen.iter() {
+            let signed = asked.header("authorization");
+            assert!(signed.contains("Credential=GOOG1E/"), "{signed}");
+            assert_eq!(asked.header("x-amz-security-token"), "");
+        }
+        let puts: Vec<_> = seen
+            .iter()
+            .filter(|a| a.method == "PUT" && is_train(a))
+            .collect();
+        assert_eq!(puts.len(), 4);
+        assert!(puts.iter().all(|a| a.header("content-md5").len() == 24));
+    }
+    let other = format!("output.folder={}", scratch.text("other"));
+    run_with(&["storage.storage_options.checksum=crc32c", &other])
+        .fails(1, &["checksum=crc32c on gs://", "md5 or none"]);
+
+    // Google's checksum of a whole object is compared; this one is another object's.
+    let wrong = Scripted::start(|asked, server| {
+        (asked.method == "GET" && is_train(asked)).then(|| {
+            let object = server.objects.lock().unwrap()[&asked.target].clone();
+            let hash = "etag: \"e\"\r\nx-goog-hash: crc32c=ipE2qg==,md5=AAAA\r\n";
+            Reply::Raw(Reply::of(200, hash, &object))
+        })
+    });
+    let scratch = Scratch::new();
+    let mut all = words(&scratch, &format!("gs://{BUCKET}/x"));
+    all.extend(wrong.words());
+    job(&all, &[]).fails(1, &["x-goog-hash"]);
+}
+
+/// The requests of a run with the SDK's own data path: as many as the report says, retries too.
+#[cfg(feature = "sdk")]
+#[test]
+fn the_sdk_moves_the_bytes_and_every_request_is_counted() {
+    let failed = std::sync::Mutex::new(BTreeSet::new());
+    // The first GET of each object ends inside its body, the first PUT is answered with 503.
+    let server = Scripted::start(move |asked, server| {
+        // The SDK adds a query to the path.
+        let path = asked.target.split('?').next().unwrap();
+        let object = server.objects.lock().unwrap().get(path).cloned();
+        let is_meant = match asked.method.as_str() {
+            "PUT" => is_train(asked),
+            "GET" => is_train(asked) && object.is_some(),
+            _ => false,
+        };
+        let name = (asked.method.clone(), path.to_owned());
+        if !is_meant || !failed.lock().unwrap().insert(name) {
+            return None;
+        }
+        Some(match (asked.method.as_str(), object) {
+            ("GET", Some(object)) => {
+                let mut answer = Reply::of(200, "etag: \"e\"\r\n", &object);
+                answer.truncate(answer.len() - 1000);
+                Reply::Last(answer)
+            }
+            _ => Reply::Raw(Reply::error(503, "SlowDown")),
+        })
+    });
+    let scratch = Scratch::new();
+    let mut all = words(&scratch, &format!("s3://{BUCKET}/sdk"));
+    all.extend(server.words());
+    all.push("storage.storage_options.client=sdk".into());
+    job(&all, &[]).ok();
+    let report = json(&scratch.path("out/report.json"));
+    assert_eq!(
+        report["provenance"]["storage_library"]["name"],
+        "aws-sdk-s3"
+    );
+    let store = &report["object_store"];
+    assert!(store.get("connections").is_none(), "absent, not 0");
+    let endpoint = &store["endpoints"][0];
+    let number = |name: &str| endpoint[name]["value"].as_u64().unwrap();
+    let of = |method: &str| server.count(|a| a.method == method);
+    assert_eq!(number("put_requests"), of("PUT"));
+    let all = number("get_requests") + number("put_requests") + number("control_requests");
+    assert_eq!(all, server.count(|_| true));
+    let retries = |class: &str| endpoint["retries"][class]["value"].as_u64().unwrap();
+    assert!(retries("slow_down") >= 4, "{endpoint}");
+    assert_eq!(retries("truncated"), 4, "{endpoint}");
+    // Each went on where it broke off.
+    let resumed = server.count(|a| {
+        let range = a.header("range");
+        a.method == "GET" && is_train(a) && !range.is_empty() && !range.starts_with("bytes=0-")
+    });
+    assert!(resumed >= 3, "{resumed}");
+    let seen = server.seen.lock().unwrap();
+    let agent = seen[0].header("user-agent");
+    assert!(agent.contains("aws-sdk-rust"), "{agent}");
+}
+
+/// Without the feature the key is refused by name, and nothing falls back.
+#[cfg(not(feature = "sdk"))]
+#[test]
+fn a_build_without_the_sdks_transport_says_how_to_get_it() {
+    let server = Scripted::start(|_, _| None);
+    let scratch = Scratch::new();
+    let mut all = words(&scratch, &format!("s3://{BUCKET}/sdk"));
+    all.extend(server.words());
+    job(&all, &["storage.storage_options.client=sdk"]).fails(1, &["--features sdk"]);
+    assert_eq!(server.count(|_| true), 0);
+}
+
+/// What one client wrote, in parts too, the other reads, on real servers; TLS with an authority of the user's.
+#[cfg(feature = "sdk")]
+#[test]
+fn what_one_client_wrote_the_other_reads() {
+    let (s3, azure) = (Seaweed::shared(), Azurite::start(true));
+    let mut on_azure = azure.words();
+    on_azure.push(format!("storage.storage_options.ca_bundle={}", azure.ca()));
+    for (name, folder, more) in [
+        ("s3", format!("s3://{BUCKET}/both"), s3.words()),
+        ("azure", format!("az://{ACCOUNT}/{BUCKET}/both"), on_azure),
+    ] {
+        for (writer, reader) in [("sdk", "native"), ("native", "sdk")] {
+            println!("{name} {writer} {reader}");
+            let client = |word: &str| format!("storage.storage_options.client={word}");
+            let scratch = Scratch::new();
+            let mut all = words(&scratch, &format!("{folder}-{writer}"));
+            all.extend(more.iter().cloned());
+            all.extend([
+                "dataset.record_length_bytes=14680064".into(),
+                "dataset.num_files_train=2".into(),
+                "storage.storage_options.part_size=5242880".into(),
+                "reader.range_size=4000000".into(),
+            ]);
+            job(&all, &["workflow.train=false", &client(writer)]).ok();
+            job(
+                &all,
+                &[
+                    "workflow.generate_data=false",
+                    "dataset.keep_files=false",
+                    &client(reader),
+                ],
+            )
+            .ok();
+        }
+    }
+}
+
+/// A proxy that the SDK's transport cannot use is refused, never passed by.
+#[cfg(feature = "sdk")]
+#[test]
+fn the_sdk_does_not_pass_a_proxy_by() {
+    let server = Scripted::start(|_, _| None);
+    let scratch = Scratch::new();
+    let mut all = words(&scratch, &format!("s3://{BUCKET}/x"));
+    all.extend(server.words());
+    let more = [
+        "storage.storage_options.client=sdk",
+        "storage.storage_options.endpoint_url=http://store.example.com",
+        "storage.storage_options.proxy=http://127.0.0.1:9",
+    ];
+    job(&all, &more).fails(1, &["client=sdk", "proxy", "client=native"]);
+}
+
+/// One server of scripts/matrix_stores.py, every cell of it; `known`: cells that it cannot do, and why.
+fn matrix(server: &str, known: &[(&str, &str)]) {
+    let npm = std::env::var("CARGO_TARGET_DIR")
+        .map_or_else(|_| repo().join("target"), PathBuf::from)
+        .join("npm");
+    let mut command = std::process::Command::new(python());
+    command.arg(repo().join("scripts/matrix_stores.py")).args([
+        "--bin",
+        BIN,
+        "--npm",
+        npm.to_str().unwrap(),
+        "--json",
+        server,
+    ]);
+    let outcome = run(command).ok();
+    let table: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let cells = table[server].as_object().unwrap();
+    assert_eq!(cells.len(), 13);
+    for (cell, outcome) in cells {
+        let outcome = outcome.as_str().unwrap();
+        match known.iter().find(|(name, _)| name == cell) {
+            Some((_, why)) => assert!(outcome.contains(why), "{server}, {cell}: {outcome}"),
+            None => assert!(
+                outcome.starts_with("ok") || outcome == "n/a",
+                "{server}, {cell}: {outcome}"
+            ),
+        }
+    }
+}
+
+#[test]
+fn s3rver_does_all_of_the_matrix() {
+    matrix("s3rver", &[]);
+}
+
+#[test]
+fn localbucket_does_all_of_the_matrix() {
+    matrix("localbucket", &[]);
+}
+
+#[test]
+fn nanio_does_all_of_the_matrix() {
+    matrix("nanio", &[]);
+}
+
+#[test]
+fn google_cloud_storage_does_all_of_the_matrix_on_moto() {
+    matrix("moto as gs://", &[]);
 }

@@ -1,7 +1,8 @@
 """DLIO's access order by numpy alone: what `dlio-rs plan --order` must print.
 
 Reads one JSON object from stdin: files, samples_per_file, batch, ranks, epochs, threads, loader (pytorch, tensorflow),
-file_shuffle, sample_shuffle, seed, seed_change_epoch, subfolders, prefix, format. Written from the behaviour of the
+file_shuffle, sample_shuffle, seed, seed_change_epoch, subfolders, prefix, format, and for a dataset of other names `listed`
+with the names that a listing finds. Written from the behaviour of the
 MLCommons version of DLIO, with numpy's own seed() and shuffle().
 """
 
@@ -14,6 +15,8 @@ import numpy as np
 def file_list(c):
     """All training files as DLIO lists them: sorted by path."""
     files, sub = c["files"], c["subfolders"]
+    if "listed" in c:
+        return sorted(c["listed"])[:files]
     names = []
     for i in range(files):
         folder = f"{i % sub:0{len(str(sub))}}/" if sub > 1 else ""
@@ -80,7 +83,7 @@ def main():
             for step, batch in enumerate(batches, 1):
                 for name, sample in batch:
                     line = {"epoch": epoch, "rank": rank, "step": step, "file": name, "sample": sample}
-                    print(json.dumps(line, separators=(",", ":")))
+                    print(json.dumps(line, separators=(",", ":"), ensure_ascii=False))
 
 
 main()

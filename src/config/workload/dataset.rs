@@ -116,6 +116,16 @@ pub struct Dataset {
     /// - Effect: names always come from the naming rule; true takes files by their index, false by name and subfolder, as a
     ///   listing does.
     pub skip_listing: bool,
+    /// Read the names of the files below `train/` and `valid/` from the storage system, at any depth, in place of computing
+    /// them: for datasets that dlio-rs did not name. Files are those that end with the format's word or extension, sorted
+    /// by path; `num_files_train` and `num_files_eval` of them are used.
+    ///
+    /// - DLIO: always so, unless `skip_listing` is set.
+    pub listing: bool,
+    /// File with the names that `dataset.listing` found: read where it is there, else written. Not set: none.
+    ///
+    /// - DLIO: no such key.
+    pub listing_file: Option<String>,
     /// Look whether every n-th file is there before the run. 0: none.
     ///
     /// - Unit: files
@@ -184,6 +194,8 @@ impl Default for Dataset {
             hdf5: Hdf5Section::default(),
             data_gen_method: None,
             skip_listing: false,
+            listing: false,
+            listing_file: None,
             listing_validation_interval: 1000,
             parquet: ParquetSection::default(),
             image_encoding: ImageEncoding::Image,

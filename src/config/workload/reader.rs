@@ -154,7 +154,7 @@ pub struct Reader {
     ///
     /// - Unit: bytes
     /// - DLIO: no such key.
-    /// - Only: storage = s3, azure
+    /// - Only: storage = s3, gcs, azure
     pub range_size: Option<u64>,
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::storage::{Secret, System};
+use crate::storage::{Client, Secret, System};
 
 /// `storage`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -30,7 +30,7 @@ pub struct StorageSection {
     ///
     /// - Unit: seconds
     /// - DLIO: the MLCommons fork only.
-    /// - Only: storage = s3, azure
+    /// - Only: storage = s3, gcs, azure
     pub post_generation_settle_seconds: f64,
 }
 
@@ -70,38 +70,38 @@ pub struct StorageOptions {
     pub bandwidth: f64,
     /// Key id.
     ///
-    /// - Only: storage = s3, azure
+    /// - Only: storage = s3, gcs, azure
     pub access_key_id: Option<Secret>,
     /// Secret key.
     ///
-    /// - Only: storage = s3, azure
+    /// - Only: storage = s3, gcs, azure
     pub secret_access_key: Option<Secret>,
     /// Session token of temporary credentials.
     ///
     /// - DLIO: no such key.
-    /// - Only: storage = s3
+    /// - Only: storage = s3, gcs
     pub session_token: Option<Secret>,
     /// URL of the service, or a list of URLs: each request goes to the one with the fewest requests in flight.
     ///
     /// - DLIO: one URL.
-    /// - Only: storage = s3, azure
+    /// - Only: storage = s3, gcs, azure
     pub endpoint_url: Endpoints,
     /// Region.
     ///
-    /// - Only: storage = s3, azure
+    /// - Only: storage = s3, gcs, azure
     pub region: Option<String>,
     /// Bucket in the path instead of the host name.
     ///
-    /// - Only: storage = s3
+    /// - Only: storage = s3, gcs
     pub s3_force_path_style: Option<bool>,
     /// Attempts of one request. Not set: 5.
     ///
     /// - Unit: attempts
-    /// - Only: storage = s3, azure
+    /// - Only: storage = s3, gcs, azure
     pub s3_max_attempts: Option<u64>,
     /// Profile of the credentials file.
     ///
-    /// - Only: storage = s3
+    /// - Only: storage = s3, gcs
     pub s3_profile: Option<String>,
     /// Storage account, where the address does not name it.
     ///
@@ -152,75 +152,81 @@ pub struct StorageOptions {
     ///
     /// - Unit: seconds
     /// - DLIO: no such key.
-    /// - Only: storage = s3, azure
+    /// - Only: storage = s3, gcs, azure
     pub connect_timeout: Option<f64>,
     /// Time without a byte after which a request is lost. Not set: 30.
     ///
     /// - Unit: seconds
     /// - DLIO: no such key.
-    /// - Only: storage = s3, azure
+    /// - Only: storage = s3, gcs, azure
     pub read_timeout: Option<f64>,
     /// Longest time of one attempt of a request. 0 or not set: no limit.
     ///
     /// - Unit: seconds
     /// - DLIO: no such key.
-    /// - Only: storage = s3, azure
+    /// - Only: storage = s3, gcs, azure
     pub request_timeout: Option<f64>,
     /// Retries that a rank may make in a run. Not set: 1000.
     ///
     /// - Unit: retries
     /// - DLIO: no such key.
-    /// - Only: storage = s3, azure
+    /// - Only: storage = s3, gcs, azure
     pub retry_budget: Option<u64>,
     /// Time before the first retry; doubled for each further one, up to 20 s. Not set: 0.5.
     ///
     /// - Unit: seconds
     /// - DLIO: no such key.
-    /// - Only: storage = s3, azure
+    /// - Only: storage = s3, gcs, azure
     pub retry_delay: Option<f64>,
     /// Connections that a rank makes at the same time. Not set: 8.
     ///
     /// - Unit: connections
     /// - DLIO: no such key.
-    /// - Only: storage = s3, azure
+    /// - Only: storage = s3, gcs, azure
     pub connect_ramp: Option<u64>,
     /// Ranges of one long read that are in flight together. Not set: 2.
     ///
     /// - Unit: requests
     /// - DLIO: no such key.
-    /// - Only: storage = s3, azure
+    /// - Only: storage = s3, gcs, azure
     pub ranges_in_flight: Option<u64>,
     /// Size of an upload's first parts; later ones grow to 64 MiB. Not set: 8 MiB.
     ///
     /// - Unit: bytes
     /// - DLIO: no such key.
-    /// - Only: storage = s3, azure
+    /// - Only: storage = s3, gcs, azure
     pub part_size: Option<u64>,
     /// PEM file of certificate authorities to trust beside those of the system.
     ///
     /// - DLIO: no such key; `AWS_CA_BUNDLE`.
-    /// - Only: storage = s3, azure
+    /// - Only: storage = s3, gcs, azure
     pub ca_bundle: Option<String>,
     /// Check the server's certificate. false accepts any, and the report shows it. Not set: true.
     ///
     /// - DLIO: no such key.
-    /// - Only: storage = s3, azure
+    /// - Only: storage = s3, gcs, azure
     pub verify: Option<bool>,
     /// Proxy as `http://[user:password@]host:port`, in place of HTTPS_PROXY and HTTP_PROXY.
     ///
     /// - DLIO: no such key.
-    /// - Only: storage = s3, azure
+    /// - Only: storage = s3, gcs, azure
     pub proxy: Option<Secret>,
-    /// Checksum of uploads: `none`, `crc32c`, or `sdk` (CRC-32, the SDK's default). Not set: none.
+    /// Checksum of uploads: `none`, `crc32c`, `sdk` (CRC-32, the SDK's default), or `md5` (Content-MD5, for servers without the others). Not set: none.
     ///
     /// - DLIO: no such key.
-    /// - Only: storage = s3
+    /// - Only: storage = s3, gcs
     pub checksum: Option<String>,
     /// TLS where the endpoint has no scheme. Not set: true.
     ///
     /// - DLIO: minio only.
-    /// - Only: storage = s3, azure
+    /// - Only: storage = s3, gcs, azure
     pub secure: Option<bool>,
+    /// Whose code moves the bytes of objects: dlio-rs itself, or the SDK (aws-sdk-s3, azure_storage_blob) over hyper. One
+    /// checks the other; `native` costs the client less. With `sdk` there are no figures of connections, and no proxy.
+    ///
+    /// - DLIO: no such key.
+    /// - Only: storage = s3, gcs, azure
+    pub client: Client,
     /// Client library.
     ///
     /// - DLIO: `s3dlio`, `s3torchconnector` or `minio`.
@@ -229,12 +235,12 @@ pub struct StorageOptions {
     /// Scheme of the addresses under `storage.storage_type=s3`: `az` reads them from Azure, `gs` from Google Cloud Storage.
     ///
     /// - DLIO: the MLCommons fork only.
-    /// - Only: storage = s3, azure
+    /// - Only: storage = s3, gcs, azure
     pub uri_scheme: Option<String>,
     /// Whole addresses as object keys.
     ///
     /// - Effect: refused when true; the key is the path.
-    /// - Only: storage = s3, azure
+    /// - Only: storage = s3, gcs, azure
     pub use_full_object_uri: Option<bool>,
     /// Objects or row groups in flight on each worker.
     ///

@@ -121,6 +121,7 @@ impl<'a> Training<'a> {
         let files = Arc::new(files);
         let seen = agree(cluster, files.check_presence(job, &*storage))?;
         files.warn_of_sizes(job, seen, events);
+        files.warn_of_more(events);
         let plan = Steps::new(&wire::steps(w), ranks);
         events.emit(Event::StepsPlanned {
             steps: plan.train,
@@ -148,7 +149,7 @@ impl<'a> Training<'a> {
             format,
             reads_metadata: reading.reads_metadata(),
             sample_bytes: files.sample_bytes(),
-            order_bytes: order.memory_bytes(),
+            order_bytes: order.memory_bytes() + files.names_memory(),
             checkpoint_bytes: saves.as_ref().map_or(0, |s| s.saver.save_memory()),
             steps: &plan,
         };

@@ -34,10 +34,10 @@ pub struct Limits {
 }
 
 /// Answers of lists and errors are small; this is far above S3's largest (a list of 1,000 keys of 1,024 bytes).
-const MAX_ANSWER: usize = 16 << 20;
+pub(super) const MAX_ANSWER: usize = 16 << 20;
 
 /// A connection that was idle for so long is not used again: firewalls and servers forget it, some without a word.
-const IDLE: Duration = Duration::from_secs(60);
+pub(super) const IDLE: Duration = Duration::from_secs(60);
 
 /// What connections cost, beside making them. Units: counts and nanoseconds.
 #[derive(Debug, Default)]
@@ -124,6 +124,23 @@ impl Http {
             },
             notes: Mutex::default(),
         }
+    }
+
+    /// Time limits of a request.
+    #[cfg(feature = "sdk")]
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Whom to trust.
+    #[cfg(feature = "sdk")]
+    pub(super) fn tls(&self) -> &Arc<ClientConfig> {
+        &self.tls
+    }
+
+    /// True when a proxy stands before this address.
+    pub(super) fn has_proxy(&self, url: &Url) -> bool {
+        self.proxies.of(url).is_some()
     }
 
     /// Keeps what the report is to warn of; each text once.
@@ -291,7 +308,7 @@ impl Http {
         let connected = Instant::now();
         let stream = self
             .set_up(socket, url)
-            .map_err(|e| tls_failure(host, &e))?;
+            .map_err(|e| tls_failure(&host.authority, &e))?;
         if url.is_tls {
             add(&self.counters.tls_ns, connected.elapsed());
             self.counters.tls_made.fetch_add(1, Relaxed);
@@ -407,13 +424,13 @@ fn keep_alive(socket: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-fn tls_failure(host: &Host, error: &io::Error) -> Failure {
+pub(super) fn tls_failure(authority: &str, error: &io::Error) -> Failure {
     let inner = error
         .get_ref()
         .and_then(|e| e.downcast_ref::<rustls::Error>());
     let (class, cause) = match inner {
         Some(rustls::Error::InvalidCertificate(why)) => {
-            return tls::refusal(&host.authority, why);
+            return tls::refusal(authority, why);
         }
         Some(other) => (Class::Permanent, other.to_string()),
         None if error.kind() == io::ErrorKind::WouldBlock => (
@@ -424,7 +441,7 @@ fn tls_failure(host: &Host, error: &io::Error) -> Failure {
     };
     Failure::new(
         class,
-        format!("make a TLS connection to {}: {cause}", host.authority),
+        format!("make a TLS connection to {authority}: {cause}"),
     )
 }
 

@@ -12,8 +12,11 @@ mod checksum;
 mod connection;
 mod endpoint;
 mod failure;
+mod fetch;
 mod head;
 mod http;
+#[cfg(feature = "sdk")]
+mod hyper;
 mod open;
 mod proxy;
 mod read;
@@ -32,12 +35,13 @@ pub use failure::{Class, Failure, ObjectError};
 #[cfg(feature = "azure")]
 pub(super) use open::azure;
 #[cfg(feature = "s3")]
-pub(super) use open::s3;
+pub(super) use open::{google, s3};
 
 use std::path::Path;
 use std::sync::Arc;
 
 use endpoint::Endpoint;
+use fetch::Fetch;
 use head::Head;
 use http::Host;
 
@@ -78,6 +82,8 @@ pub(crate) struct Part {
 pub(crate) struct Page {
     /// Keys and lengths.
     pub objects: Vec<(String, u64)>,
+    /// What keys further down begin with, a slash at the end, where one level was asked for.
+    pub folders: Vec<String>,
     /// Where the next page begins.
     pub next: Option<String>,
 }
@@ -105,6 +111,15 @@ pub(crate) trait Service: Send + Sync {
         object: &ObjectName,
         range: Option<(u64, u64)>,
     ) -> Result<Prepared, Failure>;
+    /// The same GET by the service's SDK; None: it goes over a connection of our own.
+    fn fetch(
+        &self,
+        _endpoint: &Endpoint,
+        _object: &ObjectName,
+        _range: Option<(u64, u64)>,
+    ) -> Option<Fetch> {
+        None
+    }
     /// The same GET where an answer says that it is to go; None: the answer means something else.
     fn redirect(
         &self,
@@ -116,6 +131,10 @@ pub(crate) trait Service: Send + Sync {
     }
     /// Writes a whole object.
     fn put(&self, endpoint: &Endpoint, object: &ObjectName, body: &[u8]) -> Result<(), Failure>;
+    /// A name for an upload, where it begins without a request.
+    fn name_upload(&self) -> Option<String> {
+        None
+    }
     /// Begins an upload in parts; returns its name.
     fn begin_upload(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<String, Failure>;
     /// Writes a part.
@@ -163,12 +182,14 @@ pub(crate) trait Service: Send + Sync {
     fn refuses_batches(&self, failure: &Failure) -> bool {
         failure.refuses_batches()
     }
-    /// One page of the objects whose keys begin with the folder's key.
+    /// One page of the objects whose keys begin with the folder's key. `one_level`: those with a further slash by what is
+    /// before it, where the service's SDK can.
     fn list(
         &self,
         endpoint: &Endpoint,
         folder: &ObjectName,
         from: Option<String>,
+        one_level: bool,
     ) -> Result<Page, Failure>;
     /// What an answer that is no success means, or an error under status 200.
     fn failure(&self, head: &Head, body: &[u8]) -> Failure;
@@ -192,15 +213,21 @@ pub fn http_answer(bytes: &[u8], piece: usize) -> bool {
 pub(crate) struct Runtime(Option<tokio::runtime::Runtime>);
 
 impl Runtime {
-    /// One worker: bytes do not move through it.
-    pub(crate) fn new() -> Result<Self, String> {
+    /// `moves_bytes`: one worker per CPU; else one, for control calls.
+    pub(crate) fn new(moves_bytes: bool) -> Result<Self, String> {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
+            .worker_threads(if moves_bytes { cpus } else { 1 })
             .thread_name("object-sdk")
             .enable_all()
             .build()
             .map(|runtime| Runtime(Some(runtime)))
             .map_err(|e| format!("start the threads of the object store's SDK: {e}"))
+    }
+
+    pub(crate) fn handle(&self) -> tokio::runtime::Handle {
+        let runtime = self.0.as_ref().expect("there until dropped");
+        runtime.handle().clone()
     }
 
     /// Waits for a future.

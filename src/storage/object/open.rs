@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use super::Service;
 use super::endpoint::Endpoints;
+use super::fetch::Carrier;
 use super::http::{Http, Limits};
 use super::proxy::Proxies;
 use super::retry::Policy;
+#[cfg(feature = "s3")]
+use super::s3::{AMAZON, Dialect, GOOGLE};
 use super::senders::Senders;
 use super::store::{Inner, ObjectStore, Options};
 use super::tls;
 use super::url::Url;
 use crate::storage::telemetry::LimitsTelemetry;
-use crate::storage::{ObjectSpec, Storage, StorageError, StoreSpec};
+use crate::storage::{Client, ObjectSpec, Storage, StorageError, StoreSpec};
 
 /// One GET up to this length, when the YAML does not say.
 const RANGE: u64 = 32 << 20;
@@ -31,8 +34,24 @@ pub(in crate::storage) fn s3(
     spec: &StoreSpec,
     _: &'static [AtomicU64],
 ) -> Result<Box<dyn Storage>, StorageError> {
-    open(spec, |http| {
-        let (service, urls) = super::s3::S3::new(&spec.object, http, spec.object.verify_checksums)?;
+    open_s3(spec, &AMAZON)
+}
+
+/// Opens a store of Google's by its interoperability with S3. No request is made.
+///
+/// Errors: as [`s3`].
+#[cfg(feature = "s3")]
+pub(in crate::storage) fn google(
+    spec: &StoreSpec,
+    _: &'static [AtomicU64],
+) -> Result<Box<dyn Storage>, StorageError> {
+    open_s3(spec, &GOOGLE)
+}
+
+#[cfg(feature = "s3")]
+fn open_s3(spec: &StoreSpec, dialect: &'static Dialect) -> Result<Box<dyn Storage>, StorageError> {
+    open(spec, |http, carrier| {
+        let (service, urls) = super::s3::S3::new(dialect, &spec.object, http, carrier)?;
         Ok((Box::new(service), urls))
     })
 }
@@ -45,18 +64,18 @@ pub(in crate::storage) fn azure(
     spec: &StoreSpec,
     _: &'static [AtomicU64],
 ) -> Result<Box<dyn Storage>, StorageError> {
-    open(spec, |http| {
+    open(spec, |http, carrier| {
         // az://account/container/prefix
         let folder = spec.folder.to_string_lossy();
         let account = folder.split('/').nth(2).unwrap_or_default();
-        let (service, urls) = super::azure::Azure::new(account, &spec.object, http)?;
+        let (service, urls) = super::azure::Azure::new(account, &spec.object, http, carrier)?;
         Ok((Box::new(service), urls))
     })
 }
 
 fn open(
     spec: &StoreSpec,
-    service: impl FnOnce(&Arc<Http>) -> Result<(Box<dyn Service>, Vec<Url>), String>,
+    service: impl FnOnce(&Arc<Http>, &Carrier) -> Result<(Box<dyn Service>, Vec<Url>), String>,
 ) -> Result<Box<dyn Storage>, StorageError> {
     let o = &spec.object;
     let limits = LimitsTelemetry {
@@ -91,7 +110,15 @@ fn open(
     ));
     // Ranks differ in it: they do not begin at the same endpoint, nor come back at the same moment.
     let seed = u64::from(std::process::id());
-    let (service, urls) = service(&http).map_err(StorageError::Setup)?;
+    let carrier = carrier(o.client, &http).map_err(StorageError::Setup)?;
+    let (service, urls) = service(&http, &carrier).map_err(StorageError::Setup)?;
+    if carrier.moves_bytes()
+        && let Some(url) = urls.iter().find(|url| http.has_proxy(url))
+    {
+        return Err(StorageError::Setup(format!(
+            "use storage.storage_options.client=sdk: {url} is reached through a proxy, which this client cannot do\n  remedy: name the host in NO_PROXY, or set storage.storage_options.client=native"
+        )));
+    }
     let policy = Policy::new(
         limits.s3_max_attempts,
         Duration::from_secs_f64(limits.retry_delay),
@@ -104,6 +131,7 @@ fn open(
         part_size: limits.part_size as usize,
         verify_checksums: o.verify_checksums,
         verifies_certificates: verify,
+        is_by_sdk: carrier.moves_bytes(),
         limits,
     };
     let senders = Senders::new(o.parts_in_flight.unwrap_or(PARTS_IN_FLIGHT) as usize);
@@ -117,6 +145,21 @@ fn open(
         senders,
         lacks_batches: AtomicBool::new(false),
     }))))
+}
+
+/// What the SDKs' requests go over.
+///
+/// Errors: this build has no other than our own.
+fn carrier(client: Client, http: &Arc<Http>) -> Result<Carrier, String> {
+    match client {
+        Client::Native => Ok(Carrier::Own(http.clone())),
+        #[cfg(feature = "sdk")]
+        Client::Sdk => Ok(Carrier::Hyper(Arc::new(super::hyper::Hyper::new(http)))),
+        #[cfg(not(feature = "sdk"))]
+        Client::Sdk => Err(
+            "use storage.storage_options.client=sdk: this build does not have it\n  remedy: build with --features sdk, or set storage.storage_options.client=native".into(),
+        ),
+    }
 }
 
 /// The URLs of `key`, checked.

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::ObjectName;
 use super::checksum::Running;
-use super::connection::Connection;
 use super::endpoint::{Aim, Operation};
 use super::failure::Failure;
+use super::fetch::Way;
 use super::retry::Trial;
 use super::store::{About, Inner};
 use crate::clock::now_ns;
@@ -16,7 +16,7 @@ use crate::storage::{Answer, Extent, Request, Sink, StorageError};
 /// One GET under way.
 pub(super) struct Flight<'a> {
     pub(super) aim: Aim<'a>,
-    pub(super) connection: Connection,
+    pub(super) way: Way,
     /// Bytes asked for: first, end. None: the whole object.
     pub(super) range: Option<(u64, u64)>,
     pub(super) sent_ns: u64,
@@ -79,11 +79,11 @@ pub(super) fn read(
         while flights.len() < inner.options.ranges_in_flight && progress.has_next(&flights) {
             let aim = inner.endpoints.choose(Operation::Get);
             match progress.send(&aim) {
-                Ok((connection, range)) => {
+                Ok((way, range)) => {
                     progress.asked = range.map_or(u64::MAX, |(_, end)| end);
                     flights.push_back(Flight {
                         aim,
-                        connection,
+                        way,
                         range,
                         sent_ns: now_ns(),
                     });
@@ -104,8 +104,8 @@ pub(super) fn read(
         match step {
             Ok(Step::Done) => {
                 flight.aim.endpoint.succeeded();
-                flight.connection.succeeded();
-                inner.http.put_back(flight.connection);
+                flight.way.succeeded();
+                flight.way.put_back(&inner.http);
                 trial.progressed();
                 // An answer may hold less than it was asked for, or more: what follows goes on from there.
                 if flights.front().map_or(progress.asked, Flight::start) != progress.at {
@@ -115,8 +115,8 @@ pub(super) fn read(
             Ok(Step::Stop) => break,
             Ok(Step::Fatal(error)) => return Err(error),
             Err(failure) => {
-                let failure = flight.connection.failed(failure);
-                inner.http.put_back(flight.connection);
+                let failure = flight.way.failed(failure);
+                flight.way.put_back(&inner.http);
                 progress.restart(&mut flights);
                 progress.retry(&mut trial, &flight.aim, failure)?;
             }
@@ -198,19 +198,23 @@ impl<'a> Progress<'a> {
             .map_err(StorageError::Object)
     }
 
-    fn send(&self, aim: &Aim) -> Result<(Connection, Option<(u64, u64)>), Failure> {
+    fn send(&self, aim: &Aim) -> Result<(Way, Option<(u64, u64)>), Failure> {
         let range = if self.is_single {
             None
         } else {
             let end = self.end.unwrap_or(u64::MAX);
             Some((self.asked, self.asked.saturating_add(self.piece).min(end)))
         };
-        let prepared = self.inner.service.get(aim.endpoint, &self.object, range)?;
+        let service = &self.inner.service;
+        if let Some(fetch) = service.fetch(aim.endpoint, &self.object, range) {
+            return Ok((Way::Sdk(fetch), range));
+        }
+        let prepared = service.get(aim.endpoint, &self.object, range)?;
         let http = &self.inner.http;
         let mut connection = http.open(&prepared.host)?;
         connection
             .send(&prepared.head, &[], http.deadline())
             .map_err(|failure| connection.failed(failure))?;
-        Ok((connection, range))
+        Ok((Way::Own(connection), range))
     }
 }

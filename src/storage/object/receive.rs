@@ -1,9 +1,9 @@
 //! Receiving the answer to one GET: what it holds of the object, and its bytes into the caller's memory.
 
 use super::checksum::Running;
-use super::connection::Connection;
 use super::endpoint::Operation;
 use super::failure::{Class, Failure};
+use super::fetch::Way;
 use super::head::{ContentRange, Head};
 use super::read::{Flight, Progress, Step};
 use crate::clock::now_ns;
@@ -16,14 +16,14 @@ const LONGEST_UNSIZED: usize = 1 << 30;
 
 /// Bytes of an object, from the connection or, where their number had to be found out first, from memory.
 enum Bytes<'a> {
-    Wire(&'a mut Connection),
+    Wire(&'a mut Way),
     Held(&'a [u8]),
 }
 
 impl Bytes<'_> {
     fn read(&mut self, into: &mut [u8]) -> Result<usize, Failure> {
         match self {
-            Bytes::Wire(connection) => connection.read_body(into),
+            Bytes::Wire(way) => way.read_body(into),
             Bytes::Held(bytes) => {
                 let (now, later) = bytes.split_at(into.len().min(bytes.len()));
                 into[..now.len()].copy_from_slice(now);
@@ -46,7 +46,7 @@ impl Progress<'_> {
         sink: &mut dyn Sink,
     ) -> Result<Step, Failure> {
         let waiting = now_ns();
-        let mut head = flight.connection.receive_head(true)?;
+        let mut head = flight.way.receive_head()?;
         let (endpoint, service) = (flight.aim.endpoint, &*self.inner.service);
         if let Some(elsewhere) = service.redirect(endpoint, &head, flight.range) {
             let http = &self.inner.http;
@@ -55,8 +55,8 @@ impl Progress<'_> {
             endpoint.count_request(Operation::Get);
             next.send(&elsewhere.head, &[], http.deadline())
                 .map_err(|failure| next.failed(failure))?;
-            http.put_back(std::mem::replace(&mut flight.connection, next));
-            head = flight.connection.receive_head(true)?;
+            std::mem::replace(&mut flight.way, Way::Own(next)).put_back(http);
+            head = flight.way.receive_head()?;
         }
         self.count_head(flight, waiting);
         match head.status {
@@ -65,10 +65,7 @@ impl Progress<'_> {
             416 => Ok(self.beyond_the_end(head.unsatisfied_total(), sink)),
             _ => {
                 // An error whose text is lost is still that error.
-                let body = flight
-                    .connection
-                    .read_rest(LONGEST_ERROR)
-                    .unwrap_or_default();
+                let body = flight.way.read_rest(LONGEST_ERROR).unwrap_or_default();
                 flight.aim.endpoint.succeeded();
                 Err(self.inner.service.failure(&head, &body))
             }
@@ -103,12 +100,12 @@ impl Progress<'_> {
                 .get("content-type")
                 .is_some_and(|kind| kind.contains("xml"))
             && flight
-                .connection
+                .way
                 .body_left()
                 .is_none_or(|left| left <= LONGEST_ERROR as u64);
-        if is_suspect || flight.connection.body_left().is_none() {
+        if is_suspect || flight.way.body_left().is_none() {
             let before = now_ns();
-            let body = flight.connection.read_rest(LONGEST_UNSIZED)?;
+            let body = flight.way.read_rest(LONGEST_UNSIZED)?;
             self.call_ns = self.call_ns.map(|ns| ns + now_ns() - before);
             if is_suspect && body.starts_with(b"<") {
                 let failure = self.inner.service.failure(head, &body);
@@ -125,7 +122,7 @@ impl Progress<'_> {
         }
         let total = match &held {
             Some(body) => body.len() as u64,
-            None => flight.connection.body_left().unwrap_or_default(),
+            None => flight.way.body_left().unwrap_or_default(),
         };
         if flight.start() != 0 || flight.range.is_some_and(|(_, end)| end < total) {
             self.inner.http.note(
@@ -154,7 +151,7 @@ impl Progress<'_> {
                 "a partial answer has no Content-Range that can be read",
             ));
         };
-        if let Some(left) = flight.connection.body_left()
+        if let Some(left) = flight.way.body_left()
             && left != end - from
         {
             return Err(refused(format!(
@@ -256,7 +253,7 @@ impl Progress<'_> {
         let endpoint = flight.aim.endpoint;
         let mut bytes = match held {
             Some(held) => Bytes::Held(held),
-            None => Bytes::Wire(&mut flight.connection),
+            None => Bytes::Wire(&mut flight.way),
         };
         while from < end {
             let is_skipped = from < self.at;

@@ -6,13 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::endpoint::{Endpoint, Endpoints, Operation};
 use super::failure::Failure;
-use super::http::Http;
+use super::fetch::Way;
+use super::http::{Answered, Http, MAX_ANSWER};
 use super::retry::{Advice, Policy, Trial, persist};
 use super::senders::Senders;
 use super::write::{Upload, longest_part};
-use super::{ObjectName, Service, read};
+use super::{ObjectName, Page, Service, read};
 use crate::storage::telemetry::{ConnectionTelemetry, LimitsTelemetry, Telemetry};
-use crate::storage::{Answer, Extent, Lane, Request, Sink, Storage, StorageError, System, Writer};
+use crate::storage::{
+    Answer, Entry, Extent, Lane, Request, Sink, Storage, StorageError, System, Writer,
+};
 
 /// Sizes and counts in force.
 #[derive(Debug, Clone)]
@@ -29,6 +32,8 @@ pub(super) struct Options {
     pub limits: LimitsTelemetry,
     /// For the report.
     pub verifies_certificates: bool,
+    /// The SDK makes the connections.
+    pub is_by_sdk: bool,
 }
 
 /// What the store, its uploads and its reads share.
@@ -108,6 +113,78 @@ impl Inner {
         })
     }
 
+    /// The first bytes of an object, at most `most`; None: it does not exist.
+    fn beginning(
+        &self,
+        endpoint: &Endpoint,
+        object: &ObjectName,
+        most: u64,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let failure = match self.answered(endpoint, object, Some((0, most))) {
+            Ok(Answered { head, body }) => match head.status {
+                200 | 206 => return Ok(Some(body)),
+                // Of an empty object there is no first byte.
+                416 => return Ok(Some(Vec::new())),
+                _ => self.service.failure(&head, &body),
+            },
+            Err(failure) => failure,
+        };
+        if failure.is_not_found() && self.is_object_missing(&failure) {
+            return Ok(None);
+        }
+        if failure.status != Some(400) {
+            return Err(failure);
+        }
+        // Servers that take a range beyond the end for a mistake (RFC 9110, 14.1.2, says that it ends there).
+        endpoint.count_request(Operation::Control);
+        match self.service.len(endpoint, object) {
+            Ok(Some(0)) => Ok(Some(Vec::new())),
+            Ok(Some(len)) if len < most => {
+                endpoint.count_request(Operation::Control);
+                self.beginning(endpoint, object, len)
+            }
+            _ => Err(failure),
+        }
+    }
+
+    /// All pages of a list.
+    fn pages(
+        &self,
+        folder: &ObjectName,
+        one_level: bool,
+        mut show: impl FnMut(&Page),
+    ) -> Result<(), StorageError> {
+        let mut from = None;
+        loop {
+            let page = self.control("list", folder, |endpoint| {
+                self.service.list(endpoint, folder, from.clone(), one_level)
+            })?;
+            show(&page);
+            from = page.next;
+            if from.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The whole answer to a GET of few bytes.
+    fn answered(
+        &self,
+        endpoint: &Endpoint,
+        object: &ObjectName,
+        range: Option<(u64, u64)>,
+    ) -> Result<Answered, Failure> {
+        if let Some(fetch) = self.service.fetch(endpoint, object, range) {
+            let mut way = Way::Sdk(fetch);
+            let head = way.receive_head()?;
+            let body = way.read_rest(MAX_ANSWER)?;
+            return Ok(Answered { head, body });
+        }
+        let prepared = self.service.get(endpoint, object, range)?;
+        self.http
+            .exchange(&prepared.host, &prepared.head, &[], true)
+    }
+
     fn control<T>(
         &self,
         what: &'static str,
@@ -159,32 +236,15 @@ impl Storage for ObjectStore {
 
     fn head(&self, path: &Path, into: &mut [u8]) -> Result<usize, StorageError> {
         let object = self.0.object(path)?;
+        let most = into.len().max(1) as u64;
         let got = self.0.control("read", &object, |endpoint| {
-            let prepared =
-                self.0
-                    .service
-                    .get(endpoint, &object, Some((0, into.len().max(1) as u64)))?;
-            let answered = self
-                .0
-                .http
-                .exchange(&prepared.host, &prepared.head, &[], true)?;
-            match answered.head.status {
-                200 | 206 => {
-                    let len = answered.body.len().min(into.len());
-                    into[..len].copy_from_slice(&answered.body[..len]);
-                    Ok(Some(len))
-                }
-                // Of an empty object there is no first byte.
-                416 => Ok(Some(0)),
-                _ => {
-                    let failure = self.0.service.failure(&answered.head, &answered.body);
-                    if failure.is_not_found() && self.0.is_object_missing(&failure) {
-                        return Ok(None);
-                    }
-                    Err(failure)
-                }
-            }
+            self.0.beginning(endpoint, &object, most)
         })?;
+        let got = got.map(|bytes| {
+            let len = bytes.len().min(into.len());
+            into[..len].copy_from_slice(&bytes[..len]);
+            len
+        });
         got.ok_or_else(|| StorageError::Missing { path: path.into() })
     }
 
@@ -235,19 +295,29 @@ impl Storage for ObjectStore {
 
     fn list(&self, folder: &Path, visit: &mut dyn FnMut(&str, u64)) -> Result<(), StorageError> {
         let folder = self.0.folder(folder)?;
-        let mut from = None;
-        loop {
-            let page = self.0.control("list", &folder, |endpoint| {
-                self.0.service.list(endpoint, &folder, from.clone())
-            })?;
+        self.0.pages(&folder, false, |page| {
             for (key, len) in &page.objects {
                 visit(key.strip_prefix(&folder.key).unwrap_or(key), *len);
             }
-            from = page.next;
-            if from.is_none() {
-                return Ok(());
-            }
+        })
+    }
+
+    fn entries(&self, folder: &Path, visit: &mut dyn FnMut(Entry)) -> Result<(), StorageError> {
+        let mut folder = self.0.object(folder)?;
+        if !folder.key.is_empty() {
+            // Where the key ends with a slash already, the level below it has an empty name.
+            folder.key.push('/');
         }
+        self.0.pages(&folder, true, |page| {
+            let name = |key| str::strip_prefix(key, &folder.key).unwrap_or(key);
+            for (key, _) in &page.objects {
+                visit(Entry::File(name(key)));
+            }
+            for key in &page.folders {
+                let key = key.strip_suffix('/').unwrap_or(key);
+                visit(Entry::Folder(name(key)));
+            }
+        })
     }
 
     fn uploads(
@@ -285,14 +355,14 @@ impl Storage for ObjectStore {
         Some(Telemetry {
             endpoints: self.0.endpoints.telemetry(),
             addresses: self.0.http.addresses(),
-            connections: ConnectionTelemetry {
+            connections: (!self.0.options.is_by_sdk).then(|| ConnectionTelemetry {
                 made,
                 reused: counters.reused.load(Relaxed),
                 tls_handshakes: counters.tls_made.load(Relaxed),
                 dns_s: seconds(&counters.dns_ns),
                 connect_s,
                 tls_s: seconds(&counters.tls_ns),
-            },
+            }),
             notes: self.0.http.notes(),
             verifies_certificates: self.0.options.verifies_certificates,
             limits: self.0.options.limits.clone(),

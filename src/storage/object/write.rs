@@ -110,6 +110,9 @@ impl Target {
     /// another is begun, so that nothing is begun twice.
     fn begin(&self) -> Result<Arc<str>, Box<ObjectError>> {
         let service = &*self.inner.service;
+        if let Some(name) = service.name_upload() {
+            return Ok(name.into());
+        }
         let mut is_unsure = false;
         let upload = self.try_hard("begin the upload of", Operation::Control, |endpoint| {
             if is_unsure {

@@ -21,9 +21,9 @@ use sha2::Sha256;
 
 use super::super::Runtime;
 use super::super::failure::{Class, Failure};
-use super::super::http::Http;
+use super::super::fetch::Carrier;
 use super::super::url::encode_query;
-use super::sdk::OverHttp;
+use super::sdk::Over;
 use crate::storage::{ObjectSpec, Secret};
 
 /// The service's version that requests and signatures name.
@@ -112,7 +112,7 @@ enum Source {
     },
     Entra {
         who: Principal,
-        transport: Arc<OverHttp>,
+        transport: Arc<Over>,
     },
 }
 
@@ -133,7 +133,7 @@ impl Auth {
         account: &str,
         options: &ObjectSpec,
         connection: &Connection,
-        http: &Arc<Http>,
+        carrier: &Carrier,
     ) -> Result<Self, String> {
         let sas = options.sas_token.as_ref();
         let key = options.account_key.as_ref();
@@ -158,7 +158,7 @@ impl Auth {
                     secret: options.client_secret.clone(),
                     token_file: options.federated_token_file.clone(),
                 },
-                transport: Arc::new(OverHttp::new(http.clone())),
+                transport: Arc::new(Over::new(carrier.clone())),
             }
         };
         Ok(Auth {
@@ -238,7 +238,7 @@ fn container_sas(
 /// managed identity or else the Azure CLI.
 async fn token(
     who: &Principal,
-    transport: Arc<OverHttp>,
+    transport: Arc<Over>,
 ) -> Result<(Proof, chrono::DateTime<chrono::Utc>), Failure> {
     let client_options = || ClientOptions {
         transport: Some(Transport::new(transport.clone())),
@@ -313,6 +313,7 @@ mod tests {
     use super::super::super::proxy::Proxies;
     use super::super::super::tls;
     use super::*;
+    use crate::storage::object::http::Http;
 
     #[test]
     fn a_container_sas_is_signed_as_azures_own_library_signs_it() {
@@ -335,9 +336,15 @@ mod tests {
     /// Blanks and line ends around what was copied are no part of it.
     #[test]
     fn keys_and_signatures_are_trimmed() {
-        let (http, runtime) = (http(), Runtime::new().unwrap());
+        let (http, runtime) = (http(), Runtime::new(false).unwrap());
         let proof = |options: &ObjectSpec| {
-            let auth = Auth::new("a", options, &Connection::default(), &http).unwrap();
+            let auth = Auth::new(
+                "a",
+                options,
+                &Connection::default(),
+                &Carrier::Own(http.clone()),
+            )
+            .unwrap();
             match auth.proof("x", true, &runtime) {
                 Ok(Proof::Query(sas)) => sas.to_string(),
                 _ => panic!("no SAS"),
@@ -378,8 +385,14 @@ mod tests {
             ..ObjectSpec::default()
         };
         let http = http();
-        let auth = Auth::new("a", &options, &Connection::default(), &http).unwrap();
-        let runtime = Runtime::new().unwrap();
+        let auth = Auth::new(
+            "a",
+            &options,
+            &Connection::default(),
+            &Carrier::Own(http.clone()),
+        )
+        .unwrap();
+        let runtime = Runtime::new(false).unwrap();
         let of = |container: &str| match auth.proof(container, true, &runtime) {
             Ok(Proof::Query(sas)) => sas.to_string(),
             _ => panic!("no SAS"),

@@ -6,6 +6,7 @@
 mod answer;
 mod auth;
 mod batch;
+mod moves;
 mod sdk;
 
 use std::path::Path;
@@ -23,6 +24,7 @@ use self::auth::{Auth, Connection, Proof, VERSION};
 use self::sdk::container;
 use super::endpoint::{Endpoint, Operation};
 use super::failure::Failure;
+use super::fetch::{Carrier, Fetch};
 use super::head::Head;
 use super::http::{Answered, Http};
 use super::open::urls;
@@ -34,6 +36,7 @@ use crate::storage::ObjectSpec;
 pub(super) struct Azure {
     account: String,
     http: Arc<Http>,
+    carrier: Carrier,
     auth: Auth,
     runtime: Runtime,
 }
@@ -46,6 +49,7 @@ impl Azure {
         account: &str,
         options: &ObjectSpec,
         http: &Arc<Http>,
+        carrier: &Carrier,
     ) -> Result<(Self, Vec<Url>), String> {
         let connection = match &options.connection_string {
             Some(text) => Connection::parse(text.expose())?,
@@ -75,8 +79,9 @@ impl Azure {
         let this = Azure {
             account: account.into(),
             http: http.clone(),
-            auth: Auth::new(account, options, &connection, http)?,
-            runtime: Runtime::new()?,
+            carrier: carrier.clone(),
+            auth: Auth::new(account, options, &connection, carrier)?,
+            runtime: Runtime::new(carrier.moves_bytes())?,
         };
         Ok((this, given))
     }
@@ -153,7 +158,7 @@ impl Azure {
         name: &str,
     ) -> Result<azure_storage_blob::BlobContainerClient, Failure> {
         let proof = self.proof(endpoint, name)?;
-        container(&self.http, proof, &format!("{}/{name}", endpoint.url))
+        container(&self.carrier, proof, &format!("{}/{name}", endpoint.url))
     }
 
     fn page(
@@ -186,6 +191,7 @@ impl Azure {
         });
         Ok(Page {
             objects: objects.collect(),
+            folders: Vec::new(),
             next: page.next_marker.filter(|marker| !marker.is_empty()),
         })
     }
@@ -250,18 +256,33 @@ impl Service for Azure {
         self.prepare("GET", endpoint, object, "", &headers, None)
     }
 
+    fn fetch(
+        &self,
+        endpoint: &Endpoint,
+        object: &ObjectName,
+        range: Option<(u64, u64)>,
+    ) -> Option<Fetch> {
+        self.carrier
+            .moves_bytes()
+            .then(|| self.sdk_fetch(endpoint, object, range))
+    }
+
     fn put(&self, endpoint: &Endpoint, object: &ObjectName, body: &[u8]) -> Result<(), Failure> {
+        if self.carrier.moves_bytes() {
+            return self.sdk_put(endpoint, object, body);
+        }
         let kind = "x-ms-blob-type: BlockBlob\r\n";
         let prepared = self.prepare("PUT", endpoint, object, "", kind, Some(body.len()))?;
         self.exchange(&prepared, body).map(|_| ())
     }
 
+    fn name_upload(&self) -> Option<String> {
+        let name = format!("{:08x}{:016x}", std::process::id(), crate::clock::now_ns());
+        Some(name)
+    }
+
     fn begin_upload(&self, _: &Endpoint, _: &ObjectName) -> Result<String, Failure> {
-        Ok(format!(
-            "{:08x}{:016x}",
-            std::process::id(),
-            crate::clock::now_ns()
-        ))
+        Ok(self.name_upload().unwrap_or_default())
     }
 
     fn put_part(
@@ -273,6 +294,9 @@ impl Service for Azure {
         body: &[u8],
     ) -> Result<Part, Failure> {
         let tag = block_id(upload, number);
+        if self.carrier.moves_bytes() {
+            return self.sdk_put_part(endpoint, object, number, tag, body);
+        }
         let mut query = String::from("comp=block&blockid=");
         encode_query(&STANDARD.encode(&tag), &mut query);
         let prepared = self.prepare("PUT", endpoint, object, &query, "", Some(body.len()))?;
@@ -334,9 +358,15 @@ impl Service for Azure {
     }
 
     fn len(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<Option<u64>, Failure> {
-        let prepared = self.prepare("HEAD", endpoint, object, "", "", None)?;
-        match self.exchange(&prepared, &[]) {
-            Ok(answered) => answered.announced_len().map(Some),
+        let found = if self.carrier.moves_bytes() {
+            self.sdk_len(endpoint, object)
+        } else {
+            self.prepare("HEAD", endpoint, object, "", "", None)
+                .and_then(|prepared| self.exchange(&prepared, &[]))
+                .and_then(|answered| answered.announced_len())
+        };
+        match found {
+            Ok(len) => Ok(Some(len)),
             Err(failure) if failure.is_not_found() && failure.code != "ContainerNotFound" => {
                 Ok(None)
             }
@@ -345,15 +375,26 @@ impl Service for Azure {
     }
 
     fn delete(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<(), Failure> {
-        let prepared = self.prepare("DELETE", endpoint, object, "", "", Some(0))?;
-        match self.exchange(&prepared, &[]) {
+        let deleted = if self.carrier.moves_bytes() {
+            self.sdk_delete(endpoint, object)
+        } else {
+            self.prepare("DELETE", endpoint, object, "", "", Some(0))
+                .and_then(|prepared| self.exchange(&prepared, &[]))
+                .map(|_| ())
+        };
+        match deleted {
             Err(failure) if failure.is_not_found() && failure.code != "ContainerNotFound" => Ok(()),
-            other => other.map(|_| ()),
+            other => other,
         }
     }
 
+    /// The SDK knows no batches.
     fn delete_batch(&self) -> usize {
-        batch::MOST
+        if self.carrier.moves_bytes() {
+            1
+        } else {
+            batch::MOST
+        }
     }
 
     fn delete_many(
@@ -392,6 +433,7 @@ impl Service for Azure {
         endpoint: &Endpoint,
         folder: &ObjectName,
         from: Option<String>,
+        _: bool,
     ) -> Result<Page, Failure> {
         self.page(endpoint, folder, from, None)
     }

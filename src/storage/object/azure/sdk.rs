@@ -9,28 +9,37 @@ use azure_core::http::{
 };
 use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
 
+use bytes::Bytes;
+
 use super::super::failure::{Class, Failure};
+use super::super::fetch::Carrier;
+use super::super::head::Head;
 use super::super::http::{Answered, Http};
+#[cfg(feature = "sdk")]
+use super::super::hyper::Hyper;
 use super::super::url::Url;
 use super::answer;
 use super::auth::{Proof, VERSION};
 
-/// [`Http`] as the crates' client.
-pub(super) struct OverHttp {
-    http: Arc<Http>,
+/// A [`Carrier`] as the crates' client.
+pub(super) struct Over {
+    carrier: Carrier,
     /// Added to every request.
     proof: Option<Proof>,
 }
 
-impl std::fmt::Debug for OverHttp {
+impl std::fmt::Debug for Over {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("OverHttp")
+        f.write_str("Over")
     }
 }
 
-impl OverHttp {
-    pub(super) fn new(http: Arc<Http>) -> Self {
-        OverHttp { http, proof: None }
+impl Over {
+    pub(super) fn new(carrier: Carrier) -> Self {
+        Over {
+            carrier,
+            proof: None,
+        }
     }
 }
 
@@ -38,15 +47,15 @@ impl OverHttp {
 struct Plain {
     method: String,
     uri: String,
-    headers: String,
-    body: Vec<u8>,
+    headers: Vec<(String, String)>,
+    body: Bytes,
 }
 
 #[async_trait::async_trait]
-impl HttpClient for OverHttp {
+impl HttpClient for Over {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
         let body = match request.body() {
-            Body::Bytes(bytes) => bytes.to_vec(),
+            Body::Bytes(bytes) => bytes.clone(),
             Body::SeekableStream(_) => {
                 return Err(azure_core::Error::with_message(
                     ErrorKind::Other,
@@ -55,13 +64,13 @@ impl HttpClient for OverHttp {
             }
         };
         let mut uri = request.url().to_string();
-        let mut headers = String::new();
+        let mut headers = Vec::new();
         for (name, value) in request.headers().iter() {
             let name = name.as_str();
             if !matches!(name, "host" | "content-length" | "authorization")
                 || (name == "authorization" && self.proof.is_none())
             {
-                headers.push_str(&format!("{name}: {}\r\n", value.as_str()));
+                headers.push((name.to_string(), value.as_str().to_string()));
             }
         }
         match &self.proof {
@@ -69,7 +78,7 @@ impl HttpClient for OverHttp {
                 uri.push(if uri.contains('?') { '&' } else { '?' });
                 uri.push_str(sas);
             }
-            Some(Proof::Header(value)) => headers.push_str(&format!("authorization: {value}\r\n")),
+            Some(Proof::Header(value)) => headers.push(("authorization".into(), value.to_string())),
             None => {}
         }
         let plain = Plain {
@@ -78,7 +87,11 @@ impl HttpClient for OverHttp {
             headers,
             body,
         };
-        let http = self.http.clone();
+        let http = match &self.carrier {
+            Carrier::Own(http) => http.clone(),
+            #[cfg(feature = "sdk")]
+            Carrier::Hyper(hyper) => return over_hyper(hyper, plain).await,
+        };
         let answered = tokio::task::spawn_blocking(move || exchange(&http, &plain))
             .await
             .map_err(|e| azure_core::Error::new(ErrorKind::Other, e))?
@@ -95,17 +108,57 @@ impl HttpClient for OverHttp {
     }
 }
 
+/// The answer as it comes, errors too: the crates look at them.
+#[cfg(feature = "sdk")]
+async fn over_hyper(hyper: &Hyper, plain: Plain) -> azure_core::Result<AsyncRawResponse> {
+    use futures::TryStreamExt;
+    use http_body_util::{BodyExt, Full};
+
+    let other = |e: http::Error| azure_core::Error::new(ErrorKind::Other, e);
+    let len = plain.body.len() as u64;
+    let mut request = http::Request::builder()
+        .method(plain.method.as_str())
+        .uri(plain.uri);
+    for (name, value) in plain.headers {
+        request = request.header(name, value);
+    }
+    if len == 0 {
+        // hyper leaves it out of a PUT without a body.
+        request = request.header("content-length", "0");
+    }
+    let body = Full::new(plain.body)
+        .map_err(|never| match never {})
+        .boxed();
+    let request = request.body(body).map_err(other)?;
+    let failed = |failure: Failure| azure_core::Error::new(ErrorKind::Other, failure);
+    let (parts, chunks) = hyper.exchange(request, len).await.map_err(failed)?;
+    let mut headers = Headers::new();
+    for (name, value) in &parts.headers {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        headers.insert(name.as_str().to_string(), value);
+    }
+    Ok(AsyncRawResponse::new(
+        StatusCode::from(parts.status.as_u16()),
+        headers,
+        Box::pin(chunks.map_err(failed)),
+    ))
+}
+
 fn exchange(http: &Http, request: &Plain) -> Result<Answered, Failure> {
     let wrong = |e: String| Failure::new(Class::Permanent, format!("make the request: {e}"));
     let url = Url::parse(&request.uri, true).map_err(wrong)?;
     let rest = request.uri.split_once("://").map_or("", |(_, rest)| rest);
     let target = rest.find('/').map_or("/", |at| &rest[at..]);
     let host = http.host(&url);
+    let headers: String = request
+        .headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
     let head = format!(
-        "{} {target} HTTP/1.1\r\nhost: {}\r\n{}content-length: {}\r\n\r\n",
+        "{} {target} HTTP/1.1\r\nhost: {}\r\n{headers}content-length: {}\r\n\r\n",
         request.method,
         host.authority,
-        request.headers,
         request.body.len()
     );
     let has_body = request.method != "HEAD";
@@ -118,14 +171,14 @@ fn exchange(http: &Http, request: &Plain) -> Result<Answered, Failure> {
 
 /// A client of one container.
 pub(super) fn container(
-    http: &Arc<Http>,
+    carrier: &Carrier,
     proof: Proof,
     url: &str,
 ) -> Result<BlobContainerClient, Failure> {
     let wrong = |e: String| Failure::new(Class::Permanent, format!("make the request: {e}"));
     let url = azure_core::http::Url::parse(url).map_err(|e| wrong(e.to_string()))?;
-    let transport = OverHttp {
-        http: http.clone(),
+    let transport = Over {
+        carrier: carrier.clone(),
         proof: Some(proof),
     };
     let options = BlobContainerClientOptions {
@@ -148,5 +201,31 @@ pub(super) fn failure(error: azure_core::Error) -> Failure {
         }
         cause = e.source();
     }
-    Failure::new(Class::Permanent, error.to_string())
+    match refusal(&error) {
+        Some((head, body)) => answer::failure(&head, &body),
+        None => Failure::new(Class::Permanent, error.to_string()),
+    }
+}
+
+/// The answer that the crates took for an error.
+pub(super) fn refusal(error: &azure_core::Error) -> Option<(Head, Bytes)> {
+    let ErrorKind::HttpResponse {
+        raw_response: Some(raw),
+        ..
+    } = error.kind()
+    else {
+        return None;
+    };
+    Some((head(raw.status(), raw.headers()), raw.body().clone().into()))
+}
+
+/// Status and headers in the terms of the rest.
+pub(super) fn head(status: StatusCode, headers: &Headers) -> Head {
+    Head {
+        status: u16::from(status),
+        headers: headers
+            .iter()
+            .map(|(name, value)| (name.as_str().to_string(), value.as_str().to_string()))
+            .collect(),
+    }
 }

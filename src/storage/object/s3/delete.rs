@@ -24,8 +24,8 @@ pub(super) fn request(keys: &[String]) -> String {
 }
 
 /// What `Content-MD5` holds.
-pub(super) fn content_md5(body: &str) -> String {
-    STANDARD.encode(Md5::digest(body.as_bytes()))
+pub(super) fn content_md5(body: &[u8]) -> String {
+    STANDARD.encode(Md5::digest(body))
 }
 
 /// What the answer says of objects that are still there.
@@ -37,9 +37,25 @@ pub(super) fn outcome(body: &[u8], asked: usize) -> Result<(), Failure> {
     };
     let first = &text[first..];
     let word = |name: &str| printable(&xml_element(first, name).unwrap_or_default());
-    let code = word("Code");
-    Err(Failure {
-        class: match code.as_str() {
+    Err(refused(
+        errors,
+        asked,
+        &word("Key"),
+        &word("Code"),
+        &word("Message"),
+    ))
+}
+
+/// Objects that are still there, the first by its key and why.
+pub(super) fn refused(
+    errors: usize,
+    asked: usize,
+    key: &str,
+    code: &str,
+    message: &str,
+) -> Failure {
+    Failure {
+        class: match code {
             "InternalError" => Class::ServerError,
             code => match Class::of_status(400, code) {
                 Class::Expired => Class::Permanent,
@@ -48,13 +64,11 @@ pub(super) fn outcome(body: &[u8], asked: usize) -> Result<(), Failure> {
         },
         status: Some(200),
         message: format!(
-            "{errors} of {asked} objects were not deleted, the first is {}: {}",
-            word("Key"),
-            word("Message")
+            "{errors} of {asked} objects were not deleted, the first is {key}: {message}"
         ),
-        code,
+        code: code.into(),
         ..Failure::new(Class::Permanent, "")
-    })
+    }
 }
 
 #[cfg(test)]
@@ -69,7 +83,7 @@ mod tests {
             "{xml}"
         );
         // Source: RFC 1321, A.5, "abc" = 900150983cd24fb0d6963f7d28e17f72.
-        assert_eq!(content_md5("abc"), "kAFQmDzST7DWlj99KOF/cg==");
+        assert_eq!(content_md5(b"abc"), "kAFQmDzST7DWlj99KOF/cg==");
     }
 
     #[test]

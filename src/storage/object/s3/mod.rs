@@ -6,6 +6,7 @@
 mod answer;
 mod delete;
 mod keys;
+mod moves;
 mod sdk;
 mod sign;
 
@@ -19,6 +20,7 @@ use self::sign::Ask;
 use super::checksum::{Expected, Kind};
 use super::endpoint::Endpoint;
 use super::failure::{Class, Failure};
+use super::fetch::{Carrier, Fetch};
 use super::head::Head;
 use super::http::{Answered, Http};
 use super::open::urls;
@@ -34,10 +36,42 @@ enum Sent {
     Crc32c,
     /// The SDK's default.
     Crc32,
+    /// `Content-MD5`, which servers of every age take.
+    Md5,
 }
+
+/// What servers of one maker differ in.
+pub(super) struct Dialect {
+    /// Of their addresses.
+    scheme: &'static str,
+    /// Where they are when no endpoint is set; None: Amazon's of the region.
+    endpoint: Option<&'static str>,
+    /// Objects of one deletion.
+    delete_batch: usize,
+    /// They take Amazon's headers of checksums.
+    takes_checksums: bool,
+}
+
+/// Amazon S3, and everything that speaks its protocol.
+pub(super) static AMAZON: Dialect = Dialect {
+    scheme: "s3",
+    endpoint: None,
+    delete_batch: 1000,
+    takes_checksums: true,
+};
+
+/// Google Cloud Storage. Source: its documents, "XML API interoperability": there is no deletion of several objects, and
+/// Content-MD5 is the checksum of an upload.
+pub(super) static GOOGLE: Dialect = Dialect {
+    scheme: "gs",
+    endpoint: Some("https://storage.googleapis.com"),
+    delete_batch: 1,
+    takes_checksums: false,
+};
 
 /// Amazon S3.
 pub(super) struct S3 {
+    dialect: &'static Dialect,
     http: Arc<Http>,
     clients: Vec<(Url, aws_sdk_s3::Client)>,
     keys: Arc<Keys>,
@@ -45,19 +79,26 @@ pub(super) struct S3 {
     path_style: bool,
     sent: Sent,
     reads_checksums: bool,
+    /// The SDK moves objects too.
+    is_by_sdk: bool,
     runtime: Runtime,
 }
 
 impl S3 {
     /// The service of these options and its endpoints. No request is made to it.
     pub(super) fn new(
+        dialect: &'static Dialect,
         options: &ObjectSpec,
         http: &Arc<Http>,
-        reads_checksums: bool,
+        carrier: &Carrier,
     ) -> Result<(Self, Vec<Url>), String> {
-        let runtime = Runtime::new()?;
-        let shared = runtime.wait(sdk::shared(options, http));
-        let given = urls("endpoint_url", &options.endpoint_url, options)?;
+        let runtime = Runtime::new(carrier.moves_bytes())?;
+        let shared = runtime.wait(sdk::shared(options, carrier));
+        let sent = sent(dialect, options.checksum.as_deref())?;
+        let mut given = urls("endpoint_url", &options.endpoint_url, options)?;
+        if let (true, Some(endpoint)) = (given.is_empty(), dialect.endpoint) {
+            given = urls("endpoint_url", &[endpoint.into()], options)?;
+        }
         let is_aws = given.is_empty();
         let urls = if is_aws {
             vec![runtime.wait(sdk::amazon(&shared))?]
@@ -73,17 +114,15 @@ impl S3 {
             .collect();
         let region = shared.region().map(ToString::to_string).unwrap_or_default();
         let this = S3 {
+            dialect,
             http: http.clone(),
             clients,
             keys,
             region,
             path_style,
-            sent: match options.checksum.as_deref() {
-                Some("crc32c") => Sent::Crc32c,
-                Some("sdk") => Sent::Crc32,
-                _ => Sent::None,
-            },
-            reads_checksums,
+            sent,
+            reads_checksums: options.verify_checksums,
+            is_by_sdk: carrier.moves_bytes(),
             runtime,
         };
         Ok((this, urls))
@@ -137,6 +176,7 @@ impl S3 {
     fn checksum_of(&self, body: &[u8]) -> Option<(&'static str, String)> {
         let (name, value) = match self.sent {
             Sent::None => return None,
+            Sent::Md5 => return Some(("content-md5", delete::content_md5(body))),
             Sent::Crc32c => ("x-amz-checksum-crc32c", crc32c::of(body)),
             Sent::Crc32 => ("x-amz-checksum-crc32", crc32fast::hash(body)),
         };
@@ -167,9 +207,13 @@ impl S3 {
 impl Service for S3 {
     fn object(&self, path: &Path) -> Result<ObjectName, String> {
         let uri = path.to_str().ok_or("its name is no UTF-8")?;
+        let scheme = self.dialect.scheme;
         let rest = uri
-            .strip_prefix("s3://")
-            .ok_or("it is not on S3\n  remedy: write s3://bucket/prefix")?;
+            .strip_prefix(scheme)
+            .and_then(|rest| rest.strip_prefix("://"))
+            .ok_or_else(|| {
+                format!("it is in another service\n  remedy: write {scheme}://bucket/prefix")
+            })?;
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
         Ok(ObjectName {
             uri: uri.into(),
@@ -188,6 +232,16 @@ impl Service for S3 {
         self.prepare(endpoint, object, &Ask::get(&headers))
     }
 
+    fn fetch(
+        &self,
+        endpoint: &Endpoint,
+        object: &ObjectName,
+        range: Option<(u64, u64)>,
+    ) -> Option<Fetch> {
+        self.is_by_sdk
+            .then(|| self.sdk_fetch(endpoint, object, range))
+    }
+
     fn redirect(
         &self,
         endpoint: &Endpoint,
@@ -199,6 +253,9 @@ impl Service for S3 {
     }
 
     fn put(&self, endpoint: &Endpoint, object: &ObjectName, body: &[u8]) -> Result<(), Failure> {
+        if self.is_by_sdk {
+            return self.sdk_put(endpoint, object, body);
+        }
         self.send(endpoint, object, "", body).map(|_| ())
     }
 
@@ -209,7 +266,7 @@ impl Service for S3 {
             .bucket(&object.bucket)
             .key(&object.key);
         request = match self.sent {
-            Sent::None => request,
+            Sent::None | Sent::Md5 => request,
             Sent::Crc32c => request.checksum_algorithm(ChecksumAlgorithm::Crc32C),
             Sent::Crc32 => request.checksum_algorithm(ChecksumAlgorithm::Crc32),
         };
@@ -227,6 +284,9 @@ impl Service for S3 {
         number: u32,
         body: &[u8],
     ) -> Result<Part, Failure> {
+        if self.is_by_sdk {
+            return self.sdk_put_part(endpoint, object, upload, number, body);
+        }
         let mut query = format!("?partNumber={number}&uploadId=");
         encode_query(upload, &mut query);
         let (head, checksum) = self.send(endpoint, object, &query, body)?;
@@ -252,7 +312,7 @@ impl Service for S3 {
                 .part_number(part.number as i32)
                 .e_tag(&part.tag);
             match self.sent {
-                Sent::None => done,
+                Sent::None | Sent::Md5 => done,
                 Sent::Crc32c => done.set_checksum_crc32_c(part.checksum.clone()),
                 Sent::Crc32 => done.set_checksum_crc32(part.checksum.clone()),
             }
@@ -288,6 +348,9 @@ impl Service for S3 {
     }
 
     fn len(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<Option<u64>, Failure> {
+        if self.is_by_sdk {
+            return self.sdk_len(endpoint, object);
+        }
         let ask = Ask {
             method: "HEAD",
             ..Ask::default()
@@ -332,14 +395,19 @@ impl Service for S3 {
             method: "DELETE",
             ..Ask::default()
         };
-        match self.ask(endpoint, object, &ask, &[]) {
+        let deleted = if self.is_by_sdk {
+            self.sdk_delete(endpoint, object)
+        } else {
+            self.ask(endpoint, object, &ask, &[]).map(|_| ())
+        };
+        match deleted {
             Err(failure) if failure.is_not_found() && failure.code != "NoSuchBucket" => Ok(()),
-            other => other.map(|_| ()),
+            other => other,
         }
     }
 
     fn delete_batch(&self) -> usize {
-        1000
+        self.dialect.delete_batch
     }
 
     fn delete_many(
@@ -348,13 +416,16 @@ impl Service for S3 {
         bucket: &str,
         keys: &[String],
     ) -> Result<(), Failure> {
+        if self.is_by_sdk {
+            return self.sdk_delete_many(endpoint, bucket, keys);
+        }
         let body = delete::request(keys);
         let object = ObjectName {
-            uri: format!("s3://{bucket}"),
+            uri: format!("{}://{bucket}", self.dialect.scheme),
             bucket: bucket.into(),
             key: String::new(),
         };
-        let headers = [("content-md5", delete::content_md5(&body))];
+        let headers = [("content-md5", delete::content_md5(body.as_bytes()))];
         let ask = Ask {
             method: "POST",
             query: "?delete=",
@@ -370,12 +441,14 @@ impl Service for S3 {
         endpoint: &Endpoint,
         folder: &ObjectName,
         from: Option<String>,
+        one_level: bool,
     ) -> Result<Page, Failure> {
         let request = self
             .client(endpoint)
             .list_objects_v2()
             .bucket(&folder.bucket)
             .prefix(&folder.key)
+            .set_delimiter(one_level.then(|| "/".to_string()))
             .set_continuation_token(from);
         let page = self.runtime.wait(request.send()).map_err(sdk::failure)?;
         let objects = page
@@ -383,7 +456,11 @@ impl Service for S3 {
             .iter()
             .filter_map(|o| Some((o.key()?.to_string(), o.size()?.max(0) as u64)))
             .collect();
+        let folders = page.common_prefixes().iter();
         Ok(Page {
+            folders: folders
+                .filter_map(|p| Some(p.prefix()?.to_string()))
+                .collect(),
             objects,
             next: page.next_continuation_token,
         })
@@ -402,6 +479,9 @@ impl Service for S3 {
     }
 
     fn checksum(&self, head: &Head) -> Option<Expected> {
+        if let Some(expected) = google_checksum(head) {
+            return Some(expected);
+        }
         // A composite checksum is one over the parts' checksums, not over the bytes.
         if head
             .get("x-amz-checksum-type")
@@ -423,6 +503,42 @@ impl Service for S3 {
             })
         })
     }
+}
+
+/// What is sent with uploads under this word.
+///
+/// Errors: the service does not take it.
+fn sent(dialect: &Dialect, word: Option<&str>) -> Result<Sent, String> {
+    let sent = match word {
+        Some("crc32c") => Sent::Crc32c,
+        Some("sdk") => Sent::Crc32,
+        Some("md5") => Sent::Md5,
+        _ => Sent::None,
+    };
+    if matches!(sent, Sent::Crc32 | Sent::Crc32c) && !dialect.takes_checksums {
+        return Err(format!(
+            "use storage.storage_options.checksum={} on {}://: the service takes no such header\n  remedy: set it to md5 or none",
+            word.unwrap_or_default(),
+            dialect.scheme
+        ));
+    }
+    Ok(sent)
+}
+
+/// `x-goog-hash: crc32c=n03x6A==,md5=...`, in one line or two.
+fn google_checksum(head: &Head) -> Option<Expected> {
+    let lines = head
+        .headers
+        .iter()
+        .filter(|(name, _)| name == "x-goog-hash");
+    let value = lines
+        .flat_map(|(_, value)| value.split(','))
+        .find_map(|part| part.trim().strip_prefix("crc32c="))?;
+    Some(Expected {
+        value: from_base64(value).filter(|value| value.len() == 4)?,
+        header: "x-goog-hash".into(),
+        kind: Kind::Crc32c,
+    })
 }
 
 fn to_base64(bytes: &[u8]) -> String {

@@ -25,7 +25,10 @@ use aws_smithy_types::body::SdkBody;
 
 use super::super::causes;
 use super::super::failure::{Class, Failure};
+use super::super::fetch::Carrier;
 use super::super::http::{Answered, Http};
+#[cfg(feature = "sdk")]
+use super::super::hyper::Hyper;
 use super::super::url::Url;
 use super::answer::failure_from_answer;
 use super::keys::{ForSdk, Keys};
@@ -96,8 +99,50 @@ fn exchange(http: &Http, request: &HttpRequest) -> Result<Answered, Failure> {
     http.exchange(&host, &head, body, request.method() != "HEAD")
 }
 
+/// hyper as the SDK's client.
+#[cfg(feature = "sdk")]
+#[derive(Debug, Clone)]
+struct OverHyper(Arc<Hyper>);
+
+#[cfg(feature = "sdk")]
+impl HttpClient for OverHyper {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+#[cfg(feature = "sdk")]
+impl HttpConnector for OverHyper {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        use futures::TryStreamExt;
+        use http_body_util::{BodyExt, StreamBody};
+
+        let hyper = self.0.clone();
+        HttpConnectorFuture::new(async move {
+            let other =
+                |e: Box<dyn std::error::Error + Send + Sync>| ConnectorError::other(e, None);
+            let request = request.try_into_http1x().map_err(|e| other(e.into()))?;
+            let len = request.body().content_length().unwrap_or(0);
+            let (parts, chunks) = hyper
+                .exchange(request.map(|body| body.boxed()), len)
+                .await
+                .map_err(|failure| ConnectorError::io(failure.into()))?;
+            let body = StreamBody::new(chunks.map_ok(hyper::body::Frame::data));
+            let answer = http::Response::from_parts(parts, SdkBody::from_body_1_x(body));
+            HttpResponse::try_from(answer).map_err(|e| other(e.into()))
+        })
+    }
+}
+
+/// An error of the SDK.
+pub(super) type Refused<E> = SdkError<E, HttpResponse>;
+
 /// What the SDK finds of region, credentials and kinds of endpoint: the options, then the environment and the profile.
-pub(super) async fn shared(options: &ObjectSpec, http: &Arc<Http>) -> SdkConfig {
+pub(super) async fn shared(options: &ObjectSpec, carrier: &Carrier) -> SdkConfig {
     let region = match &options.region {
         Some(region) => Some(Region::new(region.clone())),
         None => {
@@ -108,8 +153,13 @@ pub(super) async fn shared(options: &ObjectSpec, http: &Arc<Http>) -> SdkConfig 
             provider.build().region().await
         }
     };
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(OverHttp(http.clone()))
+    let loader = aws_config::defaults(BehaviorVersion::latest());
+    let loader = match carrier {
+        Carrier::Own(http) => loader.http_client(OverHttp(http.clone())),
+        #[cfg(feature = "sdk")]
+        Carrier::Hyper(hyper) => loader.http_client(OverHyper(hyper.clone())),
+    };
+    let mut loader = loader
         .retry_config(RetryConfig::disabled())
         .region(region.unwrap_or(Region::from_static("us-east-1")));
     if let Some(profile) = &options.s3_profile {
@@ -210,7 +260,7 @@ mod tests {
 
     #[test]
     fn amazons_endpoints_follow_partition_fips_and_dual_stack() {
-        let runtime = super::super::super::Runtime::new().unwrap();
+        let runtime = super::super::super::Runtime::new(false).unwrap();
         // Source: AWS General Reference, Amazon S3 endpoints.
         for (region, fips, dual, host) in [
             ("eu-west-1", false, false, "s3.eu-west-1.amazonaws.com"),

