@@ -29,6 +29,7 @@ output=$(cd "$output" && pwd)
 machine=$(uname -m)
 version=$(sed -n '0,/^version = "\(.*\)"/s//\1/p' Cargo.toml)
 
+# Sets TOOLS: the folder of Python, zig and cmake.
 tools() {
     local venv=$TARGET/package-venv
     if ! cmp -s scripts/package-requirements.txt "$venv/installed.txt"; then
@@ -37,7 +38,7 @@ tools() {
         "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement scripts/package-requirements.txt </dev/null >&2
         cp scripts/package-requirements.txt "$venv/installed.txt"
     fi
-    export PATH=$venv/bin:$PATH
+    TOOLS=$venv/bin
 }
 
 # Sets BIN.
@@ -45,11 +46,12 @@ build() {
     local words=(--locked --profile "$profile" --no-default-features --features "$FEATURES" --bin dlio-rs) built
     if [ "$profile" = dev ]; then
         step "cargo build"
-        cargo build "${words[@]}" </dev/null >&2
+        # PATH stays as it is: C libraries are built anew when it changes.
+        CMAKE=$TOOLS/cmake cargo build "${words[@]}" </dev/null >&2
         built=$TARGET/debug/dlio-rs
     else
         step "cargo zigbuild --profile $profile, for glibc $GLIBC"
-        cargo zigbuild "${words[@]}" --target "$machine-unknown-linux-gnu.$GLIBC" </dev/null >&2
+        PATH=$TOOLS:$PATH cargo zigbuild "${words[@]}" --target "$machine-unknown-linux-gnu.$GLIBC" </dev/null >&2
         built=$TARGET/$machine-unknown-linux-gnu/$profile/dlio-rs
     fi
     BIN=$output/dlio-rs
@@ -139,6 +141,6 @@ step "the packages, in $output"
 tarball
 deb
 rm -f "$output"/*.whl
-python3 scripts/wheel.py "$BIN" "$output/THIRD-PARTY-LICENSES.txt" "$GLIBC" "$output" 2>/dev/null
+"$TOOLS/python" scripts/wheel.py "$BIN" "$output/THIRD-PARTY-LICENSES.txt" "$GLIBC" "$output"
 ls "$output"/*.whl
 sha256sum "$BIN" >&2
