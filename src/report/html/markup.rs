@@ -47,7 +47,12 @@ impl Cell {
 
     /// A number of the recording, which stands in no other file.
     pub(super) fn number(value: f64, unit: &str) -> Self {
-        let value = serde_json::json!(value);
+        // A count has no decimals.
+        let is_count = unit.is_empty() && value >= 0.0 && value.fract() == 0.0;
+        let value = match is_count {
+            true => serde_json::json!(value as u64),
+            false => serde_json::json!(value),
+        };
         Cell {
             text: human(&value, unit),
             value: Some(value),
