@@ -163,6 +163,18 @@ pub struct RunArgs {
     /// Compute the run in virtual time, without waiting (storage_type model or null)
     #[arg(long)]
     pub virtual_time: bool,
+    /// Write single steps, reads and checkpoints of some ranks to FILE, for Perfetto and other viewers of Chrome's trace format; compressed where FILE ends in .gz
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Ranks to trace
+    #[arg(
+        long,
+        value_name = "RANKS",
+        value_delimiter = ',',
+        default_value = "0",
+        requires = "trace"
+    )]
+    pub trace_ranks: Vec<usize>,
     /// Check the rules of MLPerf Storage before any I/O; a violation stops the run (mlperf-v2, mlperf-v3)
     #[arg(long, value_name = "EDITION")]
     pub rules: Option<Edition>,

@@ -110,6 +110,7 @@ pub(super) fn start(cluster: &dyn Cluster, args: &FindArgs, typed: &[String]) ->
         warnings,
         require_au: None,
         config_dir: args.workload.config_dir.clone(),
+        trace: None,
         typed,
         rules: serde_json::Value::Null,
         core_config: serde_json::Value::Null,

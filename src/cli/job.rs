@@ -15,7 +15,7 @@ use crate::report::dlio_log::Level;
 use crate::report::event_file;
 use crate::report::provenance;
 use crate::report::{Clash, Event};
-use crate::run::request::{JobRequest, Voice};
+use crate::run::request::{JobRequest, TraceRequest, Voice};
 use crate::run::{self, JobError, RunOptions, preflight, wire};
 
 /// Which phases.
@@ -84,6 +84,10 @@ fn run_job(
             .as_ref()
             .map(|percent| percent.parse().unwrap_or(w.metric.au * 100.0)),
         config_dir: args.workload.config_dir.clone(),
+        trace: args.trace.clone().map(|file| TraceRequest {
+            file,
+            ranks: args.trace_ranks.clone(),
+        }),
         typed,
         rules,
         core_config: core_config(&loaded),

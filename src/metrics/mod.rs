@@ -16,3 +16,4 @@ pub mod spec;
 pub mod steady;
 pub mod throughput;
 pub mod timeline;
+pub mod trace;

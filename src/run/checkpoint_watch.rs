@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::sources::thread_stages;
 use crate::checkpoint::save::{Call, Observer};
 use crate::clock::now_ns;
 use crate::config::Workload;
 use crate::loader::Activity;
 use crate::metrics::histogram::StageHistograms;
 use crate::metrics::timeline::{Gauges, ThreadStages};
+use crate::metrics::trace::Tracer;
 use crate::plan::checkpoint::CheckpointPlan;
 use crate::stage::Stage;
 
@@ -60,10 +62,9 @@ impl Watched {
         rank: u64,
         threads: usize,
         gauges: Option<&Gauges>,
+        tracer: Option<&Tracer>,
     ) -> Self {
-        let threads: Vec<_> = (0..threads)
-            .map(|_| Arc::new(ThreadStages::new(gauges.is_some())))
-            .collect();
+        let threads = thread_stages(tracer, threads, gauges.is_some());
         if let Some(gauges) = gauges {
             gauges.watch(None, &threads);
         }

@@ -130,7 +130,13 @@ impl<'a> Checkpointer<'a> {
             load_options,
             buffers: None,
             readers: None,
-            watched: Watched::new(job.activity, rank, threads, job.gauges.as_deref()),
+            watched: Watched::new(
+                job.activity,
+                rank,
+                threads,
+                job.gauges.as_deref(),
+                job.tracer.as_deref(),
+            ),
             patience_ns: largest[0].saturating_mul(PATIENCE_NS_PER_BYTE),
             saved: VecDeque::new(),
             storage,
@@ -349,6 +355,13 @@ impl<'a> Checkpointer<'a> {
 
     /// `start_ns`: when the timed part began, [`now_ns`].
     fn ended(&mut self, events: &mut Events, start_ns: u64, record: CheckpointRecord) {
+        if let Some(tracer) = &self.job.tracer {
+            let name = match record.kind {
+                CheckpointKind::Save => "checkpoint_save",
+                CheckpointKind::Load => "checkpoint_load",
+            };
+            tracer.phase(name, start_ns, start_ns + record.wall_ns);
+        }
         if let Some(gauges) = &self.job.gauges {
             let column = match record.kind {
                 CheckpointKind::Save => Column::CheckpointBytesWritten,

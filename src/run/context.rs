@@ -13,6 +13,7 @@ use crate::format::Walked;
 use crate::host;
 use crate::loader::{Activity, Engine, Shape, Task, Unit};
 use crate::metrics::timeline::Gauges;
+use crate::metrics::trace::Tracer;
 use crate::storage::ring;
 
 /// What the command line adds to the workload.
@@ -46,6 +47,8 @@ pub struct JobContext<'a> {
     pub has_own_data: Cell<bool>,
     /// What is sampled while the job runs; None where nothing is recorded over time.
     pub gauges: Option<Arc<Gauges>>,
+    /// Single steps and calls, where this rank is traced.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 /// The cap that DLIO puts on automatic writer threads.
@@ -76,6 +79,7 @@ impl<'a> JobContext<'a> {
             node_cpus: host::cpus::usable_cpus(),
             has_own_data: Cell::new(false),
             gauges: None,
+            tracer: None,
         }
     }
 

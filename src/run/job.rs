@@ -12,6 +12,7 @@ use super::recording::EventRecorder;
 use super::request::JobRequest;
 use super::results::Begun;
 use super::ticker::Ticker;
+use super::trace::{self, Tracing};
 use super::waiting::Waiting;
 use super::watch::{Board, Watchdog};
 use super::{results, screen, shared, wire};
@@ -70,6 +71,10 @@ pub fn run(cluster: &dyn Cluster, request: &JobRequest) -> Result<(), JobFailure
     } else {
         None
     };
+    let trace = match &request.trace {
+        Some(trace) => agree(&cluster, Tracing::start(&mut job, trace))?,
+        None => None,
+    };
     let output = agree(&cluster, request.make_output(&job))?;
     let mut events = request.listeners(&job, output.as_ref())?;
     let is_shown = cluster.rank() == 0 && !request.options.virtual_time;
@@ -83,6 +88,11 @@ pub fn run(cluster: &dyn Cluster, request: &JobRequest) -> Result<(), JobFailure
     let done = request.phases(&job, &mut events, output, (&start, &placement));
     drop(sampler);
     drop(ticker);
+    let traced = match &done {
+        Ok(()) | Err(JobError::AuBelow { .. }) => trace::finish(&job, trace),
+        Err(_) => Ok(()),
+    };
+    let done = done.and(traced);
     done.map_err(|error| {
         let mut failure = JobFailure::from(error);
         if matches!(failure.error, JobError::Failed { .. }) {

@@ -35,6 +35,7 @@ mod screen;
 mod search;
 mod shared;
 mod sources;
+mod trace;
 
 pub use context::{JobContext, RunOptions, label, shape};
 pub use events::Events;

@@ -26,6 +26,14 @@ pub struct Voice {
     pub level: Level,
 }
 
+/// Single steps and calls of some ranks in a file.
+pub struct TraceRequest {
+    /// The file; compressed where it ends in `.gz`. Only rank 0's counts.
+    pub file: PathBuf,
+    /// Which ranks.
+    pub ranks: Vec<usize>,
+}
+
 /// A job to run.
 pub struct JobRequest<'a> {
     /// The workload, the same on all ranks.
@@ -44,6 +52,8 @@ pub struct JobRequest<'a> {
     pub require_au: Option<f64>,
     /// `--config-dir`, for hydra's files.
     pub config_dir: Option<PathBuf>,
+    /// What is traced.
+    pub trace: Option<TraceRequest>,
     /// The command line, as it was typed.
     pub typed: &'a [String],
     /// Findings of `--rules`, on rank 0.

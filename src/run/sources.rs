@@ -12,6 +12,7 @@ use crate::cluster::Cluster;
 use crate::loader::{BatchSource, Engine, Loader, Recorder, SimulatedLoader};
 use crate::metrics::histogram::StageHistograms;
 use crate::metrics::timeline::ThreadStages;
+use crate::metrics::trace::Tracer;
 use crate::plan::order::ShardOrder;
 use crate::report::Event;
 use crate::stage::Stage;
@@ -71,9 +72,7 @@ impl Sources {
     ) -> Result<Sources, RankError> {
         let shape = job.shape();
         let over_time = job.gauges.is_some() && virtual_clock.is_none();
-        let stages: Vec<_> = (0..2 * shape.threads)
-            .map(|_| Arc::new(ThreadStages::new(over_time)))
-            .collect();
+        let stages = thread_stages(job.tracer.as_deref(), 2 * shape.threads, over_time);
         if let Some(clock) = virtual_clock {
             let mut law = model_law(job.workload);
             // Virtual clocks of different ranks do not share a link moment by moment: each gets its part of it.
@@ -113,6 +112,20 @@ impl Sources {
             stages,
         })
     }
+}
+
+/// What `threads` threads record.
+pub(super) fn thread_stages(
+    tracer: Option<&Tracer>,
+    threads: usize,
+    over_time: bool,
+) -> Vec<Arc<ThreadStages>> {
+    let mut calls = tracer
+        .map_or(Vec::new(), |tracer| tracer.threads(threads))
+        .into_iter();
+    (0..threads)
+        .map(|_| Arc::new(ThreadStages::new(over_time, calls.next())))
+        .collect()
 }
 
 fn announce(events: &mut Events, readers: usize, transfer: usize, engine: Engine) {

@@ -14,6 +14,7 @@ use crate::metrics::histogram::StageHistograms;
 use crate::metrics::record::{BlockRecord, StepTime};
 use crate::metrics::spec::MetricSpec;
 use crate::metrics::timeline::{Gauges, Recorder, StepSpan};
+use crate::metrics::trace::{TracedStep, Tracer};
 use crate::plan::digest::Digest;
 use crate::plan::draw::TimeDraw;
 use crate::report::Event;
@@ -59,6 +60,8 @@ pub struct StepLoop<'a> {
     pub judge: Option<&'a mut dyn Judge>,
     /// What happens over time; None where nothing is recorded.
     pub recording: Option<Recording>,
+    /// Single steps, where this rank is traced.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 /// What the loops record over time.
@@ -260,6 +263,17 @@ impl StepLoop<'_> {
     /// A step was taken.
     fn recorded(&mut self, source: &mut dyn BatchSource, step: StepSpan) {
         self.record(|r| r.step(&step));
+        if let Some(tracer) = &self.tracer {
+            tracer.step(TracedStep {
+                epoch: step.epoch,
+                step: step.step,
+                trains: step.number.is_some(),
+                asked: step.asked,
+                loaded: step.loaded,
+                computed: step.computed,
+                met: step.met,
+            });
+        }
         self.delivered(source);
     }
 
@@ -269,6 +283,11 @@ impl StepLoop<'_> {
             return;
         }
         let deliveries = source.take_deliveries();
+        if let Some(tracer) = &self.tracer {
+            deliveries
+                .iter()
+                .for_each(|d| tracer.read(d.from_ns, d.to_ns));
+        }
         if let Some(recording) = &self.recording {
             recording.gauges.delivered(deliveries.into_iter());
             recording.gauges.virtual_now(self.clock.now_ns());

@@ -95,6 +95,7 @@ fn train(latency_ms: fn(usize) -> u64, large: Option<(u64, u64)>) -> Timeline {
                 recorder: Recorder::new(0),
                 gauges: gauges.clone(),
             }),
+            tracer: None,
         };
         source.start(Arc::new(Samples { large }));
         let span = Span {

@@ -197,3 +197,88 @@ fn events_of_blocks_carry_no_lists_of_steps() {
         assert!(block["record"]["wall_ns"].as_u64().unwrap() > 0);
     }
 }
+
+/// What a trace says of each rank: the names of its spans.
+fn spans(trace: &Value, rank: u64) -> Vec<&str> {
+    let events = trace["traceEvents"].as_array().unwrap().iter();
+    let events = events.filter(|e| e["ph"] == "X" && e["pid"] == rank);
+    let names = events.map(|e| {
+        assert!(
+            e["ts"].as_f64().unwrap() >= 0.0 && e["dur"].as_f64().unwrap() >= 0.0,
+            "{e}"
+        );
+        assert!(e["tid"].is_u64() && e["cat"].is_string(), "{e}");
+        e["name"].as_str().unwrap()
+    });
+    names.collect()
+}
+
+#[test]
+fn a_trace_has_the_steps_and_calls_of_the_chosen_ranks() {
+    let scratch = Scratch::new();
+    let file = scratch.text("trace.json.gz");
+    train(
+        &scratch,
+        3,
+        &[
+            "--trace",
+            &file,
+            "--trace-ranks",
+            "0,2",
+            "dataset.num_files_train=24",
+        ],
+    );
+    let packed = std::fs::File::open(&file).unwrap();
+    let trace: Value = serde_json::from_reader(flate2::read::GzDecoder::new(packed)).unwrap();
+    let report = json(&scratch.path("out/report.json"));
+    // 24 files, 3 ranks, batches of 2: 4 steps in each of 2 epochs.
+    for rank in [0, 2] {
+        let names = spans(&trace, rank);
+        let count = |name| names.iter().filter(|n| **n == name).count() as u64;
+        assert_eq!(count("step"), 8, "rank {rank}");
+        assert_eq!((count("wait"), count("compute")), (8, 8));
+        let reads = &report["ranks"][rank as usize]["counters"]["reads"]["value"];
+        assert_eq!(Some(count("read")), reads.as_u64(), "{reads}");
+    }
+    assert!(spans(&trace, 1).is_empty());
+    let mut command = mpirun(2);
+    command.args(small(&scratch, 16));
+    command.args(["--trace", &file, "--trace-ranks", "2"]);
+    run(command).fails(1, &["trace rank 2", "--trace-ranks"]);
+}
+
+#[test]
+fn a_trace_in_virtual_time_is_exact() {
+    let scratch = Scratch::new();
+    let file = scratch.text("trace.json");
+    let words = [
+        "workflow.generate_data=false",
+        "storage.storage_type=model",
+        "storage.storage_options.latency=0.02",
+        "train.computation_time=0.01",
+        "reader.read_threads=1",
+        "reader.prefetch_size=1",
+        "train.epochs=1",
+        "--virtual-time",
+        "--trace",
+        &file,
+    ];
+    train(&scratch, 1, &words);
+    let trace = json(&scratch.path("trace.json"));
+    let events = trace["traceEvents"].as_array().unwrap().iter();
+    let steps: Vec<_> = events.filter(|e| e["name"] == "step").collect();
+    assert_eq!(steps.len(), 8);
+    // Two reads of 20 ms and 10 ms of computation; from the second step on a read takes longer than the computation.
+    for (i, step) in steps.iter().enumerate() {
+        let (at, long) = if i == 0 {
+            (0, 50_000)
+        } else {
+            (10_000 + 40_000 * i, 40_000)
+        };
+        assert_eq!(
+            (&step["ts"], &step["dur"]),
+            (&(at as f64).into(), &f64::from(long).into())
+        );
+        assert_eq!(step["args"]["step"], i + 1);
+    }
+}

@@ -1,12 +1,15 @@
 //! Counts of durations by bucket and time, and what reader threads leave of them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
 use super::bins::{Bins, Row};
 use super::latency::{BUCKETS, bucket_of};
+use crate::clock::now_ns;
 use crate::metrics::histogram::StageHistograms;
+use crate::metrics::trace::ThreadCalls;
 use crate::stage::Stage;
 
 /// Bins of time of a heat map.
@@ -82,15 +85,18 @@ pub struct ThreadStages {
     histograms: Mutex<StageHistograms>,
     /// Durations by stage and bucket since the start; None where nothing is recorded over time.
     counts: Option<Box<[AtomicU32]>>,
+    /// Single calls, where this rank is traced.
+    calls: Option<Arc<ThreadCalls>>,
 }
 
 impl ThreadStages {
-    /// Without a duration. `over_time`: whether somebody will sample it.
-    pub fn new(over_time: bool) -> Self {
+    /// Without a duration. `over_time`: whether somebody will sample it; `calls`: where single calls are kept.
+    pub fn new(over_time: bool, calls: Option<Arc<ThreadCalls>>) -> Self {
         let cells = Stage::ALL.len() * BUCKETS;
         ThreadStages {
             histograms: Mutex::new(StageHistograms::new()),
             counts: over_time.then(|| (0..cells).map(|_| AtomicU32::new(0)).collect()),
+            calls,
         }
     }
 
@@ -102,6 +108,11 @@ impl ThreadStages {
             let cell = &counts[stage as usize * BUCKETS + bucket_of(ns)];
             // Nobody else writes, so that no locked instruction is needed. Differences are taken modulo 2^32.
             cell.store(cell.load(Relaxed).wrapping_add(count as u32), Relaxed);
+        }
+        // A sample's duration is a mean of several, and its calls are there.
+        if let Some(calls) = self.calls.as_ref().filter(|_| stage != Stage::Sample) {
+            let now = now_ns();
+            calls.add(stage, now.saturating_sub(ns), now);
         }
     }
 

@@ -198,6 +198,7 @@ impl<'a> Training<'a> {
                     recorder: Recorder::new(gauges.zero_ns()),
                     gauges,
                 }),
+                tracer: job.tracer.clone(),
                 judge: None,
             },
             saves,

@@ -253,6 +253,7 @@ impl<'a> Finder<'a> {
             node_cpus: job.node_cpus,
             has_own_data: Cell::new(job.has_own_data.get()),
             gauges: None,
+            tracer: None,
         };
         // What a trial says of itself is not said again and again; what it warns of is.
         let mut own = Events::default();

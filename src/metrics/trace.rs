@@ -1,0 +1,319 @@
+//! Single steps and calls of chosen ranks with their times, in Chrome's Trace Event Format, which Perfetto and other
+//! viewers of timelines read.
+//!
+//! A rank keeps a bounded number of each: when a list is full, every second entry is dropped, and from then on every second
+//! new one. The trace says which part was kept.
+//!
+//! Source of the format: "Trace Event Format", Google, 2016; complete events (`ph: X`) with times in microseconds.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::stage::Stage;
+
+/// Entries of each kind that all traced ranks keep together.
+const ENTRIES: usize = 65_536;
+
+/// A bounded list that keeps every `stride`-th entry.
+#[derive(Debug)]
+struct Log<T> {
+    limit: usize,
+    stride: u64,
+    seen: u64,
+    kept: Vec<T>,
+}
+
+impl<T> Log<T> {
+    fn new(limit: usize) -> Self {
+        Log {
+            limit: limit.max(2),
+            stride: 1,
+            seen: 0,
+            kept: Vec::new(),
+        }
+    }
+
+    fn offer(&mut self, entry: T) {
+        if self.seen.is_multiple_of(self.stride) {
+            if self.kept.len() == self.limit {
+                let mut at = 0;
+                self.kept.retain(|_| {
+                    at += 1;
+                    at % 2 == 1
+                });
+                self.stride *= 2;
+            }
+            if self.seen.is_multiple_of(self.stride) {
+                self.kept.push(entry);
+            }
+        }
+        self.seen += 1;
+    }
+}
+
+/// A step; times of the run's clock, ns.
+#[derive(Debug, Clone, Copy)]
+pub struct TracedStep {
+    /// From 1.
+    pub epoch: u64,
+    /// Within the epoch, from 1.
+    pub step: u64,
+    /// Of training, not of an evaluation.
+    pub trains: bool,
+    /// When the batch was asked for.
+    pub asked: u64,
+    /// When it was there.
+    pub loaded: u64,
+    /// When the computation had ended.
+    pub computed: u64,
+    /// When all ranks had met.
+    pub met: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    stage: Stage,
+    from: u64,
+    to: u64,
+}
+
+/// The calls of one thread.
+#[derive(Debug)]
+pub struct ThreadCalls(Mutex<Log<Call>>);
+
+impl ThreadCalls {
+    /// A call that took place between two times.
+    pub fn add(&self, stage: Stage, from: u64, to: u64) {
+        self.0.lock().offer(Call { stage, from, to });
+    }
+}
+
+/// What one traced rank keeps.
+#[derive(Debug)]
+pub struct Tracer {
+    zero_ns: u64,
+    /// Entries of each kind.
+    limit: usize,
+    steps: Mutex<Log<TracedStep>>,
+    phases: Mutex<Log<(&'static str, u64, u64)>>,
+    threads: Mutex<Vec<Arc<ThreadCalls>>>,
+    /// Reads in virtual time, which has no threads.
+    reads: ThreadCalls,
+}
+
+impl Tracer {
+    /// One of `traced` ranks; `zero_ns` is the common start.
+    pub fn new(zero_ns: u64, traced: usize) -> Self {
+        let limit = ENTRIES / traced.max(1);
+        Tracer {
+            zero_ns,
+            limit,
+            steps: Mutex::new(Log::new(limit)),
+            phases: Mutex::new(Log::new(limit)),
+            threads: Mutex::default(),
+            reads: ThreadCalls(Mutex::new(Log::new(limit))),
+        }
+    }
+
+    /// The lists of `threads` more threads.
+    pub fn threads(&self, threads: usize) -> Vec<Arc<ThreadCalls>> {
+        let new = || {
+            Arc::new(ThreadCalls(Mutex::new(Log::new(
+                self.limit / threads.max(1),
+            ))))
+        };
+        let lists: Vec<_> = (0..threads).map(|_| new()).collect();
+        self.threads.lock().extend(lists.iter().cloned());
+        lists
+    }
+
+    /// A step was taken.
+    pub fn step(&self, step: TracedStep) {
+        self.steps.lock().offer(step);
+    }
+
+    /// A read in virtual time.
+    pub fn read(&self, from: u64, to: u64) {
+        self.reads.add(Stage::Read, from, to);
+    }
+
+    /// Something that the whole rank did.
+    pub fn phase(&self, name: &'static str, from: u64, to: u64) {
+        self.phases.lock().offer((name, from, to));
+    }
+
+    /// The events of this rank, separated by commas.
+    pub fn to_json(&self, rank: usize, host: &str) -> String {
+        let mut out = Events {
+            text: String::new(),
+            zero_ns: self.zero_ns,
+            rank,
+        };
+        out.meta("process_name", 0, &format!("rank {rank} on {host}"));
+        out.meta("thread_name", 0, "train loop");
+        let steps = self.steps.lock();
+        let phases = self.phases.lock();
+        for s in &steps.kept {
+            let args = json!({"epoch": s.epoch, "step": s.step});
+            let name = if s.trains { "step" } else { "evaluation step" };
+            out.span(name, "step", 0, (s.asked, s.met), args);
+            out.span("wait", "step", 0, (s.asked, s.loaded), json!({}));
+            out.span("compute", "step", 0, (s.loaded, s.computed), json!({}));
+            if s.met > s.computed {
+                out.span("barrier", "step", 0, (s.computed, s.met), json!({}));
+            }
+        }
+        for (name, from, to) in &phases.kept {
+            out.span(name, "phase", 0, (*from, *to), json!({}));
+        }
+        let mut strides = Vec::new();
+        let threads = self.threads.lock();
+        let lists = threads.iter().map(|thread| &**thread).chain([&self.reads]);
+        for (i, thread) in lists.enumerate() {
+            let calls = thread.0.lock();
+            if calls.kept.is_empty() {
+                continue;
+            }
+            out.meta("thread_name", i + 1, &format!("thread {i}"));
+            for call in &calls.kept {
+                let span = (call.from, call.to);
+                out.span(call.stage.name(), "io", i + 1, span, json!({}));
+            }
+            strides.push(calls.stride);
+        }
+        let kept = json!({
+            "steps": format!("1 in {}", steps.stride),
+            "phases": format!("1 in {}", phases.stride),
+            "calls": format!("1 in {}", strides.iter().max().unwrap_or(&1)),
+        });
+        out.push(&json!({
+            "ph": "M", "name": "process_labels", "pid": rank, "tid": 0,
+            "args": {"labels": format!(
+                "kept: steps {}, calls {}", kept["steps"].as_str().unwrap_or_default(),
+                kept["calls"].as_str().unwrap_or_default(),
+            )},
+        }));
+        out.text
+    }
+}
+
+struct Events {
+    text: String,
+    zero_ns: u64,
+    rank: usize,
+}
+
+impl Events {
+    fn push(&mut self, event: &Value) {
+        if !self.text.is_empty() {
+            self.text.push_str(",\n");
+        }
+        self.text.push_str(&event.to_string());
+    }
+
+    fn meta(&mut self, what: &str, thread: usize, name: &str) {
+        self.push(&json!({
+            "ph": "M", "name": what, "pid": self.rank, "tid": thread, "args": {"name": name},
+        }));
+    }
+
+    fn span(&mut self, name: &str, cat: &str, thread: usize, (from, to): (u64, u64), args: Value) {
+        let us = |ns: u64| ns as f64 / 1e3;
+        self.push(&json!({
+            "ph": "X", "name": name, "cat": cat, "pid": self.rank, "tid": thread,
+            "ts": us(from.saturating_sub(self.zero_ns)), "dur": us(to.saturating_sub(from)),
+            "args": args,
+        }));
+    }
+}
+
+/// Writes the traces of ranks as one file; compressed where `is_packed`.
+///
+/// Errors: those of writing.
+pub fn write(out: impl Write, is_packed: bool, ranks: &[Vec<u8>]) -> std::io::Result<()> {
+    if is_packed {
+        let mut packed = flate2::write::GzEncoder::new(out, flate2::Compression::default());
+        write_plain(&mut packed, ranks)?;
+        packed.finish()?.flush()
+    } else {
+        let mut out = std::io::BufWriter::new(out);
+        write_plain(&mut out, ranks)?;
+        out.flush()
+    }
+}
+
+fn write_plain(out: &mut impl Write, ranks: &[Vec<u8>]) -> std::io::Result<()> {
+    out.write_all(b"{\"displayTimeUnit\": \"ms\", \"otherData\": {\"schema\": \"dlio-rs/trace/1\"}, \"traceEvents\": [\n")?;
+    let mut is_first = true;
+    for events in ranks.iter().filter(|events| !events.is_empty()) {
+        if !is_first {
+            out.write_all(b",\n")?;
+        }
+        is_first = false;
+        out.write_all(events)?;
+    }
+    out.write_all(b"\n]}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_list_keeps_every_second_entry() {
+        let mut log = Log::new(4);
+        (0..20_u64).for_each(|i| log.offer(i));
+        assert_eq!((log.stride, log.seen), (8, 20));
+        assert_eq!(log.kept, [0, 8, 16]);
+    }
+
+    #[test]
+    fn a_trace_is_json_of_complete_events() {
+        let tracer = Tracer::new(1_000, 1);
+        tracer.step(TracedStep {
+            epoch: 1,
+            step: 2,
+            trains: true,
+            asked: 2_500,
+            loaded: 3_000,
+            computed: 9_000,
+            met: 9_100,
+        });
+        tracer.threads(2)[1].add(Stage::Read, 1_000, 2_999);
+        tracer.phase("checkpoint_save", 20_000, 30_000);
+        let text = tracer.to_json(3, "node \"a\"").into_bytes();
+        let mut file = Vec::new();
+        write(&mut file, false, &[Vec::new(), text.clone(), text.clone()]).unwrap();
+        let trace: Value = serde_json::from_slice(&file).unwrap();
+        let events = trace["traceEvents"].as_array().unwrap();
+        let spans: Vec<(&str, f64, f64, u64)> = (events.iter())
+            .filter(|e| e["ph"] == "X")
+            .map(|e| {
+                let number = |key| e[key].as_f64().unwrap();
+                let thread = e["tid"].as_u64().unwrap();
+                (
+                    e["name"].as_str().unwrap(),
+                    number("ts"),
+                    number("dur"),
+                    thread,
+                )
+            })
+            .collect();
+        let one = [
+            ("step", 1.5, 6.6, 0),
+            ("wait", 1.5, 0.5, 0),
+            ("compute", 2.0, 6.0, 0),
+            ("barrier", 8.0, 0.1, 0),
+            ("checkpoint_save", 19.0, 10.0, 0),
+            ("read", 0.0, 1.999, 2),
+        ];
+        assert_eq!(spans, [one, one].concat());
+        assert!(events.iter().all(|e| e["pid"] == 3));
+        let mut packed = Vec::new();
+        write(&mut packed, true, &[text]).unwrap();
+        assert_eq!(packed[..2], [0x1f, 0x8b]);
+    }
+}

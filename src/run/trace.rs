@@ -1,0 +1,74 @@
+//! The trace of chosen ranks, as a file that rank 0 writes.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::context::JobContext;
+use super::failure::{JobError, RankError, agree};
+use super::request::TraceRequest;
+use crate::clock::now_ns;
+use crate::metrics::trace::{self, Tracer};
+use crate::report::ReportError;
+
+/// The file, on rank 0.
+pub(super) struct Tracing {
+    file: File,
+    path: PathBuf,
+}
+
+impl Tracing {
+    /// From here on the chosen ranks are traced. The file is made now, so that one that cannot be is known before the run.
+    pub(super) fn start(
+        job: &mut JobContext,
+        request: &TraceRequest,
+    ) -> Result<Option<Tracing>, RankError> {
+        let cluster = job.cluster;
+        if let Some(rank) = request.ranks.iter().find(|rank| **rank >= cluster.size()) {
+            return Err(RankError::Dataset(format!(
+                "trace rank {rank}: the job has {} rank(s), from 0 on\n  remedy: choose others with --trace-ranks",
+                cluster.size()
+            )));
+        }
+        if request.ranks.contains(&cluster.rank()) {
+            // The same beginning as the recording's, where there is one.
+            let zero_ns = match (&job.gauges, job.options.virtual_time) {
+                (Some(gauges), _) => gauges.zero_ns(),
+                (None, true) => 0,
+                (None, false) => now_ns(),
+            };
+            job.tracer = Some(Arc::new(Tracer::new(zero_ns, request.ranks.len())));
+        }
+        if cluster.rank() > 0 {
+            return Ok(None);
+        }
+        let path = request.file.clone();
+        let _task = job.doing("create", &path);
+        match File::create(&path) {
+            Ok(file) => Ok(Some(Tracing { file, path })),
+            Err(source) => Err(RankError::Report(ReportError::Write { path, source })),
+        }
+    }
+}
+
+/// Writes what the chosen ranks have kept. A collective, where any rank is traced.
+pub(super) fn finish(job: &JobContext, tracing: Option<Tracing>) -> Result<(), JobError> {
+    let cluster = job.cluster;
+    let mut is_wanted = [u64::from(tracing.is_some())];
+    cluster.max_u64(&mut is_wanted);
+    if is_wanted[0] == 0 {
+        return Ok(());
+    }
+    let host = &cluster.host_names()[cluster.node_of_rank()[cluster.rank()]];
+    let own = (job.tracer.as_ref()).map_or(String::new(), |t| t.to_json(cluster.rank(), host));
+    let written = match (cluster.gather(own.as_bytes()), tracing) {
+        (Some(ranks), Some(Tracing { file, path })) => {
+            let _task = job.doing("write", &path);
+            let is_packed = path.extension().is_some_and(|e| e == "gz");
+            trace::write(file, is_packed, &ranks)
+                .map_err(|source| RankError::Report(ReportError::Write { path, source }))
+        }
+        _ => Ok(()),
+    };
+    agree(cluster, written)
+}
