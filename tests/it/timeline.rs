@@ -237,7 +237,7 @@ fn a_trace_has_the_steps_and_calls_of_the_chosen_ranks() {
         let count = |name| names.iter().filter(|n| **n == name).count() as u64;
         assert_eq!(count("step"), 8, "rank {rank}");
         assert_eq!((count("wait"), count("compute")), (8, 8));
-        let reads = &report["ranks"][rank as usize]["counters"]["reads"]["value"];
+        let reads = &report["ranks"][rank as usize]["counters"]["reads"];
         assert_eq!(Some(count("read")), reads.as_u64(), "{reads}");
     }
     assert!(spans(&trace, 1).is_empty());
