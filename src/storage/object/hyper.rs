@@ -111,6 +111,10 @@ fn broken(doing: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
     let mut cause = Some(error);
     let mut class = Class::Reset;
     while let Some(e) = cause {
+        let ended = e.downcast_ref::<io::Error>();
+        if ended.is_some_and(|e| e.kind() == io::ErrorKind::UnexpectedEof) {
+            class = Class::Truncated;
+        }
         if let Some(e) = e.downcast_ref::<hyper::Error>() {
             if e.is_parse() {
                 class = Class::Permanent;
@@ -147,14 +151,7 @@ fn chunks(
             return match timeout(left, body.frame()).await {
                 Err(_) => Some((Err(too_long("receive the body", &limits)), None)),
                 Ok(None) => None,
-                Ok(Some(Err(error))) => {
-                    let failure = broken("receive the body", &error);
-                    let class = match error.is_incomplete_message() {
-                        true => Class::Truncated,
-                        false => failure.class,
-                    };
-                    Some((Err(Failure { class, ..failure }), None))
-                }
+                Ok(Some(Err(error))) => Some((Err(broken("receive the body", &error)), None)),
                 Ok(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => Some((Ok(data), Some(body))),
                     // Trailers.
