@@ -129,6 +129,8 @@ fn a_run_reads_what_the_plan_says() {
     let opened: Vec<String> = std::fs::read_to_string(scratch.path("trace"))
         .unwrap()
         .lines()
+        // The files whose pages are looked up before an epoch; a pipe in place of one is not waited for.
+        .filter(|line| !line.contains("O_NONBLOCK"))
         .filter_map(|line| {
             Some(
                 line.split_once("/data/")?
