@@ -59,8 +59,9 @@ fn a_recording_is_drawn_and_the_slow_rank_named() {
         &[view(&report, &shown, Recording::Read(Cow::Owned(timeline)))],
         &[],
     );
+    // The made-up run has no command line; all else is there.
     assert_eq!(page.matches("Not shown").count(), 1);
-    assert!(page.contains("Not shown: served by storage"));
+    assert!(page.contains("Not shown: the command"));
     for part in [
         "throughput over time\">",
         "epoch 1 of 1",
