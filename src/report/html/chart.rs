@@ -39,7 +39,9 @@ impl Axis {
         let step = nice((to - from) / 5.0);
         let first = (from / step).ceil() as i64;
         let last = (to / step + 1e-9).floor() as i64;
-        let at = |i: i64| i as f64 * step;
+        // Three times 0.2 is 0.6, not 0.6000000000000001.
+        let scale = 10_f64.powf((-step.log10().floor()).max(0.0));
+        let at = |i: i64| (i as f64 * step * scale).round() / scale;
         Axis {
             scale: Scale::Linear,
             from,
@@ -300,7 +302,10 @@ mod tests {
             ticks(Axis::linear(0.0, 100.0, "", word)),
             [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
         );
-        assert_eq!(ticks(Axis::linear(0.0, 0.7, "", word)).len(), 4);
+        assert_eq!(
+            ticks(Axis::linear(0.0, 0.7, "", word)),
+            [0.0, 0.2, 0.4, 0.6]
+        );
         assert_eq!(
             ticks(Axis::log(30.0, 4000.0, "", word)),
             [10.0, 100.0, 1000.0, 10000.0]
