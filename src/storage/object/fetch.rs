@@ -61,6 +61,8 @@ pub(crate) struct Fetch {
     body: Option<Chunks>,
     chunk: Bytes,
     left: Option<u64>,
+    /// How the body broke off, for the call after the one that delivered what came before.
+    broken: Option<Failure>,
 }
 
 impl Fetch {
@@ -75,6 +77,7 @@ impl Fetch {
             body: None,
             chunk: Bytes::new(),
             left: None,
+            broken: None,
         }
     }
 
@@ -86,8 +89,11 @@ impl Fetch {
         Ok(fetched.head)
     }
 
-    /// Fills `into` unless the body ends first.
+    /// Fills `into` unless the body ends or breaks off first.
     fn read_body(&mut self, into: &mut [u8]) -> Result<usize, Failure> {
+        if let Some(failure) = self.broken.take() {
+            return Err(failure);
+        }
         let mut filled = 0;
         while filled < into.len() {
             if self.chunk.is_empty() {
@@ -95,23 +101,27 @@ impl Fetch {
                     Some(body) => self.runtime.block_on(body.next()),
                     None => None,
                 };
-                match next {
-                    Some(Ok(chunk)) => self.chunk = chunk,
-                    Some(Err(failure)) => {
-                        self.body = None;
-                        return Err(failure);
+                let failure = match next {
+                    Some(Ok(chunk)) => {
+                        self.chunk = chunk;
+                        continue;
                     }
+                    Some(Err(failure)) => failure,
                     None if self.left.is_some_and(|left| left > 0) => {
-                        return Err(Failure::new(
-                            Class::Truncated,
-                            "the connection ended inside the body",
-                        ));
+                        Failure::new(Class::Truncated, "the connection ended inside the body")
                     }
                     None => {
                         self.body = None;
                         break;
                     }
+                };
+                self.body = None;
+                if filled == 0 {
+                    return Err(failure);
                 }
+                // What came counts: the next request goes on behind it.
+                self.broken = Some(failure);
+                break;
             }
             let now = self.chunk.len().min(into.len() - filled);
             self.chunk.copy_to_slice(&mut into[filled..filled + now]);
