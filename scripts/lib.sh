@@ -82,7 +82,7 @@ build_anympi() {
     [ "${1:-}" != --release ] || profile=release
     step "cargo build without mpi-linked"
     # In the same folder as the linked one: of all crates, only dlio-rs itself is built twice.
-    cargo build --locked --no-default-features --features azure,hdf5,parquet,s3 "$@" </dev/null
+    cargo build --locked --no-default-features --features azure,hdf5,parquet,s3,sdk "$@" </dev/null
     mkdir -p "$TARGET/anympi/$profile"
     cp "$TARGET/$profile/dlio-rs" "$TARGET/anympi/$profile/dlio-rs"
 }

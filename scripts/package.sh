@@ -11,7 +11,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 GLIBC=2.28
-FEATURES=s3,azure,hdf5-static,parquet
+FEATURES=s3,azure,sdk,hdf5-static,parquet
 # glibc, and gcc's library for unwinding, which every system has.
 SYSTEM='^(libc|libm|libdl|librt|libpthread|libgcc_s|ld-linux-[a-z0-9-]+)\.so\.'
 
