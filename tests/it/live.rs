@@ -10,7 +10,7 @@ use crate::support::{BIN, Outcome, Scratch, finish, mpirun, run, small, solo, st
 fn slow(scratch: &Scratch) -> Vec<String> {
     let mut words = small(scratch, 32);
     words.push("workflow.generate_data=true".into());
-    words.push("train.computation_time=0.12".into());
+    words.push("train.computation_time=0.3".into());
     words
 }
 
@@ -103,12 +103,12 @@ fn events_name_their_run_and_both_clocks() {
             .filter(|e| e["event"] == name)
             .collect::<Vec<_>>()
     };
-    // Four steps of half a second: it is looked at once a second.
+    // 16 files on 2 ranks, one a step: eight steps of half a second, looked at once a second.
     let evaluation = of("working")
         .into_iter()
         .find(|e| e["what"] == "evaluation")
         .unwrap();
-    assert_eq!(evaluation["total"], 4, "{evaluation}");
+    assert_eq!(evaluation["total"], 8, "{evaluation}");
     assert!(!of("progress").is_empty());
     // The file beside the report has the same run, and that run stands in the report.
     let kept = std::fs::read_to_string(scratch.path("out/events.jsonl")).unwrap();
