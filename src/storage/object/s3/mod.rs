@@ -40,6 +40,17 @@ enum Sent {
     Md5,
 }
 
+impl Sent {
+    /// As requests name it; None where it is none of S3's.
+    fn algorithm(self) -> Option<ChecksumAlgorithm> {
+        match self {
+            Sent::None | Sent::Md5 => None,
+            Sent::Crc32c => Some(ChecksumAlgorithm::Crc32C),
+            Sent::Crc32 => Some(ChecksumAlgorithm::Crc32),
+        }
+    }
+}
+
 /// What servers of one maker differ in.
 pub(super) struct Dialect {
     /// Of their addresses.
@@ -260,16 +271,12 @@ impl Service for S3 {
     }
 
     fn begin_upload(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<String, Failure> {
-        let mut request = self
+        let request = self
             .client(endpoint)
             .create_multipart_upload()
             .bucket(&object.bucket)
-            .key(&object.key);
-        request = match self.sent {
-            Sent::None | Sent::Md5 => request,
-            Sent::Crc32c => request.checksum_algorithm(ChecksumAlgorithm::Crc32C),
-            Sent::Crc32 => request.checksum_algorithm(ChecksumAlgorithm::Crc32),
-        };
+            .key(&object.key)
+            .set_checksum_algorithm(self.sent.algorithm());
         let begun = self.runtime.wait(request.send()).map_err(sdk::failure)?;
         begun
             .upload_id

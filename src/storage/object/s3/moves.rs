@@ -2,7 +2,7 @@
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, Delete, ObjectIdentifier};
+use aws_sdk_s3::types::{ChecksumMode, Delete, ObjectIdentifier};
 use bytes::Bytes;
 
 use super::super::causes;
@@ -12,16 +12,6 @@ use super::super::fetch::{Chunks, Fetch, Fetched};
 use super::super::head::Head;
 use super::super::{ObjectName, Part};
 use super::{S3, Sent, delete, sdk};
-
-impl Sent {
-    fn algorithm(self) -> Option<ChecksumAlgorithm> {
-        match self {
-            Sent::None | Sent::Md5 => None,
-            Sent::Crc32c => Some(ChecksumAlgorithm::Crc32C),
-            Sent::Crc32 => Some(ChecksumAlgorithm::Crc32),
-        }
-    }
-}
 
 impl S3 {
     pub(super) fn sdk_fetch(
