@@ -9,16 +9,28 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use super::addresses::Addresses;
 use super::body::{Body, Input, LONGEST_LINE};
 use super::failure::{Class, Failure};
 use super::head::{self, Head};
-use super::http::Host;
 use super::proxy::{Proxy, absolute};
 use super::stream::{Limit, Sent, Stream};
+use super::url::Url;
 
 /// What is read to the end of an answer for the sake of its connection. Units: bytes.
 const WORTH_READING: u64 = 64 << 10;
+
+/// A server by scheme, name and port, with its idle connections.
+pub struct Host {
+    /// Scheme, name, port.
+    pub url: Url,
+    /// The Host header.
+    pub authority: String,
+    pub(super) addresses: Arc<Addresses>,
+    pub(super) idle: Mutex<Vec<Connection>>,
+}
 
 /// A connection with at most one request under way.
 pub(crate) struct Connection {

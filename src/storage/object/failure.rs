@@ -180,9 +180,32 @@ impl std::fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// Codes of certificates that are refused here: out of date, of another name, signed by nobody known, of no use.
+pub(super) const EXPIRED: &str = "CertificateExpired";
+pub(super) const OTHER_NAME: &str = "CertificateForOtherName";
+pub(super) const UNTRUSTED: &str = "CertificateUntrusted";
+pub(super) const UNSUITABLE: &str = "CertificateUnsuitable";
+
+/// What to do about a certificate.
+fn certificate_remedy(code: &str) -> Option<&'static str> {
+    Some(match code {
+        EXPIRED => "renew the server's certificate, or set this host's clock",
+        OTHER_NAME => {
+            "write the endpoint with a name that the certificate has, or get a certificate for this one"
+        }
+        UNTRUSTED => {
+            "set storage.storage_options.ca_bundle to the PEM file of the authority that signed it, or of the certificate itself where it signed itself (verify=false accepts any)"
+        }
+        UNSUITABLE => {
+            "get another certificate: RSA, P-256, P-384 and Ed25519 keys are known here, P-521 is not (verify=false accepts any)"
+        }
+        _ => return None,
+    })
+}
+
 /// What to do about a failure that has nothing to do with the service.
 pub fn remedy(failure: &Failure) -> String {
-    if let Some(remedy) = super::tls::remedy(&failure.code) {
+    if let Some(remedy) = certificate_remedy(&failure.code) {
         return remedy.into();
     }
     if failure.code == "ProxyAuthentication" {

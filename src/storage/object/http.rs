@@ -12,8 +12,7 @@ use parking_lot::{Condvar, Mutex};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
-use super::addresses::Addresses;
-use super::connection::Connection;
+use super::connection::{Connection, Host};
 use super::failure::{Class, Failure};
 use super::head::{self, Head, LONGEST};
 use super::proxy::{Proxies, Proxy, connect_head};
@@ -50,16 +49,6 @@ pub struct ConnectionCounters {
     pub tls_made: AtomicU64,
     /// TLS handshakes.
     pub tls_ns: AtomicU64,
-}
-
-/// A server by scheme, name and port, with its idle connections.
-pub struct Host {
-    /// Scheme, name, port.
-    pub url: Url,
-    /// The Host header.
-    pub authority: String,
-    pub(super) addresses: Arc<Addresses>,
-    idle: Mutex<Vec<Connection>>,
 }
 
 /// An answer with its whole body.

@@ -17,6 +17,7 @@ mod head;
 mod http;
 #[cfg(feature = "sdk")]
 mod hyper;
+mod inner;
 mod open;
 mod proxy;
 mod read;
@@ -40,10 +41,10 @@ pub(super) use open::{google, s3};
 use std::path::Path;
 use std::sync::Arc;
 
+use connection::Host;
 use endpoint::Endpoint;
 use fetch::Fetch;
 use head::Head;
-use http::Host;
 
 /// An object, or a folder of objects, by its URI.
 #[derive(Debug, Clone, PartialEq, Eq)]

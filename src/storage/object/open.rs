@@ -8,16 +8,17 @@ use super::Service;
 use super::endpoint::Endpoints;
 use super::fetch::Carrier;
 use super::http::{Http, Limits};
+use super::inner::{Inner, Options};
 use super::proxy::Proxies;
 use super::retry::Policy;
 #[cfg(feature = "s3")]
 use super::s3::{AMAZON, Dialect, GOOGLE};
 use super::senders::Senders;
-use super::store::{Inner, ObjectStore, Options};
+use super::store::ObjectStore;
 use super::tls;
 use super::url::Url;
 use crate::storage::telemetry::LimitsTelemetry;
-use crate::storage::{Client, ObjectSpec, Storage, StorageError, StoreSpec};
+use crate::storage::{Client, Storage, StorageError, StoreSpec};
 
 /// One GET up to this length, when the YAML does not say.
 const RANGE: u64 = 32 << 20;
@@ -160,19 +161,4 @@ fn carrier(client: Client, http: &Arc<Http>) -> Result<Carrier, String> {
             "use storage.storage_options.client=sdk: this build does not have it\n  remedy: build with --features sdk, or set storage.storage_options.client=native".into(),
         ),
     }
-}
-
-/// The URLs of `key`, checked.
-pub(super) fn urls(key: &str, texts: &[String], options: &ObjectSpec) -> Result<Vec<Url>, String> {
-    let is_tls = options.secure.unwrap_or(true);
-    texts
-        .iter()
-        .map(|text| {
-            Url::parse(text, is_tls).map_err(|what| {
-                format!(
-                    "use storage.storage_options.{key}={text}: {what}\n  remedy: write http://host:port or https://host"
-                )
-            })
-        })
-        .collect()
 }

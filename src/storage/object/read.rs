@@ -8,8 +8,8 @@ use super::checksum::Running;
 use super::endpoint::{Aim, Operation};
 use super::failure::Failure;
 use super::fetch::Way;
+use super::inner::{About, Inner};
 use super::retry::Trial;
-use super::store::{About, Inner};
 use crate::clock::now_ns;
 use crate::storage::{Answer, Extent, Request, Sink, StorageError};
 

@@ -12,7 +12,7 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
-use super::failure::{Class, Failure};
+use super::failure::{Class, EXPIRED, Failure, OTHER_NAME, UNSUITABLE, UNTRUSTED};
 
 /// The TLS configuration: the system's authorities, those of `ca_bundle`, or none at all when `verify` is false.
 ///
@@ -117,29 +117,6 @@ pub(super) fn refusal(authority: &str, why: &CertificateError) -> Failure {
             format!("make a TLS connection to {authority}: its certificate {what}"),
         )
     }
-}
-
-/// Codes of [`refusal`].
-const EXPIRED: &str = "CertificateExpired";
-const OTHER_NAME: &str = "CertificateForOtherName";
-const UNTRUSTED: &str = "CertificateUntrusted";
-const UNSUITABLE: &str = "CertificateUnsuitable";
-
-/// What to do about a [`refusal`].
-pub(super) fn remedy(code: &str) -> Option<&'static str> {
-    Some(match code {
-        EXPIRED => "renew the server's certificate, or set this host's clock",
-        OTHER_NAME => {
-            "write the endpoint with a name that the certificate has, or get a certificate for this one"
-        }
-        UNTRUSTED => {
-            "set storage.storage_options.ca_bundle to the PEM file of the authority that signed it, or of the certificate itself where it signed itself (verify=false accepts any)"
-        }
-        UNSUITABLE => {
-            "get another certificate: RSA, P-256, P-384 and Ed25519 keys are known here, P-521 is not (verify=false accepts any)"
-        }
-        _ => return None,
-    })
 }
 
 /// The names in a certificate as rustls shows them: `DnsName("a")`, `IpAddress(..)`.

@@ -105,6 +105,22 @@ pub fn encode_query(text: &str, out: &mut String) {
     out.push_str(&encoded.replace('/', "%2F"));
 }
 
+/// Those that the option `key` lists.
+///
+/// Errors: the first that is wrong, and what to write.
+pub(super) fn urls(key: &str, texts: &[String], tls_unless_said: bool) -> Result<Vec<Url>, String> {
+    texts
+        .iter()
+        .map(|text| {
+            Url::parse(text, tls_unless_said).map_err(|what| {
+                format!(
+                    "use storage.storage_options.{key}={text}: {what}\n  remedy: write http://host:port or https://host"
+                )
+            })
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

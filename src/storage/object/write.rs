@@ -11,8 +11,8 @@ use parking_lot::{Condvar, Mutex};
 
 use super::endpoint::{Endpoint, Operation};
 use super::failure::{Class, Failure, ObjectError};
+use super::inner::{About, Inner};
 use super::retry::{Trial, persist};
-use super::store::{About, Inner};
 use super::{ObjectName, Part};
 use crate::clock::now_ns;
 use crate::interrupt::{self, Unfinished};

@@ -23,11 +23,9 @@ use super::super::Runtime;
 use super::super::failure::{Class, Failure};
 use super::super::fetch::Carrier;
 use super::super::url::encode_query;
-use super::sdk::Over;
+use super::sdk::{Over, Proof, VERSION};
 use crate::storage::{ObjectSpec, Secret};
 
-/// The service's version that requests and signatures name.
-pub(super) const VERSION: &str = "2021-12-02";
 /// How long a signature made here holds. It is renewed while the job runs.
 const LIFETIME: Duration = Duration::from_secs(3600);
 /// What a signature made here allows: read, create, write, delete and list within one container.
@@ -86,15 +84,6 @@ impl Connection {
         }
         Ok(this)
     }
-}
-
-/// What a request carries to prove who asks.
-#[derive(Clone)]
-pub(super) enum Proof {
-    /// Added to the query.
-    Query(Arc<str>),
-    /// The Authorization header's value.
-    Header(Arc<str>),
 }
 
 /// Where proofs come from.

@@ -5,7 +5,7 @@
 use super::super::failure::{Class, Failure};
 use super::super::printable;
 use super::super::url::encode_path;
-use super::auth::Proof;
+use super::sdk::Proof;
 
 /// Requests that one batch may hold.
 pub(super) const MOST: usize = 256;

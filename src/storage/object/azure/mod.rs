@@ -20,15 +20,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::TryStreamExt;
 
-use self::auth::{Auth, Connection, Proof, VERSION};
+use self::auth::{Auth, Connection};
 use self::sdk::container;
+use self::sdk::{Proof, VERSION};
 use super::endpoint::{Endpoint, Operation};
 use super::failure::Failure;
 use super::fetch::{Carrier, Fetch};
 use super::head::Head;
 use super::http::{Answered, Http};
-use super::open::urls;
-use super::url::{Url, encode_path, encode_query};
+use super::url::{Url, encode_path, encode_query, urls};
 use super::{ObjectName, Page, Part, Prepared, Runtime, Service, UploadMark, UploadPage};
 use crate::storage::ObjectSpec;
 
@@ -67,14 +67,15 @@ impl Azure {
                 ));
             }
         }
-        let mut given = urls("blob_endpoint", &options.blob_endpoint, options)?;
+        let is_tls = options.secure.unwrap_or(true);
+        let mut given = urls("blob_endpoint", &options.blob_endpoint, is_tls)?;
         if given.is_empty() {
-            given = urls("endpoint_url", &options.endpoint_url, options)?;
+            given = urls("endpoint_url", &options.endpoint_url, is_tls)?;
         }
         if given.is_empty() {
             let default = format!("https://{account}.blob.core.windows.net");
             let text = connection.blob_endpoint.clone().unwrap_or(default);
-            given = urls("connection_string", &[text], options)?;
+            given = urls("connection_string", &[text], is_tls)?;
         }
         let this = Azure {
             account: account.into(),

@@ -19,7 +19,18 @@ use super::super::http::{Answered, Http};
 use super::super::hyper::Hyper;
 use super::super::url::Url;
 use super::answer;
-use super::auth::{Proof, VERSION};
+
+/// The service's version that requests and signatures name.
+pub(super) const VERSION: &str = "2021-12-02";
+
+/// What a request carries to prove who asks.
+#[derive(Clone)]
+pub(super) enum Proof {
+    /// Added to the query.
+    Query(Arc<str>),
+    /// The Authorization header's value.
+    Header(Arc<str>),
+}
 
 /// A [`Carrier`] as the crates' client.
 pub(super) struct Over {

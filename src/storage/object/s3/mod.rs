@@ -23,8 +23,7 @@ use super::failure::{Class, Failure};
 use super::fetch::{Carrier, Fetch};
 use super::head::Head;
 use super::http::{Answered, Http};
-use super::open::urls;
-use super::url::{Url, encode_query};
+use super::url::{Url, encode_query, urls};
 use super::{ObjectName, Page, Part, Prepared, Runtime, Service, UploadMark, UploadPage};
 use crate::storage::ObjectSpec;
 use crate::util::crc32c;
@@ -106,9 +105,10 @@ impl S3 {
         let runtime = Runtime::new(carrier.moves_bytes())?;
         let shared = runtime.wait(sdk::shared(options, carrier));
         let sent = sent(dialect, options.checksum.as_deref())?;
-        let mut given = urls("endpoint_url", &options.endpoint_url, options)?;
+        let is_tls = options.secure.unwrap_or(true);
+        let mut given = urls("endpoint_url", &options.endpoint_url, is_tls)?;
         if let (true, Some(endpoint)) = (given.is_empty(), dialect.endpoint) {
-            given = urls("endpoint_url", &[endpoint.into()], options)?;
+            given = urls("endpoint_url", &[endpoint.into()], is_tls)?;
         }
         let is_aws = given.is_empty();
         let urls = if is_aws {
