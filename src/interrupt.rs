@@ -5,11 +5,12 @@
 //! removes what was announced here and ends the process. It does so within [`LONGEST_CLEANUP`], whatever else is stuck.
 
 use std::collections::HashMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
@@ -26,8 +27,11 @@ const SIGNALS: [Signal; 7] = [
     Signal::SIGXFSZ,
 ];
 
-/// From the signal to the end of the process.
+/// From the signal to the end of the process, in [`SLICE`]s of time.
 pub const LONGEST_CLEANUP: Duration = Duration::from_millis(1500);
+
+/// A machine that stands still uses up one of these, however long it does.
+const SLICE: Duration = Duration::from_millis(50);
 
 /// How long the cleanup waits for a lock whose holder may be stuck.
 const LOCK_WAIT: Duration = Duration::from_millis(300);
@@ -62,6 +66,9 @@ static GATE: RwLock<()> = RwLock::new(());
 
 /// The word by which one rank of a host takes the task of speaking.
 static SPOKEN: Mutex<Option<&'static AtomicU64>> = Mutex::new(None);
+
+/// The job's log, where this process writes it and errors belong in it.
+static LOG: Mutex<Option<File>> = Mutex::new(None);
 
 /// Threads that remove what is half written.
 const CLEANERS: usize = 16;
@@ -162,11 +169,17 @@ pub fn speak_once(word: &'static AtomicU64) {
     *SPOKEN.lock() = Some(word);
 }
 
+/// Why the job ends early is a line of this file, too: launchers lose what their ranks print while they end them.
+pub fn log_in(file: File) {
+    *LOG.lock() = Some(file);
+}
+
 /// Nothing is left to say: a launcher that sees one rank end with an error may send SIGTERM to the others, whose outcome is
 /// told already. The word of [`speak_once`] is not used any more, so its memory may go.
 pub fn finished() {
     IS_TOLD.store(true, Ordering::SeqCst);
     *SPOKEN.lock() = None;
+    *LOG.lock() = None;
 }
 
 /// Blocks the signals in this thread and those that it will start, and starts the thread that waits for them. Called before
@@ -211,25 +224,24 @@ fn end_by(signal: Signal, speaks: bool) -> ! {
     let speaks = SPOKEN
         .lock()
         .map_or(speaks, |word| word.swap(1, Ordering::SeqCst) == 0);
-    let message = (speaks && !IS_TOLD.load(Ordering::SeqCst)).then(|| {
+    let message = (!IS_TOLD.load(Ordering::SeqCst)).then(|| {
         format!(
-            "dlio-rs: stopped by {signal}: half-written files are removed, no results are written; the job ends with status {status}"
+            "stopped by {signal}: half-written files are removed, no results are written; the job ends with status {status}"
         )
     });
-    end(status, message)
+    end(status, message, speaks)
 }
 
 /// Writes a line to the standard error output. A closed or full one is no reason to fail.
 pub fn say(text: &str) {
-    use std::io::Write;
     let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Removes what is half written, gives up uploads, says why and ends the process with this status, within
 /// [`LONGEST_CLEANUP`] also where a file system, a server or the standard error output does not take anything. Nothing new is
-/// begun and nothing gets its final name from here on.
-pub fn end(status: i32, message: Option<String>) -> ! {
-    let by = Instant::now() + LONGEST_CLEANUP;
+/// begun and nothing gets its final name from here on. The rank that has the log writes `message` into it; where this
+/// process `speaks`, the standard error output has it too.
+pub fn end(status: i32, message: Option<String>, speaks: bool) -> ! {
     // Never released. Where a rename is stuck, it does not come to an end before the process.
     let gate = GATE.try_write_for(LOCK_WAIT);
     let pending = PENDING.try_lock_for(LOCK_WAIT);
@@ -259,16 +271,23 @@ pub fn end(status: i32, message: Option<String>) -> ! {
         work.begin(Some(name), move || abort());
     }
     if let Some(message) = message {
-        work.begin(None, move || {
-            say(&message);
-            true
-        });
+        if speaks {
+            let line = format!("dlio-rs: {message}");
+            work.begin(None, move || {
+                say(&line);
+                true
+            });
+        }
+        if let Some(mut log) = LOG.try_lock_for(LOCK_WAIT).and_then(|mut log| log.take()) {
+            let line = format!("[ERROR] {message}\n");
+            work.begin(None, move || log.write_all(line.as_bytes()).is_ok());
+        }
     }
-    let left = work.wait(by);
+    let left = work.wait(LONGEST_CLEANUP);
     if there.load(Ordering::SeqCst) == 0 && !locks.is_empty() {
         let mut last = Work::new();
         last.begin(None, move || locks.iter().all(|path| remove(path)));
-        last.wait(Instant::now() + LOCK_WAIT);
+        last.wait(LOCK_WAIT);
     }
     if !left.is_empty() {
         let mut last = Work::new();
@@ -280,7 +299,7 @@ pub fn end(status: i32, message: Option<String>) -> ! {
             }
             true
         });
-        last.wait(Instant::now() + LOCK_WAIT);
+        last.wait(LOCK_WAIT);
     }
     // SAFETY: ends the process at once; MPI may be what hangs, and nothing of the process is needed any more.
     unsafe { libc::_exit(status) }
@@ -313,18 +332,24 @@ impl Work {
         let _ = std::thread::Builder::new().spawn(move || done.send((number, action())));
     }
 
-    /// Waits until all have ended or the time is up; the names of what was not done, sorted.
-    fn wait(self, by: Instant) -> Vec<String> {
+    /// Waits until all have ended or the time is up; the names of what was not done, sorted. A pause of the whole machine
+    /// does not use the time up: what it paused goes on first.
+    fn wait(self, time: Duration) -> Vec<String> {
         let mut left: HashMap<usize, String> = (self.names.into_iter().enumerate())
             .filter_map(|(number, name)| Some((number, name?)))
             .collect();
         // Then the last thread that ends closes it.
         drop(self.done);
-        let until = || by.saturating_duration_since(Instant::now());
-        while let Ok((number, is_done)) = self.outcomes.recv_timeout(until()) {
-            if is_done {
-                left.remove(&number);
+        let mut time_left = time;
+        while !time_left.is_zero() {
+            let slice = SLICE.min(time_left);
+            let begun = Instant::now();
+            match self.outcomes.recv_timeout(slice) {
+                Ok((number, true)) => drop(left.remove(&number)),
+                Ok((_, false)) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
             }
+            time_left = time_left.saturating_sub(begun.elapsed().min(slice));
         }
         let mut names: Vec<_> = left.into_values().collect();
         names.sort();

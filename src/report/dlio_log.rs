@@ -82,6 +82,13 @@ impl LogFile {
         })
     }
 
+    /// The same open file, to which whoever has it appends.
+    ///
+    /// Errors: there are too many open files.
+    pub fn again(&self) -> std::io::Result<std::fs::File> {
+        self.file.try_clone()
+    }
+
     fn named(&self, error: std::io::Error) -> std::io::Error {
         if error.kind() == std::io::ErrorKind::Interrupted {
             return error;

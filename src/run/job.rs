@@ -197,7 +197,12 @@ impl JobRequest<'_> {
                 let path = folder.join(&w.output.log_file);
                 let _task = job.doing("create", &path);
                 match LogFile::create(&path) {
-                    Ok(file) => sinks.push(Box::new(file)),
+                    Ok(file) => {
+                        if live && self.voice.level <= Level::Error {
+                            file.again().into_iter().for_each(interrupt::log_in);
+                        }
+                        sinks.push(Box::new(file));
+                    }
                     Err(source) => {
                         log = Err(RankError::from(report::ReportError::Write { path, source }))
                     }

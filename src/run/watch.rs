@@ -115,7 +115,7 @@ impl Watch {
             now.saturating_sub(self.board.pages[below].last_sign_of_life()) > FROZEN_NS
         });
         match link.exchange(&own, reports, now) {
-            link::Heard::Ended => interrupt::end(1, None),
+            link::Heard::Ended => interrupt::end(1, None, false),
             link::Heard::Nothing => {}
         }
         if let Some(turn) = link.turn_to_speak() {
@@ -135,6 +135,6 @@ impl Watch {
         if let Some(link) = &mut self.link {
             link.tell_the_end();
         }
-        interrupt::end(1, speaks.then(|| verdict.to_string()))
+        interrupt::end(1, Some(verdict.to_string()), speaks)
     }
 }

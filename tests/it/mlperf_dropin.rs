@@ -38,6 +38,12 @@ fn launch(scratch: &Scratch, workload: &str, leaf: &str, overrides: &[&str]) -> 
     launcher
 }
 
+/// mpirun kills its ranks a second after SIGTERM, in which a busy machine may not get to them; here it waits longer.
+fn patient(mut launcher: Command) -> Command {
+    launcher.env("OMPI_MCA_odls_base_sigkill_timeout", "5");
+    launcher
+}
+
 /// The harness's own folder of workloads: `unet3d_h100` without a checkpoint, and with a small record.
 fn harness(scratch: &Scratch) {
     let folder = scratch.path("harness/workload");
@@ -237,6 +243,15 @@ fn names_do_not_leave_the_folder_of_results() {
     assert_eq!(std::fs::read_to_string(&precious).unwrap(), "mine");
 }
 
+/// The lines of `dlio.log` that have a word.
+fn lines_with(leaf: &Path, word: &str) -> Vec<String> {
+    let log = std::fs::read_to_string(leaf.join("dlio.log")).unwrap();
+    log.lines()
+        .filter(|line| line.contains(word))
+        .map(String::from)
+        .collect()
+}
+
 /// Without a launcher, which has an exit status of its own.
 #[test]
 fn a_signal_has_its_status() {
@@ -259,8 +274,12 @@ fn a_signal_has_its_status() {
         });
         let pid = nix::unistd::Pid::from_raw(child.id() as i32);
         nix::sys::signal::kill(pid, signal).unwrap();
-        finish(child, 30).fails(status, &["stopped by", signal.as_str()]);
+        let stopped = format!("stopped by {}", signal.as_str());
+        finish(child, 120).fails(status, &[&stopped]);
         assert_eq!(names(&leaf), set(["dlio.log"]));
+        let lines = lines_with(&leaf, &stopped);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].starts_with("[ERROR] stopped by"), "{lines:?}");
     }
 }
 
@@ -273,21 +292,20 @@ fn sigterm_ends_every_rank_and_leaves_nothing_half_written() {
         "dataset.num_files_train=8",
         "train.computation_time=30",
     ];
-    let child = start(launch(&scratch, "unet3d_h100", "run", &words));
-    let log = scratch.path("run/dlio.log");
+    let child = start(patient(launch(&scratch, "unet3d_h100", "run", &words)));
+    let leaf = scratch.path("run");
     wait_for(60, || {
-        std::fs::read_to_string(&log).is_ok_and(|text| text.contains("Starting block 1"))
+        leaf.join("dlio.log").is_file() && !lines_with(&leaf, "Starting block 1").is_empty()
     });
     let pid = nix::unistd::Pid::from_raw(child.id() as i32);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    let out = finish(child, 30);
+    let out = finish(child, 120);
     assert_ne!(out.status, Some(0), "{}", out.text());
-    assert_eq!(
-        out.text().matches("stopped by SIGTERM").count(),
-        1,
-        "{}",
-        out.text()
-    );
+    // mpirun may close its ranks' output before they have said it; their log has it.
+    let said = out.text().matches("stopped by SIGTERM").count();
+    assert!(said <= 1, "{}", out.text());
+    let lines = lines_with(&leaf, "stopped by SIGTERM");
+    assert_eq!(lines.len(), 1, "{lines:?}\n{}", out.text());
     assert_eq!(names(&scratch.path("run")), set(["dlio.log"]));
     let left = std::fs::read_dir(scratch.path("data/train")).unwrap();
     let parts = left.filter(|e| {
@@ -309,7 +327,7 @@ fn sigterm_while_generating_removes_the_half_written_files() {
         "dataset.num_files_train=64",
         "dataset.record_length_bytes=1073741824",
     ];
-    let child = start(launch(&scratch, "unet3d_datagen", "run", &words));
+    let child = start(patient(launch(&scratch, "unet3d_datagen", "run", &words)));
     let train = scratch.path("data/train");
     let parts = |folder: &Path| {
         let all = if folder.is_dir() {
@@ -324,7 +342,7 @@ fn sigterm_while_generating_removes_the_half_written_files() {
     wait_for(60, || !parts(&train).is_empty());
     let pid = nix::unistd::Pid::from_raw(child.id() as i32);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    let out = finish(child, 60);
+    let out = finish(child, 120);
     assert_ne!(out.status, Some(0), "{}", out.text());
     assert_eq!(parts(&train), Vec::<String>::new());
 }

@@ -182,7 +182,7 @@ fn headline(hosts: &[&str], quiet_ns: u64, timeout: Duration) -> String {
         let _ = write!(names, " and {} more hosts", hosts.len() - SHOWN);
     }
     format!(
-        "dlio-rs: nothing has moved on {names} for {:.0} s (--stall-timeout {} s); the job ends with status 1.",
+        "nothing has moved on {names} for {:.0} s (--stall-timeout {} s); the job ends with status 1.",
         quiet_ns as f64 / 1e9,
         timeout.as_secs()
     )
