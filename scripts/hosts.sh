@@ -54,7 +54,7 @@ TEXT
         disown
     done
     for i in 1 2 3; do
-        for _ in $(seq 50); do
+        for _ in $(seq 3000); do
             [ -s "$HOSTS/node$i.pid" ] && [ "$(on "node$i" hostname 2>/dev/null)" = "node$i" ] && continue 2
             sleep 0.1
         done
@@ -76,7 +76,7 @@ cable_out() { ip -n dlio-switch link set "dlio-s${1#node}" down; }
 cable_in() {
     local _
     ip -n dlio-switch link set "dlio-s${1#node}" up
-    for _ in $(seq 30); do
+    for _ in $(seq 300); do
         # Nobody listens there: refused is an answer.
         on "$1" timeout 1 bash -c 'exec 3<>/dev/tcp/10.77.0.1/9' 2>&1 | grep -q refused && return
         sleep 0.3

@@ -26,6 +26,15 @@ die() {
     exit "$status"
 }
 
+# soon COMMAND...: waits until it succeeds; fails after five minutes, which only a hang takes.
+soon() {
+    local end=$((SECONDS + 300))
+    until "$@"; do
+        [ "$SECONDS" -le "$end" ] || return 1
+        sleep 0.1
+    done
+}
+
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # CPUs that this process may use.

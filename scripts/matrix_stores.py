@@ -10,6 +10,7 @@ the wire; where a run leaves a report, the report's counts must be the same. Ser
 import argparse
 import json
 import os
+import random
 import re
 import socket
 import subprocess
@@ -19,6 +20,8 @@ import threading
 import time
 from pathlib import Path
 
+# Seconds of a run; only what hangs takes as long.
+LONGEST = 600
 BUCKET = "matrix"
 ACCOUNT = "devstoreaccount1"
 ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -27,9 +30,12 @@ REQUEST = re.compile(rb"(GET|PUT|HEAD|POST|DELETE) /[^\r\n]* HTTP/1\.1\r\n")
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the ports of outgoing connections, one of which could take it before the server does."""
+    while True:
+        port = random.randrange(12_000, 32_000)
+        with socket.socket() as s:
+            if s.connect_ex(("127.0.0.1", port)) != 0:
+                return port
 
 
 class Forwarder:
@@ -253,7 +259,7 @@ class Runner:
         command = [self.args.bin, "run", *words, f"output.folder={out}", "--quiet"]
         command += options(client=self.args.client, retry_delay=0.05)
         env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "AZURE_", "GS_", "GCS_"))}
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, env=env)
         text = done.stdout + done.stderr
         if fails is None and done.returncode:
             raise Cell(error_of(text))
@@ -385,7 +391,7 @@ def start(server, log):
     """The server's process, once its bucket is there."""
     env = {**os.environ, **server.environment()}
     process = subprocess.Popen(server.command(), cwd=server.folder, stdout=log, stderr=log, env=env)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while True:
         try:
             server.prepare()
@@ -415,7 +421,7 @@ def row(args, name):
                 except Cell as what:
                     outcomes[cell] = str(what)
                 except subprocess.TimeoutExpired:
-                    outcomes[cell] = "no end within 120 s"
+                    outcomes[cell] = f"no end within {LONGEST} s"
             return outcomes
         finally:
             process.terminate()

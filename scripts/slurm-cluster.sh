@@ -95,11 +95,7 @@ cluster_start() {
         --pid-file="$CLUSTER/munge/pid" --log-file="$CLUSTER/munge/log" --seed-file="$CLUSTER/munge/seed" \
         </dev/null >"$CLUSTER/log/munged.out" 2>&1 &
     CLUSTER_PIDS+=($!)
-    for ((i = 0; i < 50; i++)); do
-        [ -S "$CLUSTER/munge/socket" ] && break
-        sleep 0.1
-    done
-    [ -S "$CLUSTER/munge/socket" ] || die 1 "munged did not start, see $CLUSTER/log/munged.out"
+    soon test -S "$CLUSTER/munge/socket" || die 1 "munged did not start, see $CLUSTER/log/munged.out"
 
     port=$(free_ports)
     write_slurm_conf "$port" >"$CLUSTER/slurm.conf"
@@ -115,13 +111,13 @@ cluster_start() {
         fi
         CLUSTER_PIDS+=($!)
     done
-    for ((i = 0; i < 60; i++)); do
-        [ "$(timeout 5 sinfo --noheader --states=idle --format=%D 2>/dev/null)" = "$CLUSTER_NODES" ] && return
-        sleep 0.5
-    done
-    timeout 5 sinfo -N -l >&2 || true
-    die 1 "Slurm's $CLUSTER_NODES nodes are not idle after 30 s, see $CLUSTER/log"
+    soon all_nodes_are_idle || {
+        timeout 60 sinfo -N -l >&2 || true
+        die 1 "Slurm's $CLUSTER_NODES nodes are not idle, see $CLUSTER/log"
+    }
 }
+
+all_nodes_are_idle() { [ "$(timeout 60 sinfo --noheader --states=idle --format=%D 2>/dev/null)" = "$CLUSTER_NODES" ]; }
 
 # Waits until none of the processes is left, $1 seconds at most.
 ended_within() {
@@ -140,7 +136,7 @@ ended_within() {
 cluster_stop() {
     local i
     [ "${#CLUSTER_PIDS[@]}" -gt 0 ] || return 0
-    if [ -n "${SLURM_CONF:-}" ] && timeout 10 scancel --partition=test 2>/dev/null; then
+    if [ -n "${SLURM_CONF:-}" ] && timeout 60 scancel --partition=test 2>/dev/null; then
         # slurmd ends its jobs' processes; without slurmd nobody would.
         for ((i = 0; i < 40; i++)); do
             [ -n "$(timeout 5 squeue --noheader 2>/dev/null)" ] || break

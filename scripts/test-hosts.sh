@@ -27,7 +27,7 @@ data=$scratch/data
 job() {
     local name=$1
     shift
-    on node1 timeout 120 "${LAUNCH[@]}" "$BIN" workload=quickstart "dataset.data_folder=$data" dataset.num_files_train=24 \
+    on node1 timeout 600 "${LAUNCH[@]}" "$BIN" workload=quickstart "dataset.data_folder=$data" dataset.num_files_train=24 \
         dataset.num_files_eval=6 dataset.record_length_bytes=65536 reader.batch_size=1 train.epochs=2 \
         train.computation_time=0.01 output.folder="$scratch/$name" --quiet --stall-timeout 6 "$@" \
         </dev/null >"$scratch/$name.log" 2>&1
@@ -55,14 +55,12 @@ good() {
 
 # begin NAME WORD...: starts a long job in the background and waits for its first step.
 begin() {
-    job "$@" reader.drop_cache=none train.computation_time=0.3 train.epochs=100 &
+    job "$@" reader.drop_cache=none train.computation_time=0.3 train.epochs=1000 &
     launched=$!
-    for _ in $(seq 600); do
-        grep -qs 'Starting block 1' "$scratch/.$1".partial-*/dlio.log && break
-        sleep 0.1
-    done
-    sleep 1
+    soon trains "$1" || { cat "$scratch/$1.log" >&2; die 1 "$1: it does not begin"; }
 }
+
+trains() { grep -qs 'Starting block 1' "$scratch/.$1".partial-*/dlio.log; }
 
 # ends: the job that began has ended with an error, within a time that only a hang exceeds.
 ends() {
@@ -131,17 +129,11 @@ fails died
 step "the third host's cable is cut"
 begin cut workflow.generate_data=false
 cable_out node3
-for _ in $(seq 600); do
-    [ "$(messages cut)" = 0 ] || break
-    sleep 0.1
-done
+soon grep -q 'nothing has moved on' "$scratch/cut.log" || true
 # The ranks have ended. Open MPI's launcher waits for its daemon on the lost host, for ever.
 # Ranks that no launcher ends do so by themselves, after three times the stall timeout.
-for _ in $(seq 400); do
-    [ -n "$(ranks_of node1)$(ranks_of node2)" ] || break
-    sleep 0.1
-done
-[ -z "$(ranks_of node1)$(ranks_of node2)" ] || die 1 "cut: ranks are left"
+no_ranks() { [ -z "$(ranks_of node1)$(ranks_of node2)" ]; }
+soon no_ranks || die 1 "cut: ranks are left"
 for node in node1 node2 node3; do
     # shellcheck disable=SC2046  # a list
     kill -KILL $(host_pids "$node") 2>/dev/null || true

@@ -55,7 +55,7 @@ small=(workload=quickstart dataset.num_files_train=16 dataset.record_length_byte
 job() {
     local name=$1 ranks=$2
     shift 2
-    timeout 120 "${LAUNCH[@]}" -np "$ranks" "$BIN" "${LIBRARY[@]}" "${small[@]}" dataset.data_folder="$scratch/$name.data" \
+    timeout 600 "${LAUNCH[@]}" -np "$ranks" "$BIN" "${LIBRARY[@]}" "${small[@]}" dataset.data_folder="$scratch/$name.data" \
         --output "$scratch/$name" "$@" </dev/null >"$scratch/$name.log" 2>&1
 }
 
@@ -67,29 +67,29 @@ ends() {
     wait "$2" || status=$?
     [ "$status" != 0 ] && [ "$status" != 124 ] || { cat "$scratch/$1.log" >&2; die 1 "$1: exit status $status"; }
     [ ! -e "$scratch/$1" ] || die 1 "$1: there are results"
-    [ -z "$(ranks_of "$1")" ] || die 1 "$1: ranks are left"
+    soon no_ranks_of "$1" || die 1 "$1: ranks are left"
 }
 
+no_ranks_of() { [ -z "$(ranks_of "$1")" ]; }
 ranks_of() { pgrep -f "^$BIN .*--output $scratch/$1 " || true; }
+
+trains() { grep -qs 'Starting block 1' "$scratch/.$1".partial-*/dlio.log; }
+
+# The watchdog has said its word, or the launcher with process id $2 has ended.
+speaks() { grep -q "nothing has moved on" "$scratch/$1.log" || ! kill -0 "$2" 2>/dev/null; }
 
 # under NAME RANKS SIGNAL: a long job of which one rank gets a signal as soon as it trains.
 under() {
     local name=$1 ranks=$2 signal=$3 launched victim
-    job "$name" "$ranks" storage.storage_type=null train.epochs=100000 --stall-timeout 2 &
+    job "$name" "$ranks" storage.storage_type=null train.epochs=100000 --stall-timeout 5 &
     launched=$!
-    for _ in $(seq 600); do
-        grep -qs 'Starting block 1' "$scratch/.$name".partial-*/dlio.log && break
-        sleep 0.05
-    done
+    soon trains "$name" || { cat "$scratch/$name.log" >&2; die 1 "$name: it does not begin"; }
     victim=$(ranks_of "$name" | tail -n 1)
     [ -n "$victim" ] || { cat "$scratch/$name.log" >&2; die 1 "$name: no rank was found"; }
     kill "-$signal" "$victim"
     if [ "$signal" = STOP ]; then
         # What the watchdog has ended can leave the stopped rank to the launcher, which may wait for it.
-        for _ in $(seq 400); do
-            grep -q "nothing has moved on" "$scratch/$name.log" && break
-            sleep 0.05
-        done
+        soon speaks "$name" "$launched" || true
         kill -KILL "$victim" 2>/dev/null || true
     fi
     ends "$name" "$launched"
@@ -100,7 +100,7 @@ for name in "${IMPLEMENTATIONS[@]}"; do
     for ranks in 2 4; do
         at=$name-$ranks
         step "$at: the library, the quickstart, checkpoints"
-        timeout 60 "${LAUNCH[@]}" -np "$ranks" "$BIN" "${LIBRARY[@]}" info </dev/null >"$scratch/$at.info" 2>&1 ||
+        timeout 600 "${LAUNCH[@]}" -np "$ranks" "$BIN" "${LIBRARY[@]}" info </dev/null >"$scratch/$at.info" 2>&1 ||
             { cat "$scratch/$at.info" >&2; die 1 "$at: info failed"; }
         has "$scratch/$at.info" "ranks: $ranks, hosts: 1" "${SAYS[@]}"
         good "$at" "$ranks"
@@ -131,7 +131,7 @@ wrong() {
     done
     shift
     step "refused: $name"
-    timeout 60 "$@" info </dev/null >"$scratch/wrong" 2>&1 || status=$?
+    timeout 600 "$@" info </dev/null >"$scratch/wrong" 2>&1 || status=$?
     has "$scratch/wrong" "${words[@]}" "remedy: "
     if [[ $1 = mpirun* ]]; then
         [ "$status" != 0 ] && [ "$status" != 124 ] || die 1 "$name: exit status $status"

@@ -68,12 +68,12 @@ TITLES=() JOBS=() STATES=() EXITS=() CHECKS=()
 submit() {
     TITLES+=("$1") STATES+=("$2") EXITS+=("$3") CHECKS+=("$4")
     shift 4
-    JOB=$(timeout 20 env "$@")
+    JOB=$(timeout 120 env "$@")
     JOBS+=("$JOB")
 }
 
 # The records of a job, one line each (an array has several).
-records() { timeout 10 scontrol --oneliner show job "$1"; }
+records() { timeout 120 scontrol --oneliner show job "$1"; }
 field() { sed -n "s/.* $2=\([^ ]*\).*/\1/p" <<<" $1" | sort -u | paste -sd,; }
 
 # Waits until every job has ended, or the deadline is over.
@@ -163,14 +163,14 @@ shape=("--nodes=$TWO" "--ntasks-per-node=$((4 / TWO))")
 batch=(sbatch --parsable --ntasks-per-node=2)
 
 # All jobs have ended long before, unless one hangs.
-DEADLINE=$((SECONDS + 400))
+DEADLINE=$((SECONDS + 1500))
 step "jobs"
 # First, because their time passes while the others run.
 submit "datagen, LAUNCH=auto, Open MPI, 1 node" COMPLETED 0:0 "files 16 data/quickstart" \
     DLIO_RS="$OPENMPI_BIN" "${batch[@]}" "$slurm/datagen.sbatch" "${small[@]}"
 first=$JOB
 after=(--dependency="afterok:$first" --kill-on-invalid-dep=yes)
-submit "time limit of 1 minute, LAUNCH=auto, Open MPI" 'FAILED|TIMEOUT' '[1-9].*' "prompt 100" \
+submit "time limit of 1 minute, LAUNCH=auto, Open MPI" 'FAILED|TIMEOUT' '[1-9].*' "prompt 300" \
     DLIO_RS="$OPENMPI_BIN" "${batch[@]}" "${after[@]}" --time=1 --signal=B:TERM@10 "$slurm/train.sbatch" "${endless[@]}"
 
 # Launchers: name, MPI, LAUNCH.
@@ -234,15 +234,15 @@ submit "no pair: srun --mpi=pmix, MPICH without PMIx" 'FAILED|COMPLETED' '.*' no
 
 for launch in auto mpirun; do
     line=(DLIO_RS="$OPENMPI_BIN" LAUNCH="$launch" MPIRUN="$MPIRUN")
-    submit "SIGTERM to the batch script, LAUNCH=$launch, Open MPI" FAILED '[1-9].*' "prompt 40" \
+    submit "SIGTERM to the batch script, LAUNCH=$launch, Open MPI" FAILED '[1-9].*' "prompt 300" \
         "${line[@]}" "${batch[@]}" "${after[@]}" --nodes="$TWO" "$slurm/train.sbatch" "${endless[@]}"
     stopped=$JOB
-    submit "scancel, LAUNCH=$launch, Open MPI" CANCELLED '.*' "prompt 40" \
+    submit "scancel, LAUNCH=$launch, Open MPI" CANCELLED '.*' "prompt 300" \
         "${line[@]}" "${batch[@]}" "${after[@]}" --nodes="$TWO" "$slurm/train.sbatch" "${endless[@]}"
     wait_for "dlio-train-$stopped.out" '^epoch 1:'
-    timeout 10 scancel --batch --signal=TERM "$stopped"
+    timeout 120 scancel --batch --signal=TERM "$stopped"
     wait_for "dlio-train-$JOB.out" '^epoch 1:'
-    timeout 10 scancel "$JOB"
+    timeout 120 scancel "$JOB"
 done
 settle
 
@@ -272,8 +272,10 @@ echo
 if [ "$CLUSTER_HOSTNAMES" = shared ]; then
     echo "The nodes share this machine's host name, by which launchers tell them apart: no job ran on several nodes."
 fi
-left=$(pgrep -af "dlio-rs.*$work" | grep -v pgrep || true)
-if [ -n "$left" ]; then
+left() { pgrep -af "dlio-rs.*$work" | grep -v pgrep; }
+none_left() { ! left >/dev/null; }
+if ! soon none_left; then
+    left=$(left || true)
     echo "processes are left of jobs that have ended: $left"
     failures=$((failures + 1))
 fi

@@ -267,7 +267,7 @@ fn mpi_does_what_a_cluster_must_and_its_ranks_meet() {
             .args(["--allow-run-as-root", "--bind-to", "none"])
             .args([
                 "--timeout",
-                "300",
+                "900",
                 "--oversubscribe",
                 "-np",
                 &ranks.to_string(),

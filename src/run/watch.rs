@@ -38,6 +38,8 @@ impl Watchdog {
         }
         let link = Link::between_hosts(cluster);
         let me = cluster.local_rank();
+        // One that is stopped before its watchdog has looked is known as stopped, too.
+        board.pages[me].sign_of_life();
         let stopped = stop.clone();
         let thread = std::thread::Builder::new()
             .name("watchdog".into())

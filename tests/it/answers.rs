@@ -19,7 +19,7 @@ fn words(scratch: &Scratch, server: &Running) -> Vec<String> {
         "workflow.generate_data=true".into(),
         "reader.verify_content=full".into(),
         "storage.storage_options.retry_delay=0.01".into(),
-        "storage.storage_options.read_timeout=10".into(),
+        "storage.storage_options.read_timeout=60".into(),
         "train.epochs=1".into(),
         "--quiet".into(),
     ]);

@@ -131,13 +131,14 @@ fn reader_threads_go_after_the_main_thread() {
     let scratch = Scratch::new();
     let mut command = solo();
     command.args(small(&scratch, 8));
-    command.args(["reader.read_threads=2", "train.computation_time=1"]);
+    command.args(["reader.read_threads=2", "train.computation_time=600"]);
     command.args(["train.epochs=1", "--quiet"]);
-    let child = start(command);
+    let mut child = start(command);
     let pid = child.id();
     wait_for(60, || {
         let (main, readers) = nice_values(pid, "reader-");
         readers == [(main + 10).min(19); 2]
     });
-    finish(child, 120).ok();
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

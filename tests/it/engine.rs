@@ -152,7 +152,7 @@ fn a_file_that_hangs_is_named_with_both_engines() {
             "reader.data_loader=native",
             "reader.io_depth=4",
             "--stall-timeout",
-            "2",
+            "5",
         ];
         run(train(&words, engine, &more)).fails(1, &[&path.display().to_string()]);
     }

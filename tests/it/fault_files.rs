@@ -329,7 +329,7 @@ fn a_slow_operation_in_any_phase_loses_nothing() {
             if phase != Training {
                 fs.clear();
             }
-            fs.rule(&format!("{operation} {part} delay 150"));
+            fs.rule(&format!("{operation} {part} delay 40"));
             let outcome = run_phase(&fs, phase);
             assert!(fs.hits() > 0, "{what}: it was not called");
             assert_eq!(outcome.status, Some(0), "{what}\n{}", outcome.text());
@@ -358,7 +358,7 @@ fn hangs(phase: Phase, operation: &str, part: &str) {
     let fs = FaultFs::mount();
     prepare(&fs, phase);
     fs.rule(&format!("{operation} {part} delay 60000"));
-    let outcome = run_phase_with(&fs, phase, &["--stall-timeout=2"]);
+    let outcome = run_phase_with(&fs, phase, &["--stall-timeout=5"]);
     let text = outcome.text();
     assert!(fs.hits() > 0, "{what}: it was not called\n{text}");
     assert_eq!(outcome.status, Some(1), "{what}\n{text}");

@@ -20,6 +20,8 @@ pub enum Fault {
     Stall(Duration),
     /// The body in pieces of 8 KiB, this long apart.
     Slow(Duration),
+    /// The same, 3 ms apart, but not before this many matching requests were under way at one time.
+    Gather(u64),
 }
 
 struct Shared {
@@ -191,6 +193,9 @@ fn answer_with_fault(
         return Ok(());
     }
     let answer = ask(shared.upstream.load(SeqCst), head, body)?;
+    if let Some(Fault::Gather(count)) = &fault {
+        crate::support::wait_for(60, || shared.peak.load(SeqCst) >= *count);
+    }
     let body_at = answer
         .windows(4)
         .position(|w| w == b"\r\n\r\n")
@@ -218,7 +223,11 @@ fn answer_with_fault(
             Ok(())
         }
         Some(Fault::Truncate) => client.write_all(&answer[..half]),
-        Some(Fault::Slow(pause)) => {
+        Some(Fault::Slow(_) | Fault::Gather(_)) => {
+            let pause = match fault {
+                Some(Fault::Slow(pause)) => pause,
+                _ => Duration::from_millis(3),
+            };
             let pieces = answer.chunks(8192);
             let count = pieces.len();
             for (i, piece) in pieces.enumerate() {

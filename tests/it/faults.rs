@@ -66,7 +66,7 @@ fn what_passes_is_retried_and_counted_by_class() {
             "slow_down",
             2,
         ),
-        (vec![Fault::Stall(Duration::from_secs(3)); 2], "timeout", 2),
+        (vec![Fault::Stall(Duration::from_secs(60)); 2], "timeout", 2),
         (vec![Fault::Slow(Duration::from_millis(2)); 4], "timeout", 0),
     ];
     std::thread::scope(|scope| {
@@ -75,8 +75,10 @@ fn what_passes_is_retried_and_counted_by_class() {
             scope.spawn(move || {
                 let named = format!("{faults:?}");
                 let count = faults.len() as u64;
+                let stalls = matches!(faults[0], Fault::Stall(_));
                 let proxy = FaultProxy::start(server.port(), "/train/", faults, None);
                 let scratch = Scratch::new();
+                let timeout = if stalls { 5 } else { 60 };
                 let mut all = words(&scratch, &format!("s3://{BUCKET}/faults"));
                 all.extend(s3_words(&proxy.url()));
                 job(
@@ -84,7 +86,7 @@ fn what_passes_is_retried_and_counted_by_class() {
                     &all,
                     &[
                         "workflow.generate_data=false",
-                        "storage.storage_options.read_timeout=1",
+                        &format!("storage.storage_options.read_timeout={timeout}"),
                         // Only the readers' requests are to meet the faults.
                         "dataset.listing_validation_interval=0",
                     ],
@@ -92,6 +94,10 @@ fn what_passes_is_retried_and_counted_by_class() {
                 .ok();
                 let report = json(&scratch.path("out/report.json"));
                 assert_eq!(proxy.broken(), count, "{named}");
+                // A server that is busy may be late once more.
+                let late = proxy.matched() - 8 - expected;
+                assert!(late == 0 || stalls, "{named}: {late}");
+                let expected = expected + late;
                 assert_eq!(retries(&report, class), expected, "{named}");
                 assert_eq!(report["counters"]["retries"]["value"], expected, "{named}");
                 assert_eq!(report["counters"]["samples"]["value"], 8, "{named}");
@@ -146,17 +152,17 @@ fn what_does_not_pass_ends_the_run_with_its_cause() {
             &["bytes before the body's announced end"],
         ),
         (
-            Fault::Stall(Duration::from_secs(3)),
+            Fault::Stall(Duration::from_secs(60)),
             &[
-                "storage.storage_options.read_timeout=0.3",
+                "storage.storage_options.read_timeout=5",
                 "storage.storage_options.s3_max_attempts=2",
             ],
             &["no byte within read_timeout", "after 2 attempts"],
         ),
         (
-            Fault::Slow(Duration::from_millis(200)),
+            Fault::Slow(Duration::from_secs(1)),
             &[
-                "storage.storage_options.request_timeout=0.5",
+                "storage.storage_options.request_timeout=5",
                 "storage.storage_options.s3_max_attempts=2",
             ],
             &["longer than request_timeout"],
@@ -223,9 +229,9 @@ fn a_server_that_comes_back_costs_retries_and_one_that_does_not_ends_the_run() {
     all.extend(server.words());
     all.extend([
         "workflow.generate_data=false".into(),
-        "train.epochs=40".into(),
+        "train.epochs=60".into(),
         "train.computation_time=0.05".into(),
-        "storage.storage_options.s3_max_attempts=12".into(),
+        "storage.storage_options.s3_max_attempts=40".into(),
         "storage.storage_options.retry_delay=0.2".into(),
     ]);
     let begin = |more: &[&str]| {
@@ -234,13 +240,14 @@ fn a_server_that_comes_back_costs_retries_and_one_that_does_not_ends_the_run() {
         start(command)
     };
     let child = begin(&[]);
-    std::thread::sleep(Duration::from_millis(2000));
+    wait_for(60, || trains_in(&scratch.path("")));
     server.kill();
-    std::thread::sleep(Duration::from_millis(500));
+    // Reads of the next steps find nobody.
+    std::thread::sleep(Duration::from_secs(2));
     server.run();
     finish(child, 60).ok();
     let report = json(&scratch.path("out/report.json"));
-    assert_eq!(report["counters"]["samples"]["value"], 320);
+    assert_eq!(report["counters"]["samples"]["value"], 480);
     assert!(
         retries(&report, "connect") > 0,
         "{}",
@@ -250,7 +257,7 @@ fn a_server_that_comes_back_costs_retries_and_one_that_does_not_ends_the_run() {
     let gone = Scratch::new();
     let folder = format!("output.folder={}", gone.text("out"));
     let child = begin(&[&folder, "storage.storage_options.s3_max_attempts=4"]);
-    std::thread::sleep(Duration::from_millis(2000));
+    wait_for(60, || trains_in(&gone.path("")));
     server.kill();
     finish(child, 60).fails(
         1,
@@ -270,12 +277,13 @@ fn a_dead_endpoint_is_taken_out_and_the_others_go_on() {
         FaultProxy::start(server.port(), "/train/", Vec::new(), None),
         FaultProxy::start(server.port(), "/train/", Vec::new(), None),
     );
-    let [dead] = free_ports();
+    let dead = closed_port();
     let scratch = Scratch::new();
     let mut all = words(&scratch, &format!("s3://{BUCKET}/many"));
     all.extend(s3_words(&format!(
-        "'{},http://127.0.0.1:{dead},{}'",
+        "'{},http://127.0.0.1:{},{}'",
         one.url(),
+        dead.port,
         two.url()
     )));
     job(
@@ -304,7 +312,7 @@ fn a_dead_endpoint_is_taken_out_and_the_others_go_on() {
 #[test]
 fn wrong_settings_of_s3_are_named() {
     let server = Seaweed::shared();
-    let [closed] = free_ports();
+    let closed = closed_port();
     let cases: [(&[&str], &[&str]); 5] = [
         (
             &["storage.storage_options.secret_access_key=wrong"],
@@ -320,7 +328,8 @@ fn wrong_settings_of_s3_are_named() {
         ),
         (
             &[&format!(
-                "storage.storage_options.endpoint_url=http://127.0.0.1:{closed}"
+                "storage.storage_options.endpoint_url=http://127.0.0.1:{}",
+                closed.port
             )],
             &["Connection refused", "endpoint_url", "after 2 attempts"],
         ),
@@ -394,8 +403,8 @@ fn the_depth_that_the_store_sees_is_the_loaders() {
         (&["reader.data_loader=pytorch", "reader.read_threads=3"], 3),
         (&["reader.data_loader=pytorch", "reader.read_threads=1"], 1),
     ] {
-        // Slow bodies, so that requests overlap as far as they may.
-        let slow = Some(Fault::Slow(Duration::from_millis(3)));
+        // Slow bodies, so that requests overlap as far as they may, and none before they do.
+        let slow = Some(Fault::Gather(depth));
         let proxy = FaultProxy::start(server.port(), "/train/", Vec::new(), slow);
         let scratch = Scratch::new();
         let mut all = words(&scratch, &format!("s3://{BUCKET}/depth"));

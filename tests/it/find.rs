@@ -114,11 +114,11 @@ fn a_killed_search_leaves_the_trials_that_had_ended() {
     command
         .arg("find")
         .args(link(1e9))
-        .args(["metric.au=0.01", "--output", &out]);
-    // In real time each trial takes 2 s at least, and passes soon after.
-    command.args(["--seconds", "2"]);
+        .args(["metric.au=0.000001", "--output", &out]);
+    // In real time each trial takes 8 s at least, and passes soon after.
+    command.args(["--seconds", "8"]);
     // The rank that takes no part waits longer than that, and is no stall.
-    command.args(["--stall-timeout", "1"]);
+    command.args(["--stall-timeout", "5"]);
     let mut child = start(command);
     let file = scratch.path("out/find.json");
     wait_for(60, || {
@@ -127,7 +127,9 @@ fn a_killed_search_leaves_the_trials_that_had_ended() {
     });
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_eq!(numbers(&json(&file)), [1]);
+    // Where this thread slept meanwhile, the second trial has ended too.
+    let ended = numbers(&json(&file));
+    assert!(!ended.is_empty() && [1, 2].starts_with(&ended), "{ended:?}");
 }
 
 #[test]
@@ -173,7 +175,7 @@ fn trials_read_the_files_that_the_whole_job_generated() {
     let scratch = Scratch::new();
     let mut words = small(&scratch, 64);
     words.extend([
-        "metric.au=0.01".into(),
+        "metric.au=0.000001".into(),
         "workflow.generate_data=true".into(),
     ]);
     let out = scratch.text("found");

@@ -153,7 +153,8 @@ fn watch(words: &[&str]) -> Outcome {
 fn a_running_job_is_watched_from_elsewhere() {
     let scratch = Scratch::new();
     let mut command = mpirun(2);
-    command.args(slow(&scratch));
+    // AU is there after the first epoch; more follow, so that it is seen in time.
+    command.args(slow(&scratch)).arg("train.epochs=5");
     let job = start(command);
     let folder = scratch.text("out");
     // It finds the job in its hidden folder, before the folder itself is there.
@@ -169,7 +170,7 @@ fn a_running_job_is_watched_from_elsewhere() {
     finish(job, 60).ok();
     let after = watch(&[&folder]).ok().stdout;
     assert!(
-        after.contains("epoch 2/2") && after.contains("results in"),
+        after.contains("epoch 5/5") && after.contains("results in"),
         "{after}"
     );
     watch(&[&scratch.text("nothing")]).fails(2, &["no events.jsonl", "remedy"]);

@@ -18,14 +18,8 @@ fn shim(scratch: &Scratch) -> PathBuf {
 fn launch(scratch: &Scratch, workload: &str, leaf: &str, overrides: &[&str]) -> Command {
     let leaf = scratch.path(leaf);
     std::fs::create_dir_all(&leaf).unwrap();
-    let mut launcher = mpirun(2);
-    let words: Vec<_> = launcher.get_args().map(ToOwned::to_owned).collect();
-    let program = launcher.get_program().to_owned();
-    launcher = Command::new(program);
-    // Everything but the binary, which comes last.
-    launcher.args(&words[..words.len() - 1]);
+    let mut launcher = mpirun_of(2, &shim(scratch));
     launcher
-        .arg(shim(scratch))
         .arg(format!("workload={workload}"))
         .arg(format!("++hydra.run.dir={}", leaf.display()))
         .arg("++hydra.output_subdir=dlio_config")

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use crate::scripted::{Running, Scripted, tls_of};
-use crate::servers::{BUCKET, free_ports};
+use crate::servers::{BUCKET, closed_port};
 use crate::support::*;
 
 fn job(scratch: &Scratch, endpoint: &str) -> Command {
@@ -138,10 +138,10 @@ fn http_goes_to_the_proxy_with_absolute_targets() {
 
     // Hosts in NO_PROXY are reached without one.
     let scratch = Scratch::new();
-    let [closed] = free_ports();
+    let closed = closed_port();
     let mut command = job(&scratch, "http://store.invalid");
     command
-        .env("HTTP_PROXY", format!("http://127.0.0.1:{closed}"))
+        .env("HTTP_PROXY", format!("http://127.0.0.1:{}", closed.port))
         .env("NO_PROXY", "store.invalid");
     run(command).fails(
         1,

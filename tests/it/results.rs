@@ -63,7 +63,7 @@ fn a_folder_that_another_job_writes_to_is_refused_before_anything_is_measured() 
     let slow = [
         &out,
         "workflow.generate_data=false",
-        "train.computation_time=20",
+        "train.computation_time=600",
     ];
     let child = start(plain(&scratch, &slow));
     wait_for(60, || scratch.path(".out.lock").is_symlink());
@@ -108,16 +108,13 @@ fn a_folder_that_is_removed_during_the_run_is_named() {
     let words = [
         &out,
         "workflow.generate_data=false",
-        "train.computation_time=2",
+        "train.computation_time=4",
     ];
     let mut command = plain(&scratch, &words);
     std::fs::create_dir(scratch.path("tmp")).unwrap();
     command.env("TMPDIR", scratch.path("tmp"));
     let child = start(command);
-    wait_for(60, || {
-        let parts = std::fs::read_dir(scratch.path("deep"));
-        parts.is_ok_and(|mut parts| parts.any(|e| e.unwrap().path().is_dir()))
-    });
+    wait_for(60, || trains_in(&scratch.path("deep")));
     std::fs::remove_dir_all(scratch.path("deep")).unwrap();
     finish(child, 60).fails(
         1,
@@ -169,12 +166,12 @@ fn results_for_which_no_file_can_be_opened_are_printed() {
     let words = [
         &out,
         "workflow.generate_data=false",
-        "train.computation_time=1",
+        // What is not opened any more is the results'.
+        "storage.storage_type=null",
+        "train.computation_time=4",
     ];
     let child = start(plain(&scratch, &words));
-    wait_for(60, || scratch.path(".out.lock").is_symlink());
-    // The readers have their files open by then; afterwards no descriptor is to be had.
-    std::thread::sleep(std::time::Duration::from_millis(700));
+    wait_for(60, || trains_in(&scratch.path("")));
     let limited = Command::new("prlimit")
         .args(["--nofile=3:3", "--pid", &child.id().to_string()])
         .status()

@@ -222,7 +222,7 @@ impl Scripted {
         if let Some(Reply::Early(bytes)) = &reply {
             pipe.get_mut().write_all(bytes)?;
             pipe.get_mut().flush()?;
-            std::thread::sleep(Duration::from_secs(20));
+            std::thread::sleep(Duration::from_secs(600));
             return Ok(false);
         }
         let mut body = vec![0; asked.header("content-length").parse().unwrap_or(0)];

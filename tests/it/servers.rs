@@ -3,12 +3,16 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use crate::support::{python, repo};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, socket};
+
+use crate::support::{patient, python, repo};
 
 use dlio_rs::storage::{self, Client, Secret, Storage, StoreSpec, System};
 
@@ -22,10 +26,41 @@ pub const ACCOUNT_KEY: &str =
 /// The bucket and the container that every server begins with.
 pub const BUCKET: &str = "tests";
 
-/// Free ports; each is free until something else takes it.
+/// Free ports below those that Linux gives to outgoing connections, which could take one before its server does; no two
+/// calls give the same.
 pub fn free_ports<const N: usize>() -> [u16; N] {
-    let held = std::array::from_fn::<_, N, _>(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    held.each_ref().map(|l| l.local_addr().unwrap().port())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let (lowest, count) = (12_000, 20_000);
+    // Programs that run at the same time begin far from each other.
+    let first = std::process::id() * 97;
+    std::array::from_fn(|_| {
+        for _ in 0..count {
+            let number = first + NEXT.fetch_add(1, Ordering::SeqCst);
+            let port = (lowest + number % count) as u16;
+            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+                return port;
+            }
+        }
+        panic!("no port is free");
+    })
+}
+
+/// A port that refuses connections for as long as this lives.
+pub struct ClosedPort {
+    pub port: u16,
+    _socket: OwnedFd,
+}
+
+/// Bound, which nobody else can do meanwhile, and not listened at.
+pub fn closed_port() -> ClosedPort {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Inet, SockType::Stream, flags, None).unwrap();
+    bind(socket.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
+    let address: SockaddrIn = getsockname(socket.as_raw_fd()).unwrap();
+    ClosedPort {
+        port: address.port(),
+        _socket: socket,
+    }
 }
 
 /// One plain HTTP request: status and everything that came, None where there is no answer.
@@ -44,7 +79,7 @@ pub fn http(port: u16, method: &str, path: &str) -> Option<(u16, String)> {
 }
 
 pub fn wait_until(what: &str, log: &Path, child: &mut Child, ready: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + patient(60);
     while !ready() {
         let text = || std::fs::read_to_string(log).unwrap_or_default();
         if let Some(status) = child.try_wait().unwrap() {

@@ -8,6 +8,9 @@ use nix::sys::signal::{SigHandler, Signal};
 
 use crate::support::*;
 
+/// Seconds in which a job that does not hang moves on, also on a machine that is busy.
+const STALL: &str = "5";
+
 fn fifo(path: &std::path::Path) {
     let _ = std::fs::remove_file(path);
     nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -30,7 +33,15 @@ fn generate(scratch: &Scratch) {
 #[test]
 fn pauses_that_the_workload_asks_for_are_no_stall() {
     let scratch = Scratch::new();
-    let words = ["reader.preprocess_time=3", "--stall-timeout", "1"];
+    // One sample for each of the two readers.
+    let words = [
+        "dataset.num_files_train=2",
+        "reader.batch_size=1",
+        "reader.read_threads=2",
+        "reader.preprocess_time=8",
+        "--stall-timeout",
+        STALL,
+    ];
     run(job(&scratch, &words)).ok();
 }
 
@@ -40,7 +51,7 @@ fn a_manifest_that_cannot_be_opened_is_named() {
     generate(&scratch);
     let manifest = scratch.path("data/.dlio-rs-manifest.json");
     fifo(&manifest);
-    let words = ["workflow.generate_data=false", "--stall-timeout", "2"];
+    let words = ["workflow.generate_data=false", "--stall-timeout", STALL];
     let out = run(job(&scratch, &words));
     out.fails(1, &[&manifest.display().to_string()]);
     assert!(!scratch.path("out").exists());
@@ -61,7 +72,7 @@ fn a_pipe_in_place_of_a_file_is_named() {
         "dataset.listing_validation_interval=0",
         "reader.drop_cache=none",
         "--stall-timeout",
-        "2",
+        STALL,
     ];
     run(job(&scratch, &words)).fails(1, &[&file.display().to_string()]);
 }
@@ -80,7 +91,7 @@ fn output_that_nobody_reads_for_a_while_is_no_stall() {
     );
     let mut command = job(
         &scratch,
-        &["workflow.generate_data=false", "--stall-timeout", "1"],
+        &["workflow.generate_data=false", "--stall-timeout", STALL],
     );
     let child = command
         .stdin(Stdio::null())
@@ -90,7 +101,8 @@ fn output_that_nobody_reads_for_a_while_is_no_stall() {
         .unwrap();
     drop(command);
     wait_for(60, || scratch.path("out/summary.json").exists());
-    std::thread::sleep(std::time::Duration::from_secs(4));
+    // Longer than the timeout.
+    std::thread::sleep(std::time::Duration::from_secs(8));
     let mut text = String::new();
     std::fs::File::from(reader)
         .read_to_string(&mut text)

@@ -48,6 +48,11 @@ pub fn repo() -> &'static Path {
 
 /// A launcher for this many ranks; Open MPI's flags, as the tests build against it.
 pub fn mpirun(ranks: usize) -> Command {
+    mpirun_of(ranks, Path::new(BIN))
+}
+
+/// The same for the binary under another name.
+pub fn mpirun_of(ranks: usize, program: &Path) -> Command {
     let launcher = std::env::var("MPIRUN").unwrap_or_else(|_| "mpirun".into());
     let mut command = Command::new(launcher);
     command.args([
@@ -57,8 +62,8 @@ pub fn mpirun(ranks: usize) -> Command {
         "--oversubscribe",
         "-np",
         &ranks.to_string(),
-        BIN,
     ]);
+    command.arg(program);
     command
 }
 
@@ -91,8 +96,8 @@ const PATIENCE: u64 = 10;
 /// The most that anything waits for, in seconds.
 const LONGEST: u64 = 600;
 
-/// The seconds of a limit.
-fn patient(seconds: u64) -> Duration {
+/// A limit, from the seconds of a machine that does nothing else.
+pub fn patient(seconds: u64) -> Duration {
     Duration::from_secs((seconds * PATIENCE).min(LONGEST))
 }
 
@@ -163,6 +168,13 @@ pub fn json(path: &Path) -> serde_json::Value {
         &std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())),
     )
     .unwrap()
+}
+
+/// True once a run whose results will be in a folder of `place` trains: its log grows in a hidden folder there.
+pub fn trains_in(place: &Path) -> bool {
+    let parts = std::fs::read_dir(place).into_iter().flatten().flatten();
+    let mut logs = parts.map(|part| part.path().join("dlio.log"));
+    logs.any(|log| std::fs::read_to_string(log).is_ok_and(|log| log.contains("Starting block 1")))
 }
 
 /// Waits until something is so; fails the test after `seconds`, see [`PATIENCE`].

@@ -48,7 +48,7 @@ FORMATS = ["npz", "npy", "hdf5", "tfrecord", "csv", "jpeg", "png", "indexed_bina
 def run(binary, ranks, words, folder):
     command = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np", str(ranks), binary]
     command += ["workload=quickstart", "--quiet", *words]
-    done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}: status {done.returncode}\n{done.stderr}")
 
