@@ -1,10 +1,11 @@
 # shellcheck shell=bash
 # Three hosts on one machine, for tests of jobs on several hosts: network, host name, mounts and shared memory of their own,
-# on one bridge. Sourced. Needs root, iproute2 and util-linux.
+# on one bridge. Servers run at the bridge. Sourced. Needs root, iproute2 and util-linux.
 #
 #   hosts_up FOLDER     starts node1, node2, node3 (10.77.0.1 to .3); FOLDER/local is a folder of each host's own
 #   on NODE COMMAND...  runs a command there
 #   host_pids NODE      the processes of a host
+#   at_switch COMMAND...   runs a command at the bridge, which the hosts reach as 10.77.0.254 and as `store`
 #   cable_out NODE, cable_in NODE   takes the cable out, and puts it back
 #   hosts_down          ends all of it
 #
@@ -17,6 +18,7 @@ hosts_up() {
     {
         echo "127.0.0.1 localhost"
         for i in 1 2 3; do echo "10.77.0.$i node$i"; done
+        echo "10.77.0.254 store"
     } >"$HOSTS/hosts"
     HOSTS_AGENT=$HOSTS/agent
     cat >"$HOSTS_AGENT" <<TEXT
@@ -29,7 +31,9 @@ exec nsenter --target "\$(cat "$HOSTS/\$node.pid")" --net --uts --mount --ipc --
 TEXT
     chmod +x "$HOSTS_AGENT"
     ip netns add dlio-switch
+    ip -n dlio-switch link set lo up
     ip -n dlio-switch link add br0 type bridge
+    ip -n dlio-switch addr add 10.77.0.254/24 dev br0
     ip -n dlio-switch link set br0 up
     for i in 1 2 3; do
         ip netns add "dlio-node$i"
@@ -69,6 +73,8 @@ on() {
     nsenter --target "$(cat "$HOSTS/$node.pid")" --net --uts --mount --ipc -- "$@"
 }
 
+at_switch() { ip netns exec dlio-switch "$@"; }
+
 host_pids() { ip netns pids "dlio-$1" | grep -vx "$(cat "$HOSTS/$1.pid")" || true; }
 
 cable_out() { ip -n dlio-switch link set "dlio-s${1#node}" down; }
@@ -85,7 +91,7 @@ cable_in() {
 
 hosts_down() {
     local name pids
-    for name in node1 node2 node3; do
+    for name in node1 node2 node3 switch; do
         pids=$(ip netns pids "dlio-$name" 2>/dev/null) || continue
         # shellcheck disable=SC2086  # a list
         [ -z "$pids" ] || kill -KILL $pids 2>/dev/null || true

@@ -93,6 +93,11 @@ under() {
         kill -KILL "$victim" 2>/dev/null || true
     fi
     ends "$name" "$launched"
+    if [ "$signal" = STOP ]; then
+        # Named wherever it was stopped, in a barrier too.
+        has "$scratch/$name.log" "nothing has moved on" " (process $victim): " "; its process is stopped" \
+            "waiting for them: 1 rank(s)" "the job ends with status 1"
+    fi
 }
 
 for name in "${IMPLEMENTATIONS[@]}"; do
@@ -117,8 +122,6 @@ for name in "${IMPLEMENTATIONS[@]}"; do
     step "$name: a rank is killed, a rank is stopped"
     under "$name-killed" 2 KILL
     under "$name-stopped" 2 STOP
-    # A rank that was stopped while it waited for the other one is not told from it.
-    has "$scratch/$name-stopped.log" "nothing has moved on" "the job ends with status 1"
 done
 
 # wrong NAME WORD... -- COMMAND: it ends with status 1, or what a launcher makes of that, and says all of the words.

@@ -54,7 +54,7 @@ const REFUSED: [(&str, &str); 12] = [
 const LOADER: &str = "a section of dl-driver; write reader.batch_size, reader.read_threads, reader.prefetch_size, reader.file_shuffle and train.seed";
 
 /// Keys that DLIO has and ignores: accepted, with what to write instead.
-const IGNORED: [(&str, &str); 4] = [
+const IGNORED: [(&str, &str); 5] = [
     (
         "dataset.record_length",
         "DLIO ignores this old name; write dataset.record_length_bytes",
@@ -66,6 +66,10 @@ const IGNORED: [(&str, &str); 4] = [
     (
         "dataset.record_length_resize",
         "DLIO ignores this old name; write dataset.record_length_bytes_resize",
+    ),
+    (
+        "checkpoint.model_size",
+        "DLIO ignores this old name; write model.model_size_bytes",
     ),
     ("logging", "DLIO ignores this section"),
 ];

@@ -60,6 +60,10 @@ impl<P: Picture> Format for P {
         // Images of other writers are compressed.
         if is_raw(spec) { raw_len(spec) } else { 1 }
     }
+    fn nominal_len(&self, spec: &FileSpec) -> u64 {
+        // One image per file, whatever the number of samples.
+        raw_len(spec)
+    }
     fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
         if is_raw(spec) {
             return encode_raw(spec, chunk, out);

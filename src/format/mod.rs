@@ -181,6 +181,11 @@ pub trait Format: Sync {
         self.encoded_len(spec).map_or(1, |_| spec.payload_len())
     }
 
+    /// What a workload means a file of another writer to hold, bytes: what throughput counts of it. 0: its size says nothing.
+    fn nominal_len(&self, spec: &FileSpec) -> u64 {
+        self.min_len(spec).max(spec.payload_len())
+    }
+
     /// Streams a file in order through `chunk`-sized writes; memory does not depend on the file's size.
     fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError>;
 

@@ -24,6 +24,9 @@ impl Format for Synthetic {
     fn min_len(&self, _: &FileSpec) -> u64 {
         1
     }
+    fn nominal_len(&self, _: &FileSpec) -> u64 {
+        0
+    }
     fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
         let mut chunks = Chunks::new(chunk, out);
         chunks.bytes(spec.file.to_string().as_bytes())?;

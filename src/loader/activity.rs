@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::clock::now_ns;
+use crate::host::process::Identity;
 
 const MOVED: usize = 0;
 const PHASE: usize = 1;
@@ -21,7 +22,10 @@ const WORK: usize = 10;
 const WORK_DONE: usize = 11;
 const WORK_TOTAL: usize = 12;
 const WORK_SINCE: usize = 13;
-const TASK: usize = 14;
+const PROCESS: usize = 14;
+const PROCESS_START: usize = 15;
+const PROCESS_NAMESPACE: usize = 16;
+const TASK: usize = 17;
 /// Bytes of a task's words; longer ones are cut.
 const TASK_BYTES: usize = 304;
 const HEAD: usize = TASK + TASK_BYTES / 8;
@@ -187,6 +191,23 @@ impl Activity {
     /// A page over these words (of [`Activity::words`] length).
     pub fn new(words: &'static [AtomicU64]) -> Self {
         Activity { words }
+    }
+
+    /// The page is that of this process.
+    pub fn belongs_to(&self, process: Identity) {
+        self.words[PROCESS_START].store(process.start, Relaxed);
+        self.words[PROCESS_NAMESPACE].store(process.namespace, Relaxed);
+        self.words[PROCESS].store(u64::from(process.id), Relaxed);
+    }
+
+    /// Whose page it is; the default one before [`Self::belongs_to`].
+    pub fn process(&self) -> Identity {
+        let of = |word: usize| self.words[word].load(Relaxed);
+        Identity {
+            id: of(PROCESS) as u32,
+            start: of(PROCESS_START),
+            namespace: of(PROCESS_NAMESPACE),
+        }
     }
 
     /// Something was done: a read ended, a step ended, a chunk was written.

@@ -212,7 +212,7 @@ pub struct DatasetFiles {
     element: Element,
     fill: FillSource,
     min_file_len: u64,
-    /// What a file of another writer would hold at least if it were made here; 0 where files were.
+    /// What the workload means a file of another writer to hold; 0 where files were made here, or have any size.
     nominal_len: u64,
     /// Bytes of every file, where a manifest describes them and they all have the same.
     exact_file_len: Option<u64>,
@@ -329,7 +329,11 @@ impl DatasetFiles {
             }
         } else {
             // Files of other writers have any size: what is inside them tells whether they are whole.
-            self.nominal_len = self.min_file_len;
+            let spec = self.spec(Split::Train, 0, self.train.nominal_dims());
+            let format = wire::format_row(workload).format;
+            if workload.dataset.record_length_bytes_stdev == 0.0 {
+                self.nominal_len = format.map_or(0, |format| format.nominal_len(&spec));
+            }
             self.min_file_len = 1;
         }
         Ok(self)

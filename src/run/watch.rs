@@ -105,8 +105,10 @@ impl Watch {
 
     /// One look at this host and at what the others told; the message, when it is time to speak.
     fn look(&mut self, now: u64) -> Option<Verdict> {
-        let own = Sight::of(&self.board, self.awake_since, now);
         let timeout_ns = self.timeout.as_nanos() as u64;
+        // What another host is told must be right until it is told again.
+        let asks_from = timeout_ns.saturating_sub(FROZEN_NS);
+        let own = Sight::of(&self.board, self.awake_since, asks_from, now);
         // Higher ranks give lower ones a second each to speak first.
         let turn = self.me as u64 * 1_000_000_000;
         let Some(link) = &mut self.link else {

@@ -160,6 +160,16 @@ fn check(format: &str) {
                 let is_bare = case.ends_with("/bare");
                 let said = outcome.text().matches("hold bare bytes").count();
                 assert_eq!(said > 0, is_bare, "{case}: {}", outcome.text());
+                let text = outcome.text();
+                let would_make = text.split_once("the workload's samples would make ");
+                let would_make = would_make.map(|(_, rest)| rest.split(';').next().unwrap());
+                if is_bare {
+                    assert_eq!(would_make, None, "{case}: they are of the planned size");
+                } else if matches!(format, "jpeg" | "png" | "parquet") {
+                    let sum = 2 * samples * 9216;
+                    let is_right = |n: &str| n == sum.to_string();
+                    assert!(would_make.is_none_or(is_right), "{case}: {text}");
+                }
             } else {
                 // What is not supported, or of another shape, is not called damaged.
                 let is_damaged = case.ends_with("_is_damaged");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::cluster::Cluster;
+use crate::host::process::Identity;
 use crate::loader::Activity;
 
 /// Every watchdog looks this often, and shows by it that its process runs.
@@ -68,11 +69,13 @@ impl Board {
         let words = cluster.node_shared(1 + per_rank * cluster.local_size());
         let nodes = cluster.node_of_rank();
         let node = nodes[cluster.rank()];
+        let pages: Vec<Activity> = words[1..]
+            .chunks_exact(per_rank)
+            .map(Activity::new)
+            .collect();
+        pages[cluster.local_rank()].belongs_to(Identity::own());
         Board {
-            pages: words[1..]
-                .chunks_exact(per_rank)
-                .map(Activity::new)
-                .collect(),
+            pages,
             ranks: (0..cluster.size()).filter(|&r| nodes[r] == node).collect(),
             node,
             hosts: cluster.host_names().to_vec(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::board::{Board, FROZEN_NS};
+use crate::host::process::State;
 use crate::loader::Activity;
 
 /// How much longer a host that hangs waits for the others to fall silent too, so that one message tells of all.
@@ -32,8 +33,9 @@ pub(super) struct Sight {
 }
 
 impl Sight {
-    /// What the pages of a host show. Nothing before `awake_since` counts as quiet.
-    pub(super) fn of(board: &Board, awake_since: u64, now: u64) -> Sight {
+    /// What the pages of a host show. Nothing before `awake_since` counts as quiet. The kernel is asked about processes only
+    /// where all has been quiet for `asks_from` nanoseconds: every rank looks several times a second.
+    pub(super) fn of(board: &Board, awake_since: u64, asks_from: u64, now: u64) -> Sight {
         let last = board
             .pages
             .iter()
@@ -43,10 +45,13 @@ impl Sight {
         let mut silent: Vec<String> = Vec::new();
         let mut waiting = 0;
         for (page, &rank) in board.pages.iter().zip(&board.ranks) {
-            match silence(board, page, quiet_ns, now) {
+            let asked = (quiet_ns >= asks_from).then(|| page.process().state());
+            let lifeless = lifeless(page, asked.flatten(), now);
+            match silence(board, page, lifeless, quiet_ns, now) {
                 Some(what) => silent.push(format!(
-                    "rank {rank} on {}: {what}",
-                    board.hosts[board.node]
+                    "rank {rank} on {}{}: {what}",
+                    board.hosts[board.node],
+                    process_of(page)
                 )),
                 None => waiting += 1,
             }
@@ -64,16 +69,44 @@ impl Sight {
     }
 }
 
-/// What a rank is in; None where it only waits for others.
-fn silence(board: &Board, page: &Activity, quiet_ns: u64, now: u64) -> Option<String> {
+/// The process of a rank, for messages; nothing where it is not known.
+fn process_of(page: &Activity) -> String {
+    match page.process().id {
+        0 => String::new(),
+        id => format!(" (process {id})"),
+    }
+}
+
+/// Why nothing can come from the process of a rank; None where it runs. The kernel knows best, where it was asked; a process
+/// that gives no sign of life may be stopped too.
+fn lifeless(page: &Activity, state: Option<State>, now: u64) -> Option<String> {
+    match state {
+        Some(State::Stopped) => return Some("its process is stopped".into()),
+        Some(State::Gone) => return Some("its process has ended".into()),
+        Some(State::Runs) | None => {}
+    }
     let life = now.saturating_sub(page.last_sign_of_life());
     let is_frozen = page.last_sign_of_life() > 0 && life > FROZEN_NS;
+    is_frozen.then(|| {
+        let seconds = life as f64 / 1e9;
+        format!("its process has given no sign of life for {seconds:.0} s (stopped?)")
+    })
+}
+
+/// What a rank is in; None where it only waits for others.
+fn silence(
+    board: &Board,
+    page: &Activity,
+    lifeless: Option<String>,
+    quiet_ns: u64,
+    now: u64,
+) -> Option<String> {
     let age = |since: u64| now.saturating_sub(since) as f64 / 1e9;
     // An I/O that began while things still moved is what hangs, whatever the main thread does meanwhile.
     let io = page
         .oldest()
         .filter(|io| !page.is_waiting() || now.saturating_sub(io.since_ns) >= quiet_ns / 2);
-    if page.is_waiting() && !is_frozen && io.is_none() {
+    if page.is_waiting() && lifeless.is_none() && io.is_none() {
         return None;
     }
     let (phase, epoch, step) = page.place();
@@ -81,12 +114,8 @@ fn silence(board: &Board, page: &Activity, quiet_ns: u64, now: u64) -> Option<St
     if epoch > 0 {
         let _ = write!(text, ", epoch {epoch}, step {step}");
     }
-    if is_frozen {
-        let _ = write!(
-            text,
-            "; its process has given no sign of life for {:.0} s (stopped?)",
-            life as f64 / 1e9
-        );
+    if let Some(lifeless) = lifeless {
+        let _ = write!(text, "; {lifeless}");
     }
     let task = page.current_task();
     if let Some((task, since)) = &task {
@@ -218,6 +247,7 @@ mod tests {
     use std::sync::atomic::AtomicU64;
 
     use super::*;
+    use crate::host::process::{Identity, start_tick};
     use crate::loader::Phase;
     use crate::run::watch::board::Names;
 
@@ -261,11 +291,11 @@ mod tests {
         for page in &board.pages {
             page.waits(true);
         }
-        let seen = Sight::of(&board, now - 20 * S, now);
+        let seen = Sight::of(&board, now - 20 * S, S, now);
         assert_eq!((seen.silent.len(), seen.waiting), (0, 2));
         assert_eq!(seen.quiet_ns, 20 * S);
         board.pages[1].io_begins(0, 7, 4096);
-        let seen = Sight::of(&board, now - 20 * S, now);
+        let seen = Sight::of(&board, now - 20 * S, S, now);
         assert_eq!(seen.waiting, 1);
         assert!(
             seen.silent[0].starts_with("rank 3 on b: ")
@@ -273,8 +303,42 @@ mod tests {
             "{seen:?}"
         );
         board.pages[0].sign_of_life();
-        let seen = Sight::of(&board, now - 20 * S, now);
+        let seen = Sight::of(&board, now - 20 * S, S, now);
         assert!(seen.silent[0].contains("no sign of life"), "{seen:?}");
+    }
+
+    /// The kernel knows of a stopped process at once, and of one that has ended.
+    #[test]
+    fn a_rank_in_a_collective_whose_process_is_stopped_or_gone_is_silent() {
+        let board = board();
+        let mut child = std::process::Command::new("sleep")
+            .arg("600")
+            .spawn()
+            .unwrap();
+        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+        for page in &board.pages {
+            page.waits(true);
+            page.sign_of_life();
+            page.belongs_to(Identity::own());
+        }
+        board.pages[1].belongs_to(Identity {
+            id: child.id(),
+            start: start_tick(child.id()).unwrap(),
+            ..Identity::own()
+        });
+        let now = crate::clock::now_ns();
+        let silent = |asks_from| Sight::of(&board, now - 2 * S, asks_from, now).silent;
+        assert_eq!(silent(S), Vec::<String>::new());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+        nix::sys::wait::waitpid(pid, Some(nix::sys::wait::WaitPidFlag::WUNTRACED)).unwrap();
+        let named = format!(
+            "rank 3 on b (process {pid}): start; its process is stopped; no I/O outstanding"
+        );
+        assert_eq!(silent(S), [named]);
+        assert_eq!(silent(3 * S), Vec::<String>::new());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(silent(S)[0].contains("its process has ended"));
     }
 
     #[test]
@@ -283,14 +347,14 @@ mod tests {
         let now = crate::clock::now_ns();
         board.pages[0].enter(Phase::Find, 0, 0);
         let task = board.pages[0].task("read /data/manifest");
-        let seen = Sight::of(&board, now - 20 * S, now);
+        let seen = Sight::of(&board, now - 20 * S, S, now);
         assert!(
             seen.silent[0].contains("looking for the dataset; read /data/manifest, begun"),
             "{seen:?}"
         );
         std::mem::forget(task);
         board.pages[1].pauses_until(now + S);
-        assert_eq!(Sight::of(&board, now - 20 * S, now).quiet_ns, 0);
+        assert_eq!(Sight::of(&board, now - 20 * S, S, now).quiet_ns, 0);
     }
 
     #[test]
