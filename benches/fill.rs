@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use dlio_rs::plan::fill::{FillSource, Shrink};
+use dlio_rs::internal::{FillSource, Shrink};
 
 const BUFFER: usize = 1 << 20;
 const BYTES_PER_THREAD: u64 = 8 << 30;

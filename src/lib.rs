@@ -31,21 +31,42 @@
 // The table names modules that are not public.
 #![allow(rustdoc::private_intra_doc_links)]
 
-pub mod checkpoint;
-pub mod cli;
-pub mod clock;
-pub mod cluster;
-pub(crate) mod compare;
-pub mod config;
-pub mod format;
-pub mod host;
-pub mod interrupt;
-pub mod loader;
-pub mod metrics;
-pub(crate) mod mlperf;
-pub mod plan;
-pub mod report;
-pub mod run;
-pub mod stage;
-pub mod storage;
+mod checkpoint;
+mod cli;
+mod clock;
+mod cluster;
+mod compare;
+mod config;
+mod format;
+mod host;
+mod interrupt;
+mod loader;
+mod metrics;
+mod mlperf;
+mod plan;
+mod report;
+mod run;
+mod stage;
+mod storage;
 mod util;
+
+pub use cli::main;
+pub use interrupt::{remove_unfinished, say};
+
+/// What fuzzing, benches and integration tests use, which are crates of their own. It changes without notice. Everything else is
+/// of this crate alone, so that the compiler names what nobody uses.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::checkpoint::check as checkpoint_check;
+    pub use crate::checkpoint::pickle::read as pickle_read;
+    pub use crate::config::{LoadRequest, Loaded, Source, load};
+    pub use crate::format::memory::check as format_check;
+    pub use crate::metrics::timeline::{Column, Timeline};
+    pub use crate::plan::fill::{FillSource, Shrink};
+    #[cfg(feature = "object")]
+    pub use crate::storage::http_answer;
+    pub use crate::storage::{
+        Answer, Buffer, Client, Entry, Extent, Lane, Request, SYSTEMS, Secret, Sink, Storage,
+        StorageError, StoreSpec, System, open,
+    };
+}

@@ -1,5 +1,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|file: &[u8]| {
-    let _ = dlio_rs::checkpoint::check(file);
+    let _ = dlio_rs::internal::checkpoint_check(file);
 });

@@ -1,6 +1,6 @@
 #![no_main]
 
-use dlio_rs::format::memory::check;
+use dlio_rs::internal::format_check as check;
 
 // The first 64 bytes are the two indexes.
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {

@@ -1,5 +1,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let _ = dlio_rs::checkpoint::pickle::read(bytes);
+    let _ = dlio_rs::internal::pickle_read(bytes);
 });

@@ -1,6 +1,6 @@
 #![no_main]
 
-use dlio_rs::format::memory::check;
+use dlio_rs::internal::format_check as check;
 
 // The first byte is the length of the index.
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {

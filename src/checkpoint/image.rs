@@ -73,11 +73,6 @@ impl Member {
     pub(crate) fn entry(&self, crc: u32) -> Entry {
         Entry::stored(self.name.as_str(), self.len(), self.offset, crc)
     }
-
-    /// True for a member without data.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 /// The header of a tensor's array. numpy has no bf16: its two bytes are a uint16.
@@ -166,11 +161,6 @@ impl Image {
     /// Bytes of the file.
     pub fn len(&self) -> u64 {
         self.len
-    }
-
-    /// Never: even a container without tensors has an end.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     /// The members in order.

@@ -82,11 +82,6 @@ impl Readers {
                 .collect(),
         }
     }
-
-    /// Bytes of all of them.
-    pub fn bytes(&self) -> usize {
-        self.buffers.iter().map(Lane::size).sum()
-    }
 }
 
 /// Loads `files` in order.

@@ -22,7 +22,7 @@ pub mod pickle;
 pub mod save;
 mod verify;
 
-pub use image::{Image, Stream};
+pub use image::Image;
 
 use std::path::{Path, PathBuf};
 

@@ -13,7 +13,7 @@ use crate::clock::now_ns;
 use crate::plan::checkpoint::State;
 use crate::storage::{Buffer, Storage, StorageError};
 
-/// A kind of I/O call whose duration is told.
+/// A kind of I/O call whose duration is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
     /// One write of one buffer.
@@ -24,7 +24,7 @@ pub enum Call {
     Read,
 }
 
-/// Who is told of I/O calls; called from several threads, each with its own number.
+/// Who hears of I/O calls; called from several threads, each with its own number.
 pub trait Observer: Sync {
     /// A call on file number `file` begins at this offset.
     fn begins(&self, thread: usize, file: usize, offset: u64);
@@ -114,11 +114,6 @@ impl Buffers {
     pub fn bytes_for(storage: &dyn Storage) -> u64 {
         let (count, size) = Self::shape(storage);
         (count * size) as u64
-    }
-
-    /// Bytes of all of them.
-    pub fn bytes(&self) -> usize {
-        self.free.len() * self.size
     }
 }
 

@@ -4,13 +4,16 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use super::check::CheckArgs;
 use super::configs::ConfigsArgs;
 use super::find::FindArgs;
+use super::info::InfoArgs;
 use super::install_shim::InstallShimArgs;
+use super::output::Format;
 use super::size::SizeArgs;
-use super::words::WorkloadArgs;
+use super::words::{JobArgs, WorkloadArgs};
 use crate::mlperf::editions::Edition;
 use crate::report::live::Progress;
 
@@ -66,7 +69,7 @@ pub enum Verb {
     /// Print what every rank will read, without running or MPI
     Plan(PlanArgs),
     /// Print version, MPI library, ranks, hosts, CPUs, affinity and memory
-    Info,
+    Info(InfoArgs),
     /// Print what a data file holds, where its first sample lies, and whether it is sound
     Inspect(InspectArgs),
     /// Show, and with --yes remove, what an ended run left on an object store: uploads, incomplete checkpoints
@@ -88,9 +91,25 @@ pub enum Verb {
     /// Check a workload, a run or a tree of results against the rules of MLPerf Storage
     Check(CheckArgs),
     /// Print the completions of a shell: eval "$(dlio-rs completions bash)"
-    Completions(super::shell::CompletionsArgs),
+    Completions(CompletionsArgs),
     /// Write the manual pages, one for dlio-rs and one for each verb, into a folder
-    Man(super::shell::ManArgs),
+    Man(ManArgs),
+}
+
+/// Which shell's.
+#[derive(Debug, Clone, Args)]
+pub struct CompletionsArgs {
+    /// The shell that will read them
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// Where to.
+#[derive(Debug, Clone, Args)]
+pub struct ManArgs {
+    /// The folder, such as /usr/local/share/man/man1; made where it is missing
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
 }
 
 /// More than any machine has.
@@ -105,9 +124,12 @@ pub struct InspectArgs {
     /// How to reach an object store, such as storage.storage_options.endpoint_url=...
     #[arg(value_name = "KEY=VALUE")]
     pub words: Vec<String>,
-    /// Its format, where its extension does not say it
+    /// The format of the file, where its extension does not say it
     #[arg(long, value_name = "FORMAT")]
-    pub format: Option<String>,
+    pub file_format: Option<String>,
+    /// How to print
+    #[arg(long, default_value = "text")]
+    pub format: Format,
 }
 
 /// Where to look.
@@ -122,6 +144,9 @@ pub struct CleanArgs {
     /// Remove what is shown
     #[arg(long)]
     pub yes: bool,
+    /// How to print
+    #[arg(long, default_value = "text")]
+    pub format: Format,
 }
 
 /// How to run.
@@ -142,27 +167,18 @@ pub struct RunArgs {
     /// Print events as JSON lines on stdout instead of the report
     #[arg(long)]
     pub json: bool,
-    /// Warnings alone, no progress
-    #[arg(long)]
-    pub quiet: bool,
+    /// How the job is watched.
+    #[command(flatten)]
+    pub job: JobArgs,
     /// How to show that the run goes on
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Progress::Auto)]
     pub progress: Progress,
-    /// End the job when nothing has moved for this long; 0: never
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
-    pub stall_timeout: u64,
-    /// Refuse a run of which a rank would hold more than this, such as 8GiB [default: 80 % of the memory of the cgroup or node, divided by the ranks of the host]
-    #[arg(long, value_name = "SIZE", value_parser = memory_size)]
-    pub memory: Option<u64>,
     /// Exit with status 3 when AU is below metric.au (or below PERCENT)
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "config")]
     pub require_au: Option<String>,
     /// Run the shell command that the workload file names as checkpoint.between_phases
     #[arg(long)]
     pub allow_commands: bool,
-    /// Compute the run in virtual time, without waiting (storage_type model or null)
-    #[arg(long)]
-    pub virtual_time: bool,
     /// Write single steps, reads and checkpoints of some ranks to FILE, for Perfetto and other viewers of Chrome's trace format; compressed where FILE ends in .gz
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
@@ -189,6 +205,9 @@ pub struct ValidateArgs {
     /// Ranks to validate for [default: the fewest that the workload's layout allows]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_RANKS))]
     pub ranks: Option<u64>,
+    /// How to print
+    #[arg(long, default_value = "text")]
+    pub format: Format,
 }
 
 /// What to plan.
@@ -206,6 +225,9 @@ pub struct PlanArgs {
     /// Plan the evaluation dataset instead of the training one
     #[arg(long)]
     pub eval: bool,
+    /// How to print; --order is JSON lines either way
+    #[arg(long, default_value = "text")]
+    pub format: Format,
 }
 
 /// True for a word that names a verb.
@@ -337,52 +359,5 @@ mod tests {
             words(&["d", "workload=x", "-cd", "dir"], true),
             ["d", "run", "workload=x", "--config-dir", "dir"]
         );
-    }
-}
-
-/// Bytes of a word such as `8GiB`, `500M`, `4096`: K, M, G and T are powers of 1024, with `B` powers of 1000 (`GB`).
-pub(super) fn memory_size(word: &str) -> Result<u64, String> {
-    let at = word
-        .find(|c: char| c.is_ascii_alphabetic())
-        .unwrap_or(word.len());
-    let (number, unit) = word.split_at(at);
-    let binary = |power: u32| Some(1024_f64.powi(power as i32));
-    let decimal = |power: u32| Some(1000_f64.powi(power as i32));
-    let factor = match unit.to_ascii_uppercase().as_str() {
-        "" | "B" => Some(1.0),
-        "K" | "KIB" => binary(1),
-        "M" | "MIB" => binary(2),
-        "G" | "GIB" => binary(3),
-        "T" | "TIB" => binary(4),
-        "KB" => decimal(1),
-        "MB" => decimal(2),
-        "GB" => decimal(3),
-        "TB" => decimal(4),
-        _ => None,
-    };
-    let number = number
-        .trim()
-        .parse::<f64>()
-        .ok()
-        .filter(|n| *n > 0.0 && n.is_finite());
-    match number.zip(factor) {
-        Some((n, factor)) => Ok((n * factor) as u64),
-        None => Err("it is no size; give one such as 8GiB or 500MB".into()),
-    }
-}
-
-#[cfg(test)]
-mod memory_tests {
-    use super::memory_size;
-
-    #[test]
-    fn sizes_have_binary_and_decimal_units() {
-        assert_eq!(memory_size("8GiB"), Ok(8 << 30));
-        assert_eq!(memory_size("1.5g"), Ok(3 << 29));
-        assert_eq!(memory_size("2GB"), Ok(2_000_000_000));
-        assert_eq!(memory_size("4096"), Ok(4096));
-        for bad in ["", "GiB", "-1G", "1X", "nan"] {
-            assert!(memory_size(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::output::{self, Format};
 use super::size::{Gib, gib};
 use super::words::WorkloadArgs;
-use super::{Exit, Stop, out};
+use super::{Exit, Stop};
 use crate::config::Loaded;
 use crate::mlperf::NOT_CLOSED;
 use crate::mlperf::editions::Edition;
@@ -47,7 +47,7 @@ pub struct CheckArgs {
     #[arg(long, default_value = "text")]
     pub format: Format,
     /// Print what a rule demands, and what to do about a violation; without ID the table of all rules
-    #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "", exclusive = true)]
+    #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["words", "accelerators", "hosts", "host_memory_gib"])]
     pub explain: Option<String>,
 }
 
@@ -72,29 +72,67 @@ struct Validator {
     output: Option<String>,
 }
 
-/// Prints one rule, or all of them as the Markdown table of docs/mlperf.md.
-pub(super) fn explain(id: &str) -> Result<(), Stop> {
-    if id.is_empty() {
-        return out(&table::markdown());
+/// Rules as they are printed.
+#[derive(Serialize)]
+struct Explained {
+    schema: &'static str,
+    rules: Vec<Explanation>,
+}
+
+#[derive(Serialize)]
+struct Explanation {
+    id: &'static str,
+    name: &'static str,
+    /// Editions, and when it is looked at.
+    scope: String,
+    demand: &'static str,
+    remedy: &'static str,
+}
+
+impl Explanation {
+    fn text(&self) -> String {
+        let Explanation {
+            id,
+            name,
+            scope,
+            demand,
+            remedy,
+        } = self;
+        let remedy = match *remedy {
+            "" => String::new(),
+            remedy => format!("  remedy: {remedy}\n"),
+        };
+        format!("{id} {name} ({scope})\n  {demand}\n{remedy}")
     }
-    let rule = Rule::named(id).ok_or_else(|| {
+}
+
+/// Prints one rule, or all of them as the Markdown table of docs/mlperf.md.
+pub(super) fn explain(id: &str, form: Format) -> Result<(), Stop> {
+    let one = Rule::named(id);
+    if one.is_none() && !id.is_empty() {
         let ids: Vec<&str> = RULES.iter().map(|rule| rule.id).collect();
-        Stop::usage(format!(
+        return Err(Stop::usage(format!(
             "check --explain {id}: there is no such rule here\n  remedy: one of {}; trees and code images are judged by `mlpstorage validate`",
             ids.join(", ")
-        ))
-    })?;
-    let mut text = format!(
-        "{} {} ({})\n  {}\n",
-        rule.id,
-        rule.name,
-        rule.scope(),
-        rule.demand
-    );
-    if !rule.remedy.is_empty() {
-        text.push_str(&format!("  remedy: {}\n", rule.remedy));
+        )));
     }
-    out(&text)
+    let rules = one.map_or(RULES, std::slice::from_ref).iter();
+    let found = Explained {
+        schema: "dlio-rs/rules/1",
+        rules: rules
+            .map(|rule| Explanation {
+                id: rule.id,
+                name: rule.name,
+                scope: rule.scope(),
+                demand: rule.demand,
+                remedy: rule.remedy,
+            })
+            .collect(),
+    };
+    output::print(form, &found, |found| match one {
+        Some(_) => found.rules.iter().map(Explanation::text).collect(),
+        None => table::markdown(),
+    })
 }
 
 /// The folder that was named, where it was one.

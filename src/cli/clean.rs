@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use super::args::CleanArgs;
+use super::output::{self, Format};
 use super::words::WorkloadArgs;
 use super::{Exit, Stop, load, out};
 use crate::checkpoint::INCOMPLETE_MARKER;
@@ -13,12 +16,28 @@ use crate::run::wire;
 use crate::storage::{self, Storage, StorageError};
 
 /// What was found below a folder.
-#[derive(Default)]
+#[derive(Serialize)]
 struct Left {
-    /// Object and name of each upload.
-    uploads: Vec<(String, String)>,
-    /// Files of incomplete checkpoints and their lengths, the marker of each last.
-    files: Vec<(String, u64)>,
+    schema: &'static str,
+    /// Uploads that were begun.
+    uploads: Vec<Begun>,
+    /// Files of incomplete checkpoints, the marker of each last.
+    files: Vec<Kept>,
+    /// Whether it was removed then.
+    removed: bool,
+}
+
+#[derive(Serialize)]
+struct Begun {
+    path: PathBuf,
+    /// The store's name for it.
+    upload: String,
+}
+
+#[derive(Serialize)]
+struct Kept {
+    path: PathBuf,
+    bytes: u64,
 }
 
 /// Shows what is left, and with `--yes` removes it.
@@ -41,49 +60,68 @@ pub(super) fn clean(args: &CleanArgs) -> Result<(), Stop> {
     let storage =
         storage::open(&wire::store_at(&loaded.workload, &address), &[]).map_err(failed)?;
     let root = address.path;
-    let left = find(&*storage, &root).map_err(failed)?;
-    for (name, upload) in &left.uploads {
-        let path = in_folder(&root, name);
-        out(&format!("upload {} ({upload})\n", path.display()))?;
+    let mut left = find(&*storage, &root).map_err(failed)?;
+    left.removed = args.yes;
+    if args.format == Format::Text {
+        // Before anything is removed.
+        out(&left.list())?;
     }
-    for (name, len) in &left.files {
-        let path = in_folder(&root, name);
-        out(&format!("file   {} ({len} bytes)\n", path.display()))?;
+    if args.yes {
+        remove(&*storage, &left).map_err(failed)?;
     }
-    let found = format!(
-        "{} unfinished uploads, {} files of incomplete checkpoints",
-        left.uploads.len(),
-        left.files.len()
-    );
-    if !args.yes {
-        return out(&format!("{found}; nothing is removed without --yes\n"));
+    output::print(args.format, &left, Left::summary)
+}
+
+impl Left {
+    fn list(&self) -> String {
+        let uploads =
+            (self.uploads.iter()).map(|u| format!("upload {} ({})\n", u.path.display(), u.upload));
+        let files = (self.files.iter())
+            .map(|f| format!("file   {} ({} bytes)\n", f.path.display(), f.bytes));
+        uploads.chain(files).collect()
     }
-    for (name, upload) in &left.uploads {
-        storage
-            .abort(&in_folder(&root, name), upload)
-            .map_err(failed)?;
+
+    fn summary(&self) -> String {
+        format!(
+            "{} unfinished uploads, {} files of incomplete checkpoints{}\n",
+            self.uploads.len(),
+            self.files.len(),
+            if self.removed {
+                ": removed"
+            } else {
+                "; nothing is removed without --yes"
+            }
+        )
     }
-    let paths: Vec<PathBuf> = left
-        .files
-        .iter()
-        .map(|(name, _)| in_folder(&root, name))
-        .collect();
-    let (markers, files): (Vec<&Path>, Vec<&Path>) =
-        paths.iter().map(PathBuf::as_path).partition(|path| {
-            path.file_name()
-                .is_some_and(|name| name == INCOMPLETE_MARKER)
-        });
+}
+
+fn remove(storage: &dyn Storage, left: &Left) -> Result<(), StorageError> {
+    for begun in &left.uploads {
+        storage.abort(&begun.path, &begun.upload)?;
+    }
+    let paths = left.files.iter().map(|file| file.path.as_path());
+    let (markers, files): (Vec<&Path>, Vec<&Path>) = paths.partition(|path| {
+        path.file_name()
+            .is_some_and(|name| name == INCOMPLETE_MARKER)
+    });
     // The markers go last: until then the checkpoints are known to be incomplete.
-    storage.remove_many(&files).map_err(failed)?;
-    storage.remove_many(&markers).map_err(failed)?;
-    out(&format!("{found}: removed\n"))
+    storage.remove_many(&files)?;
+    storage.remove_many(&markers)
 }
 
 fn find(storage: &dyn Storage, root: &Path) -> Result<Left, StorageError> {
-    let mut left = Left::default();
+    let mut left = Left {
+        schema: "dlio-rs/clean/1",
+        uploads: Vec::new(),
+        files: Vec::new(),
+        removed: false,
+    };
     storage.uploads(root, &mut |name, upload| {
         if is_ours(name) {
-            left.uploads.push((name.into(), upload.into()));
+            left.uploads.push(Begun {
+                path: in_folder(root, name),
+                upload: upload.into(),
+            });
         }
     })?;
     let mut checkpoints: BTreeMap<String, Vec<(String, u64)>> = BTreeMap::new();
@@ -97,7 +135,11 @@ fn find(storage: &dyn Storage, root: &Path) -> Result<Left, StorageError> {
         let marker = format!("{folder}/{INCOMPLETE_MARKER}");
         if files.iter().any(|(name, _)| *name == marker) {
             files.sort_by_key(|(name, _)| (*name == marker, name.clone()));
-            left.files.extend(files);
+            left.files
+                .extend(files.into_iter().map(|(name, bytes)| Kept {
+                    path: in_folder(root, &name),
+                    bytes,
+                }));
         }
     }
     Ok(left)
@@ -131,7 +173,7 @@ fn is_ours(name: &str) -> bool {
         let (_, index) = rest.rsplit_once('_')?;
         Some(is_number(index) && is_number(count))
     };
-    file == crate::run::dataset::MANIFEST
+    file == crate::run::manifest::MANIFEST
         || checkpoint_of(name).is_some()
         || is_of_dataset().unwrap_or(false)
 }

@@ -1,10 +1,8 @@
 //! `dlio-rs explain`: what a key means.
 
-use std::io::Write;
-
 use clap::Args;
 
-use super::{Exit, Stop};
+use super::{Stop, out};
 use crate::config::{self, Format};
 
 /// Which key.
@@ -24,10 +22,5 @@ pub struct ExplainArgs {
 /// Prints the entry of a key.
 pub(super) fn print(args: &ExplainArgs) -> Result<(), Stop> {
     let text = config::explain(args.key.as_deref(), args.format).map_err(Stop::usage)?;
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|e| Stop {
-            exit: Exit::Failed,
-            message: format!("write to the standard output: {e}"),
-        })
+    out(&text)
 }

@@ -1,15 +1,13 @@
 //! `dlio-rs find`: the words of a search, checked on every rank before it begins.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
 
-use super::args::memory_size;
-use super::words::WorkloadArgs;
-use super::{Exit, Stop, default_output, load_everywhere, together, told_by_rank_0};
+use super::words::{JobArgs, WorkloadArgs};
+use super::{Exit, Stop, default_output, load_everywhere, printed_by_rank_0, together};
 use crate::cluster::Cluster;
-use crate::config::{self, DropCache, Loaded};
+use crate::config::{self, Loaded};
 use crate::report::Clash;
 use crate::report::dlio_log::Level;
 use crate::report::find::{By, Document, Question};
@@ -48,18 +46,9 @@ pub struct FindArgs {
     /// Print find.json on stdout instead of the table
     #[arg(long)]
     pub json: bool,
-    /// Do not print trials as they end
-    #[arg(long)]
-    pub quiet: bool,
-    /// End the job when nothing has moved for this long; 0: never
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
-    pub stall_timeout: u64,
-    /// Refuse a trial of which a rank would hold more than this, such as 8GiB [default: as run]
-    #[arg(long, value_name = "SIZE", value_parser = memory_size)]
-    pub memory: Option<u64>,
-    /// Compute the trials in virtual time, without waiting (storage_type model or null)
-    #[arg(long)]
-    pub virtual_time: bool,
+    /// How the job is watched.
+    #[command(flatten)]
+    pub job: JobArgs,
 }
 
 fn number(text: &str) -> Result<f64, String> {
@@ -90,18 +79,13 @@ pub(super) fn start(cluster: &dyn Cluster, args: &FindArgs, typed: &[String]) ->
         w.workflow.checkpoint = false;
     }
     let ready = prepare(cluster, &loaded, args, typed);
-    let (spec, warnings, drop_timeout) = together(cluster, ready)?;
+    let (spec, warnings, options) = together(cluster, ready)?;
     let request = JobRequest {
-        options: RunOptions {
-            stall_timeout: Duration::from_secs(args.stall_timeout),
-            memory: args.memory,
-            virtual_time: args.virtual_time,
-            drop_timeout,
-        },
+        options,
         voice: Voice {
             as_dlio: false,
             json: false,
-            quiet: args.quiet,
+            quiet: args.job.quiet,
             progress: Progress::Auto,
             level: Level::Warning,
         },
@@ -118,10 +102,10 @@ pub(super) fn start(cluster: &dyn Cluster, args: &FindArgs, typed: &[String]) ->
         loaded: &loaded,
     };
     run::job::run(cluster, &request)
-        .map_err(|failure| told_by_rank_0(cluster, Exit::Failed, failure.error.to_string()))
+        .map_err(|failure| printed_by_rank_0(cluster, Exit::Failed, failure.error.to_string()))
 }
 
-type Ready = (FindSpec, Vec<String>, Option<Duration>);
+type Ready = (FindSpec, Vec<String>, RunOptions);
 
 /// Everything that can be refused before any I/O.
 fn prepare(
@@ -135,19 +119,15 @@ fn prepare(
         by: args.by,
         at_most: args.at_most,
         error: args.error,
-        virtual_time: args.virtual_time,
+        virtual_time: args.job.virtual_time,
     };
     let question = Question::of(loaded, cluster, limits)?;
-    super::job::check_virtual_time(w, args.virtual_time)?;
+    super::job::check_virtual_time(w, args.job.virtual_time)?;
     if w.checkpoint.between_phases.is_some() && w.is_checkpoint_only() {
         return Err("find runs no shell command: checkpoint.between_phases is set\n  remedy: add ~checkpoint.between_phases".into());
     }
     let warnings = preflight(loaded, cluster.size(), cluster.local_size())?;
-    let variable = |name: &str| loaded.variables.get(name).map(String::as_str);
-    let drop_timeout = match w.reader.drop_cache {
-        DropCache::System => run::caches::drop_timeout(variable)?,
-        _ => None,
-    };
+    let options = args.job.options(loaded)?;
     let folder = args.output.clone();
     let mut spec = FindSpec {
         question,
@@ -175,7 +155,7 @@ fn prepare(
             None => {}
         }
     }
-    Ok((spec, warnings, drop_timeout))
+    Ok((spec, warnings, options))
 }
 
 fn resume(spec: &mut FindSpec, file: &Path) -> Result<(), String> {

@@ -3,16 +3,57 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::args::InspectArgs;
+use super::output;
 use super::words::WorkloadArgs;
-use super::{Exit, Stop, load, out};
+use super::{Exit, Stop, load};
 use crate::config::{Address, Decode};
-use crate::format::{self, Access, Checker, Expect, Format, FormatError, FormatOptions, Opened};
+use crate::format::{self as formats, Access, Checker, Expect, FormatError, FormatOptions, Opened};
 use crate::run::source::StorageSource;
 use crate::run::wire;
 use crate::storage::{self, Extent, Lane, Request, Sink, Storage, StorageError};
 
 const TRANSFER: usize = 1 << 20;
+
+/// What is printed. A field is absent where the file could not be read so far.
+#[derive(Serialize)]
+struct Inspected<'a> {
+    schema: &'static str,
+    file: &'a str,
+    format: &'static str,
+    bytes: u64,
+    #[serde(flatten)]
+    index: Option<Indexed>,
+    checks: Vec<Check>,
+}
+
+/// What the file says of itself.
+#[derive(Serialize)]
+struct Indexed {
+    samples: u64,
+    description: Vec<String>,
+    /// Where sample 0 lies; a range without an end is the whole file.
+    first_sample: Vec<Range>,
+}
+
+#[derive(Serialize)]
+struct Range {
+    offset: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    len: Option<u64>,
+}
+
+/// A decode level.
+#[derive(Serialize)]
+struct Check {
+    level: &'static str,
+    passed: bool,
+    /// Of the file, where it passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+}
 
 /// Prints what is found.
 ///
@@ -23,35 +64,51 @@ pub(super) fn print(args: &InspectArgs) -> Result<(), Stop> {
         message: format!("failed to inspect {}: {error}", args.file),
     };
     let (word, format) = format_of(args)?;
-    let options = FormatOptions::default();
     let loaded = load(&WorkloadArgs::of_words(&args.words), false).map_err(Stop::usage)?;
     let address =
         Address::resolve(&loaded.workload.storage, "FILE", &args.file).map_err(Stop::usage)?;
     let storage: Arc<dyn Storage> = storage::open(&wire::store_at(&loaded.workload, &address), &[])
         .map_err(|e| failed(e.to_string()))?
         .into();
-    let path = &address.path;
-    let len = storage
-        .len(path)
+    let bytes = storage
+        .len(&address.path)
         .map_err(|e| failed(e.to_string()))?
         .ok_or_else(|| failed("it does not exist".into()))?;
-    out(&format!("file: {}\n", args.file))?;
-    out(&format!("format: {word}\n"))?;
-    out(&format!("bytes: {len}\n"))?;
+    let mut found = Inspected {
+        schema: "dlio-rs/inspect/1",
+        file: &args.file,
+        format: word,
+        bytes,
+        index: None,
+        checks: Vec::new(),
+    };
+    // What was found before an error is printed, too.
+    let outcome = look(&*storage, &address.path, format, &mut found);
+    output::print(args.format, &found, text)?;
+    outcome.map_err(failed)
+}
+
+/// Reads the file's own index, then the whole file once for each level.
+fn look(
+    storage: &dyn Storage,
+    path: &Path,
+    format: &dyn formats::Format,
+    found: &mut Inspected,
+) -> Result<(), String> {
+    let options = FormatOptions::default();
     let mut lane = Lane::keeping(TRANSFER);
-    let mut source = StorageSource::new(&*storage, path, &mut lane);
+    let mut source = StorageSource::new(storage, path, &mut lane);
     let index = format
         .index(&mut source, &options)
-        .map_err(|e| failed(e.to_string()))?;
+        .map_err(|e| e.to_string())?;
     let samples = index.samples();
-    out(&format!("samples: {samples}\n"))?;
-    for line in index.describe() {
-        out(&format!("  {line}\n"))?;
-    }
     let mut extents = Vec::new();
     index.extents(0, samples.min(1), Access::Random, &mut extents);
-    out(&format!("sample 0: {}\n", list(&extents)))?;
-
+    found.index = Some(Indexed {
+        samples,
+        description: index.describe(),
+        first_sample: extents.iter().map(Range::of).collect(),
+    });
     let expect = Expect {
         samples,
         sample: 0,
@@ -64,64 +121,98 @@ pub(super) fn print(args: &InspectArgs) -> Result<(), Stop> {
     } else {
         extents.push(Extent::Whole);
     }
-    for (name, decode) in [("verify", Decode::Verify), ("full", Decode::Full)] {
+    for (level, decode) in [("verify", Decode::Verify), ("full", Decode::Full)] {
         let mut checker = format.checker(decode, &options);
-        let opened = Opened {
-            file_len: len,
+        checker.begin(&Opened {
+            file_len: found.bytes,
             expect,
             extents: &extents,
             index: Some(&index),
             spec: None,
-        };
-        checker.begin(&opened);
-        let verdict = read(&*storage, path, &extents, &mut *checker)
-            .map_err(|e| failed(e.to_string()))
-            .map(|bytes| bytes.and_then(|bytes| checker.finish().map(|()| bytes)))?;
-        match verdict {
-            Ok(bytes) => out(&format!("{name}: passed, {bytes} bytes\n"))?,
-            Err(error) => {
-                out(&format!("{name}: FAILED\n"))?;
-                return Err(failed(format!("decode level {name}: {error}")));
-            }
-        }
+        });
+        let verdict = read(storage, path, &extents, &mut *checker)
+            .map_err(|e| e.to_string())?
+            .and_then(|bytes| checker.finish().map(|()| bytes));
+        found.checks.push(Check {
+            level,
+            passed: verdict.is_ok(),
+            bytes: verdict.as_ref().ok().copied(),
+        });
+        verdict.map_err(|error| format!("decode level {level}: {error}"))?;
     }
     Ok(())
 }
 
-fn format_of(args: &InspectArgs) -> Result<(&'static str, &'static dyn Format), Stop> {
-    let known = || format::built().join(", ");
-    let word = match &args.format {
+fn text(found: &Inspected) -> String {
+    let mut text = format!(
+        "file: {}\nformat: {}\nbytes: {}\n",
+        found.file, found.format, found.bytes
+    );
+    if let Some(index) = &found.index {
+        text += &format!("samples: {}\n", index.samples);
+        for line in &index.description {
+            text += &format!("  {line}\n");
+        }
+        text += &format!("sample 0: {}\n", list(&index.first_sample));
+    }
+    for check in &found.checks {
+        text += &match check.bytes {
+            Some(bytes) => format!("{}: passed, {bytes} bytes\n", check.level),
+            None => format!("{}: FAILED\n", check.level),
+        };
+    }
+    text
+}
+
+impl Range {
+    fn of(extent: &Extent) -> Self {
+        match *extent {
+            Extent::Whole => Range {
+                offset: 0,
+                len: None,
+            },
+            Extent::Range { offset, len } => Range {
+                offset,
+                len: Some(len),
+            },
+        }
+    }
+}
+
+fn format_of(args: &InspectArgs) -> Result<(&'static str, &'static dyn formats::Format), Stop> {
+    let known = || formats::built().join(", ");
+    let word = match &args.file_format {
         Some(word) => word.clone(),
         None => Path::new(&args.file)
             .extension()
             .map(|e| e.to_string_lossy().into_owned())
             .ok_or_else(|| {
                 Stop::usage(format!(
-                    "inspect {}: its name has no extension that says its format\n  remedy: add --format, one of {}",
+                    "inspect {}: its name has no extension that says its format\n  remedy: add --file-format, one of {}",
                     args.file,
                     known()
                 ))
             })?,
     };
-    format::row(&word)
+    formats::row(&word)
         .and_then(|row| Some((row.word, row.format?)))
         .ok_or_else(|| {
             Stop::usage(format!(
-                "inspect {}: {word} is no format of this build\n  remedy: add --format, one of {}",
+                "inspect {}: {word} is no format of this build\n  remedy: add --file-format, one of {}",
                 args.file,
                 known()
             ))
         })
 }
 
-fn list(extents: &[Extent]) -> String {
+fn list(extents: &[Range]) -> String {
     const SHOWN: usize = 8;
     let mut parts: Vec<String> = extents
         .iter()
         .take(SHOWN)
-        .map(|extent| match extent {
-            Extent::Whole => "the whole file".into(),
-            Extent::Range { offset, len } => format!("{len} bytes at {offset}"),
+        .map(|range| match range.len {
+            None => "the whole file".into(),
+            Some(len) => format!("{len} bytes at {}", range.offset),
         })
         .collect();
     if extents.len() > SHOWN {

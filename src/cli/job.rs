@@ -1,14 +1,14 @@
 //! `dlio-rs run` and `dlio-rs generate`: the words of a job, checked on every rank before it begins.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::args::RunArgs;
 use super::{
-    Exit, Stop, command_of_file, default_output, load_everywhere, rules, together, told_by_rank_0,
+    Exit, Stop, command_of_file, default_output, load_everywhere, printed_by_rank_0, rules,
+    together,
 };
 use crate::cluster::Cluster;
-use crate::config::{DropCache, Loaded, Workload};
+use crate::config::{Loaded, Workload};
 use crate::mlperf::hash::CoreConfig;
 use crate::plan;
 use crate::report::dlio_log::Level;
@@ -57,22 +57,17 @@ fn run_job(
     let mut loaded = load_everywhere(cluster, &args.workload, as_dlio)?;
     apply_flags(&mut loaded.workload, args, what);
     // Whatever one rank refuses, as a variable of its own environment, ends all of them.
-    let (warnings, level, drop_timeout) = together(cluster, refusals(cluster, &loaded, args))?;
+    let (warnings, level, options) = together(cluster, refusals(cluster, &loaded, args))?;
     let (folder, clash) = output_folder(args, &loaded);
-    let usage = |message: String| told_by_rank_0(cluster, Exit::Usage, message);
+    let usage = |message: String| printed_by_rank_0(cluster, Exit::Usage, message);
     let rules = rules::enforce(cluster, &loaded, args, &folder, as_dlio).map_err(usage)?;
     let w = &loaded.workload;
     let request = JobRequest {
-        options: RunOptions {
-            stall_timeout: Duration::from_secs(args.stall_timeout),
-            memory: args.memory,
-            virtual_time: args.virtual_time,
-            drop_timeout,
-        },
+        options,
         voice: Voice {
             as_dlio,
             json: args.json,
-            quiet: args.quiet,
+            quiet: args.job.quiet,
             progress: args.progress,
             level,
         },
@@ -95,23 +90,23 @@ fn run_job(
         loaded: &loaded,
     };
     run::job::run(cluster, &request).map_err(|failure| {
-        if failure.is_told {
-            return told_by_rank_0(cluster, Exit::Failed, String::new());
+        if failure.is_printed {
+            return printed_by_rank_0(cluster, Exit::Failed, String::new());
         }
         let exit = match failure.error {
             JobError::AuBelow { .. } => Exit::AuBelow,
             _ => Exit::Failed,
         };
-        told_by_rank_0(cluster, exit, failure.error.to_string())
+        printed_by_rank_0(cluster, exit, failure.error.to_string())
     })
 }
 
-/// Everything that can be refused before any I/O; the warnings, and how much DLIO's log takes up.
+/// Everything that can be refused before any I/O; the warnings, how much DLIO's log takes up, and the limits of the job.
 fn refusals(
     cluster: &dyn Cluster,
     loaded: &Loaded,
     args: &RunArgs,
-) -> Result<(Vec<String>, Level, Option<Duration>), String> {
+) -> Result<(Vec<String>, Level, RunOptions), String> {
     let w = &loaded.workload;
     let warnings = check(cluster, loaded, args)?;
     if w.is_checkpoint_only()
@@ -123,12 +118,9 @@ fn refusals(
         ));
     }
     let variable = |name: &str| loaded.variables.get(name).map(String::as_str);
-    let drop_timeout = match w.reader.drop_cache {
-        DropCache::System => run::caches::drop_timeout(variable)?,
-        _ => None,
-    };
+    let options = args.job.options(loaded)?;
     let level = Level::from_env(variable("DLIO_LOG_LEVEL"))?;
-    Ok((warnings, level, drop_timeout))
+    Ok((warnings, level, options))
 }
 
 /// What the workload hashes to in MLPerf's terms.
@@ -170,7 +162,7 @@ fn check(cluster: &dyn Cluster, loaded: &Loaded, args: &RunArgs) -> Result<Vec<S
     }
     let warnings = preflight(&loaded, cluster.size(), cluster.local_size())?;
     let w = &loaded.workload;
-    check_virtual_time(w, args.virtual_time)?;
+    check_virtual_time(w, args.job.virtual_time)?;
     if let Some(text) = &args.require_au
         && text != "config"
         && text.parse::<f64>().is_err()

@@ -18,6 +18,7 @@ mod report;
 mod rules;
 mod shell;
 mod size;
+mod validate;
 mod watch;
 mod words;
 
@@ -31,8 +32,8 @@ use crate::cluster::{self, Cluster, Named};
 use crate::config::{self, LoadRequest, Loaded, Machine, Origin, Source};
 use crate::host;
 use crate::interrupt::{self, say};
-use crate::run::{self, JobError, RankError, agree};
-use args::{Cli, ValidateArgs, Verb};
+use crate::run::{JobError, RankError, agree};
+use args::{Cli, Verb};
 use words::WorkloadArgs;
 
 /// Exit statuses of every verb; `--help` lists them for users. A process that a signal ends has 128 and its number.
@@ -112,7 +113,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
         Verb::Run(_)
             | Verb::Generate(_)
             | Verb::Find(_)
-            | Verb::Info
+            | Verb::Info(_)
             | Verb::Inspect(_)
             | Verb::Clean(_)
     );
@@ -124,7 +125,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
     let named = named.as_ref();
     let outcome = match cli.verb {
         Verb::Validate(args) => alone(&args.workload.clone(), as_dlio, |loaded| {
-            validate(loaded, &args)
+            validate::print(loaded, &args)
         }),
         Verb::Plan(args) => alone(&args.workload.clone(), as_dlio, |loaded| {
             plan::print(loaded, &args)
@@ -139,10 +140,12 @@ pub fn main(args: Vec<OsString>) -> u8 {
             find::start(cluster, &args, &typed)
         }),
         // Without a launcher no job is formed: where MPI may not run, as on a login node, info still answers.
-        Verb::Info if !cluster::is_launched(&env) => in_job(speaks_first, None, |cluster| {
-            info::print(cluster, Some(&cluster::outlook(&env, named)))
+        Verb::Info(args) if !cluster::is_launched(&env) => in_job(speaks_first, None, |cluster| {
+            info::print(cluster, Some(&cluster::outlook(&env, named)), &args)
         }),
-        Verb::Info => in_job(speaks_first, named, |cluster| info::print(cluster, None)),
+        Verb::Info(args) => in_job(speaks_first, named, |cluster| {
+            info::print(cluster, None, &args)
+        }),
         Verb::Inspect(args) => inspect::print(&args),
         Verb::Clean(args) => clean::clean(&args),
         Verb::Report(args) => report::print(&args),
@@ -157,8 +160,10 @@ pub fn main(args: Vec<OsString>) -> u8 {
             size::print(loaded, &args)
         }),
         Verb::Check(check::CheckArgs {
-            explain: Some(id), ..
-        }) => check::explain(&id),
+            explain: Some(id),
+            format,
+            ..
+        }) => check::explain(&id, format),
         Verb::Check(args) => match check::folder(&args) {
             Ok(Some(folder)) => check::after(folder, &args),
             Ok(None) => alone(&args.workload.clone(), as_dlio, |loaded| {
@@ -268,26 +273,6 @@ fn in_job(
     // On every rank, whatever it has met: one that failed alone must not wait for those that have left.
     cluster.barrier();
     outcome
-}
-
-fn validate(loaded: &Loaded, args: &ValidateArgs) -> Result<(), Stop> {
-    let w = &loaded.workload;
-    let parallelism = &w.model.parallelism;
-    // A checkpoint's layout wants whole groups of ranks; any other workload runs on one.
-    let fewest = if w.workflow.checkpoint {
-        parallelism
-            .tensor
-            .saturating_mul(parallelism.pipeline)
-            .max(1)
-    } else {
-        1
-    };
-    let ranks = args.ranks.unwrap_or(fewest) as usize;
-    let loaded = &sized(loaded, ranks)?;
-    for warning in run::preflight(loaded, ranks, ranks).map_err(Stop::usage)? {
-        say(&format!("warning: {warning}"));
-    }
-    out(&loaded.describe())
 }
 
 /// The workload as a job of this many ranks on this host has it.
@@ -434,7 +419,7 @@ fn load_everywhere(
     if let Ok(loaded) = &mut result {
         loaded.receive_secrets(&secrets).map_err(unreadable)?;
     }
-    result.map_err(|message| told_by_rank_0(cluster, Exit::Usage, message))
+    result.map_err(|message| printed_by_rank_0(cluster, Exit::Usage, message))
 }
 
 /// All ranks go on, or none: the lowest that refuses something tells why. A collective.
@@ -452,11 +437,11 @@ fn together<T>(cluster: &dyn Cluster, mine: Result<T, String>) -> Result<T, Stop
             } => format!("rank {rank} on {host}: {message}"),
             _ => String::new(),
         };
-        told_by_rank_0(cluster, Exit::Usage, message)
+        printed_by_rank_0(cluster, Exit::Usage, message)
     })
 }
 
-fn told_by_rank_0(cluster: &dyn Cluster, exit: Exit, message: String) -> Stop {
+fn printed_by_rank_0(cluster: &dyn Cluster, exit: Exit, message: String) -> Stop {
     Stop {
         exit,
         message: if cluster.rank() == 0 {

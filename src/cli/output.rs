@@ -1,11 +1,9 @@
 //! How a verb prints facts: for people, or as one JSON object with its `schema`.
 
-use std::io::Write;
-
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::{Exit, Stop};
+use super::{Exit, Stop, out};
 
 /// `--format`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -27,11 +25,7 @@ pub(super) fn print<T: Serialize>(
         Format::Text => text(facts),
         Format::Json => json(facts)?,
     };
-    let written = std::io::stdout().lock().write_all(text.as_bytes());
-    written.map_err(|e| Stop {
-        exit: Exit::Failed,
-        message: format!("write to the standard output: {e}"),
-    })
+    out(&text)
 }
 
 /// Indented, with a line break at the end.

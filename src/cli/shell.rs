@@ -2,36 +2,19 @@
 //! definition.
 
 use std::fs;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
-use clap::{Args, Command, CommandFactory};
-use clap_complete::Shell;
+use clap::{Command, CommandFactory};
 use clap_mangen::{
     Man,
     roff::{Roff, roman},
 };
 
-use super::args::Cli;
-use super::{Exit, Stop};
+use super::args::{Cli, CompletionsArgs, ManArgs};
+use super::{Stop, out};
 
 const NAME: &str = "dlio-rs";
-
-/// Which shell's.
-#[derive(Debug, Clone, Args)]
-pub struct CompletionsArgs {
-    /// The shell that will read them
-    #[arg(value_name = "SHELL")]
-    pub shell: Shell,
-}
-
-/// Where to.
-#[derive(Debug, Clone, Args)]
-pub struct ManArgs {
-    /// The folder, such as /usr/local/share/man/man1; made where it is missing
-    #[arg(value_name = "DIR")]
-    pub folder: PathBuf,
-}
 
 /// Prints the completions of a shell.
 pub(super) fn completions(args: &CompletionsArgs) -> Result<(), Stop> {
@@ -39,10 +22,7 @@ pub(super) fn completions(args: &CompletionsArgs) -> Result<(), Stop> {
     clap_complete::generate(args.shell, &mut Cli::command(), NAME, &mut text);
     // clap_complete 4.6 writes bash's labels of a name with a hyphen in two ways, so that no option is ever found.
     let text = String::from_utf8_lossy(&text).replace("dlio__subcmd__rs", "dlio__rs");
-    io::stdout().write_all(text.as_bytes()).map_err(|e| Stop {
-        exit: Exit::Failed,
-        message: format!("write to the standard output: {e}"),
-    })
+    out(&text)
 }
 
 /// Writes `dlio-rs.1`, and `dlio-rs-VERB.1` for each verb.

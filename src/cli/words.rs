@@ -1,8 +1,12 @@
-//! The words that choose a workload: shared by every verb that takes one.
+//! The words that several verbs share: which workload, and how its job is watched.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
+
+use crate::config::{DropCache, Loaded};
+use crate::run::{RunOptions, caches};
 
 /// Which workload.
 #[derive(Debug, Clone, Args)]
@@ -29,6 +33,86 @@ impl WorkloadArgs {
             words: source.chain(words.iter().cloned()).collect(),
             config_dir: None,
             allow_unknown_keys: false,
+        }
+    }
+}
+
+/// What every verb that forms a job takes.
+#[derive(Debug, Clone, Args)]
+pub struct JobArgs {
+    /// Warnings alone, no progress
+    #[arg(long)]
+    pub quiet: bool,
+    /// End the job when nothing has moved for this long; 0: never
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub stall_timeout: u64,
+    /// Refuse a run of which a rank would hold more than this, such as 8GiB [default: 80 % of the memory of the cgroup or node, divided by the ranks of the host]
+    #[arg(long, value_name = "SIZE", value_parser = memory_size)]
+    pub memory: Option<u64>,
+    /// Compute the run in virtual time, without waiting (storage_type model or null)
+    #[arg(long)]
+    pub virtual_time: bool,
+}
+
+impl JobArgs {
+    /// Errors: DLIO_DROP_CACHES_TIMEOUT is no number of seconds, where caches are dropped.
+    pub fn options(&self, loaded: &Loaded) -> Result<RunOptions, String> {
+        let variable = |name: &str| loaded.variables.get(name).map(String::as_str);
+        Ok(RunOptions {
+            stall_timeout: Duration::from_secs(self.stall_timeout),
+            memory: self.memory,
+            virtual_time: self.virtual_time,
+            drop_timeout: match loaded.workload.reader.drop_cache {
+                DropCache::System => caches::drop_timeout(variable)?,
+                _ => None,
+            },
+        })
+    }
+}
+
+/// Bytes of a word such as `8GiB`, `500M`, `4096`: K, M, G and T are powers of 1024, with `B` powers of 1000 (`GB`).
+pub(super) fn memory_size(word: &str) -> Result<u64, String> {
+    let at = word
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(word.len());
+    let (number, unit) = word.split_at(at);
+    let binary = |power: u32| Some(1024_f64.powi(power as i32));
+    let decimal = |power: u32| Some(1000_f64.powi(power as i32));
+    let factor = match unit.to_ascii_uppercase().as_str() {
+        "" | "B" => Some(1.0),
+        "K" | "KIB" => binary(1),
+        "M" | "MIB" => binary(2),
+        "G" | "GIB" => binary(3),
+        "T" | "TIB" => binary(4),
+        "KB" => decimal(1),
+        "MB" => decimal(2),
+        "GB" => decimal(3),
+        "TB" => decimal(4),
+        _ => None,
+    };
+    let number = number
+        .trim()
+        .parse::<f64>()
+        .ok()
+        .filter(|n| *n > 0.0 && n.is_finite());
+    match number.zip(factor) {
+        Some((n, factor)) => Ok((n * factor) as u64),
+        None => Err("it is no size; give one such as 8GiB or 500MB".into()),
+    }
+}
+
+#[cfg(test)]
+mod memory_tests {
+    use super::memory_size;
+
+    #[test]
+    fn sizes_have_binary_and_decimal_units() {
+        assert_eq!(memory_size("8GiB"), Ok(8 << 30));
+        assert_eq!(memory_size("1.5g"), Ok(3 << 29));
+        assert_eq!(memory_size("2GB"), Ok(2_000_000_000));
+        assert_eq!(memory_size("4096"), Ok(4096));
+        for bad in ["", "GiB", "-1G", "1X", "nan"] {
+            assert!(memory_size(bad).is_err(), "{bad}");
         }
     }
 }

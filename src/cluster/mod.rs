@@ -115,6 +115,4 @@ pub trait Cluster {
     /// A job of the ranks that bring the same color, in their order here; None for those that bring none. A collective of
     /// all ranks, as is dropping it of its own ranks. It lives at most as long as this job.
     fn split(&self, color: Option<u16>) -> Option<Box<dyn Cluster + '_>>;
-    /// Ends every rank at once with this exit status.
-    fn abort(&self, status: i32) -> !;
 }

@@ -359,7 +359,4 @@ impl Cluster for Mpi {
         let names = (self.library.clone(), self.source.clone());
         Some(Box::new(Mpi::over(self.calls, part, false, host, names)))
     }
-    fn abort(&self, status: i32) -> ! {
-        self.calls.abort(self.world, status)
-    }
 }

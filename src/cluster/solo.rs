@@ -71,7 +71,4 @@ impl Cluster for Solo {
         color?;
         Some(Box::new(Solo::new(self.host[0].clone())))
     }
-    fn abort(&self, status: i32) -> ! {
-        std::process::exit(status)
-    }
 }

@@ -344,7 +344,4 @@ impl Cluster for Threads<'_> {
             rank: at,
         }))
     }
-    fn abort(&self, status: i32) -> ! {
-        panic!("rank {} aborts with status {status}", self.rank)
-    }
 }

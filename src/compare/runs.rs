@@ -14,7 +14,7 @@ use crate::mlperf::hash::differing;
 use crate::mlperf::leaf::Leaf;
 use crate::mlperf::own::{Direction as OwnDirection, OwnReport, Stage};
 use crate::mlperf::steps::{median_ms, steps};
-use crate::report::json::Provenance;
+use crate::report::provenance::Provenance;
 
 /// Compares two runs. Err: one of them cannot be read, or they cannot be compared.
 pub(crate) fn compare(a: &Leaf, b: &Leaf, tolerance: &Tolerance) -> Result<Comparison, String> {

@@ -37,7 +37,7 @@ pub use address::Address;
 pub use element::{Element, element_bytes};
 pub use error::ConfigError;
 pub use explain::{Format, explain};
-pub use load::{Hydra, LoadRequest, Loaded, load};
+pub use load::{LoadRequest, Loaded, load};
 pub use origin::Origin;
 pub use secret::redact_word;
 pub use source::{Source, builtin, builtin_names, near};

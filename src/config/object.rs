@@ -142,7 +142,7 @@ pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
         ));
     }
     if w.reader.odirect {
-        warnings.push("reader.odirect means nothing on an object store".into());
+        warnings.push("reader.odirect has no effect on an object store".into());
     }
     Ok(())
 }

@@ -72,8 +72,16 @@ fn listing(w: &Workload) -> Result<(), ConfigError> {
 }
 
 fn dataset(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
-    let d = &w.dataset;
     listing(w)?;
+    samples(w, warnings)?;
+    files(w, warnings)?;
+    super::object::check(w, warnings)?;
+    reading(w, warnings)
+}
+
+/// Length, type and shape of a sample.
+fn samples(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+    let d = &w.dataset;
     positive("dataset.num_samples_per_file", d.num_samples_per_file)?;
     if !(d.record_length_bytes >= 1.0 && d.record_length_bytes.is_finite()) {
         return Err(ConfigError::rule(
@@ -98,40 +106,7 @@ fn dataset(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> 
         ));
     };
     if !d.record_dims.is_empty() {
-        if d.record_dims.contains(&0) {
-            return Err(ConfigError::rule(
-                "dataset.record_dims",
-                format!("{:?} has a 0", d.record_dims),
-                "every axis is 1 or more",
-            ));
-        }
-        if d.record_length_bytes_stdev > 0.0 {
-            return Err(ConfigError::rule(
-                "dataset.record_dims",
-                "is given together with dataset.record_length_bytes_stdev > 0",
-                "fixed dimensions have no deviation: drop one of the two",
-            ));
-        }
-        if !d.record_dims[0].is_multiple_of(d.hdf5.num_dset_per_record.max(1)) {
-            return Err(ConfigError::rule(
-                "dataset.hdf5.num_dset_per_record",
-                format!(
-                    "{} does not divide dataset.record_dims[0]={}",
-                    d.hdf5.num_dset_per_record, d.record_dims[0]
-                ),
-                "choose a divisor",
-            ));
-        }
-        // Below 2^60: refused above.
-        let bytes = d.record_dims.iter().product::<u64>() * element.bytes;
-        if d.record_length_bytes != super::Dataset::default().record_length_bytes
-            && d.record_length_bytes != bytes as f64
-        {
-            warnings.push(format!(
-                "dataset.record_dims={:?} makes samples of {bytes} bytes; dataset.record_length_bytes={} is not used for files",
-                d.record_dims, d.record_length_bytes
-            ));
-        }
+        shape(w, element, warnings)?;
     }
     if matches!(d.format, FormatKind::Jpeg | FormatKind::Png)
         && (d.record_element_type != "uint8"
@@ -147,6 +122,52 @@ fn dataset(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> 
             "set dataset.record_element_type=uint8 and record_dims of (rows, columns)",
         ));
     }
+    Ok(())
+}
+
+/// `record_dims`, where they are given.
+fn shape(w: &Workload, element: Element, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+    let d = &w.dataset;
+    if d.record_dims.contains(&0) {
+        return Err(ConfigError::rule(
+            "dataset.record_dims",
+            format!("{:?} has a 0", d.record_dims),
+            "every axis is 1 or more",
+        ));
+    }
+    if d.record_length_bytes_stdev > 0.0 {
+        return Err(ConfigError::rule(
+            "dataset.record_dims",
+            "is given together with dataset.record_length_bytes_stdev > 0",
+            "fixed dimensions have no deviation: drop one of the two",
+        ));
+    }
+    if !d.record_dims[0].is_multiple_of(d.hdf5.num_dset_per_record.max(1)) {
+        return Err(ConfigError::rule(
+            "dataset.hdf5.num_dset_per_record",
+            format!(
+                "{} does not divide dataset.record_dims[0]={}",
+                d.hdf5.num_dset_per_record, d.record_dims[0]
+            ),
+            "choose a divisor",
+        ));
+    }
+    // Below 2^60: refused above.
+    let bytes = d.record_dims.iter().product::<u64>() * element.bytes;
+    if d.record_length_bytes != super::Dataset::default().record_length_bytes
+        && d.record_length_bytes != bytes as f64
+    {
+        warnings.push(format!(
+            "dataset.record_dims={:?} makes samples of {bytes} bytes; dataset.record_length_bytes={} is not used for files",
+            d.record_dims, d.record_length_bytes
+        ));
+    }
+    Ok(())
+}
+
+/// Numbers and contents of files.
+fn files(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+    let d = &w.dataset;
     if let Some(generated) = d.num_files_generated
         && generated < d.num_files_train
     {
@@ -174,7 +195,19 @@ fn dataset(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> 
     if d.num_subfolders_train == 1 || d.num_subfolders_eval == 1 {
         warnings.push("one subfolder is taken for none: the layout is flat".into());
     }
-    super::object::check(w, warnings)?;
+    if d.compression_level > 9 {
+        return Err(ConfigError::rule(
+            "dataset.compression_level",
+            format!("is {}", d.compression_level),
+            "0 to 9",
+        ));
+    }
+    Ok(())
+}
+
+/// What the storage system and the format let readers do.
+fn reading(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+    let d = &w.dataset;
     if let Some(0) = w.reader.transfer_size {
         return Err(ConfigError::rule(
             "reader.transfer_size",
@@ -203,17 +236,18 @@ fn dataset(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> 
             d.format
         ));
     }
-    if d.compression_level > 9 {
-        return Err(ConfigError::rule(
-            "dataset.compression_level",
-            format!("is {}", d.compression_level),
-            "0 to 9",
-        ));
-    }
     Ok(())
 }
 
 fn training(w: &Workload, ranks: u64, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+    counts(w, ranks)?;
+    enough_files(w, ranks)?;
+    evaluation(w, ranks, warnings)?;
+    steps(w, ranks, warnings)
+}
+
+/// Loader and batches, and numbers that no sum may exceed.
+fn counts(w: &Workload, ranks: u64) -> Result<(), ConfigError> {
     let (d, r) = (&w.dataset, &w.reader);
     positive("train.epochs", w.train.epochs)?;
     positive("reader.batch_size", r.batch_size)?;
@@ -263,6 +297,12 @@ fn training(w: &Workload, ranks: u64, warnings: &mut Vec<String>) -> Result<(), 
             ));
         }
     }
+    Ok(())
+}
+
+/// Each rank has at least one step, by DLIO's order too.
+fn enough_files(w: &Workload, ranks: u64) -> Result<(), ConfigError> {
+    let (d, r) = (&w.dataset, &w.reader);
     let samples = d.num_files_train * d.num_samples_per_file;
     if samples < ranks * r.batch_size {
         return Err(ConfigError::rule(
@@ -290,6 +330,25 @@ fn training(w: &Workload, ranks: u64, warnings: &mut Vec<String>) -> Result<(), 
             "raise dataset.num_files_train, or set reader.order=permutation, which deals samples",
         ));
     }
+    if r.file_shuffle != Shuffle::Off
+        && r.order == OrderKind::Dlio
+        && d.num_files_train > u64::from(u32::MAX)
+    {
+        return Err(ConfigError::rule(
+            "reader.file_shuffle",
+            format!(
+                "DLIO's shuffle of {} files needs a list of more than 2^32 entries",
+                d.num_files_train
+            ),
+            "set reader.order=permutation, which needs no list",
+        ));
+    }
+    Ok(())
+}
+
+/// Each rank has at least one batch of evaluation, where there is any.
+fn evaluation(w: &Workload, ranks: u64, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+    let (d, r) = (&w.dataset, &w.reader);
     if w.workflow.evaluation && d.num_files_eval == 0 {
         warnings.push("workflow.evaluation=true has no effect: dataset.num_files_eval=0".into());
     }
@@ -306,19 +365,13 @@ fn training(w: &Workload, ranks: u64, warnings: &mut Vec<String>) -> Result<(), 
             "raise dataset.num_files_eval, or lower reader.batch_size_eval",
         ));
     }
-    if r.file_shuffle != Shuffle::Off
-        && r.order == OrderKind::Dlio
-        && d.num_files_train > u64::from(u32::MAX)
-    {
-        return Err(ConfigError::rule(
-            "reader.file_shuffle",
-            format!(
-                "DLIO's shuffle of {} files needs a list of more than 2^32 entries",
-                d.num_files_train
-            ),
-            "set reader.order=permutation, which needs no list",
-        ));
-    }
+    Ok(())
+}
+
+/// `total_training_steps`, where it is given.
+fn steps(w: &Workload, ranks: u64, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+    let (d, r) = (&w.dataset, &w.reader);
+    let samples = d.num_files_train * d.num_samples_per_file;
     let cap = w.train.total_training_steps;
     if cap > 0 {
         let steps = samples / r.batch_size / ranks;

@@ -1,5 +1,6 @@
 //! What every format has to do, over every row of the table and every set of keys that it takes.
 
+use super::table::FORMATS;
 use super::test_support::*;
 use super::*;
 use crate::config::{Compression, ImageEncoding};

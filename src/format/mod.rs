@@ -63,7 +63,7 @@ pub(crate) use error::Found;
 pub(crate) use length::{LengthChecker, check_len, unpacked_limit};
 pub use options::{FormatOptions, Key};
 pub use source::{Companion, Source};
-pub use table::{FORMATS, Row, Verifies, Walked, built, row};
+pub use table::{Row, Verifies, Walked, built, row};
 
 /// What one file holds.
 #[derive(Clone)]

@@ -34,7 +34,8 @@ pub struct Row {
     pub extensions: &'static [&'static str],
     /// How loaders walk its samples.
     pub walked: Walked,
-    /// What `decode: verify` sees.
+    /// What `decode: verify` sees; the conformance suite asks.
+    #[cfg_attr(not(test), expect(dead_code))]
     pub verifies: Verifies,
     /// Its code; None where this build leaves it out.
     pub format: Option<&'static dyn Format>,

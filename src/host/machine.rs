@@ -1,4 +1,4 @@
-//! What a report of a run says about a host's hardware and system, as Linux tells it.
+//! What a report of a run says about a host's hardware and system, as Linux reports it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -19,6 +19,7 @@ mod account;
 pub mod activity;
 mod pool;
 mod reader;
+mod shared;
 mod simulated;
 mod sync;
 mod walk;
@@ -35,7 +36,7 @@ use crate::plan::Run;
 use crate::stage::{Parts, Stage};
 use crate::storage::{Answer, Extent, Lane, StorageError};
 
-pub use activity::{Activity, Outstanding, Phase, Stretch, Task, Working};
+pub use activity::{Activity, Phase, Stretch, Task, Working};
 pub use pool::Loader;
 pub use simulated::SimulatedLoader;
 

@@ -1,12 +1,13 @@
 //! The loader of real runs: one rayon pool per rank, whose readers own all that they need.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
 use super::account::Meter;
 use super::reader::Reader;
+use super::shared::Shared;
 use super::walk::{self, Cursor};
 use super::window::{Readers, Window};
 use super::{
@@ -23,7 +24,7 @@ const OPEN_EACH: usize = 4;
 pub struct Loader {
     pool: rayon::ThreadPool,
     shape: Shape,
-    shared: Arc<Shared>,
+    lasting: Arc<Lasting>,
     epoch: Option<Epoch>,
     next: u64,
 }
@@ -39,32 +40,21 @@ struct Epoch {
 #[derive(Clone)]
 struct Part {
     shape: Shape,
-    shared: Arc<Shared>,
+    lasting: Arc<Lasting>,
     window: Arc<Window>,
     work: Arc<dyn Work>,
     cursor: Arc<Cursor>,
 }
 
 /// What outlives an epoch.
-pub(super) struct Shared {
-    pub(super) storage: Arc<dyn Storage>,
-    pub(super) activity: Activity,
+struct Lasting {
+    shared: Arc<Shared>,
     /// Each lock is held by its reader for a whole epoch.
     readers: Vec<Mutex<Reader>>,
     /// With rings: one for each thread.
     bells: Vec<Arc<Bell>>,
     /// The kernel pins the readers' buffers once.
     pins: bool,
-    pub(super) bytes: AtomicU64,
-    pub(super) calls: AtomicU64,
-    pub(super) retries: AtomicU64,
-    pub(super) samples: AtomicU64,
-    pub(super) metadata_bytes: AtomicU64,
-    pub(super) metadata_calls: AtomicU64,
-    cpu_ns: AtomicU64,
-    delay_ns: AtomicU64,
-    /// A thread's run-queue delay could not be read.
-    is_blind: AtomicBool,
 }
 
 /// Counts the threads of an epoch that have not ended.
@@ -116,26 +106,16 @@ impl Loader {
             Engine::Threads => Vec::new(),
             Engine::Rings { .. } => bells(threads)?,
         };
-        let shared = Shared {
-            pins: matches!(engine, Engine::Rings { pins: true, .. }),
-            storage,
-            activity,
+        let lasting = Lasting {
+            shared: Arc::new(Shared::new(storage, activity)),
             readers,
             bells,
-            bytes: AtomicU64::new(0),
-            calls: AtomicU64::new(0),
-            retries: AtomicU64::new(0),
-            samples: AtomicU64::new(0),
-            metadata_bytes: AtomicU64::new(0),
-            metadata_calls: AtomicU64::new(0),
-            cpu_ns: AtomicU64::new(0),
-            delay_ns: AtomicU64::new(0),
-            is_blind: AtomicBool::new(false),
+            pins: matches!(engine, Engine::Rings { pins: true, .. }),
         };
         Ok(Loader {
             pool,
             shape,
-            shared: Arc::new(shared),
+            lasting: Arc::new(lasting),
             epoch: None,
             next: 0,
         })
@@ -155,9 +135,9 @@ fn bells(threads: usize) -> Result<Vec<Arc<Bell>>, LoaderError> {
 
 impl BatchSource for Loader {
     fn start(&mut self, work: Arc<dyn Work>) {
-        let readers = match self.shared.bells.is_empty() {
+        let readers = match self.lasting.bells.is_empty() {
             true => Readers::threads(self.shape.threads),
-            false => Readers::Tasks(self.shared.bells.clone()),
+            false => Readers::Tasks(self.lasting.bells.clone()),
         };
         let window = Arc::new(Window::new(self.shape.window, work.batches(), readers));
         let threads = self.pool.current_num_threads();
@@ -167,14 +147,14 @@ impl BatchSource for Loader {
         });
         let part = Part {
             shape: self.shape,
-            shared: self.shared.clone(),
+            lasting: self.lasting.clone(),
             window: window.clone(),
             work: work.clone(),
             cursor: Arc::new(Cursor::default()),
         };
         let ended = running.clone();
         self.pool.spawn_broadcast(move |thread| {
-            let bell = part.shared.bells.get(thread.index());
+            let bell = part.lasting.bells.get(thread.index());
             let meter = Arc::new(match bell {
                 None => Meter::start(),
                 Some(_) => Meter::start_with_helpers(),
@@ -183,7 +163,7 @@ impl BatchSource for Loader {
                 None => part.read(thread.index(), meter.clone()),
                 Some(bell) => part.read_through_ring(thread.index(), bell, &meter),
             };
-            part.shared.settle(&meter);
+            part.lasting.shared.settle(&meter);
             if let Err(error) = outcome {
                 part.window.fail(error);
             }
@@ -245,26 +225,11 @@ impl BatchSource for Loader {
     }
 
     fn totals(&self) -> Totals {
-        self.shared.totals()
+        self.lasting.shared.totals()
     }
 
     fn tally(&self) -> Option<Arc<dyn Tally>> {
-        Some(self.shared.clone())
-    }
-}
-
-impl Tally for Shared {
-    fn totals(&self) -> Totals {
-        Totals {
-            bytes: self.bytes.load(Relaxed),
-            calls: self.calls.load(Relaxed),
-            retries: self.retries.load(Relaxed),
-            samples: self.samples.load(Relaxed),
-            metadata_bytes: self.metadata_bytes.load(Relaxed),
-            metadata_calls: self.metadata_calls.load(Relaxed),
-            cpu_ns: self.cpu_ns.load(Relaxed),
-            delay_ns: (!self.is_blind.load(Relaxed)).then(|| self.delay_ns.load(Relaxed)),
-        }
+        Some(self.lasting.shared.clone())
     }
 }
 
@@ -280,14 +245,14 @@ impl Part {
     fn read(&self, reader: usize, meter: Arc<Meter>) -> Result<(), LoaderError> {
         let Part {
             shape,
-            shared,
+            lasting,
             window,
             work,
             cursor,
         } = self;
-        let mut own = shared.readers[reader].lock();
+        let mut own = lasting.readers[reader].lock();
         own.begin_epoch(&**work, meter);
-        let read: walk::Read = &mut |run| own.read_run(shared, &**work, run);
+        let read: walk::Read = &mut |run| own.read_run(&lasting.shared, &**work, run);
         let outcome = match shape.unit {
             Unit::Batch => {
                 let (first, step) = (reader as u64, shape.threads as u64);
@@ -308,11 +273,11 @@ impl Part {
     ) -> Result<(), LoaderError> {
         let refused = |e| LoaderError::from(ring::refused(&ring::explained(&e)));
         let all = self.shape.threads;
-        let readers = (thread..all).step_by(self.shared.bells.len());
+        let readers = (thread..all).step_by(self.lasting.bells.len());
         let mut ring = Ring::new(readers.len(), bell.clone()).map_err(refused)?;
-        if self.shared.pins {
+        if self.lasting.pins {
             let buffers: Vec<_> = (readers.clone().zip(0..))
-                .map(|(reader, number)| self.shared.readers[reader].lock().lane.registered(number))
+                .map(|(reader, number)| self.lasting.readers[reader].lock().lane.registered(number))
                 .collect();
             // SAFETY: the readers keep their buffers longer than this ring lives.
             unsafe { ring.register(&buffers) }.map_err(refused)?;
@@ -326,16 +291,5 @@ impl Part {
             })
         });
         ring.run(tasks.collect()).map_err(refused)
-    }
-}
-
-impl Shared {
-    /// Adds what an epoch cost a thread to the totals.
-    fn settle(&self, meter: &Meter) {
-        self.cpu_ns.fetch_add(meter.cpu_ns(), Relaxed);
-        match meter.delay_ns() {
-            Some(ns) => drop(self.delay_ns.fetch_add(ns, Relaxed)),
-            None => self.is_blind.store(true, Relaxed),
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::account::{Debt, Meter, RunTimes};
-use super::pool::Shared;
+use super::shared::Shared;
 use super::{Activity, LoaderError, Place, Recorder, Work};
 use crate::clock::{now_ns, pause};
 use crate::format::{Checker, FormatError};

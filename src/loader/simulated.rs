@@ -1,4 +1,4 @@
-//! The loader in virtual time: the same shapes over [`ModelLaw`], as a discrete-event calculation.
+//! The loader in virtual time: the same shapes over [`TimeModel`], as a discrete-event calculation.
 //!
 //! Threads are clocks; a batch is ready when the last of its reads ends. With the train loop on the same virtual
 //! clock, AU and throughput come out exactly and at once.
@@ -10,12 +10,12 @@ use super::{Batch, BatchSource, Delivery, LoaderError, Shape, Totals, Unit, Work
 use crate::clock::{Clock, VirtualClock};
 use crate::plan::Run;
 use crate::stage::{Part, Parts};
-use crate::storage::ModelLaw;
+use crate::storage::TimeModel;
 
 /// Reader threads that exist only as times.
 pub struct SimulatedLoader {
     shape: Shape,
-    law: ModelLaw,
+    time: TimeModel,
     clock: Rc<VirtualClock>,
     work: Option<Arc<dyn Work>>,
     /// When each thread is free.
@@ -33,11 +33,11 @@ pub struct SimulatedLoader {
 }
 
 impl SimulatedLoader {
-    /// A loader over `law` that lives on `clock`.
-    pub fn new(shape: Shape, law: ModelLaw, clock: Rc<VirtualClock>) -> Self {
+    /// A loader over `time` that lives on `clock`.
+    pub fn new(shape: Shape, time: TimeModel, clock: Rc<VirtualClock>) -> Self {
         SimulatedLoader {
             shape,
-            law,
+            time,
             clock,
             work: None,
             free_at: vec![0; shape.threads],
@@ -61,8 +61,8 @@ impl SimulatedLoader {
     }
 
     fn read(&mut self, run: &Run, planned: u64, from: u64) -> u64 {
-        let first = from + self.law.latency_of(run.file << 20 ^ run.first);
-        let busy = self.law.transfer_ns(planned);
+        let first = from + self.time.latency_of(run.file << 20 ^ run.first);
+        let busy = self.time.transfer_ns(planned);
         let end = if busy == 0 {
             first
         } else {

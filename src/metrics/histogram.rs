@@ -152,6 +152,7 @@ impl StageHistograms {
     }
 
     /// Number of words of [`to_dense`](Self::to_dense).
+    #[cfg(test)]
     pub fn dense_len() -> usize {
         Stage::ALL.len() * (bucket_values().len() + 1)
     }
@@ -204,6 +205,7 @@ impl StageHistograms {
     }
 
     /// Durations recorded for a stage.
+    #[cfg(test)]
     pub fn count(&self, stage: Stage) -> u64 {
         self.stages[stage as usize]
             .as_ref()

@@ -14,6 +14,7 @@ pub mod sequential;
 pub mod series;
 pub mod spec;
 pub mod steady;
+pub mod summary;
 pub mod throughput;
 pub mod timeline;
 pub mod trace;

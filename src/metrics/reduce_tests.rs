@@ -2,6 +2,7 @@ use super::*;
 use crate::cluster::{Solo, threads};
 use crate::host::witness::Medium;
 use crate::metrics::au::tests::block;
+use crate::metrics::evidence::ServedByStorage;
 use crate::metrics::record::BlockRecord;
 use crate::metrics::record::EpochRecord;
 use crate::stage::{Part, Parts, Stage};

@@ -150,25 +150,9 @@ impl AuTest {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use crate::util::hash::splitmix64;
-
-    /// Draws that are the same in every run of a test.
-    pub(crate) struct Noise(pub(crate) u64);
-
-    impl Noise {
-        /// In (0, 1).
-        pub(crate) fn uniform(&mut self) -> f64 {
-            ((splitmix64(&mut self.0) >> 11) as f64 + 0.5) / (1u64 << 53) as f64
-        }
-
-        /// Mean 0, variance 1. Source: Box and Muller, 1958.
-        pub(crate) fn normal(&mut self) -> f64 {
-            let radius = (-2.0 * self.uniform().ln()).sqrt();
-            radius * (std::f64::consts::TAU * self.uniform()).cos()
-        }
-    }
+    use crate::metrics::steady::tests::Noise;
 
     /// Kinds of noise on the wait of a step, whose mean is `wait`.
     #[derive(Debug, Clone, Copy)]

@@ -53,8 +53,6 @@ pub(crate) struct EditionRules {
     closed_parameters: Vec<String>,
     open_parameters: Vec<String>,
     tool_injected_parameters: Vec<String>,
-    /// Commits of DLIO that the edition accepts.
-    pub(crate) dlio_revisions: Vec<String>,
 }
 
 /// How a fraction of a file counts.
@@ -166,11 +164,6 @@ impl Edition {
                 && class.editions.iter().any(|one| one == self.id())
         })
     }
-}
-
-/// True for an edition that the table knows, such as `3.0`.
-pub(crate) fn is_edition(id: &str) -> bool {
-    table().editions.contains_key(id)
 }
 
 impl EditionRules {

@@ -300,7 +300,7 @@ map! {
     parameters: Value,
     #[serde(deserialize_with = "section")] args: Args,
 }
-map! { Args { hosts accelerator_type } }
+map! { Args { accelerator_type } }
 map! {
     /// DLIO's `config.yaml`.
     Config {} workload: Value,
@@ -339,16 +339,6 @@ map! {
     #[serde(deserialize_with = "members")] load: BTreeMap<String, Vec<f64>>,
     #[serde(deserialize_with = "members")] proc: BTreeMap<String, Vec<f64>>,
     #[serde(deserialize_with = "members")] compute: BTreeMap<String, Vec<f64>>,
-}
-map! {
-    /// `provenance.json`, schema `mlps-run-provenance/1`.
-    Stamp { rules_edition }
-    #[serde(deserialize_with = "section")] dlio: StampedDlio,
-}
-map! { StampedDlio { source commit } }
-map! {
-    /// mlpstorage's `fs_separation.json`.
-    Separation { same_filesystem data_or_chkpt_path results_path }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::report::json::Provenance;
+use crate::report::provenance::Provenance;
 
 /// A report of dlio-rs; of another file of that name nothing is set.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

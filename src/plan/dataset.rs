@@ -52,7 +52,7 @@ pub struct DatasetSpec {
     pub record_len_stdev: f64,
     /// Bytes of an element.
     pub element_bytes: u64,
-    /// Which law gives files their dimensions where there is a standard deviation.
+    /// How files get their dimensions where there is a standard deviation.
     pub size_law: SizeLaw,
     /// Files are listed by number instead of by path.
     pub names_in_order: bool,
@@ -75,7 +75,7 @@ pub struct Shapes {
 }
 
 impl Shapes {
-    /// The stream as `rank` sees it (the rank matters only to the `fork` law).
+    /// The stream as `rank` sees it (the rank matters to `fork` only).
     pub fn new(dataset: &DatasetSpec, rank: usize) -> Self {
         let seed = match dataset.size_law {
             SizeLaw::Upstream => 10,
@@ -171,8 +171,8 @@ impl DatasetPlan {
             Split::Train => dataset.subfolders_train,
             Split::Valid => dataset.subfolders_valid,
         };
-        let mut law = dataset.clone();
-        law.record_len_stdev = 0.0;
+        let mut equal = dataset.clone();
+        equal.record_len_stdev = 0.0;
         DatasetPlan {
             split,
             files,
@@ -182,7 +182,7 @@ impl DatasetPlan {
             prefix: dataset.prefix.clone(),
             extension: dataset.extension.clone(),
             samples_per_file: dataset.samples_per_file,
-            nominal: Shapes::new(&law, 0)
+            nominal: Shapes::new(&equal, 0)
                 .next()
                 .expect("the stream of shapes is endless"),
             element_bytes: dataset.element_bytes,

@@ -66,7 +66,7 @@ pub struct OrderSpec {
     pub dataset: Arc<DatasetPlan>,
     /// How many of them are used.
     pub files: u64,
-    /// Which law.
+    /// Whose order.
     pub kind: OrderKind,
     /// How the loader walks a rank's samples.
     pub walk: Walk,

@@ -1,7 +1,7 @@
 //! The sentence that names what to look at first: a function of the breakdown and of how hosts and ranks differ.
 
 use crate::metrics::breakdown::{Breakdown, Line, Slices};
-use crate::metrics::reduce::JobSummary;
+use crate::metrics::summary::JobSummary;
 use crate::stage::{Blame, Part};
 
 /// A loss below this is none, percent of AU's window.
@@ -133,7 +133,7 @@ fn ranks(s: &JobSummary) -> Vec<Member> {
 mod tests {
     use super::super::dlio::tests::job;
     use super::*;
-    use crate::metrics::reduce::HostSummary;
+    use crate::metrics::summary::HostSummary;
 
     fn with(lines: &[(Line, f64)]) -> JobSummary {
         let mut s = job();

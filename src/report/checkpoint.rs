@@ -6,13 +6,13 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::figures::{stage, verdict};
 use super::rows::{GIB, Report, Row, Table, object, plain, row, sentence};
+use super::stage::{stage, verdict};
 use crate::config::MetricFormula;
 use crate::metrics::checkpoint::{
     CheckpointKind, CheckpointPhase, CheckpointRecord, CheckpointSummary,
 };
-use crate::metrics::reduce::RankSummary;
+use crate::metrics::summary::RankSummary;
 
 fn phases(s: &CheckpointSummary) -> impl Iterator<Item = (CheckpointKind, &CheckpointPhase)> {
     [

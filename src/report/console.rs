@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::event::{Event, Listener};
 use super::figures;
-use super::json::Provenance;
 use super::live::fit;
+use super::provenance::Provenance;
 use super::rows::bytes as bytes_text;
 use super::shown::Shown;
-use crate::metrics::reduce::JobSummary;
+use crate::metrics::summary::JobSummary;
 
 /// Without a terminal, at most one progress line in this time.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);

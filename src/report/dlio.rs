@@ -10,8 +10,8 @@ use crate::config::{MetricFormula, Workload};
 use crate::host::facts::HostFacts;
 use crate::metrics::au::block_au;
 use crate::metrics::record::{BlockRecord, RankRecord};
-use crate::metrics::reduce::{JobSummary, PhaseSummary};
 use crate::metrics::spec::MetricSpec;
+use crate::metrics::summary::{JobSummary, PhaseSummary};
 use crate::metrics::throughput::{
     block_throughput, eval_throughput, host_potential_caching, rank_potential_caching,
 };

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::metrics::checkpoint::{CheckpointKind, CheckpointRecord};
 use crate::metrics::record::BlockRecord;
-use crate::metrics::reduce::JobSummary;
+use crate::metrics::summary::JobSummary;
 
 /// Emitted on rank 0 unless noted; every listener gets every event.
 ///

@@ -6,15 +6,18 @@ use serde_json::{Value, json};
 
 use super::bottleneck;
 use super::checkpoint;
-use super::json::{HostFolder, Provenance, SCHEMA_VERSION, object_store};
-use super::provenance::machine_json;
+use super::object_store::object_store;
+use super::provenance::{HostFolder, Provenance, machine_json};
 use super::rows::{GIB, Report, Row, Table, bytes, object, plain, row, sentence};
+use super::stage::{stage, verdict};
 use crate::config::{MetricFormula, Workload};
 use crate::metrics::breakdown::{Breakdown, Line};
-use crate::metrics::evidence::{Evidence, ServedByStorage};
-use crate::metrics::histogram::StageSummary;
-use crate::metrics::reduce::{EpochSummary, HostSummary, JobSummary, PhaseSummary};
-use crate::stage::{Part, UNIT};
+use crate::metrics::evidence::Evidence;
+use crate::metrics::summary::{EpochSummary, HostSummary, JobSummary, PhaseSummary};
+use crate::stage::Part;
+
+/// Version of the layout of `report.json`; a change of meaning raises it.
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// Ends of the names of DLIO's formulas.
 fn formulas(s: &JobSummary) -> (&'static str, &'static str) {
@@ -267,31 +270,6 @@ fn breakdown_table(out: &mut Report, s: &JobSummary) {
     });
 }
 
-/// A stage's percentiles; those that the count does not support are null.
-pub(super) fn stage(s: &StageSummary) -> Vec<Row> {
-    let ns = |key: &str, value: Value| Row {
-        path: key.into(),
-        label: key.into(),
-        value,
-        unit: UNIT,
-        ..Row::default()
-    };
-    vec![
-        plain("stage", s.stage.name()).label("stage"),
-        plain("doc", s.stage.doc()),
-        plain("unit", UNIT),
-        plain("blame", s.stage.blame().word()),
-        plain("formula", "hdr_percentile"),
-        plain("count", s.count).label("count"),
-        plain("mean", s.mean_ns),
-        ns("p50", json!(s.p50_ns)),
-        ns("p90", json!(s.p90_ns)),
-        ns("p99", json!(s.p99_ns)),
-        ns("p99.9", json!(s.p999_ns)),
-        ns("max", json!(s.max_ns)),
-    ]
-}
-
 fn counters(out: &mut Report, s: &JobSummary) {
     let c = &s.counters;
     let at = |key: &str| format!("counters/{key}");
@@ -382,16 +360,6 @@ fn counters(out: &mut Report, s: &JobSummary) {
         ),
     }));
     out.extend(rows);
-}
-
-/// A verdict's word.
-pub(super) fn verdict(v: ServedByStorage) -> &'static str {
-    match v {
-        ServedByStorage::Pass => "PASS",
-        ServedByStorage::Suspect => "SUSPECT: part of the bytes came from the page cache",
-        ServedByStorage::Cached => "CACHED: the page cache answered, not the storage",
-        ServedByStorage::Unknown => "UNKNOWN",
-    }
 }
 
 /// One line when all epochs agree, else one per run of epochs with the same verdict.

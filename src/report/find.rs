@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::host::witness::Medium;
 use crate::metrics::breakdown::{Breakdown, Line};
 use crate::metrics::evidence::ServedByStorage;
-use crate::metrics::reduce::JobSummary;
 use crate::metrics::sequential::Outcome;
+use crate::metrics::summary::JobSummary;
 use crate::stage::{Blame, Part};
 
 /// Version of [`Document`].

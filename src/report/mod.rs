@@ -20,12 +20,14 @@ pub(crate) mod html;
 pub mod hydra;
 pub mod json;
 pub mod live;
+mod object_store;
 pub mod provenance;
 pub mod publish;
 pub mod python;
 pub mod rank_files;
 mod rows;
 pub(crate) mod shown;
+mod stage;
 pub(crate) mod watch;
 pub mod yaml;
 
@@ -33,7 +35,7 @@ pub use event::{Event, Listener};
 pub use publish::{Clash, OutputDir, PublishError};
 
 use crate::config::Workload;
-use crate::metrics::reduce::JobSummary;
+use crate::metrics::summary::JobSummary;
 use crate::metrics::timeline::{self, Timeline};
 
 /// Why a report could not be written.
@@ -100,7 +102,7 @@ pub struct ReportInput<'a> {
     /// The job's figures.
     pub summary: &'a JobSummary,
     /// Where the figures come from.
-    pub provenance: &'a json::Provenance,
+    pub provenance: &'a provenance::Provenance,
     /// The run over time, where it was recorded.
     pub timeline: Option<&'a Timeline>,
     /// Every warning of the run, once each.

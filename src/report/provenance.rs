@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::json::Provenance;
 use crate::host::machine::{Machine, Nic};
 use crate::storage::{Client, System};
 
@@ -72,6 +71,83 @@ pub struct Library {
     pub name: String,
     /// Its version.
     pub version: String,
+}
+
+/// Where a folder of the job lies on one host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFolder {
+    /// Host name.
+    pub host: String,
+    /// What the job uses it for: `data` or `checkpoint`.
+    pub folder: String,
+    /// The folder.
+    pub path: String,
+    /// What is mounted there: a device or a server.
+    pub source: String,
+    /// Type of the file system.
+    pub fs_type: String,
+    /// All hosts see the same folder.
+    pub shared: bool,
+}
+
+/// Where the figures come from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Provenance {
+    /// Version of dlio-rs.
+    pub version: String,
+    /// Commit of the source tree, where known.
+    pub git_commit: String,
+    /// `release` or `debug`.
+    pub build_profile: String,
+    /// The MPI library, as it names itself.
+    pub mpi_library: String,
+    /// `uname -srm` of rank 0's host.
+    pub kernel: String,
+    /// Host names in order of nodes.
+    pub hosts: Vec<String>,
+    /// Ranks.
+    pub ranks: usize,
+    /// How ranks waited for each other after each step: `shared` or `mpi`.
+    pub barrier: String,
+    /// Who read: `threads` or `uring`.
+    pub reader_engine: String,
+    /// Why this engine.
+    pub reader_engine_reason: String,
+    /// CPUs that rank 0 may use.
+    pub cpus_allowed: usize,
+    /// How the launcher bound the ranks and what was done about it.
+    pub affinity: String,
+    /// CPUs on which rank 0's reader and writer threads run, as a list such as `0-3,8`.
+    pub thread_cpus: String,
+    /// Where the folders of the job lie, by host.
+    pub folders: Vec<HostFolder>,
+    /// Memory of rank 0's host, bytes.
+    pub memory_bytes: u64,
+    /// Wall-clock label.
+    pub start: String,
+    /// Wall-clock label.
+    pub end: String,
+    /// Command line, secrets removed.
+    pub command_line: Vec<String>,
+    /// Effective configuration, secrets removed.
+    pub config: Value,
+    /// What `--rules` found: `not_closed`, `edition`, `findings`; null without it. Stands beside the provenance in the
+    /// report.
+    #[serde(skip)]
+    pub rules: Value,
+    /// What the binary was built of.
+    pub build: Build,
+    /// Settings of the MPI library in the environment of rank 0.
+    pub mpi_environment: BTreeMap<String, String>,
+    /// What moves the dataset's bytes.
+    pub storage_library: Library,
+    /// The comparability hash of the workload: algorithm, allowlist, hash, keys; or the word `unknown`.
+    pub core_config: Value,
+    /// Keys that have another value than the workload's file gave them, with what set them.
+    pub changed: BTreeMap<String, String>,
+    /// Which run, as in its events.
+    pub run: String,
 }
 
 /// Settings of the MPI library in this process's environment: what a user set, not what the launcher passes on.

@@ -1,4 +1,4 @@
-//! What the watchdog and the histograms are told of checkpoint I/O.
+//! What the watchdog and the histograms hear of checkpoint I/O.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Who is told what happens.
+//! Who hears of events.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::loader::Activity;
 use crate::report::event_file::RunId;
 use crate::report::{Event, Listener};
 
-/// Those who are told, by any thread.
+/// The listeners, for any thread.
 #[derive(Clone, Default)]
 pub(super) struct Listeners {
     list: Arc<Mutex<Vec<Box<dyn Listener + Send>>>>,
@@ -71,7 +71,7 @@ impl Events {
         }
     }
 
-    /// Those who are told, for another thread.
+    /// The listeners, for another thread.
     pub(super) fn listeners(&self) -> Listeners {
         self.listeners.clone()
     }

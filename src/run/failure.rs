@@ -1,4 +1,4 @@
-//! How a rank's failure becomes the job's: every rank stops, the cause is told once.
+//! How a rank's failure becomes the job's: every rank stops, the cause is printed once.
 
 use crate::checkpoint::CheckpointError;
 use crate::cluster::Cluster;
@@ -57,9 +57,9 @@ pub enum JobError {
         /// How many other ranks failed too.
         more: usize,
     },
-    /// On the other ranks: rank 0 tells.
+    /// On the other ranks: rank 0 prints it.
     #[error("another rank reports the failure")]
-    Told,
+    ReportedElsewhere,
     /// AU is below the threshold and `--require-au` was given.
     #[error("AU {au:.2} % is below the required {required:.2} %")]
     AuBelow {
@@ -82,14 +82,14 @@ fn others(more: usize) -> String {
 pub fn agree<T>(cluster: &dyn Cluster, mine: Result<T, RankError>) -> Result<T, JobError> {
     let failed = cluster.max_u64_patiently(u64::from(mine.is_err()));
     if failed == 0 {
-        return mine.map_err(|_| JobError::Told);
+        return mine.map_err(|_| JobError::ReportedElsewhere);
     }
     let message = match &mine {
         Ok(_) | Err(RankError::Elsewhere) => String::new(),
         Err(error) => error.to_string(),
     };
     let Some(messages) = cluster.gather(message.as_bytes()) else {
-        return Err(JobError::Told);
+        return Err(JobError::ReportedElsewhere);
     };
     let mut failures = messages
         .iter()

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use super::context::{JobContext, io_threads, label, shape};
+use super::context::{JobContext, io_threads, label};
 use super::events::Events;
 use super::failure::{JobError, RankError, agree};
 use super::patient::Patient;
@@ -13,16 +13,16 @@ use super::request::JobRequest;
 use super::results::Begun;
 use super::ticker::Ticker;
 use super::trace::{self, Tracing};
-use super::waiting::Waiting;
+use super::waiting::{Waiting, meeting};
 use super::watch::{Board, Watchdog};
 use super::{results, screen, shared, wire};
 use crate::clock::now_ns;
-use crate::cluster::{Cluster, Meeting};
-use crate::config::{StepBarrier, Workload};
-use crate::host::cpus::{Choice, Mask, Placement, place, usable_cpus};
+use crate::cluster::Cluster;
+use crate::config::Workload;
+use crate::host::cpus::{Choice, Placement, place};
 use crate::interrupt;
-use crate::metrics::reduce::JobSummary;
 use crate::metrics::spec::MetricSpec;
+use crate::metrics::summary::JobSummary;
 use crate::metrics::timeline::{Gauges, Sampler};
 use crate::report::dlio_log::{DlioLog, Level, LogFile};
 use crate::report::event_file::{self, JsonLines};
@@ -34,14 +34,14 @@ pub struct JobFailure {
     /// The cause.
     pub error: JobError,
     /// The standard error output has it already, as a line of DLIO's log.
-    pub is_told: bool,
+    pub is_printed: bool,
 }
 
 impl From<JobError> for JobFailure {
     fn from(error: JobError) -> Self {
         JobFailure {
             error,
-            is_told: false,
+            is_printed: false,
         }
     }
 }
@@ -97,7 +97,7 @@ pub fn run(cluster: &dyn Cluster, request: &JobRequest) -> Result<(), JobFailure
         let mut failure = JobFailure::from(error);
         if matches!(failure.error, JobError::Failed { .. }) {
             let voice = request.voice;
-            failure.is_told = voice.as_dlio && voice.level <= Level::Error;
+            failure.is_printed = voice.as_dlio && voice.level <= Level::Error;
             events.emit(Event::Failed {
                 message: failure.error.to_string(),
             });
@@ -119,24 +119,6 @@ fn start_recording(job: &mut JobContext) -> Result<Sampler, RankError> {
     })?;
     job.gauges = Some(gauges);
     Ok(sampler)
-}
-
-/// Where the ranks of a job or of a part of it meet; None where MPI's collectives do it. A collective.
-///
-/// `others`: the CPUs of this rank's readers.
-pub(super) fn meeting<'a>(
-    cluster: &'a dyn Cluster,
-    w: &Workload,
-    others: Mask,
-) -> Option<Meeting<'a>> {
-    (w.cluster.barrier.chosen() == StepBarrier::Shared).then(|| {
-        let threads = 1 + shape(w).threads;
-        let main = Mask::current();
-        // Where a quota is worth no more CPUs than there are threads, spinning would use it up: no CPU is idle.
-        let is_tight = usable_cpus() <= cluster.local_size() * threads;
-        let cpus = (main.cpus().chain(others.cpus())).filter(|_| !is_tight);
-        Meeting::new(cluster, threads, cpus)
-    })
 }
 
 /// The CPUs of this rank's threads.

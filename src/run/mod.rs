@@ -25,6 +25,7 @@ pub mod work;
 mod context;
 mod events;
 mod index_cache;
+pub(crate) mod manifest;
 mod memory;
 pub(crate) mod names;
 mod open;
@@ -37,7 +38,6 @@ mod shared;
 mod sources;
 mod trace;
 
-pub use context::{JobContext, RunOptions, label, shape};
-pub use events::Events;
+pub use context::{RunOptions, shape};
 pub use failure::{JobError, RankError, agree};
 pub use preflight::preflight;

@@ -15,16 +15,16 @@ use crate::host;
 use crate::host::cpus::Placement;
 use crate::host::facts::HostFacts;
 use crate::metrics::evidence::ServedByStorage;
-use crate::metrics::reduce::{JobSummary, ReduceInput, reduce};
+use crate::metrics::reduce::{ReduceInput, reduce};
 use crate::metrics::spec::MetricSpec;
+use crate::metrics::summary::JobSummary;
 use crate::metrics::timeline::{self, Timeline};
 use crate::plan;
 use crate::report::console::final_report;
 use crate::report::event_file::RunId;
 use crate::report::find::Document;
 use crate::report::hydra::HydraFacts;
-use crate::report::json::{HostFolder, Provenance};
-use crate::report::provenance::{self, Build};
+use crate::report::provenance::{self, Build, HostFolder, Provenance};
 use crate::report::rank_files::{self, RankFiles};
 use crate::report::{self, Clash, Event, OutputDir, ReportError, ReportInput, write_all};
 
@@ -323,7 +323,7 @@ pub(super) fn write_unmeasured(
     Ok(())
 }
 
-/// What hydra's folder says; None where hydra was told to write none.
+/// What hydra's folder says; None where hydra was asked to write none.
 fn hydra_facts<'a>(request: &JobRequest<'a>, run_dir: &Path) -> Option<HydraFacts<'a>> {
     let loaded = request.loaded;
     let output_subdir = match &loaded.hydra.output_subdir {

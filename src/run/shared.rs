@@ -11,15 +11,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::context::JobContext;
-use super::dataset::MANIFEST;
 use super::events::Events;
 use super::failure::{JobError, RankError, agree};
+use super::manifest::MANIFEST;
 use super::open::open_storage;
 use crate::config::{SharedFolder, SizeLaw, Workload};
 use crate::host::mounts::{Mount, mount_of};
 use crate::interrupt::{self, Unfinished};
 use crate::report::Event;
-use crate::report::json::HostFolder;
+use crate::report::provenance::HostFolder;
 
 /// Clocks that differ by more than this are warned of, seconds.
 const CLOCK_TOLERANCE_S: f64 = 60.0;

@@ -1,4 +1,4 @@
-//! Where batches come from: loaders in real time, or simulated ones over a law of time.
+//! Where batches come from: loaders in real time, or simulated ones over a model of time.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::context::JobContext;
 use super::events::Events;
 use super::failure::RankError;
-use super::wire::model_law;
+use super::wire::time_model;
 use crate::clock::VirtualClock;
 use crate::cluster::Cluster;
 use crate::loader::{BatchSource, Engine, Loader, Recorder, SimulatedLoader};
@@ -74,11 +74,11 @@ impl Sources {
         let over_time = job.gauges.is_some() && virtual_clock.is_none();
         let stages = thread_stages(job.tracer.as_deref(), 2 * shape.threads, over_time);
         if let Some(clock) = virtual_clock {
-            let mut law = model_law(job.workload);
+            let mut time = time_model(job.workload);
             // Virtual clocks of different ranks do not share a link moment by moment: each gets its part of it.
-            law.bandwidth /= job.cluster.local_size() as f64;
+            time.bandwidth /= job.cluster.local_size() as f64;
             let make = || -> Box<dyn BatchSource> {
-                Box::new(SimulatedLoader::new(shape, law, clock.clone()))
+                Box::new(SimulatedLoader::new(shape, time, clock.clone()))
             };
             return Ok(Sources {
                 train: make(),

@@ -14,7 +14,7 @@ use crate::loader::{LoaderError, Place, Shape, SimulatedLoader, Unit, Work};
 use crate::metrics::record::EpochRecord;
 use crate::metrics::timeline::{Column, Recorded, Timeline, merge};
 use crate::plan::Run;
-use crate::storage::{Lane, ModelLaw};
+use crate::storage::{Lane, TimeModel};
 
 const MS: u64 = 1_000_000;
 const BATCHES: u64 = 200;
@@ -71,12 +71,12 @@ fn train(latency_ms: fn(usize) -> u64, large: Option<(u64, u64)>) -> Timeline {
             threads: 1,
             window: 0,
         };
-        let law = ModelLaw {
+        let time = TimeModel {
             latency_ns: latency_ms(rank) * MS,
             jitter_ns: 0,
             bandwidth: 1e6,
         };
-        let mut source = SimulatedLoader::new(shape, law, clock.clone());
+        let mut source = SimulatedLoader::new(shape, time, clock.clone());
         let gauges = Arc::new(Gauges::new(0, true));
         let mut w = Workload::default();
         w.dataset.num_files_train = 4 * BATCHES;

@@ -3,7 +3,10 @@
 
 use std::sync::atomic::AtomicU64;
 
+use super::context::shape;
 use crate::cluster::{Cluster, Meeting};
+use crate::config::{StepBarrier, Workload};
+use crate::host::cpus::{Mask, usable_cpus};
 use crate::loader::Activity;
 
 /// A [`Cluster`] whose collectives mark the page of this rank, and begin with a meeting of all ranks where there is one: no
@@ -46,6 +49,24 @@ impl<'a> Waiting<'a> {
         self.activity.waits(false);
         value
     }
+}
+
+/// Where the ranks of a job or of a part of it meet; None where MPI's collectives do it. A collective.
+///
+/// `others`: the CPUs of this rank's readers.
+pub(super) fn meeting<'a>(
+    cluster: &'a dyn Cluster,
+    w: &Workload,
+    others: Mask,
+) -> Option<Meeting<'a>> {
+    (w.cluster.barrier.chosen() == StepBarrier::Shared).then(|| {
+        let threads = 1 + shape(w).threads;
+        let main = Mask::current();
+        // Where a quota is worth no more CPUs than there are threads, spinning would use it up: no CPU is idle.
+        let is_tight = usable_cpus() <= cluster.local_size() * threads;
+        let cpus = (main.cpus().chain(others.cpus())).filter(|_| !is_tight);
+        Meeting::new(cluster, threads, cpus)
+    })
 }
 
 impl Cluster for Waiting<'_> {
@@ -114,9 +135,6 @@ impl Cluster for Waiting<'_> {
     }
     fn split(&self, color: Option<u16>) -> Option<Box<dyn Cluster + '_>> {
         self.wait(|c| c.split(color))
-    }
-    fn abort(&self, status: i32) -> ! {
-        self.cluster.abort(status)
     }
 }
 

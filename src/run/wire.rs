@@ -11,7 +11,7 @@ use crate::plan::dataset::{DatasetPlan, DatasetSpec};
 use crate::plan::fill::Shrink;
 use crate::plan::order::{OrderSpec, Walk, sample_shuffle_warning};
 use crate::plan::steps::StepsSpec;
-use crate::storage::{ModelLaw, ObjectSpec, Pages, StoreSpec, System};
+use crate::storage::{ObjectSpec, Pages, StoreSpec, System, TimeModel};
 
 /// Words that DLIO has and no version of dlio-rs: `config` refuses them wherever bytes are read or written.
 static UNKNOWN: Row = Row {
@@ -183,15 +183,15 @@ fn store(w: &Workload, system: &'static System, folder: std::path::PathBuf) -> S
         system,
         folder,
         pages: Pages::Keep,
-        law: model_law(w),
+        time: time_model(w),
         object: objects(w),
     }
 }
 
-/// The law of `storage.storage_options.{latency, jitter, bandwidth}`.
-pub(crate) fn model_law(w: &Workload) -> ModelLaw {
+/// The times of `storage.storage_options.{latency, jitter, bandwidth}`.
+pub(crate) fn time_model(w: &Workload) -> TimeModel {
     let o = &w.storage.storage_options;
-    ModelLaw {
+    TimeModel {
         latency_ns: (o.latency * 1e9).round() as u64,
         jitter_ns: (o.jitter * 1e9).round() as u64,
         bandwidth: o.bandwidth,

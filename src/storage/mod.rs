@@ -32,12 +32,12 @@ pub(crate) use address::{plain_path, plain_prefix};
 pub use buffer::{Buffer, Lane};
 pub(crate) use errno::words as errno_words;
 pub use lock::FolderLock;
-pub use model::ModelLaw;
+pub use model::TimeModel;
+#[cfg(feature = "object")]
+pub use object::ObjectError;
 #[cfg(feature = "object")]
 #[doc(hidden)]
 pub use object::http_answer;
-#[cfg(feature = "object")]
-pub use object::{Class, Failure, ObjectError};
 pub(crate) use open_files::ensure_open_files;
 pub(crate) use part::{close, write_file};
 pub use row::System;

@@ -1,4 +1,4 @@
-//! A storage system that is only a law: latency, jitter and a bandwidth that the ranks of a node share.
+//! A storage system that is only arithmetic: latency, jitter and a bandwidth that the ranks of a node share.
 //!
 //! It makes tests deterministic and answers "what if the storage were like this?".
 
@@ -11,9 +11,9 @@ use super::{Answer, Lane, Request, Sink, Storage, StorageError, System, Writer};
 use crate::clock::{now_ns, sleep_until};
 use crate::util::hash::{GAMMA, mix64};
 
-/// The law's numbers.
+/// Its numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct ModelLaw {
+pub struct TimeModel {
     /// Nanoseconds before a read's first byte.
     pub latency_ns: u64,
     /// Uniform around `latency_ns` by this much, nanoseconds.
@@ -22,7 +22,7 @@ pub struct ModelLaw {
     pub bandwidth: f64,
 }
 
-impl ModelLaw {
+impl TimeModel {
     /// Latency of the request named `tag`: the same in every run.
     pub fn latency_of(&self, tag: u64) -> u64 {
         if self.jitter_ns == 0 {
@@ -49,17 +49,17 @@ pub(super) const SYSTEM: System = System {
     open: Ok(|spec, shared| {
         Ok(Box::new(Model {
             system: spec.system,
-            law: spec.law,
+            time: spec.time,
             link_free: &shared[0],
         }))
     }),
     ..FORMULA
 };
 
-/// The law, in real time.
+/// The same in real time.
 struct Model {
     system: &'static System,
-    law: ModelLaw,
+    time: TimeModel,
     /// When the link that the node's ranks share is free again, [`now_ns`].
     link_free: &'static AtomicU64,
 }
@@ -76,8 +76,8 @@ impl Storage for Model {
     ) -> Result<Answer, StorageError> {
         let start = now_ns();
         sink.position(0);
-        let first = start + self.law.latency_of(request.tag);
-        let busy = self.law.transfer_ns(request.planned_len);
+        let first = start + self.time.latency_of(request.tag);
+        let busy = self.time.transfer_ns(request.planned_len);
         let mut end = first;
         if busy > 0 {
             let mut free = self.link_free.load(Ordering::Relaxed);

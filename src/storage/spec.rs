@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{ModelLaw, System};
+use super::{System, TimeModel};
 
 /// A storage system to be opened.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +18,7 @@ pub struct StoreSpec {
     /// What becomes of the page cache where it stands before the system.
     pub pages: Pages,
     /// For `model`.
-    pub law: ModelLaw,
+    pub time: TimeModel,
     /// For object stores.
     pub object: ObjectSpec,
 }
@@ -43,7 +43,7 @@ impl StoreSpec {
             system,
             folder,
             pages: Pages::default(),
-            law: ModelLaw::default(),
+            time: TimeModel::default(),
             object: ObjectSpec::default(),
         }
     }

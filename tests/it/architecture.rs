@@ -218,3 +218,21 @@ fn arrows_point_downwards_in_the_table_of_modules() {
     assert!(seen > 200, "only {seen} arrows were read");
     assert!(upwards.is_empty(), "{upwards:#?}");
 }
+
+#[test]
+fn no_two_files_use_each_other() {
+    let arrows = arrows();
+    let mut circles = Vec::new();
+    for (from, targets) in &arrows {
+        // The file of a folder and those inside are one family: it declares what they implement.
+        for to in targets
+            .iter()
+            .filter(|to| from < to && !to.starts_with(from))
+        {
+            if arrows[to].contains(from) {
+                circles.push(format!("{} and {}", from.join("::"), to.join("::")));
+            }
+        }
+    }
+    assert!(circles.is_empty(), "{circles:#?}");
+}

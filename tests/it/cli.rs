@@ -52,6 +52,103 @@ fn info_counts_ranks_and_names_the_library() {
     assert_eq!(out.stdout.matches("local rank").count(), 3);
 }
 
+/// `--format json` of a verb; its `schema` has the verb's name.
+fn facts(words: &[&str]) -> serde_json::Value {
+    let mut command = solo();
+    command.args(words).args(["--format", "json"]);
+    let out = run(command).ok();
+    let facts: serde_json::Value = serde_json::from_str(&out.stdout).unwrap();
+    let schema = format!("dlio-rs/{}/1", words[0]);
+    assert_eq!(facts["schema"], schema.as_str(), "{}", out.stdout);
+    facts
+}
+
+#[test]
+fn plan_and_validate_print_json() {
+    // 168 files of one sample, batches of 7 on 8 ranks: 3 steps.
+    let plan = facts(&["plan", "workload=unet3d_h100", "--ranks", "8"]);
+    let dataset = &plan["dataset"];
+    assert_eq!(
+        (&plan["ranks"], &dataset["files_train"]),
+        (&8.into(), &168.into())
+    );
+    assert_eq!(dataset["steps_per_epoch"], 3);
+    assert_eq!(dataset["samples_per_epoch"], 168);
+    let bytes = dataset["bytes_per_sample"].as_u64().unwrap() * 168;
+    assert_eq!(dataset["bytes"], bytes);
+    assert!(plan.get("checkpoint").is_none(), "{plan}");
+
+    let plan = facts(&["plan", "workload=llama3_8b", "--ranks", "8"]);
+    let checkpoint = &plan["checkpoint"];
+    let [all, model, optimizer] =
+        ["bytes", "model_bytes", "optimizer_bytes"].map(|part| checkpoint[part].as_u64().unwrap());
+    // As sizes_of_the_published_models_to_the_byte has it.
+    assert_eq!((all, model + optimizer), (112_425_623_552, all));
+    assert!(plan.get("dataset").is_none(), "{plan}");
+
+    let words = [
+        "validate",
+        "workload=unet3d_h100",
+        "reader.batch_size=3",
+        "dataset.data_folder=s3://bucket/x",
+        "storage.storage_options.access_key_id=id",
+        "storage.storage_options.secret_access_key=hidden-7Qz",
+    ];
+    let validated = facts(&words);
+    assert_eq!(validated["config"]["reader"]["batch_size"], 3);
+    let origin = validated["origins"]["reader.batch_size"].as_str().unwrap();
+    assert_eq!(origin, "command line word 'reader.batch_size=3'");
+    assert!(!validated.to_string().contains("hidden-7Qz"), "{validated}");
+}
+
+#[test]
+fn info_inspect_and_explain_print_json() {
+    let info = facts(&["info"]);
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    let rank = &info["ranks"][0];
+    assert!(
+        rank["cpus_allowed"].as_u64().unwrap() as usize >= cpus,
+        "{info}"
+    );
+    assert_eq!(info["version"], env!("CARGO_PKG_VERSION"));
+
+    let scratch = Scratch::new();
+    let mut command = solo();
+    command
+        .arg("generate")
+        .args(small(&scratch, 2))
+        .args(["dataset.format=png", "dataset.record_dims=[30,50]"]);
+    run(command).ok();
+    let path = scratch.path("data/train/img_0_of_2.png");
+    let file = path.to_str().unwrap();
+    let found = facts(&["inspect", file]);
+    let len = path.metadata().unwrap().len();
+    assert_eq!(
+        (&found["bytes"], &found["samples"]),
+        (&len.into(), &1.into())
+    );
+    assert_eq!(found["checks"][1]["passed"], true, "{found}");
+    // A damaged file: what was found so far, and status 1.
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[500] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let mut command = solo();
+    command.args(["inspect", file, "--format=json", "--file-format=png"]);
+    let out = run(command).fails(1, &["checksum"]);
+    let found: serde_json::Value = serde_json::from_str(&out.stdout).unwrap();
+    assert_eq!(found["checks"][0]["passed"], false, "{found}");
+
+    let mut command = solo();
+    command.args(["check", "--explain", "4.3.4", "--format", "json"]);
+    let out = run(command).ok();
+    let rules: serde_json::Value = serde_json::from_str(&out.stdout).unwrap();
+    assert_eq!(rules["schema"], "dlio-rs/rules/1");
+    assert_eq!(
+        rules["rules"][0]["name"],
+        "checkpointAggregateAcceleratorMemory"
+    );
+}
+
 #[test]
 fn every_config_runs_on_null_storage() {
     for entry in std::fs::read_dir(repo().join("configs")).unwrap() {

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use dlio_rs::config::{LoadRequest, Loaded, Source, load};
+use dlio_rs::internal::{LoadRequest, Loaded, Source, load};
 use serde_json::{Value, json};
 
 use crate::support::*;

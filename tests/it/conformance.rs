@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use dlio_rs::storage::{
-    self, Answer, Client, Entry, Extent, Lane, Request, SYSTEMS, Sink, Storage, StorageError,
-    StoreSpec, System,
+use dlio_rs::internal::{
+    self as storage, Answer, Client, Entry, Extent, Lane, Request, SYSTEMS, Sink, Storage,
+    StorageError, StoreSpec, System,
 };
 
 use crate::servers::{ACCOUNT, Azurite, BUCKET, Seaweed};

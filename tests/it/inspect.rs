@@ -87,6 +87,6 @@ fn damage_and_unknown_files_are_named() {
         &["verify: FAILED", "checksum of chunk IDAT", "img_1_of_2.png"],
     );
     inspect(&scratch.path("data/none.npz")).fails(1, &["none.npz", "does not exist"]);
-    inspect(&scratch.path("data")).fails(2, &["no extension", "--format"]);
+    inspect(&scratch.path("data")).fails(2, &["no extension", "--file-format"]);
     inspect(&scratch.path("data/a.xyz")).fails(2, &["xyz is no format", "npz"]);
 }

@@ -14,7 +14,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, gets
 
 use crate::support::{patient, python, repo};
 
-use dlio_rs::storage::{self, Client, Secret, Storage, StoreSpec, System};
+use dlio_rs::internal::{self as storage, Client, Secret, Storage, StoreSpec, System};
 
 /// Keys of SeaweedFS's one identity.
 pub const ACCESS_KEY: &str = "dlio-test-id";

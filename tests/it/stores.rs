@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use dlio_rs::storage::{Client, Storage};
+use dlio_rs::internal::{Client, Storage};
 
 use crate::fault_proxy::{Fault, FaultProxy};
 use crate::scripted::{Asked, Reply, Scripted};

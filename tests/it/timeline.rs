@@ -1,6 +1,6 @@
 //! The recording of a run over time against the report of the same run.
 
-use dlio_rs::metrics::timeline::{Column, Timeline};
+use dlio_rs::internal::{Column, Timeline};
 use serde_json::Value;
 
 use crate::support::*;

@@ -19,7 +19,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use dlio_rs::storage::{Buffer, Extent, Request as Read, Secret, Sink, StoreSpec, System};
+use dlio_rs::internal::{Buffer, Extent, Request as Read, Secret, Sink, StoreSpec, System};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Bytes;
 use hyper::service::service_fn;
@@ -147,7 +147,7 @@ fn ours(url: &str, length: u64, depth: usize, time: Duration) -> (u64, u64) {
     spec.object.endpoint_url = vec![url.into()];
     spec.object.access_key_id = Some(Secret::new("bench"));
     spec.object.secret_access_key = Some(Secret::new("bench"));
-    let storage = dlio_rs::storage::open(&spec, &[]).expect("the options are right");
+    let storage = dlio_rs::internal::open(&spec, &[]).expect("the options are right");
     let (gets, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
     let end = Instant::now() + time;
     std::thread::scope(|scope| {

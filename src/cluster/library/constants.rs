@@ -2,7 +2,17 @@
 
 use std::ffi::{CStr, c_int, c_void};
 
-use super::functions::Handle;
+/// A handle of any ABI: a pointer in Open MPI's and the standard's; in MPICH's an `int`, which is here with its sign extended,
+/// as calls pass it.
+///
+/// A callee of MPICH's ABI reads the lower half of a register, or of a word on the stack; through a pointer it reads and writes
+/// the first half of a word. The second is true of little-endian machines.
+pub(in crate::cluster) type Handle = usize;
+
+const _: () = assert!(
+    cfg!(all(target_endian = "little", target_pointer_width = "64")),
+    "handles of MPI need a 64-bit, little-endian machine"
+);
 
 /// How a library's handles, constants and structures look in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

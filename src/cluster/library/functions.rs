@@ -2,19 +2,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
-use super::constants::Constants;
-
-/// A handle of any ABI: a pointer in Open MPI's and the standard's; in MPICH's an `int`, which is here with its sign extended,
-/// as calls pass it.
-///
-/// A callee of MPICH's ABI reads the lower half of a register, or of a word on the stack; through a pointer it reads and writes
-/// the first half of a word. The second is true of little-endian machines.
-pub(in crate::cluster) type Handle = usize;
-
-const _: () = assert!(
-    cfg!(all(target_endian = "little", target_pointer_width = "64")),
-    "handles of MPI need a 64-bit, little-endian machine"
-);
+use super::constants::{Constants, Handle};
 
 /// Bytes enough for an MPI_Status of every ABI: 20 (MPICH), 24 (Open MPI), 32 (standard).
 type Status = [u64; 8];
@@ -67,7 +55,6 @@ functions! {
     initialized = MPI_Initialized(*mut c_int);
     init_thread = MPI_Init_thread(*mut c_int, *mut *mut *mut c_char, c_int, *mut c_int);
     finalize = MPI_Finalize();
-    abort = MPI_Abort(Handle, c_int);
     comm_rank = MPI_Comm_rank(Handle, *mut c_int);
     comm_size = MPI_Comm_size(Handle, *mut c_int);
     comm_split = MPI_Comm_split(Handle, c_int, c_int, *mut Handle);
@@ -215,13 +202,6 @@ impl Calls {
     pub(in crate::cluster) fn finalize(&self) {
         // SAFETY: see the type.
         unsafe { (self.functions.finalize)() };
-    }
-
-    /// Ends all ranks of `comm`.
-    pub(in crate::cluster) fn abort(&self, comm: Handle, status: c_int) -> ! {
-        // SAFETY: see the type.
-        unsafe { (self.functions.abort)(comm, status) };
-        std::process::abort()
     }
 
     pub(in crate::cluster) fn rank(&self, comm: Handle) -> usize {

@@ -16,7 +16,8 @@ pub(super) mod tests;
 use std::path::{Path, PathBuf};
 
 pub use choose::ChooseError;
-pub(super) use functions::{Calls, Datum, Handle, Operation, first_line};
+pub(super) use constants::Handle;
+pub(super) use functions::{Calls, Datum, Operation, first_line};
 pub use open::OpenError;
 
 /// Why no library is used.

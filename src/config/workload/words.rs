@@ -154,7 +154,7 @@ word_enum! {
     }
 }
 word_enum! {
-    /// The law of per-file dimensions when a stdev is given.
+    /// How the dimensions of files are drawn when a stdev is given.
     SizeLaw {
         /// Upstream's: seed 10 for every rank count.
         Upstream = "upstream",

@@ -80,6 +80,7 @@ impl<R: Row> Bins<R> {
     }
 
     /// Bytes of the rows that there may be.
+    #[cfg(test)]
     pub(super) fn most_bytes(&self) -> usize {
         self.limit * size_of::<R>()
     }

@@ -74,6 +74,7 @@ impl Heat {
     }
 
     /// Bytes that it may take.
+    #[cfg(test)]
     pub(super) fn most_bytes(&self) -> usize {
         self.stages.iter().flatten().map(Bins::most_bytes).sum()
     }

@@ -29,11 +29,11 @@ use serde_json::json;
 pub use event::{Event, EventLog};
 pub use gauges::{Gauges, Sampler};
 pub use heat::ThreadStages;
-pub use latency::{BUCKETS, EpochHistograms, LatencyMaps, StageCounts, StageLatency, edges_ns};
+pub use latency::{EpochHistograms, LatencyMaps, StageLatency};
 pub use merge::merge;
 pub use ranks::RankEpochs;
 pub use recorder::{Recorded, Recorder, StepSpan};
-pub use series::{Column, Device, Series, Unit};
+pub use series::{Column, Device, Series};
 pub use steps::{Extremes, LongWait, StepBins, Steps};
 
 /// Name and version of the schema. A reader refuses another number; new fields and columns do not change it.
@@ -213,6 +213,7 @@ impl Timeline {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use super::latency::{BUCKETS, StageCounts, edges_ns};
     use super::*;
     use crate::stage::Stage;
 

@@ -341,6 +341,7 @@ impl Recorded {
     }
 
     /// Bytes that the recording of a rank takes at most, once every table is full.
+    #[cfg(test)]
     pub fn most_bytes(&self) -> usize {
         let l = &self.looped;
         l.bins.most_bytes()

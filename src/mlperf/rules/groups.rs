@@ -1,4 +1,4 @@
-//! Runs that belong together: rules 2.1.13 to 2.1.24, 3.2.1, 3.3.1 and 4.7.1, 4.7.2.
+//! Runs that belong together: rules 2.1.17 to 2.1.24, 4.7.1 and 4.7.2.
 
 use std::collections::BTreeSet;
 
@@ -70,57 +70,6 @@ pub(super) fn pauses(group: &Runs) -> Vec<Outcome> {
         )));
     }
     out
-}
-
-/// Rule 2.1.13.
-pub(super) fn one_datagen(group: &Runs) -> Vec<Outcome> {
-    vec![match of_kind(group, Kind::TrainingDatagen).len() {
-        0 => Outcome::skip("the generation (data generated elsewhere, or by another job)"),
-        1 => Outcome::pass("one generation"),
-        n => Outcome::fail(format!("{n} generations; exactly one is expected")),
-    }]
-}
-
-/// Rule 3.2.1.
-pub(super) fn generated_enough(group: &Runs) -> Vec<Outcome> {
-    let bytes = |facts: &Facts| {
-        let d = &facts.parameters.dataset;
-        let samples = d.num_samples_per_file.number().unwrap_or(1.0);
-        Some(d.num_files_train.number()? * samples * d.record_length_bytes.number()?)
-    };
-    let generated = of_kind(group, Kind::TrainingDatagen);
-    let Some(made) = generated.last() else {
-        return Vec::new();
-    };
-    let read = of_kind(group, Kind::TrainingRun)
-        .into_iter()
-        .filter_map(bytes)
-        .fold(0.0, f64::max);
-    vec![match bytes(made) {
-        Some(has) => Outcome::holds(
-            has >= read,
-            format!("generated {has:.0} bytes, a run reads {read:.0}"),
-        ),
-        None => Outcome::skip("the dataset parameters of the generation"),
-    }]
-}
-
-/// Rule 3.3.1, of all runs.
-pub(super) fn at_least_datasize(group: &Runs) -> Vec<Outcome> {
-    let files = |facts: &&Facts| facts.parameters.dataset.num_files_train.number();
-    let computed = of_kind(group, Kind::TrainingDatasize)
-        .last()
-        .and_then(files);
-    let runs = of_kind(group, Kind::TrainingRun);
-    let fewest = runs.iter().filter_map(files).reduce(f64::min);
-    vec![match computed.zip(fewest) {
-        Some((least, fewest)) => {
-            let what = format!("datasize says {least} files, a run reads {fewest}");
-            Outcome::holds(fewest >= least, what)
-                .remedy(format!("run with dataset.num_files_train={least}"))
-        }
-        None => Outcome::skip("the run of datasize"),
-    }]
 }
 
 /// The rates that are published, of the measured runs.

@@ -1,10 +1,9 @@
-//! How ranks and hosts may be arranged, and where data and results may lie: rules 3.3.3 to 3.3.7, 3.4.2 and 4.4.2.
+//! How ranks and hosts may be arranged, and where data and results may lie: rules 3.3.3, 3.3.6, 3.3.7, 3.4.2 and 4.4.2.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::mlperf::facts::Facts;
-use crate::mlperf::foreign::{Document, Loose, Separation};
 use crate::mlperf::verdict::Outcome;
 
 const MISSING: &str =
@@ -54,22 +53,6 @@ pub(super) fn equal_hosts(facts: &Facts) -> Vec<Outcome> {
     }]
 }
 
-/// Rule 3.3.4.
-pub(super) fn named_hosts(facts: &Facts) -> Vec<Outcome> {
-    let named = facts
-        .leaf
-        .metadata()
-        .and_then(|m| m.args.hosts.0.as_array())
-        .map(Vec::len);
-    vec![match (facts.hosts, named) {
-        (Some(ran), Some(named)) => Outcome::holds(
-            ran != 1 || named <= 1,
-            format!("{ran} host(s) ran, {named} named to mlpstorage"),
-        ),
-        _ => Outcome::skip("args.hosts of mlpstorage's metadata, or num_hosts"),
-    }]
-}
-
 /// Rule 3.3.7: the largest host has at most half as much again as the smallest.
 pub(super) fn capability(facts: &Facts) -> Vec<Outcome> {
     let (Some(hosts), Some(summary)) = (
@@ -104,14 +87,9 @@ pub(super) fn capability(facts: &Facts) -> Vec<Outcome> {
 
 /// Rules 3.4.2 and 4.4.2: results do not lie on the file system that is measured.
 pub(super) fn separation(facts: &Facts) -> Vec<Outcome> {
-    match (&facts.folders, facts.is_before) {
-        (Some((data, results)), _) => by_device(facts, data, results),
-        (None, true) => Vec::new(),
-        (None, false) => vec![by_probe(facts)],
-    }
-}
-
-fn by_device(facts: &Facts, data: &Path, results: &Path) -> Vec<Outcome> {
+    let Some((data, results)) = &facts.folders else {
+        return Vec::new();
+    };
     let storage = facts.storage();
     if storage.as_ref().is_some_and(|s| !s.has_bytes) {
         return Vec::new();
@@ -148,29 +126,4 @@ fn by_device(facts: &Facts, data: &Path, results: &Path) -> Vec<Outcome> {
         (Some(_), Some(_)) => Outcome::pass(format!("{shown}: different file systems")),
         _ => Outcome::skip(&format!("one of {shown}")),
     }]
-}
-
-/// By what mlpstorage found out before the run.
-fn by_probe(facts: &Facts) -> Outcome {
-    let probe: Separation = match Document::json(&facts.leaf.path.join("fs_separation.json")) {
-        Document::Absent => {
-            return Outcome::skip("fs_separation.json, which mlpstorage writes before a run");
-        }
-        Document::Broken(why) => return Outcome::fail(format!("fs_separation.json: {why}")),
-        Document::Read(probe) => probe,
-    };
-    let path = |of: &Loose| of.text().unwrap_or("?").to_owned();
-    let shown = format!(
-        "data in {}, results in {}",
-        path(&probe.data_or_chkpt_path),
-        path(&probe.results_path)
-    );
-    match probe.same_filesystem.0.as_bool() {
-        Some(false) => Outcome::pass(format!("{shown}: different file systems")),
-        Some(true) => Outcome::fail(format!("{shown}: the same file system")),
-        None => Outcome::fail(format!(
-            "fs_separation.json: same_filesystem is {}; true or false is expected",
-            probe.same_filesystem
-        )),
-    }
 }

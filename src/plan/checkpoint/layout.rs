@@ -209,11 +209,6 @@ impl CheckpointPlan {
         Ok(())
     }
 
-    /// Ranks of the job.
-    pub fn ranks(&self) -> u64 {
-        self.ranks
-    }
-
     /// Data-parallel replicas: of the whole job in subset mode.
     pub fn data(&self) -> u64 {
         self.data

@@ -6,10 +6,8 @@
 mod layout;
 mod model;
 
-pub use layout::{
-    CheckpointPlan, FilePlan, Place, RankPlan, State, TensorPlan, Totals, folder_name,
-};
-pub use model::{DType, Sizes};
+pub use layout::{CheckpointPlan, FilePlan, RankPlan, State, TensorPlan, folder_name};
+pub use model::DType;
 
 /// Why a model has no checkpoint plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::super::dlio::tests::{job, workload};
-use super::super::json::{Provenance, report_json};
+use super::super::json::report_json;
+use super::super::provenance::Provenance;
 use super::*;
 use crate::metrics::timeline::{Event, RankEpochs, Series, StageLatency};
 use crate::stage::Stage;

@@ -292,7 +292,7 @@ fn oversee(
     files_total: u64,
     start: u64,
 ) {
-    let mut told = start;
+    let mut shown = start;
     loop {
         {
             let mut left = shared.left.lock();
@@ -314,13 +314,13 @@ fn oversee(
                 return;
             }
         }
-        if now_ns() - told > 1_000_000_000 {
-            told = now_ns();
+        if now_ns() - shown > 1_000_000_000 {
+            shown = now_ns();
             events.emit(Event::GenerationProgress {
                 files: shared.written.load(Relaxed) + shared.skipped.load(Relaxed),
                 files_total,
                 bytes: shared.bytes.load(Relaxed),
-                elapsed_s: (told - start) as f64 / 1e9,
+                elapsed_s: (shown - start) as f64 / 1e9,
             });
         }
     }

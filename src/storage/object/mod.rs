@@ -32,7 +32,7 @@ mod tls;
 mod url;
 mod write;
 
-pub use failure::{Class, Failure, ObjectError};
+pub use failure::{Failure, ObjectError};
 #[cfg(feature = "azure")]
 pub(super) use open::azure;
 #[cfg(feature = "s3")]

@@ -131,33 +131,6 @@ fn measured_runs_that_differ_are_left_to_review() {
     assert_eq!(verdict(1051.0, 1000.0), Verdict::Warn);
 }
 
-/// datasize <= run <= datagen.
-#[test]
-fn sizes_of_the_phases_are_ordered() {
-    let of = |computed: u64, generated: u64| {
-        let dir = training(6, 11, |_, _| {});
-        let model = dir.path().join("training/unet3d");
-        let mut datasize = Made::unet3d();
-        datasize.metadata["command"] = json!("datasize");
-        datasize.workload["dataset"]["num_files_train"] = json!(computed);
-        datasize.write(&model.join("datasize/20260131_080000"));
-        let mut datagen = Made::unet3d();
-        datagen.workload["workflow"] = json!({"generate_data": true, "train": false});
-        datagen.workload["dataset"]["num_files_train"] = json!(generated);
-        datagen.words = vec!["workload=unet3d_datagen".into()];
-        datagen.metadata["accelerator"] = json!(null);
-        datagen.write(&model.join("datagen/20260131_090000"));
-        let g = group(dir.path(), V2);
-        failures(&g)
-            .into_iter()
-            .filter(|rule| *rule != "runs")
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(of(28000, 28000), [""; 0]);
-    assert_eq!(of(28001, 28000), ["3.3.1"]);
-    assert_eq!(of(28000, 27999), ["3.2.1"]);
-}
-
 /// The writes end at 12:10:00.
 fn pair(first: (i64, i64), second: (i64, i64), start: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();

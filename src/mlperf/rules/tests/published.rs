@@ -10,18 +10,6 @@ use crate::mlperf::editions::Edition::V3;
 use crate::mlperf::rules::engine::folder;
 use crate::mlperf::verdict::{Assessment, Category, Standing, Verdict};
 
-/// What mlpstorage's probe for file systems left.
-fn separated(leaf: &Path, data: &str) {
-    let text = json!({
-        "version": 1,
-        "method": "link_exdev",
-        "data_or_chkpt_path": data,
-        "results_path": "/home/ubuntu/results",
-        "same_filesystem": false,
-    });
-    fs::write(leaf.join("fs_separation.json"), text.to_string()).unwrap();
-}
-
 /// unet3d, one b200, 184.86 GiB, 7412 files.
 fn unet3d() -> Made {
     let mut made = Made::unet3d();
@@ -109,7 +97,6 @@ fn training_row(root: &Path) {
         unet3d()
             .at(&format!("2026-07-08T{start}"), &format!("2026-07-08T{end}"))
             .write(&leaf);
-        separated(&leaf, "/mnt/fs/mlperf");
     }
     // The leaf of datasize holds mlpstorage's metadata alone.
     let datasize = phases.join("datasize/20260711_035506");
@@ -142,7 +129,6 @@ fn training_row(root: &Path) {
     for file in ["summary.json", "0_output.json", "0_per_epoch_stats.json"] {
         fs::remove_file(leaf.join(file)).unwrap();
     }
-    separated(&leaf, "/mnt/fs/mlperf");
 }
 
 #[test]
@@ -180,7 +166,6 @@ fn a_checkpointing_row_has_no_violation() {
         made.metadata["accelerator"] = json!(null);
         let leaf = root.join(format!("20260708_{name}"));
         made.write(&leaf);
-        separated(&leaf, "/mnt/fs/ck");
     }
     let checked = folder(dir.path(), V3).unwrap();
     assert_eq!(checked.assessments.len(), 3);
@@ -191,16 +176,4 @@ fn a_checkpointing_row_has_no_violation() {
     }
     // 10 x 105 GiB is less than 3 x 748 GiB.
     assert_eq!(warned(&checked.assessments), ["4.3.1"]);
-}
-
-#[test]
-fn the_same_file_system_is_a_violation() {
-    let dir = tempfile::tempdir().unwrap();
-    let leaf = dir.path().join("20260708_070551");
-    unet3d().write(&leaf);
-    let probe = json!({"same_filesystem": true, "data_or_chkpt_path": "/d", "results_path": "/r"});
-    fs::write(leaf.join("fs_separation.json"), probe.to_string()).unwrap();
-    assert_eq!(failures(&super::assess_folder(&leaf, V3)), ["3.4.2"]);
-    fs::write(leaf.join("fs_separation.json"), "{}").unwrap();
-    assert_eq!(failures(&super::assess_folder(&leaf, V3)), ["3.4.2"]);
 }

@@ -27,10 +27,9 @@ use crate::report::{self, Event, ReportError};
 use crate::run::context::{JobContext, io_threads};
 use crate::run::events::Events;
 use crate::run::failure::{JobError, RankError, agree};
-use crate::run::job::meeting;
 use crate::run::preflight::preflight;
 use crate::run::results;
-use crate::run::waiting::Waiting;
+use crate::run::waiting::{Waiting, meeting};
 use answer::{answer_of, line_of, next_of, search_of};
 use judge::AuJudge;
 use trial::{of_checkpoints, of_training};
@@ -209,7 +208,7 @@ impl<'a> Finder<'a> {
         job.activity.moved();
         let trial = match (trial, failed) {
             (Ok(trial), 0) => trial,
-            (Ok(_), _) => return Err(JobError::Told),
+            (Ok(_), _) => return Err(JobError::ReportedElsewhere),
             (Err(error), _) => return Err(error),
         };
         if let (Some(trial), Some(document)) = (trial, &mut self.document) {

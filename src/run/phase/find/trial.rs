@@ -2,8 +2,8 @@
 
 use super::judge::AuJudge;
 use crate::metrics::checkpoint::CheckpointPhase;
-use crate::metrics::reduce::{HostSummary, JobSummary};
 use crate::metrics::sequential::Outcome;
+use crate::metrics::summary::{HostSummary, JobSummary};
 use crate::report::find::{Trial, limit_of, lost};
 use crate::run::context::JobContext;
 use crate::util::units::gib;
