@@ -30,6 +30,18 @@
 
 // The table names modules that are not public.
 #![allow(rustdoc::private_intra_doc_links)]
+// What only a feature uses is of no use without it; the default build has all of them.
+#![cfg_attr(
+    not(all(
+        feature = "s3",
+        feature = "azure",
+        feature = "hdf5",
+        feature = "parquet",
+        feature = "sdk",
+        feature = "mpi-linked"
+    )),
+    allow(dead_code, unused_imports)
+)]
 
 mod checkpoint;
 mod cli;
