@@ -66,7 +66,8 @@ fn facts(words: &[&str]) -> serde_json::Value {
 #[test]
 fn plan_and_validate_print_json() {
     // 168 files of one sample, batches of 7 on 8 ranks: 3 steps.
-    let plan = facts(&["plan", "workload=unet3d_h100", "--ranks", "8"]);
+    let words = ["plan", "workload=unet3d_h100", "workflow.checkpoint=false"];
+    let plan = facts(&[&words[..], &["--ranks", "8"]].concat());
     let dataset = &plan["dataset"];
     assert_eq!(
         (&plan["ranks"], &dataset["files_train"]),
