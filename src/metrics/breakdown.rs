@@ -219,7 +219,7 @@ impl Breakdown {
     }
 
     /// For a reduction by sum.
-    pub fn to_array(&self) -> [f64; VALUES] {
+    pub fn to_array(self) -> [f64; VALUES] {
         let mut out = [0.0; VALUES];
         out[..LINES].copy_from_slice(&self.seconds.0);
         out[LINES..2 * LINES].copy_from_slice(&self.percent.0);

@@ -253,7 +253,11 @@ impl Sums {
                 few => few,
             },
             planned_bytes,
-            breakdowns: breakdowns.iter().flat_map(Breakdown::to_array).collect(),
+            breakdowns: breakdowns
+                .iter()
+                .copied()
+                .flat_map(Breakdown::to_array)
+                .collect(),
             train_ns: record.epochs.iter().map(|e| e.train_ns).collect(),
         };
         for e in &record.epochs {
