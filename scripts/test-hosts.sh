@@ -48,14 +48,13 @@ JSON
         -s3.port.iceberg=0 -s3.port.lance=0 -s3.config="$top/identities.json" -master.volumeSizeLimitMB=64 -volume.max=100 \
         </dev/null >"$top/store.log" 2>&1 &
     disown
-    for _ in $(seq 600); do
-        at_switch curl -fs http://10.77.0.254:9333/dir/assign 2>/dev/null | grep -q fid &&
-            at_switch curl -s -X POST -o /dev/null -w '%{http_code}' http://10.77.0.254:8888/buckets/tests/ | grep -Eq '201|409' &&
-            at_switch curl -s http://10.77.0.254:8333/ >/dev/null 2>&1 && return
-        sleep 0.1
-    done
-    cat "$top/store.log" >&2
-    die 1 "SeaweedFS does not answer"
+    soon store_answers || { cat "$top/store.log" >&2; die 1 "SeaweedFS does not answer"; }
+}
+
+store_answers() {
+    at_switch curl -m 10 -fs http://10.77.0.254:9333/dir/assign 2>/dev/null | grep -q fid &&
+        at_switch curl -m 10 -s -X POST -o /dev/null -w '%{http_code}' http://10.77.0.254:8888/buckets/tests/ | grep -Eq '201|409' &&
+        at_switch curl -m 10 -s http://10.77.0.254:8333/ >/dev/null 2>&1
 }
 
 # objects FOLDER: how many objects the server has there, as its own filer says.
