@@ -64,13 +64,13 @@ objects() {
         grep -o '"FullPath"' | wc -l
 }
 
-# job NAME WORD...: a small job; its output goes to $scratch/NAME.log, its results to $scratch/NAME.
+# job NAME WORD...: a small job; its output goes to $scratch/NAME.log, its results to $scratch/NAME. STALL: the stall limit.
 job() {
     local name=$1
     shift
     on node1 timeout 600 "${LAUNCH[@]}" "${WRAP[@]}" "$BIN" workload=quickstart "dataset.data_folder=$data" \
         dataset.num_files_train=24 dataset.num_files_eval=6 dataset.record_length_bytes=65536 reader.batch_size=1 train.epochs=2 \
-        train.computation_time=0.01 output.folder="$scratch/$name" --quiet --stall-timeout 6 "$@" \
+        train.computation_time=0.01 output.folder="$scratch/$name" --quiet --stall-timeout "${STALL:-6}" "$@" \
         </dev/null >"$scratch/$name.log" 2>&1
 }
 
@@ -122,6 +122,11 @@ ranks_of() {
 }
 
 no_ranks() { [ -z "$(ranks_of node1)$(ranks_of node2)" ]; }
+
+# epochs_of NAME: epochs that a job which began has begun.
+epochs_of() { grep -c 'Starting block 1' "$scratch/.$1".partial-*/dlio.log; }
+
+goes_on() { [ "$(epochs_of back)" -ge "$((before + 3))" ]; }
 
 messages() { grep -c 'nothing has moved on' "$scratch/$1.log" || true; }
 
@@ -191,6 +196,18 @@ checks() {
     wait "$launched" || true
     cable_in node3
     fails cut "silent: all ranks on node3: not heard of"
+
+    step "$mpi, the third host's cable is cut and put back: the job goes on"
+    STALL=120 begin back workflow.generate_data=false
+    cable_out node3
+    sleep 2
+    cable_in node3
+    before=$(epochs_of back)
+    soon goes_on || { cat "$scratch/back.log" >&2; die 1 "back: it does not go on"; }
+    # shellcheck disable=SC2046  # a list
+    kill -TERM $(ranks_of node1)
+    ends back
+    fails back
 
     step "$mpi, a folder that is not shared"
     own=$HOSTS/local/$mpi
