@@ -123,6 +123,16 @@ ranks_of() {
 
 no_ranks() { [ -z "$(ranks_of node1)$(ranks_of node2)" ]; }
 
+# end_all: ends the job that began, whatever its launcher waits for.
+end_all() {
+    local node
+    for node in node1 node2 node3; do
+        # shellcheck disable=SC2046  # a list
+        kill -KILL $(host_pids "$node") 2>/dev/null || true
+    done
+    wait "$launched" || true
+}
+
 # epochs_of NAME: epochs that a job which began has begun.
 epochs_of() { grep -c 'Starting block 1' "$scratch/.$1".partial-*/dlio.log; }
 
@@ -189,11 +199,7 @@ checks() {
     # The ranks have ended. Open MPI's launcher waits for its daemon on the lost host, for ever.
     # Ranks that no launcher ends do so by themselves, after three times the stall timeout.
     soon no_ranks || die 1 "cut: ranks are left"
-    for node in node1 node2 node3; do
-        # shellcheck disable=SC2046  # a list
-        kill -KILL $(host_pids "$node") 2>/dev/null || true
-    done
-    wait "$launched" || true
+    end_all
     cable_in node3
     fails cut "silent: all ranks on node3: not heard of"
 
@@ -204,10 +210,7 @@ checks() {
     cable_in node3
     before=$(epochs_of back)
     soon goes_on || { cat "$scratch/back.log" >&2; die 1 "back: it does not go on"; }
-    # shellcheck disable=SC2046  # a list
-    kill -TERM $(ranks_of node1)
-    ends back
-    fails back
+    end_all
 
     step "$mpi, a folder that is not shared"
     own=$HOSTS/local/$mpi
