@@ -84,7 +84,7 @@ cable_in() {
     ip -n dlio-switch link set "dlio-s${1#node}" up
     for _ in $(seq 300); do
         # Nobody listens there: refused is an answer.
-        on "$1" timeout 1 bash -c 'exec 3<>/dev/tcp/10.77.0.1/9' 2>&1 | grep -q refused && return
+        [[ $(on "$1" timeout 1 bash -c 'exec 3<>/dev/tcp/10.77.0.1/9' 2>&1) == *refused* ]] && return
         sleep 0.3
     done
 }

@@ -63,13 +63,13 @@ objects() {
         grep -o '"FullPath"' | wc -l
 }
 
-# job NAME WORD...: a small job; its output goes to $scratch/NAME.log, its results to $scratch/NAME.
+# job NAME WORD...: a small job; its output goes to $scratch/NAME.log, its results to $scratch/NAME. STALL: the stall limit.
 job() {
     local name=$1
     shift
     on node1 timeout 600 "${LAUNCH[@]}" "${WRAP[@]}" "$BIN" workload=quickstart "dataset.data_folder=$data" \
         dataset.num_files_train=24 dataset.num_files_eval=6 dataset.record_length_bytes=65536 reader.batch_size=1 train.epochs=2 \
-        train.computation_time=0.01 output.folder="$scratch/$name" --quiet --stall-timeout 6 "$@" \
+        train.computation_time=0.01 output.folder="$scratch/$name" --quiet --stall-timeout "${STALL:-6}" "$@" \
         </dev/null >"$scratch/$name.log" 2>&1
 }
 
@@ -121,6 +121,21 @@ ranks_of() {
 }
 
 no_ranks() { [ -z "$(ranks_of node1)$(ranks_of node2)" ]; }
+
+# end_all: ends the job that began, whatever its launcher waits for.
+end_all() {
+    local node
+    for node in node1 node2 node3; do
+        # shellcheck disable=SC2046  # a list
+        kill -KILL $(host_pids "$node") 2>/dev/null || true
+    done
+    wait "$launched" || true
+}
+
+# epochs_of NAME: epochs that a job which began has begun.
+epochs_of() { grep -c 'Starting block 1' "$scratch/.$1".partial-*/dlio.log; }
+
+goes_on() { [ "$(epochs_of back)" -ge "$((before + 3))" ]; }
 
 messages() { grep -c 'nothing has moved on' "$scratch/$1.log" || true; }
 
@@ -183,13 +198,18 @@ checks() {
     # The ranks have ended. Open MPI's launcher waits for its daemon on the lost host, for ever.
     # Ranks that no launcher ends do so by themselves, after three times the stall timeout.
     soon no_ranks || die 1 "cut: ranks are left"
-    for node in node1 node2 node3; do
-        # shellcheck disable=SC2046  # a list
-        kill -KILL $(host_pids "$node") 2>/dev/null || true
-    done
-    wait "$launched" || true
+    end_all
     cable_in node3
     fails cut "silent: all ranks on node3: not heard of"
+
+    step "$mpi, the third host's cable is cut and put back: the job goes on"
+    STALL=120 begin back workflow.generate_data=false
+    cable_out node3
+    sleep 2
+    cable_in node3
+    before=$(epochs_of back)
+    soon goes_on || { cat "$scratch/back.log" >&2; die 1 "back: it does not go on"; }
+    end_all
 
     step "$mpi, a folder that is not shared"
     own=$HOSTS/local/$mpi

@@ -9,7 +9,7 @@ use super::{checkpoint, python};
 use crate::config::{MetricFormula, Workload};
 use crate::host::facts::HostFacts;
 use crate::metrics::au::block_au;
-use crate::metrics::record::{BlockRecord, RankRecord};
+use crate::metrics::record::{BlockRecord, EpochRecord, RankRecord};
 use crate::metrics::spec::MetricSpec;
 use crate::metrics::summary::{JobSummary, PhaseSummary};
 use crate::metrics::throughput::{
@@ -107,62 +107,80 @@ pub fn output_json(
     ranks: usize,
     local_ranks: usize,
 ) -> String {
-    let formula = spec.formula;
     let memory = host.memory_gib();
     let data = spec.data_size_per_host_gib(local_ranks, ranks);
-    let mut out = Map::new();
-    out.insert("host_memory_GB".into(), json!(memory));
-    out.insert("host_cpu_count".into(), json!(host.cpu_count));
-    out.insert("host_processor_name".into(), json!(""));
-    out.insert(
-        "potential_caching".into(),
-        json!(rank_potential_caching(data, memory)),
-    );
-    out.insert("host_cpuinfo".into(), pairs(&host.cpuinfo));
-    out.insert("host_meminfo".into(), pairs(&host.meminfo));
-    for e in &record.epochs {
-        let names = (1..=e.blocks.len()).map(|b| format!("block{b}"));
-        let mut phases: Vec<Phase> = names
-            .zip(&e.blocks)
-            .map(|(name, b)| {
-                let window = spec.train;
-                let rate = block_throughput(formula, b, window, spec.batch_size);
-                (name, b, rate, block_au(formula, b, window))
-            })
-            .collect();
-        if let Some(b) = &e.eval {
-            let rate = eval_throughput(b, spec.batch_size_eval);
-            let au = block_au(formula, b, spec.eval);
-            phases.push(("eval".into(), b, rate, au));
-        }
-        let map = |f: &dyn Fn(&Phase) -> Value| -> Value {
-            phases
-                .iter()
-                .map(|p| (p.0.clone(), f(p)))
-                .collect::<Map<_, _>>()
-                .into()
-        };
-        let epoch = json!({
-            "load": map(&|p| steps(p.1, |s| s.load_ns)),
-            "proc": map(&|p| steps(p.1, |s| s.proc_ns)),
-            "throughput": map(&|p| json!(p.2)),
-            "au": map(&|p| json!(p.3)),
-            "compute": map(&|p| steps(p.1, |s| s.compute_ns)),
-            "host_meminfo": pairs(&e.host_meminfo.pairs()),
-            "end": e.end,
-        });
-        out.insert(e.epoch.to_string(), epoch);
-    }
-    if let Some((start, end)) = &record.checkpoints.span {
-        let epoch = json!({
+    let checkpoints = record.checkpoints.span.as_ref().map(|(start, end)| {
+        json!({
             "start": start,
             "load": {}, "proc": {}, "throughput": {}, "au": {}, "compute": {},
             "end": end,
-        });
-        out.insert("1".into(), epoch);
+        })
+    });
+    python::object(|entry| {
+        entry("host_memory_GB", &json!(memory));
+        entry("host_cpu_count", &json!(host.cpu_count));
+        entry("host_processor_name", &json!(""));
+        entry(
+            "potential_caching",
+            &json!(rank_potential_caching(data, memory)),
+        );
+        entry("host_cpuinfo", &pairs(&host.cpuinfo));
+        entry("host_meminfo", &pairs(&host.meminfo));
+        let of_epoch = |e: &EpochRecord| output_epoch(e, spec);
+        epochs(&record.epochs, of_epoch, checkpoints, entry);
+        entry("hostname", &json!(host.name));
+    })
+}
+
+/// The entries of epochs, by their numbers. What belongs to all checkpoints of a job stands in the place of epoch 1, as in DLIO.
+fn epochs(
+    epochs: &[EpochRecord],
+    value_of: impl Fn(&EpochRecord) -> Value,
+    mut checkpoints: Option<Value>,
+    entry: &mut dyn FnMut(&str, &Value),
+) {
+    for e in epochs {
+        let first = checkpoints.take_if(|_| e.epoch == 1);
+        entry(&e.epoch.to_string(), &first.unwrap_or_else(|| value_of(e)));
     }
-    out.insert("hostname".into(), json!(host.name));
-    python::to_string(&out)
+    if let Some(checkpoints) = checkpoints {
+        entry("1", &checkpoints);
+    }
+}
+
+/// What `<r>_output.json` holds of an epoch.
+fn output_epoch(e: &EpochRecord, spec: &MetricSpec) -> Value {
+    let formula = spec.formula;
+    let names = (1..=e.blocks.len()).map(|b| format!("block{b}"));
+    let mut phases: Vec<Phase> = names
+        .zip(&e.blocks)
+        .map(|(name, b)| {
+            let window = spec.train;
+            let rate = block_throughput(formula, b, window, spec.batch_size);
+            (name, b, rate, block_au(formula, b, window))
+        })
+        .collect();
+    if let Some(b) = &e.eval {
+        let rate = eval_throughput(b, spec.batch_size_eval);
+        let au = block_au(formula, b, spec.eval);
+        phases.push(("eval".into(), b, rate, au));
+    }
+    let map = |f: &dyn Fn(&Phase) -> Value| -> Value {
+        phases
+            .iter()
+            .map(|p| (p.0.clone(), f(p)))
+            .collect::<Map<_, _>>()
+            .into()
+    };
+    json!({
+        "load": map(&|p| steps(p.1, |s| s.load_ns)),
+        "proc": map(&|p| steps(p.1, |s| s.proc_ns)),
+        "throughput": map(&|p| json!(p.2)),
+        "au": map(&|p| json!(p.3)),
+        "compute": map(&|p| steps(p.1, |s| s.compute_ns)),
+        "host_meminfo": pairs(&e.host_meminfo.pairs()),
+        "end": e.end,
+    })
 }
 
 fn two_decimals(ns: u64) -> Value {
@@ -179,8 +197,7 @@ pub fn per_epoch_stats_json(record: &RankRecord, size_bytes: u64) -> String {
             .map(|r| checkpoint::epoch_entry(r, size_bytes))
     };
     let timed = |b: &BlockRecord| json!({"start": b.start, "end": b.end, "duration": two_decimals(b.wall_ns)});
-    let mut out = Map::new();
-    for e in &record.epochs {
+    let of_epoch = |e: &EpochRecord| {
         let mut epoch = Map::new();
         epoch.insert("start".into(), json!(e.start));
         for (i, b) in e.blocks.iter().enumerate() {
@@ -192,16 +209,16 @@ pub fn per_epoch_stats_json(record: &RankRecord, size_bytes: u64) -> String {
         if let Some(b) = &e.eval {
             epoch.insert("eval".into(), timed(b));
         }
-        out.insert(e.epoch.to_string(), epoch.into());
-    }
-    if let Some((start, end)) = &checkpoints.span {
+        epoch.into()
+    };
+    let all = checkpoints.span.as_ref().map(|(start, end)| {
         let mut epoch = Map::new();
         epoch.insert("start".into(), json!(start));
         epoch.extend((checkpoints.records.iter()).map(|r| checkpoint::epoch_entry(r, size_bytes)));
         epoch.insert("end".into(), json!(end));
-        out.insert("1".into(), epoch.into());
-    }
-    python::to_string(&out)
+        Value::from(epoch)
+    });
+    python::object(|entry| epochs(&record.epochs, of_epoch, all, entry))
 }
 
 /// The metric block of `dlio.log`, from its first line to its last rule, with a final line break.

@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap, Serializer as _};
+use serde_json::Value;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
 /// A float as Python's `repr`: shortest digits that read back, exponent from 1e16 and below 1e-4.
@@ -47,6 +48,20 @@ pub fn to_string<T: Serialize + ?Sized>(value: &T) -> String {
         .expect("report values are maps with string keys, and a Vec takes every byte");
     String::from_utf8(out).expect("serde_json writes UTF-8")
 }
+
+/// An object as [`to_string`] writes it, from the entries that `fill` gives one by one: beside the text there is never more than
+/// one of them in memory.
+pub fn object(fill: impl FnOnce(&mut dyn FnMut(&str, &Value))) -> String {
+    let mut out = Vec::new();
+    let mut serializer =
+        Serializer::with_formatter(&mut out, Python(PrettyFormatter::with_indent(b"    ")));
+    let mut map = serializer.serialize_map(None).expect(TAKES_ALL);
+    fill(&mut |key, value| map.serialize_entry(key, value).expect(TAKES_ALL));
+    map.end().expect(TAKES_ALL);
+    String::from_utf8(out).expect("serde_json writes UTF-8")
+}
+
+const TAKES_ALL: &str = "keys are strings, and a Vec takes every byte";
 
 struct Python<'a>(PrettyFormatter<'a>);
 
