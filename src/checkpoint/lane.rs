@@ -1,15 +1,29 @@
 //! One of the files that are written at the same time: a generator thread makes the bytes, another thread writes them.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
+use super::observer::{Call, Observer, PATIENCE_NS_PER_BYTE};
 use super::packing::{Packer, Packing};
-use super::save::{BUFFER, Call, Observer, PATIENCE_NS_PER_BYTE, Target};
 use super::{CheckpointError, Image};
 use crate::clock::now_ns;
+use crate::plan::checkpoint::State;
 use crate::storage::{Buffer, Storage, StorageError};
+
+/// A file to save.
+pub struct Target {
+    /// Full path.
+    pub path: PathBuf,
+    /// What kind of state it holds.
+    pub state: State,
+    /// Its bytes.
+    pub image: Image,
+}
+
+/// Smallest and largest buffer: small ones stay in a core's cache, large ones make O_DIRECT requests worthwhile.
+pub(super) const BUFFER: (usize, usize) = (1 << 20, 8 << 20);
 
 struct Chunk {
     buffer: Buffer,

@@ -10,6 +10,7 @@
 //! | [`pickle`] | `data.pkl`: which tensor has which key, type and shape |
 //! | [`packing`] | zstd around a whole file |
 //! | [`save`], [`load`] | one rank's files through a storage system |
+//! | [`observer`] | who hears of I/O calls |
 //! | `lane` | one of the files that are written at the same time |
 //! | `verify` | looking at what is read |
 //!
@@ -19,6 +20,7 @@ pub mod content;
 pub mod image;
 mod lane;
 pub mod load;
+pub mod observer;
 pub mod packing;
 pub mod pickle;
 pub mod save;

@@ -4,51 +4,18 @@
 //! Memory is the buffers between the two, whatever the size of the model. The time that the writers wait for bytes is
 //! counted, because it is the harness's and not the storage system's.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
-use super::lane::{LaneWriter, Wrote, lane};
+use super::CheckpointError;
+pub use super::lane::Target;
+use super::lane::{BUFFER, LaneWriter, Wrote, lane};
+use super::observer::{Call, Observer};
 use super::packing::Packing;
-use super::{CheckpointError, Image};
 use crate::clock::now_ns;
 use crate::plan::checkpoint::State;
 use crate::storage::{Buffer, Storage};
-
-/// A kind of I/O call whose duration is recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Call {
-    /// One write of one buffer.
-    Write,
-    /// Making one file, or the folder, durable.
-    Fsync,
-    /// One read of one transfer.
-    Read,
-}
-
-/// Who hears of I/O calls; called from several threads, each with its own number.
-pub trait Observer: Sync {
-    /// A call on file number `file` begins at this offset.
-    fn begins(&self, thread: usize, file: usize, offset: u64);
-    /// An fsync, which shows no progress while it lasts and may last this many nanoseconds, is about to begin.
-    fn may_last(&self, ns: u64);
-    /// So many bytes of tensors and files went through.
-    fn moved(&self, _bytes: u64) {}
-    /// A call that is no read, write or fsync has ended.
-    fn done(&self, thread: usize);
-    /// It has ended after this many nanoseconds.
-    fn ended(&self, thread: usize, call: Call, ns: u64);
-}
-
-/// A file to save.
-pub struct Target {
-    /// Full path.
-    pub path: PathBuf,
-    /// What kind of state it holds.
-    pub state: State,
-    /// Its bytes.
-    pub image: Image,
-}
 
 /// How to save.
 #[derive(Debug, Clone, Copy)]
@@ -80,11 +47,6 @@ pub struct Saved {
     pub optimizer_ns: u64,
 }
 
-/// Nanoseconds that a byte may take until it is durable before something must be wrong: 10 MB/s.
-pub const PATIENCE_NS_PER_BYTE: u64 = 100;
-
-/// Smallest and largest buffer: small ones stay in a core's cache, large ones make O_DIRECT requests worthwhile.
-pub(super) const BUFFER: (usize, usize) = (1 << 20, 8 << 20);
 /// All buffers together, unless so many lanes need more.
 const MEMORY: usize = 64 << 20;
 /// Most buffers: more only hide longer pauses.

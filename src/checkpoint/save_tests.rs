@@ -8,7 +8,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::*;
 use crate::checkpoint::content::ContentSource;
-use crate::checkpoint::image::Container;
+use crate::checkpoint::image::{Container, Image};
 use crate::plan::checkpoint::{DType, FilePlan, TensorPlan};
 use crate::plan::fill::Shrink;
 use crate::storage::{self, SHARED_WORDS, StoreSpec, System};

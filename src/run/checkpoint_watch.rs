@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use super::sources::thread_stages;
-use crate::checkpoint::save::{Call, Observer};
+use crate::checkpoint::observer::{Call, Observer};
 use crate::clock::now_ns;
 use crate::config::Workload;
 use crate::loader::Activity;

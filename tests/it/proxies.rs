@@ -157,6 +157,7 @@ fn the_proxy_is_that_of_rank_0() {
     let words: Vec<_> = job(&scratch, "http://store.example.com")
         .get_args()
         .map(|word| word.to_str().unwrap().to_string())
+        .chain(["dataset.num_files_train=4".into()])
         .collect();
     let jobs = |of_rank_0: &str, of_rank_1: &str| {
         let mut command = Command::new("mpirun");
