@@ -3,7 +3,7 @@
 # verify, uploads in parts, checkpoints, deletion, a wrong key, a missing bucket. Prints a Markdown table; requests on the
 # wire are compared with the report's. Options: scripts/matrix_stores.py --help
 #
-#   scripts/matrix-stores.sh [--client native|sdk] [SERVER...] > results/stores.md
+#   scripts/matrix-stores.sh [--client native|sdk|both] [SERVER...] > results/stores.md
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -15,8 +15,9 @@ fi
 printf '# Object stores\n\nMade by `scripts/matrix-stores.sh %s`, commit %s, %s.\n' "$*" "$(git rev-parse --short HEAD)" "$(date -u +%F)"
 cat <<'TEXT'
 
-A cell is `ok` when the command did what it says; the number is that of its requests on the wire, which a forwarder counted and
-which the report of the run, where it leaves one, gave too. `n/a`: the server checks no keys, or the service has no such checksum.
+A cell is `ok` when the command did what it says; the numbers are those of its requests and connections on the wire, which a
+forwarder counted and which the report of the run, where it leaves one, gave too (with the SDK: requests). `lost answer`: the
+forwarder broke one connection, and the report shows one retry. `n/a`: the server checks no keys, or the service has no such checksum.
 
 TEXT
 exec "$PYTHON_VENV/bin/python" scripts/matrix_stores.py --npm "$TARGET/npm" "$@" </dev/null

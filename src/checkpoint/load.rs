@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use parking_lot::Mutex;
 
 use super::image::{Container, Image};
+use super::observer::{Call, Observer};
 use super::packing::Packing;
-use super::save::{Call, Observer};
 use super::verify::{Caller, Compare, Copy, Span, Unpack, Watch};
 use super::{CheckpointError, pickle};
 use crate::clock::now_ns;

@@ -10,13 +10,17 @@
 //! | [`pickle`] | `data.pkl`: which tensor has which key, type and shape |
 //! | [`packing`] | zstd around a whole file |
 //! | [`save`], [`load`] | one rank's files through a storage system |
+//! | [`observer`] | who hears of I/O calls |
+//! | `lane` | one of the files that are written at the same time |
 //! | `verify` | looking at what is read |
 //!
 //! May know the plan, the storage trait and the containers of [`format`](mod@crate::format); no MPI, no clock labels, no metrics.
 
 pub mod content;
 pub mod image;
+mod lane;
 pub mod load;
+pub mod observer;
 pub mod packing;
 pub mod pickle;
 pub mod save;

@@ -6,8 +6,8 @@ use std::path::Path;
 use super::CheckpointError;
 use super::content::Content;
 use super::image::Stream;
+use super::observer::{Call, Observer};
 use super::packing::Unpacker;
-use super::save::{Call, Observer};
 use crate::clock::now_ns;
 use crate::storage::Sink;
 

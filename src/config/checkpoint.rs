@@ -35,17 +35,14 @@ const LEVELS: std::ops::RangeInclusive<i32> = 1..=22;
 /// Checks what a job says of its checkpoint files.
 pub(super) fn files(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
     let c = &w.checkpoint;
-    if c.read_threads == 0 {
-        let remedy = "set it to 1 or more";
-        return Err(ConfigError::rule("checkpoint.read_threads", "is 0", remedy));
-    }
-    if c.parts_in_flight == 0 {
-        let remedy = "set it to 1 or more";
-        return Err(ConfigError::rule(
-            "checkpoint.parts_in_flight",
-            "is 0",
-            remedy,
-        ));
+    for (key, number) in [
+        ("checkpoint.read_threads", Some(c.read_threads)),
+        ("checkpoint.write_files", c.write_files),
+        ("checkpoint.parts_in_flight", Some(c.parts_in_flight)),
+    ] {
+        if number == Some(0) {
+            return Err(ConfigError::rule(key, "is 0", "set it to 1 or more"));
+        }
     }
     if c.compression == CheckpointCompression::Zstd && !LEVELS.contains(&c.compression_level) {
         return Err(ConfigError::rule(

@@ -10,7 +10,7 @@ use super::origin::{Origin, Origins};
 use super::tree::{lookup, set};
 
 /// Environment variables that stand in for keys which neither the command line nor the YAML sets.
-const VARIABLES: [(&str, &str); 23] = [
+const VARIABLES: [(&str, &str); 30] = [
     ("DLIO_OUTPUT_FOLDER", "output.folder"),
     ("DLIO_STORAGE_TYPE", "storage.storage_type"),
     ("DLIO_BUCKET", "storage.storage_root"),
@@ -62,6 +62,17 @@ const VARIABLES: [(&str, &str); 23] = [
         "AZURE_BLOB_ENDPOINT",
         "storage.storage_options.blob_endpoint",
     ),
+    (
+        "AZURE_AUTHORITY_HOST",
+        "storage.storage_options.authority_host",
+    ),
+    // As curl does, the small letters first.
+    ("https_proxy", "storage.storage_options.https_proxy"),
+    ("HTTPS_PROXY", "storage.storage_options.https_proxy"),
+    ("http_proxy", "storage.storage_options.http_proxy"),
+    ("HTTP_PROXY", "storage.storage_options.http_proxy"),
+    ("no_proxy", "storage.storage_options.no_proxy"),
+    ("NO_PROXY", "storage.storage_options.no_proxy"),
 ];
 
 /// mlpstorage takes `s3://` and the like off the checkpoint folder, and says so in a variable.

@@ -20,7 +20,7 @@ const WIDTH: f64 = (1u64 << 32) as f64;
 const RATIO: f64 = 100.0;
 
 /// Largest values, by key.
-const MOST: [(&str, f64); 39] = [
+const MOST: [(&str, f64); 40] = [
     ("dataset.record_length_bytes", EIB),
     ("dataset.record_length_bytes_stdev", EIB),
     ("dataset.record_length_bytes_resize", EIB),
@@ -40,6 +40,7 @@ const MOST: [(&str, f64); 39] = [
     ("reader.range_size", EIB),
     ("train.epochs", WIDTH),
     ("checkpoint.read_threads", THREADS),
+    ("checkpoint.write_files", THREADS),
     ("checkpoint.parts_in_flight", THREADS),
     ("checkpoint.time_between_checkpoints", SECONDS),
     ("checkpoint.num_checkpoints_write", WIDTH),

@@ -360,7 +360,7 @@ impl Loaded {
 
     /// Puts credentials back that [`Loaded::secrets_to_send`] gave on rank 0.
     pub fn receive_secrets(&mut self, bytes: &[u8]) -> Result<(), serde_json::Error> {
-        let texts: [Option<String>; 8] = serde_json::from_slice(bytes)?;
+        let texts: Vec<Option<String>> = serde_json::from_slice(bytes)?;
         let secrets = self.workload.storage.storage_options.secrets_mut();
         for (secret, text) in secrets.into_iter().zip(texts) {
             *secret = text.map(Secret::new);

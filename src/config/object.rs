@@ -47,6 +47,8 @@ pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
         ("connection_string", text(&o.connection_string)),
         ("client_secret", text(&o.client_secret)),
         ("proxy", text(&o.proxy)),
+        ("https_proxy", text(&o.https_proxy)),
+        ("http_proxy", text(&o.http_proxy)),
     ] {
         // Blanks and line ends around a value are cut off where it is used.
         if value.is_some_and(|value| value.trim().contains(char::is_control)) {

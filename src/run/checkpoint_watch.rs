@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use super::sources::thread_stages;
-use crate::checkpoint::save::{Call, Observer};
+use crate::checkpoint::observer::{Call, Observer};
 use crate::clock::now_ns;
 use crate::config::Workload;
 use crate::loader::Activity;
@@ -53,6 +54,10 @@ pub(super) struct Watched {
     first_file: u64,
     /// One per thread, so that nobody waits.
     threads: Vec<Arc<ThreadStages>>,
+    /// Files that are being made durable.
+    syncs: AtomicUsize,
+    /// Until when the longest of them may last.
+    sync_until_ns: AtomicU64,
 }
 
 impl Watched {
@@ -72,6 +77,8 @@ impl Watched {
             activity,
             first_file: FIRST_FILE + rank * FILES_PER_RANK,
             threads,
+            syncs: AtomicUsize::new(0),
+            sync_until_ns: AtomicU64::new(0),
         }
     }
 
@@ -91,7 +98,10 @@ impl Observer for Watched {
             .io_begins(thread, self.first_file + file as u64, offset);
     }
     fn may_last(&self, ns: u64) {
-        self.activity.busy_until(now_ns().saturating_add(ns));
+        let until = now_ns().saturating_add(ns);
+        let longest = self.sync_until_ns.fetch_max(until, Relaxed).max(until);
+        self.syncs.fetch_add(1, Relaxed);
+        self.activity.busy_until(longest);
     }
     fn moved(&self, bytes: u64) {
         self.activity.worked(bytes);
@@ -100,7 +110,10 @@ impl Observer for Watched {
         self.activity.io_ends(thread);
     }
     fn ended(&self, thread: usize, call: Call, ns: u64) {
-        self.activity.busy_until(0);
+        let one_less = |syncs: usize| syncs.checked_sub(1);
+        if call == Call::Fsync && self.syncs.fetch_update(Relaxed, Relaxed, one_less) == Ok(1) {
+            self.activity.busy_until(0);
+        }
         self.activity.io_ends(thread);
         let stage = match call {
             Call::Write => Stage::CheckpointWrite,

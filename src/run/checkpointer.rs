@@ -15,8 +15,9 @@ use super::wire;
 use crate::checkpoint::content::ContentSource;
 use crate::checkpoint::image::{Container, Image};
 use crate::checkpoint::load::{self, LoadOptions, Readers, Source};
+use crate::checkpoint::observer::PATIENCE_NS_PER_BYTE;
 use crate::checkpoint::packing::Packing;
-use crate::checkpoint::save::{self, Buffers, Observer, PATIENCE_NS_PER_BYTE, SaveOptions, Target};
+use crate::checkpoint::save::{self, Buffers, SaveOptions, Target};
 use crate::checkpoint::{CheckpointError, INCOMPLETE_MARKER};
 use crate::clock::now_ns;
 use crate::config::{CheckpointCompression, CheckpointMode};
@@ -63,6 +64,8 @@ pub struct Checkpointer<'a> {
     container: Container,
     packing: Packing,
     load_options: LoadOptions,
+    /// Files that are written at the same time.
+    lanes: usize,
     buffers: Option<Buffers>,
     readers: Option<Readers>,
     watched: Watched,
@@ -114,6 +117,8 @@ impl<'a> Checkpointer<'a> {
             transfer: storage.system().transfer(w.reader.transfer_size),
             thread_begins: take_place,
         };
+        let of_rank = plan.rank(rank);
+        let lanes = wire::write_files(w, storage.system()).min(of_rank.files.len());
         let shift = if c.recovery_rank_shift {
             cluster.local_size() as u64
         } else {
@@ -122,18 +127,19 @@ impl<'a> Checkpointer<'a> {
         Ok(Checkpointer {
             job,
             root: w.checkpoint_root(),
-            plan: plan.rank(rank),
+            plan: of_rank,
             load_plan: plan.rank((rank + shift) % ranks as u64),
             content: ContentSource::new(w.dataset.fill_seed, c.randomize_tensor, wire::shrink(w)),
             container,
             packing,
             load_options,
+            lanes,
             buffers: None,
             readers: None,
             watched: Watched::new(
                 job.activity,
                 rank,
-                threads,
+                threads.max(lanes),
                 job.gauges.as_deref(),
                 job.tracer.as_deref(),
             ),
@@ -259,7 +265,9 @@ impl<'a> Checkpointer<'a> {
             thread_begins: take_place,
         };
         let storage = &*self.storage;
-        let buffers = self.buffers.get_or_insert_with(|| Buffers::new(storage));
+        let buffers = self
+            .buffers
+            .get_or_insert_with(|| Buffers::new(storage, self.lanes));
         let mut start = (now_ns(), String::new());
         let kind = CheckpointKind::Save;
         let mut begin = || {
@@ -467,15 +475,13 @@ impl<'a> Checkpointer<'a> {
         Ok(())
     }
 
-    /// Bytes of memory that saving takes: buffers, and what the storage system holds of a file that is written.
+    /// Bytes of memory that saving takes: buffers, and what the storage system holds of files that are written.
     pub fn save_memory(&self) -> u64 {
         let longest = self.plan.files.iter().map(FilePlan::bytes).max();
-        match longest {
-            None => 0,
-            Some(longest) => {
-                Buffers::bytes_for(&*self.storage) + self.storage.write_memory(1, longest)
-            }
-        }
+        longest.map_or(0, |longest| {
+            let held = self.storage.write_memory(self.lanes as u64, longest);
+            Buffers::bytes_for(&*self.storage, self.lanes).saturating_add(held)
+        })
     }
 
     /// What its requests to an object store came to.
@@ -505,11 +511,12 @@ impl<'a> Checkpointer<'a> {
             for file in &self.load_plan.files {
                 let _task = self.job.doing("evict", &self.path(&folder, file));
                 // What is not yet on the device is written first.
-                self.watched
-                    .may_last(file.bytes().saturating_mul(PATIENCE_NS_PER_BYTE));
+                let may_last_ns = file.bytes().saturating_mul(PATIENCE_NS_PER_BYTE);
+                let activity = self.job.activity;
+                activity.busy_until(now_ns().saturating_add(may_last_ns));
                 self.storage.evict(&self.path(&folder, file))?;
-                self.job.activity.busy_until(0);
-                self.job.activity.moved();
+                activity.busy_until(0);
+                activity.moved();
             }
         }
         Ok(())

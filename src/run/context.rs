@@ -54,12 +54,16 @@ pub struct JobContext<'a> {
 /// The cap that DLIO puts on automatic writer threads.
 const MAX_WRITE_THREADS: usize = 32;
 
-/// Threads of a rank that may have I/O outstanding: readers and writers are never at work together.
+/// Threads of a rank that may have I/O outstanding: readers, writers and those of checkpoints are never at work together.
 pub(super) fn io_threads(workload: &Workload) -> usize {
-    shape(workload)
-        .threads
-        .max(MAX_WRITE_THREADS)
-        .max(workload.reader.write_threads.unwrap_or(0) as usize)
+    let c = &workload.checkpoint;
+    let configured = [
+        workload.reader.write_threads.unwrap_or(0),
+        c.read_threads,
+        c.write_files.unwrap_or(0),
+    ];
+    let most = configured.into_iter().max().unwrap_or(0) as usize;
+    shape(workload).threads.max(MAX_WRITE_THREADS).max(most)
 }
 
 impl<'a> JobContext<'a> {

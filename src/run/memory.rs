@@ -43,8 +43,8 @@ const TEXT_OF_STEP: u64 = 80;
 /// Share of the memory that all ranks of a host may take by default.
 const DEFAULT_SHARE: f64 = 0.8;
 
-/// What generation will hold beside the program: `held` bytes of its writers.
-pub(super) fn of_generation(held: u64) -> MemoryPlan {
+/// What generation, or saving checkpoints alone, will hold beside the program: `held` bytes of its writers.
+pub(super) fn of_writing(held: u64) -> MemoryPlan {
     MemoryPlan(vec![("program", resident_bytes()), ("write buffers", held)])
 }
 

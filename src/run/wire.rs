@@ -167,6 +167,12 @@ pub(crate) fn checkpoint_store(w: &Workload) -> Result<StoreSpec, ConfigError> {
     Ok(store(w, if follows { dataset } else { system }, path))
 }
 
+/// Files of a rank's checkpoint that are written to a storage system at the same time.
+pub(crate) fn write_files(w: &Workload, system: &System) -> usize {
+    let default = if system.objects { 2 } else { 1 };
+    w.checkpoint.write_files.unwrap_or(default).max(1) as usize
+}
+
 /// The storage system of one address.
 pub(crate) fn store_at(w: &Workload, address: &Address) -> StoreSpec {
     let dataset = w.storage_system();
@@ -228,7 +234,10 @@ fn objects(w: &Workload) -> ObjectSpec {
         ranges_in_flight: o.ranges_in_flight,
         part_size: o.part_size,
         parts_in_flight: Some(w.checkpoint.parts_in_flight),
-        proxy: o.proxy,
+        authority_host: o.authority_host,
+        https_proxy: o.proxy.clone().or(o.https_proxy),
+        http_proxy: o.proxy.or(o.http_proxy),
+        no_proxy: o.no_proxy,
         ca_bundle: o.ca_bundle,
         verify: o.verify,
         checksum: o.checksum,

@@ -84,6 +84,8 @@ pub struct ObjectSpec {
     pub client_secret: Option<Secret>,
     /// Azure: file with a workload identity's token.
     pub federated_token_file: Option<String>,
+    /// Azure: where tokens are given.
+    pub authority_host: Option<String>,
     /// Azure: URLs of the blob service.
     pub blob_endpoint: Vec<String>,
     /// Seconds for a connection to be made.
@@ -106,8 +108,12 @@ pub struct ObjectSpec {
     pub part_size: Option<u64>,
     /// Parts of an upload in flight.
     pub parts_in_flight: Option<u64>,
-    /// URL of a proxy.
-    pub proxy: Option<Secret>,
+    /// URL of the proxy for endpoints with TLS.
+    pub https_proxy: Option<Secret>,
+    /// URL of the proxy for the others.
+    pub http_proxy: Option<Secret>,
+    /// Hosts that are reached without one.
+    pub no_proxy: Option<String>,
     /// PEM file of certificate authorities.
     pub ca_bundle: Option<String>,
     /// False accepts any certificate.

@@ -1,9 +1,10 @@
 //! Checkpoints on real object stores.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::checkpoint::tiny;
 use crate::fault_proxy::{Fault, FaultProxy};
+use crate::scripted::{Reply, Scripted};
 use crate::servers::*;
 use crate::support::*;
 
@@ -99,7 +100,7 @@ fn a_server_killed_in_mid_save_leaves_a_marked_checkpoint() {
 fn every_request_of_a_checkpoint_is_in_the_report() {
     use std::sync::atomic::Ordering::SeqCst;
 
-    let server = crate::scripted::Scripted::start(|_, _| None);
+    let server = Scripted::start(|_, _| None);
     let scratch = Scratch::new();
     let mut all = words(&scratch, &format!("s3://{BUCKET}"), "counted");
     all.extend(server.words());
@@ -119,4 +120,54 @@ fn every_request_of_a_checkpoint_is_in_the_report() {
         number(&store["connections"]["made"]),
         server.connections.load(SeqCst)
     );
+}
+
+/// The names of checkpoint files in the order in which requests that write came for them; one that comes again at once
+/// is there once.
+fn written(server: &Scripted) -> Vec<String> {
+    let seen = server.seen.lock().unwrap();
+    let mut names: Vec<String> = (seen.iter())
+        .filter(|asked| matches!(asked.method.as_str(), "PUT" | "POST"))
+        .filter_map(|asked| asked.target.split('?').next())
+        .filter(|name| name.ends_with(".pt"))
+        .map(Into::into)
+        .collect();
+    names.dedup();
+    names
+}
+
+#[test]
+fn two_files_of_a_rank_are_on_their_way_at_once() {
+    for files in ["", "checkpoint.write_files=1"] {
+        let together = files.is_empty();
+        let server = Scripted::start(move |asked, server| {
+            let is_state = asked.method == "PUT" && asked.target.contains(".pt");
+            // No upload ends before another one has begun.
+            let end = Instant::now() + Duration::from_secs(100);
+            while together && is_state && written(server).len() < 2 {
+                if Instant::now() > end {
+                    return Some(Reply::Raw(Reply::error(403, "TheOtherFileNeverCame")));
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            None
+        });
+        let scratch = Scratch::new();
+        let mut all = words(&scratch, &format!("s3://{BUCKET}"), "together");
+        all.extend(server.words());
+        all.push("storage.storage_options.read_timeout=200".into());
+        all.extend((!together).then(|| files.to_string()));
+        let mut command = solo();
+        command.arg("run").args(&all);
+        run(command).ok();
+        let objects = server.objects.lock().unwrap().len();
+        assert_eq!(objects, 2, "{:?}", written(&server));
+        if !together {
+            assert_eq!(written(&server).len(), 2, "one after the other");
+        }
+        let report = json(&scratch.path("out/report.json"));
+        let endpoint = &report["object_store"]["endpoints"][0];
+        let put = server.count(|a| a.method == "PUT");
+        assert_eq!(endpoint["put_requests"]["value"], put);
+    }
 }

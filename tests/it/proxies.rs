@@ -148,3 +148,52 @@ fn http_goes_to_the_proxy_with_absolute_targets() {
         &["connect to store.invalid: the name cannot be resolved"],
     );
 }
+
+/// Ranks agree: the proxy that rank 0 finds in its environment is that of all.
+#[test]
+fn the_proxy_is_that_of_rank_0() {
+    let server = Scripted::start(|_, _| None);
+    let scratch = Scratch::new();
+    let words: Vec<_> = job(&scratch, "http://store.example.com")
+        .get_args()
+        .map(|word| word.to_str().unwrap().to_string())
+        .chain(["dataset.num_files_train=4".into()])
+        .collect();
+    let jobs = |of_rank_0: &str, of_rank_1: &str| {
+        let mut command = Command::new("mpirun");
+        command
+            .args([
+                "--allow-run-as-root",
+                "--bind-to",
+                "none",
+                "--oversubscribe",
+            ])
+            .args(["-np", "1", "env", &format!("HTTP_PROXY={of_rank_0}"), BIN])
+            .args(&words)
+            .args([":", "-np", "1", "env"])
+            .args([&format!("HTTP_PROXY={of_rank_1}"), BIN])
+            .args(&words);
+        for name in ["http_proxy", "no_proxy", "NO_PROXY"] {
+            command.env_remove(name);
+        }
+        run(command)
+    };
+    jobs(&server.url(), "socks5://other").ok();
+    let all = server.count(|_| true);
+    assert!(all > 4);
+    let through = server.count(|a| a.target.starts_with("http://store.example.com/"));
+    assert_eq!(through, all);
+    let report = json(&scratch.path("out/report.json"));
+    let endpoint = &report["object_store"]["endpoints"][0];
+    let kinds = ["get_requests", "put_requests", "control_requests"];
+    let reported: u64 = (kinds.iter())
+        .map(|kind| endpoint[kind]["value"].as_u64().unwrap())
+        .sum();
+    assert_eq!(reported, all);
+
+    // One that cannot be used ends all ranks, with one message.
+    let outcome = jobs("socks5://user:secret@other", &server.url())
+        .fails(1, &["HTTP_PROXY", "socks5:// proxies are not supported"]);
+    assert!(!outcome.text().contains("secret"));
+    assert_eq!(server.count(|_| true), all);
+}

@@ -312,7 +312,7 @@ fn matrix(server: &str, known: &[(&str, &str)]) {
     let outcome = run(command).ok();
     let table: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
     let cells = table[server].as_object().unwrap();
-    assert_eq!(cells.len(), 13);
+    assert_eq!(cells.len(), 14);
     for (cell, outcome) in cells {
         let outcome = outcome.as_str().unwrap();
         match known.iter().find(|(name, _)| name == cell) {

@@ -93,6 +93,11 @@ pub struct Checkpoint {
     /// - Unit: checkpoints
     /// - DLIO: no such key.
     pub keep: Option<u64>,
+    /// Files of its checkpoint that a rank writes at the same time. Not set: 2 on object stores, else 1, as in DLIO.
+    ///
+    /// - Unit: files
+    /// - DLIO: no such key.
+    pub write_files: Option<u64>,
     /// Parts of uploads to an object store that a rank has in flight, those of generation too.
     ///
     /// - Unit: parts
@@ -124,6 +129,7 @@ impl Default for Checkpoint {
             read_threads: 4,
             between_phases: None,
             keep: None,
+            write_files: None,
             parts_in_flight: 8,
         }
     }

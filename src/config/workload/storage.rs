@@ -143,6 +143,11 @@ pub struct StorageOptions {
     /// - DLIO: no such key.
     /// - Only: storage = azure
     pub federated_token_file: Option<String>,
+    /// Where Entra ID gives tokens, with https. Not set: https://login.microsoftonline.com.
+    ///
+    /// - DLIO: no such key; `AZURE_AUTHORITY_HOST`.
+    /// - Only: storage = azure
+    pub authority_host: Option<String>,
     /// URL of the blob service, with the account where it is a path (Azurite, private clouds).
     ///
     /// - DLIO: no such key.
@@ -206,11 +211,26 @@ pub struct StorageOptions {
     /// - DLIO: no such key.
     /// - Only: storage = s3, gcs, azure
     pub verify: Option<bool>,
-    /// Proxy as `http://[user:password@]host:port`, in place of HTTPS_PROXY and HTTP_PROXY.
+    /// Proxy as `http://[user:password@]host:port`, in place of `https_proxy` and `http_proxy`.
     ///
     /// - DLIO: no such key.
     /// - Only: storage = s3, gcs, azure
     pub proxy: Option<Secret>,
+    /// Proxy for endpoints with TLS.
+    ///
+    /// - DLIO: no such key.
+    /// - Only: storage = s3, gcs, azure
+    pub https_proxy: Option<Secret>,
+    /// Proxy for endpoints without TLS.
+    ///
+    /// - DLIO: no such key.
+    /// - Only: storage = s3, gcs, azure
+    pub http_proxy: Option<Secret>,
+    /// Hosts that are reached without a proxy, with those below them, divided by commas; `*`: all.
+    ///
+    /// - DLIO: no such key.
+    /// - Only: storage = s3, gcs, azure
+    pub no_proxy: Option<String>,
     /// Checksum of uploads: `none`, `crc32c`, `sdk` (CRC-32, the SDK's default), or `md5` (Content-MD5, for servers without the others). Not set: none.
     ///
     /// - DLIO: no such key.
@@ -305,7 +325,7 @@ pub struct StorageOptions {
 
 impl StorageOptions {
     /// The credentials among the options, in a fixed order, for carrying them between ranks.
-    pub fn secrets_mut(&mut self) -> [&mut Option<Secret>; 8] {
+    pub fn secrets_mut(&mut self) -> [&mut Option<Secret>; 10] {
         [
             &mut self.access_key_id,
             &mut self.secret_access_key,
@@ -315,6 +335,8 @@ impl StorageOptions {
             &mut self.connection_string,
             &mut self.client_secret,
             &mut self.proxy,
+            &mut self.https_proxy,
+            &mut self.http_proxy,
         ]
     }
 }

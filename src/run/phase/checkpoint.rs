@@ -19,6 +19,7 @@ use crate::run::checkpointer::{Checkpointer, Moment};
 use crate::run::context::{JobContext, label};
 use crate::run::events::Events;
 use crate::run::failure::{JobError, RankError, agree};
+use crate::run::memory;
 
 /// All its checkpoints are of this epoch.
 const EPOCH: u64 = 1;
@@ -48,6 +49,10 @@ impl<'a> Checkpoints<'a> {
         }
         let checkpointer = Checkpointer::new(job, events)?;
         let c = &job.workload.checkpoint;
+        if c.num_checkpoints_write > 0 {
+            let memory = memory::of_writing(checkpointer.save_memory());
+            agree(job.cluster, memory::check(job, &memory))?;
+        }
         let cpu_start = process_cpu_ns();
         if let Some(gauges) = &job.gauges {
             gauges.begin(Column::Cpu, Some(cpu_start));

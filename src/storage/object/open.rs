@@ -94,10 +94,7 @@ fn open(
     };
     let verify = o.verify.unwrap_or(true);
     let tls = tls::config(o.ca_bundle.as_deref(), verify).map_err(StorageError::Setup)?;
-    let proxies = Proxies::new(o.proxy.as_ref().map(|p| p.expose()), |name| {
-        std::env::var(name).ok()
-    })
-    .map_err(StorageError::Setup)?;
+    let proxies = Proxies::new(o).map_err(StorageError::Setup)?;
     let http = Arc::new(Http::new(
         tls,
         proxies,

@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::url::Url;
+use crate::storage::{ObjectSpec, Secret};
 
 /// A proxy.
 #[derive(Clone, PartialEq, Eq)]
@@ -63,32 +64,22 @@ fn decoded(text: &str) -> Vec<u8> {
 }
 
 impl Proxies {
-    /// `given`: the option, for both schemes; else the variables of the environment as `lookup` finds them.
-    ///
-    /// Errors: the name of what cannot be used, and why.
-    pub(super) fn new(
-        given: Option<&str>,
-        lookup: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, String> {
-        let parse = |name: &str, text: &str| {
-            Proxy::parse(text.trim()).map_err(|what| {
-                format!("use the proxy of {name}: {what}\n  remedy: write http://host:port")
+    /// Errors: the key of what cannot be used, and why.
+    pub(super) fn new(options: &ObjectSpec) -> Result<Self, String> {
+        let proxy = |key: &str, text: &Option<Secret>| {
+            let text = text.as_ref().map(|text| text.expose().trim());
+            let parsed = text.filter(|text| !text.is_empty()).map(Proxy::parse);
+            parsed.transpose().map_err(|what| {
+                format!(
+                    "use storage.storage_options.{key} (or proxy, or the environment's {}): {what}\n  remedy: write http://host:port",
+                    key.to_uppercase()
+                )
             })
         };
-        let of_environment = |names: [&'static str; 2]| {
-            names
-                .into_iter()
-                .find_map(|name| Some((name, lookup(name).filter(|text| !text.trim().is_empty())?)))
-        };
-        let proxy = |names| match (given, of_environment(names)) {
-            (Some(text), _) => parse("storage.storage_options.proxy", text).map(Some),
-            (None, Some((name, text))) => parse(name, &text).map(Some),
-            (None, None) => Ok(None),
-        };
-        let direct = of_environment(["no_proxy", "NO_PROXY"]).map_or(String::new(), |(_, t)| t);
+        let direct = options.no_proxy.as_deref().unwrap_or_default();
         Ok(Proxies {
-            https: proxy(["https_proxy", "HTTPS_PROXY"])?,
-            http: proxy(["http_proxy", "HTTP_PROXY"])?,
+            https: proxy("https_proxy", &options.https_proxy)?,
+            http: proxy("http_proxy", &options.http_proxy)?,
             direct: direct
                 .split([',', ' '])
                 .filter(|name| !name.is_empty())
@@ -164,23 +155,22 @@ mod tests {
         Url::parse(text, true).unwrap()
     }
 
-    fn of(given: Option<&str>, variables: &[(&str, &str)]) -> Proxies {
-        let lookup = |name: &str| {
-            let found = variables.iter().find(|(n, _)| *n == name);
-            found.map(|(_, value)| value.to_string())
+    fn of(https: Option<&str>, http: Option<&str>, no_proxy: &str) -> Proxies {
+        let options = ObjectSpec {
+            https_proxy: https.map(Secret::new),
+            http_proxy: http.map(Secret::new),
+            no_proxy: Some(no_proxy.into()),
+            ..ObjectSpec::default()
         };
-        Proxies::new(given, lookup).ok().unwrap()
+        Proxies::new(&options).ok().unwrap()
     }
 
     #[test]
     fn proxies_are_chosen_as_curl_chooses_them() {
         let proxies = of(
-            None,
-            &[
-                ("HTTPS_PROXY", "http://secure:1"),
-                ("http_proxy", "plain:2"),
-                ("NO_PROXY", "in.example.com, .other.net,10.0.0.7,named:444"),
-            ],
+            Some("http://secure:1"),
+            Some("plain:2"),
+            "in.example.com, .other.net,10.0.0.7,named:444",
         );
         let host = |text: &str| proxies.of(&url(text)).map(|p| p.url.host.clone());
         assert_eq!(host("https://s3.example.com").as_deref(), Some("secure"));
@@ -200,16 +190,7 @@ mod tests {
         }
         assert!(host("https://notin.example.com").is_some());
         assert!(host("https://named:445").is_some());
-        let given = of(
-            Some("http://given:3"),
-            &[("HTTPS_PROXY", "http://secure:1")],
-        );
-        assert_eq!(given.of(&url("https://x")).unwrap().url.host, "given");
-        assert!(
-            of(None, &[("HTTPS_PROXY", "")])
-                .of(&url("https://x"))
-                .is_none()
-        );
+        assert!(of(Some(" "), None, "").of(&url("https://x")).is_none());
     }
 
     #[test]

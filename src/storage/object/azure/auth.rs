@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
 use azure_core::credentials::TokenCredential;
 use azure_core::http::{ClientOptions, RetryOptions, Transport};
 use azure_identity::{
@@ -112,6 +113,8 @@ struct Principal {
     client: Option<String>,
     secret: Option<Secret>,
     token_file: Option<String>,
+    /// Where tokens are given, for all of them.
+    cloud: Arc<CloudConfiguration>,
 }
 
 impl Auth {
@@ -146,6 +149,7 @@ impl Auth {
                     client: options.client_id.clone(),
                     secret: options.client_secret.clone(),
                     token_file: options.federated_token_file.clone(),
+                    cloud: Arc::new(cloud(options)),
                 },
                 transport: Arc::new(Over::new(carrier.clone())),
             }
@@ -223,6 +227,18 @@ fn container_sas(
     query
 }
 
+/// The cloud that the options name. It is always named to the SDK, which would look into this rank's own environment.
+fn cloud(options: &ObjectSpec) -> CloudConfiguration {
+    match &options.authority_host {
+        None => CloudConfiguration::AzurePublic,
+        Some(host) => {
+            let mut custom = CustomConfiguration::default();
+            custom.authority_host.clone_from(host);
+            custom.into()
+        }
+    }
+}
+
 /// An Entra ID token: of the service principal or workload identity that the options name, or by what this host has, a
 /// managed identity or else the Azure CLI.
 async fn token(
@@ -232,6 +248,7 @@ async fn token(
     let client_options = || ClientOptions {
         transport: Some(Transport::new(transport.clone())),
         retry: RetryOptions::none(),
+        cloud: Some(who.cloud.clone()),
         ..ClientOptions::default()
     };
     let mut sources: Vec<(&str, azure_core::Result<Arc<dyn TokenCredential>>)> = Vec::new();
@@ -361,7 +378,7 @@ mod tests {
             read: Duration::from_secs(1),
             request: None,
         };
-        let proxies = Proxies::new(None, |_| None).unwrap();
+        let proxies = Proxies::new(&ObjectSpec::default()).unwrap();
         let tls = tls::config(None, true).unwrap();
         Arc::new(Http::new(tls, proxies, limits, 1))
     }
