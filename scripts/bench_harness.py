@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import shutil
 import statistics
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import bench_lib as b
 MIN_AU = 99.5
 # The binary that opens MPI at run time may differ from the linked one by this much.
 MAX_DIFFERENCE = 0.02
+# What the recording over time may cost.
+MAX_COST = 0.01
 
 
 def computation_time(config):
@@ -50,6 +53,48 @@ def opened(args):
     return 1 if args.check and not met else 0
 
 
+def recording(args):
+    """Runs with and without the recording over time, in turns: AU where storage answers at once, CPU where it is memory."""
+    dataset = Path("/dev/shm") / f"dlio-rs-bench-{os.getpid()}"
+    quiet = ["output.timeline=false", "output.html=false"]
+    steps = round(args.seconds / 0.0005)
+    cases = {
+        "AU on null at 0.5 ms steps, %": ("null", [
+            "storage.storage_type=null", "workflow.generate_data=false", "train.computation_time=0.0005",
+            f"dataset.num_files_train={steps * args.ranks}", "reader.batch_size=1", "dataset.num_samples_per_file=1",
+            "dataset.record_length_bytes=4096", "train.epochs=1",
+        ]),
+        "CPU s/GiB reading from tmpfs": ("tmpfs", [
+            f"dataset.data_folder={dataset}", "train.computation_time=0", "dataset.num_files_train=64", "reader.batch_size=4",
+            "dataset.num_samples_per_file=1", "dataset.record_length_bytes=16777216", "train.epochs=8", "reader.read_threads=2",
+        ]),
+    }  # fmt: skip
+    rows, met = [], True
+    try:
+        for what, (place, words) in cases.items():
+            common = [*words, "workflow.evaluation=false"]
+            if place == "tmpfs":
+                b.generate(args.ranks, "configs/quickstart.yaml", common)
+                common.append("workflow.generate_data=false")
+
+            def one(extra, common=common):
+                return lambda: b.dlio_rs(args.ranks, "configs/quickstart.yaml", [*common, *extra])
+
+            runs = b.in_turns({"with": one([]), "without": one(quiet)}, args.repeat, f"{what}: ")
+            pick = (lambda r: r.au) if place == "null" else (lambda r: r.cpu_seconds_per_gib)
+            values = {name: statistics.median(pick(r) for r in reports) for name, reports in runs.items()}
+            ratio = values["with"] / values["without"]
+            pairs = [pick(w) / pick(o) for w, o in zip(runs["with"], runs["without"])]
+            ok = abs(ratio - 1) <= MAX_COST
+            met &= ok
+            spread = f"{min(pairs):.4f} to {max(pairs):.4f}"
+            rows.append((what, *(f"{v:.4f}" for v in values.values()), f"{ratio:.4f}", spread, b.verdict(ok)))
+    finally:
+        shutil.rmtree(dataset, ignore_errors=True)
+    b.table(["figure", "with", "without", "ratio of medians", "ratios of pairs", f"within {MAX_COST:.0%}"], rows)
+    return 1 if args.check and not met else 0
+
+
 def main():
     p = argparse.ArgumentParser(prog="bench-harness.sh", description=__doc__)
     p.add_argument("--ranks", type=int, default=2)
@@ -57,11 +102,15 @@ def main():
     p.add_argument("--check", action="store_true", help="exit status 1 when an AU misses its bound")
     p.add_argument("configs", nargs="*", type=Path, help="[default: configs/*.yaml]")
     p.add_argument("--opened", action="store_true", help="compare the linked binary with one that opens MPI at run time")
-    p.add_argument("--repeat", type=int, default=5, help="of --opened: runs of each binary")
+    p.add_argument("--repeat", type=int, default=5, help="of --opened and --recording: runs of each kind")
+    p.add_argument("--recording", action="store_true", help="compare runs with and without the recording over time")
     args = p.parse_args()
     if args.opened:
         b.title(f"MPI linked and opened at run time: storage_type=null, cluster.barrier=mpi, {args.ranks} ranks")
         return opened(args)
+    if args.recording:
+        b.title(f"Recording over time: with and without timeline.json.zst and report.html, {args.ranks} ranks")
+        return recording(args)
     b.title(f"Harness: storage_type=null, each workload's own computation time, {args.ranks} ranks")
     rows, met = [], True
     for config in args.configs or sorted(Path("configs").glob("*.yaml")):

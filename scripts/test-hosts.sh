@@ -225,6 +225,14 @@ checks() {
     refused insist dataset.data_folder="$own" workflow.generate_data=false dataset.shared=true
     fails insist "dataset.shared=true"
 
+    step "$mpi, files of each rank in results that all hosts see and in results of one host"
+    good alone workflow.generate_data=false output.folder="$HOSTS/local/$mpi-results"
+    for place in "$scratch/mpi" "$HOSTS/node1.private/$mpi-results"; do
+        [ "$(find "$place" -name '[0-5]_output.json' | wc -l)" = 6 ] || die 1 "$place does not have the files of all ranks"
+        [ -z "$(find "$place" -name '.marker-*')" ] || die 1 "$place: a marker was left"
+    done
+    [ -z "$(find "$HOSTS"/node[23].private -name '*_output.json')" ] || die 1 "another host has results"
+
     step "$mpi, memory in place of the folder on one host"
     on node2 mount -t tmpfs tmpfs "$data"
     refused memory workflow.generate_data=false

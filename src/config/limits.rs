@@ -20,7 +20,7 @@ const WIDTH: f64 = (1u64 << 32) as f64;
 const RATIO: f64 = 100.0;
 
 /// Largest values, by key.
-const MOST: [(&str, f64); 40] = [
+const MOST: [(&str, f64); 43] = [
     ("dataset.record_length_bytes", EIB),
     ("dataset.record_length_bytes_stdev", EIB),
     ("dataset.record_length_bytes_resize", EIB),
@@ -59,6 +59,9 @@ const MOST: [(&str, f64); 40] = [
     ("storage.storage_options.latency", SECONDS),
     ("storage.storage_options.jitter", SECONDS),
     ("storage.storage_options.bandwidth", EIB),
+    ("storage.storage_options.slow_latency", SECONDS),
+    ("storage.storage_options.pause_after", SECONDS),
+    ("storage.storage_options.pause", SECONDS),
     ("storage.storage_options.connect_ramp", THREADS),
     ("storage.storage_options.ranges_in_flight", THREADS),
     ("storage.storage_options.retry_budget", EIB),
@@ -87,19 +90,14 @@ pub(super) fn check(w: &Workload) -> Result<(), ConfigError> {
     ] {
         check_time(key, time)?;
     }
+    let o = &w.storage.storage_options;
     for (key, value) in [
-        (
-            "storage.storage_options.latency",
-            w.storage.storage_options.latency,
-        ),
-        (
-            "storage.storage_options.jitter",
-            w.storage.storage_options.jitter,
-        ),
-        (
-            "storage.storage_options.bandwidth",
-            w.storage.storage_options.bandwidth,
-        ),
+        ("storage.storage_options.latency", o.latency),
+        ("storage.storage_options.jitter", o.jitter),
+        ("storage.storage_options.bandwidth", o.bandwidth),
+        ("storage.storage_options.slow_latency", o.slow_latency),
+        ("storage.storage_options.pause_after", o.pause_after),
+        ("storage.storage_options.pause", o.pause),
         (
             "storage.post_generation_settle_seconds",
             w.storage.post_generation_settle_seconds,

@@ -283,15 +283,18 @@ fn contradictions_name_key_and_remedy() {
 #[test]
 fn what_is_not_built_is_refused_by_its_key() {
     for (word, key) in [
-        ("workflow.profiling=true", "workflow.profiling"),
+        ("profiling.profiler=darshan", "profiling.profiler"),
         ("storage.storage_type=aistore", "storage.storage_type"),
         ("dataset.format=hdf5", "dataset.format"),
         ("reader.data_loader=dali", "reader.data_loader"),
         ("reader.reader_classname=a.B", "reader.reader_classname"),
     ] {
-        let w = loaded("dataset: {format: npz}\n", &[word])
-            .unwrap()
-            .workload;
+        let w = loaded(
+            "dataset: {format: npz}\nworkflow: {profiling: true}\n",
+            &[word],
+        )
+        .unwrap()
+        .workload;
         let error = unsupported(&w, &["npz"]).unwrap_err().to_string();
         assert!(error.starts_with(key), "{error}");
     }

@@ -2,7 +2,7 @@
 
 use super::error::ConfigError;
 use super::{
-    CheckpointMode, DataLoaderKind, DropCache, Element, FormatKind, Framework, OrderKind,
+    CheckpointMode, DataLoaderKind, DropCache, Element, FormatKind, Framework, OrderKind, Profiler,
     ReadEngine, Shuffle, VerifyContent, Workload,
 };
 
@@ -492,11 +492,12 @@ pub fn unsupported(w: &Workload, built: &[&str]) -> Result<(), ConfigError> {
     if let Some(remedy) = system.unbuilt() {
         return no("storage.storage_type", &system, remedy);
     }
-    if w.workflow.profiling {
+    let profiler = w.profiling.profiler;
+    if w.workflow.profiling && matches!(profiler, Profiler::Darshan | Profiler::Tensorboard) {
         return no(
-            "workflow.profiling",
-            &"True",
-            "set workflow.profiling=False",
+            "profiling.profiler",
+            &profiler,
+            "use iostat or dftracer, or set workflow.profiling=False and watch the job from outside",
         );
     }
     let r = &w.reader;

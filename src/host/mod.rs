@@ -11,6 +11,7 @@
 //! | `run_queue` | how long a thread waited for a CPU |
 //! | `caches` | emptying the page cache of the host |
 //! | `mounts` | where a folder lies |
+//! | `disks` | counters of block devices |
 //! | `network` | addresses of this host |
 //! | `cgroup` | limits of a container and how often they held it back |
 //! | `witness` | counters of mounts and network cards |
@@ -18,6 +19,7 @@
 pub mod caches;
 pub mod cgroup;
 pub mod cpus;
+pub mod disks;
 pub mod facts;
 pub mod machine;
 pub mod mounts;

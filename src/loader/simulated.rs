@@ -61,7 +61,7 @@ impl SimulatedLoader {
     }
 
     fn read(&mut self, run: &Run, planned: u64, from: u64) -> u64 {
-        let first = from + self.time.latency_of(run.file << 20 ^ run.first);
+        let first = self.time.first_byte_at(run.file << 20 ^ run.first, from);
         let busy = self.time.transfer_ns(planned);
         let end = if busy == 0 {
             first

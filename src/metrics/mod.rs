@@ -5,6 +5,7 @@
 pub mod au;
 pub mod breakdown;
 pub mod checkpoint;
+pub mod dftracer;
 pub mod evidence;
 pub mod histogram;
 pub mod memory;

@@ -98,7 +98,7 @@ pub struct Tracer {
     /// Entries of each kind.
     limit: usize,
     steps: Mutex<Log<TracedStep>>,
-    phases: Mutex<Log<(&'static str, u64, u64)>>,
+    phases: Mutex<Log<(PhaseKind, u64, u64)>>,
     threads: Mutex<Vec<Arc<ThreadCalls>>>,
     /// Reads in virtual time, which has no threads.
     reads: ThreadCalls,
@@ -141,11 +141,11 @@ impl Tracer {
     }
 
     /// Something that the whole rank did.
-    pub fn phase(&self, name: &'static str, from: u64, to: u64) {
-        self.phases.lock().offer((name, from, to));
+    pub fn phase(&self, kind: PhaseKind, from: u64, to: u64) {
+        self.phases.lock().offer((kind, from, to));
     }
 
-    /// The events of this rank, separated by commas.
+    /// The events of this rank in Chrome's format, separated by commas.
     pub fn to_json(&self, rank: usize, host: &str) -> String {
         let mut out = Events {
             text: String::new(),
@@ -154,50 +154,164 @@ impl Tracer {
         };
         out.meta("process_name", 0, &format!("rank {rank} on {host}"));
         out.meta("thread_name", 0, "train loop");
-        let steps = self.steps.lock();
-        let phases = self.phases.lock();
-        for s in &steps.kept {
-            let args = json!({"epoch": s.epoch, "step": s.step});
-            let name = if s.trains { "step" } else { "evaluation step" };
-            out.span(name, "step", 0, (s.asked, s.met), args);
-            out.span("wait", "step", 0, (s.asked, s.loaded), json!({}));
-            out.span("compute", "step", 0, (s.loaded, s.computed), json!({}));
-            if s.met > s.computed {
-                out.span("barrier", "step", 0, (s.computed, s.met), json!({}));
+        let mut named = 0;
+        self.walk(|span| {
+            if span.thread > named {
+                named = span.thread;
+                out.meta("thread_name", named, &format!("thread {}", named - 1));
             }
-        }
-        for (name, from, to) in &phases.kept {
-            out.span(name, "phase", 0, (*from, *to), json!({}));
-        }
-        let mut strides = Vec::new();
-        let threads = self.threads.lock();
-        let lists = threads.iter().map(|thread| &**thread).chain([&self.reads]);
-        for (i, thread) in lists.enumerate() {
-            let calls = thread.0.lock();
-            if calls.kept.is_empty() {
-                continue;
-            }
-            out.meta("thread_name", i + 1, &format!("thread {i}"));
-            for call in &calls.kept {
-                let span = (call.from, call.to);
-                out.span(call.stage.name(), "io", i + 1, span, json!({}));
-            }
-            strides.push(calls.stride);
-        }
-        let kept = json!({
-            "steps": format!("1 in {}", steps.stride),
-            "phases": format!("1 in {}", phases.stride),
-            "calls": format!("1 in {}", strides.iter().max().unwrap_or(&1)),
+            out.span(&span);
         });
         out.push(&json!({
             "ph": "M", "name": "process_labels", "pid": rank, "tid": 0,
-            "args": {"labels": format!(
-                "kept: steps {}, calls {}", kept["steps"].as_str().unwrap_or_default(),
-                kept["calls"].as_str().unwrap_or_default(),
-            )},
+            "args": {"labels": self.kept()},
         }));
         out.text
     }
+
+    /// Which part was kept.
+    pub(super) fn kept(&self) -> String {
+        let threads = self.threads.lock();
+        let calls = (threads.iter().map(|thread| &**thread))
+            .chain([&self.reads])
+            .map(|thread| thread.0.lock().stride)
+            .max();
+        format!(
+            "kept: steps 1 in {}, calls 1 in {}",
+            self.steps.lock().stride,
+            calls.unwrap_or(1)
+        )
+    }
+
+    /// The common start, as the times of spans have it.
+    pub fn zero_ns(&self) -> u64 {
+        self.zero_ns
+    }
+
+    /// All that was kept, thread by thread.
+    pub(super) fn walk(&self, mut take: impl FnMut(Span)) {
+        for s in &self.steps.lock().kept {
+            let mut part = |what: What, from: u64, to: u64| {
+                take(Span {
+                    what,
+                    thread: 0,
+                    step: Some((s.epoch, s.step)),
+                    from,
+                    to,
+                });
+            };
+            let whole = match s.trains {
+                true => What::Step,
+                false => What::EvaluationStep,
+            };
+            part(whole, s.asked, s.met);
+            part(What::Wait, s.asked, s.loaded);
+            part(What::Compute, s.loaded, s.computed);
+            if s.met > s.computed {
+                part(What::Barrier, s.computed, s.met);
+            }
+        }
+        for (phase, from, to) in &self.phases.lock().kept {
+            take(Span {
+                what: What::Phase(*phase),
+                thread: 0,
+                step: None,
+                from: *from,
+                to: *to,
+            });
+        }
+        let threads = self.threads.lock();
+        let lists = threads.iter().map(|thread| &**thread).chain([&self.reads]);
+        for (i, thread) in lists.enumerate() {
+            for call in nested(&thread.0.lock().kept) {
+                take(Span {
+                    what: What::Call(call.stage),
+                    thread: i + 1,
+                    step: None,
+                    from: call.from,
+                    to: call.to,
+                });
+            }
+        }
+    }
+}
+
+/// The calls of a thread, in the order of their ends, as viewers want them: one within another or one after another, and the
+/// outer one first. A call is noted a moment after it ended, so that two may seem to overlap by that moment.
+fn nested(calls: &[Call]) -> Vec<Call> {
+    let mut out: Vec<Call> = Vec::with_capacity(calls.len());
+    for call in calls {
+        let mut call = *call;
+        if let Some(last) = out.last_mut()
+            && call.from < last.to
+            && last.from < call.from
+        {
+            let (lead, overlap) = (call.from - last.from, last.to - call.from);
+            match lead < overlap {
+                true => last.from = call.from,
+                false => call.from = last.to,
+            }
+        }
+        out.push(call);
+    }
+    out.sort_by_key(|call| (call.from, std::cmp::Reverse(call.to)));
+    out
+}
+
+/// What the whole rank did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PhaseKind {
+    /// The training part of an epoch.
+    Epoch,
+    /// An evaluation.
+    Evaluation,
+    /// A checkpoint was saved.
+    Save,
+    /// A checkpoint was loaded.
+    Load,
+}
+
+/// What a span is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Step,
+    EvaluationStep,
+    Wait,
+    Compute,
+    Barrier,
+    Phase(PhaseKind),
+    Call(Stage),
+}
+
+impl What {
+    /// Its name and category in Chrome's format.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            What::Step => ("step", "step"),
+            What::EvaluationStep => ("evaluation step", "step"),
+            What::Wait => ("wait", "step"),
+            What::Compute => ("compute", "step"),
+            What::Barrier => ("barrier", "step"),
+            What::Phase(PhaseKind::Epoch) => ("epoch", "phase"),
+            What::Phase(PhaseKind::Evaluation) => ("evaluation", "phase"),
+            What::Phase(PhaseKind::Save) => ("checkpoint_save", "phase"),
+            What::Phase(PhaseKind::Load) => ("checkpoint_load", "phase"),
+            What::Call(stage) => (stage.name(), "io"),
+        }
+    }
+}
+
+/// Something that lasted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    pub(super) what: What,
+    /// 0: the train loop.
+    pub(super) thread: usize,
+    /// Epoch and step, from 1, for parts of a step.
+    pub(super) step: Option<(u64, u64)>,
+    /// Of the run's clock, ns.
+    pub(super) from: u64,
+    pub(super) to: u64,
 }
 
 struct Events {
@@ -220,11 +334,17 @@ impl Events {
         }));
     }
 
-    fn span(&mut self, name: &str, cat: &str, thread: usize, (from, to): (u64, u64), args: Value) {
+    fn span(&mut self, span: &Span) {
         let us = |ns: u64| ns as f64 / 1e3;
+        let (name, cat) = span.what.words();
+        let args = match span.step {
+            Some((epoch, step)) => json!({"epoch": epoch, "step": step}),
+            None => json!({}),
+        };
         self.push(&json!({
-            "ph": "X", "name": name, "cat": cat, "pid": self.rank, "tid": thread,
-            "ts": us(from.saturating_sub(self.zero_ns)), "dur": us(to.saturating_sub(from)),
+            "ph": "X", "name": name, "cat": cat, "pid": self.rank, "tid": span.thread,
+            "ts": us(span.from.saturating_sub(self.zero_ns)),
+            "dur": us(span.to.saturating_sub(span.from)),
             "args": args,
         }));
     }
@@ -271,6 +391,31 @@ mod tests {
     }
 
     #[test]
+    fn calls_lie_within_each_other_or_behind() {
+        let call = |stage, from, to| Call { stage, from, to };
+        let calls = [
+            call(Stage::Open, 0, 100),
+            // It began when the file was open.
+            call(Stage::Read, 98, 300),
+            // The first byte is part of a read.
+            call(Stage::FirstByte, 400, 500),
+            call(Stage::Read, 403, 900),
+        ];
+        let spans: Vec<_> = (nested(&calls).iter())
+            .map(|c| (c.stage, c.from, c.to))
+            .collect();
+        assert_eq!(
+            spans,
+            [
+                (Stage::Open, 0, 100),
+                (Stage::Read, 100, 300),
+                (Stage::Read, 403, 900),
+                (Stage::FirstByte, 403, 500),
+            ]
+        );
+    }
+
+    #[test]
     fn a_trace_is_json_of_complete_events() {
         let tracer = Tracer::new(1_000, 1);
         tracer.step(TracedStep {
@@ -283,7 +428,7 @@ mod tests {
             met: 9_100,
         });
         tracer.threads(2)[1].add(Stage::Read, 1_000, 2_999);
-        tracer.phase("checkpoint_save", 20_000, 30_000);
+        tracer.phase(PhaseKind::Save, 20_000, 30_000);
         let text = tracer.to_json(3, "node \"a\"").into_bytes();
         let mut file = Vec::new();
         write(&mut file, false, &[Vec::new(), text.clone(), text.clone()]).unwrap();

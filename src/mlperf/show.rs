@@ -13,7 +13,7 @@ use super::render::{Style, number};
 use super::steps::steps;
 use super::table::Table;
 use crate::report::html::{Recording, View};
-use crate::report::shown::{Line, Shown, human};
+use crate::report::shown::{Block, Line, Shown, ShownCell};
 
 /// A run's report.
 #[derive(Debug, Serialize)]
@@ -109,30 +109,38 @@ impl Run {
         out
     }
 
-    /// As Markdown: figures in one table, then the other tables.
+    /// As Markdown: figures in one table, then the rest.
     pub(crate) fn markdown(&self) -> String {
-        let figures = self.figures();
+        let blocks = self.shown.blocks();
+        let mut figures = Table::new(&["figure", "value", "note"]);
+        for (label, value, note) in blocks.iter().flat_map(figures_of) {
+            figures
+                .rows
+                .push(vec![(*label).into(), value.text(), (*note).into()]);
+        }
         let mut out = format!("# {}\n\n", self.path);
         if !figures.rows.is_empty() {
             out += &figures.markdown();
         }
-        for line in &self.shown.0 {
-            match line {
-                Line::Table {
+        for block in &blocks {
+            match block {
+                Block::Table {
                     title,
-                    columns,
-                    lines,
+                    head,
+                    rows,
                     more,
                 } => {
-                    out += &format!("\n## {title}\n\n{}", table(columns, lines).markdown());
+                    let mut table = Table::new(head);
+                    table.rows = (rows.iter())
+                        .map(|row| row.iter().map(ShownCell::text).collect())
+                        .collect();
+                    out += &format!("\n## {title}\n\n{}", table.markdown());
                     if *more > 0 {
                         out += &format!("\n{more} more in report.json\n");
                     }
                 }
-                Line::Text { text } if !text.starts_with("===") => {
-                    out += &format!("\n{}\n", text.trim());
-                }
-                _ => {}
+                Block::Text(text) => out += &format!("\n{text}\n"),
+                Block::Figures(_) => {}
             }
         }
         if !self.absent.is_empty() {
@@ -147,78 +155,37 @@ impl Run {
     /// One line per figure and per cell of a table: `table, line, figure, value, unit, note`.
     pub(crate) fn csv(&self) -> String {
         let mut all = Table::new(&["table", "line", "figure", "value", "unit", "note"]);
-        let word = |value: &Value| match value {
-            Value::Null => String::new(),
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
         let mut add = |cells: [&str; 6]| all.rows.push(cells.map(str::to_owned).to_vec());
-        for line in &self.shown.0 {
-            match line {
-                Line::Figure {
-                    label,
-                    value,
-                    unit,
-                    note,
-                } => {
-                    add(["", "", label, &word(value), unit, note]);
+        for block in self.shown.blocks() {
+            for (label, value, note) in figures_of(&block) {
+                add(["", "", label, &value.bare(), value.unit, note]);
+            }
+            let Block::Table {
+                title, head, rows, ..
+            } = block
+            else {
+                continue;
+            };
+            for row in rows {
+                let name = row.first().map(ShownCell::bare).unwrap_or_default();
+                for (column, cell) in head.iter().zip(&row).skip(1) {
+                    add([title, name.trim(), column, &cell.bare(), cell.unit, ""]);
                 }
-                Line::Table {
-                    title,
-                    columns,
-                    lines,
-                    ..
-                } => {
-                    for line in lines {
-                        let name = line.first().map(word).unwrap_or_default();
-                        for ((column, unit), value) in columns.iter().zip(line).skip(1) {
-                            add([title, name.trim(), column, &word(value), unit, ""]);
-                        }
-                    }
-                }
-                Line::Text { .. } | Line::Gap => {}
             }
         }
         for absence in &self.absent {
-            add([
-                "",
-                "",
-                &absence.figure,
-                "",
-                "",
-                &format!("absent: {}", absence.reason),
-            ]);
+            let why = format!("absent: {}", absence.reason);
+            add(["", "", &absence.figure, "", "", &why]);
         }
         all.csv()
     }
-
-    fn figures(&self) -> Table {
-        let mut table = Table::new(&["figure", "value", "note"]);
-        for line in &self.shown.0 {
-            if let Line::Figure {
-                label,
-                value,
-                unit,
-                note,
-            } = line
-            {
-                let value = human(value, unit);
-                table.rows.push(vec![label.clone(), value, note.clone()]);
-            }
-        }
-        table
-    }
 }
 
-fn table(columns: &[(String, String)], lines: &[Vec<Value>]) -> Table {
-    let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
-    let mut table = Table::new(&names);
-    for line in lines {
-        let cells = line.iter().zip(columns);
-        let cells = cells.map(|(value, (_, unit))| human(value, unit));
-        table.rows.push(cells.collect());
+fn figures_of<'a, 'b>(block: &'b Block<'a>) -> &'b [(&'a str, ShownCell<'a>, &'a str)] {
+    match block {
+        Block::Figures(figures) => figures,
+        _ => &[],
     }
-    table
 }
 
 /// `text` in the style of groups of runs.

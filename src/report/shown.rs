@@ -91,6 +91,44 @@ impl Shown {
         self.0.push(Line::Text { text: text.into() });
     }
 
+    /// The lines in blocks, without gaps and headlines: what every form but the console shows.
+    pub(crate) fn blocks(&self) -> Vec<Block<'_>> {
+        let mut out: Vec<Block> = Vec::new();
+        for (i, line) in self.0.iter().enumerate() {
+            match line {
+                Line::Figure {
+                    label,
+                    value,
+                    unit,
+                    note,
+                } => {
+                    let at = format!("/shown/{i}/cell");
+                    let figure = (label.as_str(), ShownCell { value, unit, at }, note.as_str());
+                    match out.last_mut() {
+                        Some(Block::Figures(figures)) => figures.push(figure),
+                        _ => out.push(Block::Figures(vec![figure])),
+                    }
+                }
+                Line::Text { text } if !text.starts_with("===") => {
+                    out.push(Block::Text(text.trim()));
+                }
+                Line::Table {
+                    title,
+                    columns,
+                    lines,
+                    more,
+                } => out.push(Block::Table {
+                    title,
+                    head: columns.iter().map(|(name, _)| name.as_str()).collect(),
+                    rows: cells(columns, lines, &format!("/shown/{i}/lines")),
+                    more: *more,
+                }),
+                Line::Text { .. } | Line::Gap => {}
+            }
+        }
+        out
+    }
+
     /// As the console prints it.
     pub(crate) fn to_text(&self) -> String {
         let mut out = String::new();
@@ -128,6 +166,70 @@ impl Shown {
     }
 }
 
+/// Lines that belong together.
+pub(crate) enum Block<'a> {
+    /// Names, values and notes of figures.
+    Figures(Vec<(&'a str, ShownCell<'a>, &'a str)>),
+    /// A sentence.
+    Text(&'a str),
+    /// A list of like things.
+    Table {
+        /// Above it.
+        title: &'a str,
+        /// Names of the columns.
+        head: Vec<&'a str>,
+        /// As many cells as columns.
+        rows: Vec<Vec<ShownCell<'a>>>,
+        /// Rows that are left out.
+        more: usize,
+    },
+}
+
+/// A value that is shown.
+pub(crate) struct ShownCell<'a> {
+    /// Number, text or null.
+    pub(crate) value: &'a Value,
+    /// Empty for words.
+    pub(crate) unit: &'a str,
+    /// JSON pointer of the value in `report.json`.
+    pub(crate) at: String,
+}
+
+impl ShownCell<'_> {
+    /// For people.
+    pub(crate) fn text(&self) -> String {
+        human(self.value, self.unit)
+    }
+
+    /// For programs: without its unit, all digits.
+    pub(crate) fn bare(&self) -> String {
+        match self.value {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// The cells of a table, with places below `at`.
+fn cells<'a>(
+    columns: &'a [(String, String)],
+    lines: &'a [Vec<Value>],
+    at: &str,
+) -> Vec<Vec<ShownCell<'a>>> {
+    let of_line = |(l, line): (usize, &'a Vec<Value>)| {
+        let cells = line.iter().zip(columns).enumerate();
+        cells
+            .map(|(c, (value, (_, unit)))| ShownCell {
+                value,
+                unit,
+                at: format!("{at}/{l}/{c}"),
+            })
+            .collect()
+    };
+    lines.iter().enumerate().map(of_line).collect()
+}
+
 fn of_row(row: &Row) -> Option<Line> {
     match (row.label.as_str(), row.note.as_str()) {
         ("", "") => None,
@@ -163,10 +265,8 @@ fn of_table(table: &Table) -> Option<Line> {
 /// Aligned columns; the first stands left.
 fn print(out: &mut String, columns: &[(String, String)], lines: &[Vec<Value>]) {
     let heads = columns.iter().map(|(name, _)| name.clone()).collect();
-    let body = lines.iter().map(|line| {
-        let cells = line.iter().zip(columns);
-        cells.map(|(value, (_, unit))| human(value, unit)).collect()
-    });
+    let body = (cells(columns, lines, "").into_iter())
+        .map(|line| line.iter().map(ShownCell::text).collect());
     let text: Vec<Vec<String>> = std::iter::once(heads).chain(body).collect();
     let width = |c: usize| {
         text.iter()

@@ -27,6 +27,7 @@ use crate::loader::{Phase, Stretch};
 use crate::metrics::checkpoint::{CheckpointKind, CheckpointLog, CheckpointRecord};
 use crate::metrics::histogram::StageHistograms;
 use crate::metrics::timeline::Column;
+use crate::metrics::trace::PhaseKind;
 use crate::plan::checkpoint::{CheckpointPlan, FilePlan, RankPlan, folder_name};
 use crate::report::Event;
 use crate::storage::{self, SHARED_WORDS, Storage, StorageError, Telemetry};
@@ -364,11 +365,11 @@ impl<'a> Checkpointer<'a> {
     /// `start_ns`: when the timed part began, [`now_ns`].
     fn ended(&mut self, events: &mut Events, start_ns: u64, record: CheckpointRecord) {
         if let Some(tracer) = &self.job.tracer {
-            let name = match record.kind {
-                CheckpointKind::Save => "checkpoint_save",
-                CheckpointKind::Load => "checkpoint_load",
+            let kind = match record.kind {
+                CheckpointKind::Save => PhaseKind::Save,
+                CheckpointKind::Load => PhaseKind::Load,
             };
-            tracer.phase(name, start_ns, start_ns + record.wall_ns);
+            tracer.phase(kind, start_ns, start_ns + record.wall_ns);
         }
         if let Some(gauges) = &self.job.gauges {
             let column = match record.kind {

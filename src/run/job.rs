@@ -8,6 +8,7 @@ use super::events::Events;
 use super::failure::{JobError, RankError, agree};
 use super::patient::Patient;
 use super::phase::{Measured, checkpoint, find, generate, train};
+use super::profile;
 use super::recording::EventRecorder;
 use super::request::JobRequest;
 use super::results::Begun;
@@ -75,6 +76,8 @@ pub fn run(cluster: &dyn Cluster, request: &JobRequest) -> Result<(), JobFailure
         Some(trace) => agree(&cluster, Tracing::start(&mut job, trace))?,
         None => None,
     };
+    let profiled = profile::start(&mut job, request);
+    agree(&cluster, profiled)?;
     let output = agree(&cluster, request.make_output(&job))?;
     let mut events = request.listeners(&job, output.as_ref())?;
     let is_shown = cluster.rank() == 0 && !request.options.virtual_time;
@@ -89,7 +92,9 @@ pub fn run(cluster: &dyn Cluster, request: &JobRequest) -> Result<(), JobFailure
     drop(sampler);
     drop(ticker);
     let traced = match &done {
-        Ok(()) | Err(JobError::AuBelow { .. }) => trace::finish(&job, trace),
+        Ok(()) | Err(JobError::AuBelow { .. }) => {
+            trace::finish(&job, request.trace.as_ref(), trace)
+        }
         Err(_) => Ok(()),
     };
     let done = done.and(traced);

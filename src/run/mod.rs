@@ -12,6 +12,7 @@ pub mod failure;
 pub mod job;
 pub mod phase;
 pub mod preflight;
+mod profile;
 mod recording;
 pub mod request;
 pub mod source;

@@ -12,7 +12,9 @@ use crate::storage::{self, Storage};
 /// Opens the storage system of a workload, with the words that the ranks of a node share.
 pub fn open_storage(job: &JobContext) -> Result<Arc<dyn Storage>, RankError> {
     let shared = job.cluster.node_shared(storage::SHARED_WORDS);
-    Ok(storage::open(&wire::dataset_store(job.workload), shared)?.into())
+    let mut spec = wire::dataset_store(job.workload);
+    spec.time = spec.time.of_rank(job.cluster.rank());
+    Ok(storage::open(&spec, shared)?.into())
 }
 
 /// The format, or None where the storage system delivers no bytes and so needs none.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::context::RunOptions;
 use super::phase::find::FindSpec;
-use crate::config::{Loaded, Workload};
+use crate::config::{Loaded, Profiler, Workload};
 use crate::report::Clash;
 use crate::report::dlio_log::Level;
 use crate::report::live::Progress;
@@ -78,6 +78,15 @@ impl JobRequest<'_> {
     pub(super) fn is_recorded(&self) -> bool {
         // A search is many runs, and writes none of their files.
         self.find.is_none() && self.measures() && self.workload().output.timeline
+    }
+
+    /// What is recorded besides, if anything is measured. A search records nothing.
+    pub(super) fn profiler(&self) -> Profiler {
+        let w = self.workload();
+        match w.workflow.profiling && self.find.is_none() && self.measures() {
+            true => w.profiling.profiler,
+            false => Profiler::None,
+        }
     }
 
     /// A generation leaves files only where their folder was asked for, or where DLIO would.

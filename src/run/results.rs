@@ -8,6 +8,7 @@ use super::events::Events;
 use super::failure::{JobError, RankError, agree};
 use super::patient::Patient;
 use super::phase::Measured;
+use super::profile;
 use super::request::JobRequest;
 use crate::cluster::Cluster;
 use crate::config::{self, Workload};
@@ -57,7 +58,8 @@ pub(super) fn report(
         .and_then(|recorded| timeline::merge(cluster, recorded))
         .map(|timeline| complete(timeline, events, begun));
     let which = job.workload.output.per_rank_files;
-    let own = RankFiles::of_rank(cluster, &measured.record, &spec, &facts, which);
+    let mut own = RankFiles::of_rank(cluster, &measured.record, &spec, &facts, which);
+    agree(cluster, profile::add_trace(job, request, &mut own))?;
     // The largest of what a rank holds is behind it now.
     let peak = cluster.gather(&host::process::peak_rss_bytes().to_le_bytes());
     let summary = summary.zip(peak).map(|(mut summary, peak)| {
@@ -73,7 +75,7 @@ pub(super) fn report(
         provenance: provenance_of(request, cluster, &facts, begun),
         timeline: timeline.as_ref(),
     });
-    let saved = save_rank_files(job, own.as_ref(), output.as_ref());
+    let saved = save_rank_files(job, &own, output.as_ref());
     let written = match (&made, output) {
         (Some(made), Some(output)) => write(request, job, made, events, output, saved),
         _ => Ok(()),
@@ -83,7 +85,7 @@ pub(super) fn report(
     cluster.max_u64(&mut again);
     let written = match again[0] {
         0 => written.map_err(Unwritten::into),
-        _ => second_place(request, job, made.as_ref(), own.as_ref(), events, written),
+        _ => second_place(request, job, made.as_ref(), &own, events, written),
     };
     agree(cluster, written.map_err(RankError::from))?;
     Ok(summary)
@@ -140,10 +142,10 @@ impl From<Unwritten> for ReportError {
     }
 }
 
-/// Writes DLIO's files of all ranks into the folder that rank 0 has. A collective.
+/// Writes the files that each rank has into the folder of rank 0. A collective.
 fn save_rank_files(
     job: &JobContext,
-    own: Option<&RankFiles>,
+    own: &RankFiles,
     output: Option<&OutputDir>,
 ) -> Result<(), ReportError> {
     let _task = output.map(|output| job.doing("write step lists in", output.target()));
@@ -255,7 +257,7 @@ fn second_place(
     request: &JobRequest,
     job: &JobContext,
     made: Option<&Made>,
-    own: Option<&RankFiles>,
+    own: &RankFiles,
     events: &Events,
     first: Result<(), Unwritten>,
 ) -> Result<(), ReportError> {

@@ -74,7 +74,7 @@ impl Sources {
         let over_time = job.gauges.is_some() && virtual_clock.is_none();
         let stages = thread_stages(job.tracer.as_deref(), 2 * shape.threads, over_time);
         if let Some(clock) = virtual_clock {
-            let mut time = time_model(job.workload);
+            let mut time = time_model(job.workload).of_rank(job.cluster.rank());
             // Virtual clocks of different ranks do not share a link moment by moment: each gets its part of it.
             time.bandwidth /= job.cluster.local_size() as f64;
             let make = || -> Box<dyn BatchSource> {

@@ -14,7 +14,7 @@ use crate::metrics::histogram::StageHistograms;
 use crate::metrics::record::{BlockRecord, StepTime};
 use crate::metrics::spec::MetricSpec;
 use crate::metrics::timeline::{Gauges, Recorder, StepSpan};
-use crate::metrics::trace::{TracedStep, Tracer};
+use crate::metrics::trace::{PhaseKind, TracedStep, Tracer};
 use crate::plan::digest::Digest;
 use crate::plan::draw::TimeDraw;
 use crate::report::Event;
@@ -257,6 +257,13 @@ impl StepLoop<'_> {
     fn record(&mut self, what: impl FnOnce(&mut Recorder)) {
         if let Some(recording) = &mut self.recording {
             what(&mut recording.recorder);
+        }
+    }
+
+    /// Something that the whole rank did, for the trace.
+    pub(super) fn phase(&self, kind: PhaseKind, from: u64, to: u64) {
+        if let Some(tracer) = &self.tracer {
+            tracer.phase(kind, from, to);
         }
     }
 

@@ -75,6 +75,7 @@ fn train(latency_ms: fn(usize) -> u64, large: Option<(u64, u64)>) -> Timeline {
             latency_ns: latency_ms(rank) * MS,
             jitter_ns: 0,
             bandwidth: 1e6,
+            ..TimeModel::default()
         };
         let mut source = SimulatedLoader::new(shape, time, clock.clone());
         let gauges = Arc::new(Gauges::new(0, true));

@@ -31,13 +31,7 @@ impl Tracing {
             )));
         }
         if request.ranks.contains(&cluster.rank()) {
-            // The same beginning as the recording's, where there is one.
-            let zero_ns = match (&job.gauges, job.options.virtual_time) {
-                (Some(gauges), _) => gauges.zero_ns(),
-                (None, true) => 0,
-                (None, false) => now_ns(),
-            };
-            job.tracer = Some(Arc::new(Tracer::new(zero_ns, request.ranks.len())));
+            begin(job, request.ranks.len());
         }
         if cluster.rank() > 0 {
             return Ok(None);
@@ -51,16 +45,32 @@ impl Tracing {
     }
 }
 
-/// Writes what the chosen ranks have kept. A collective, where any rank is traced.
-pub(super) fn finish(job: &JobContext, tracing: Option<Tracing>) -> Result<(), JobError> {
+/// From here on this rank, one of `traced`, keeps single steps and calls.
+pub(super) fn begin(job: &mut JobContext, traced: usize) {
+    // The same beginning as the recording's, where there is one.
+    let zero_ns = match (&job.gauges, job.options.virtual_time) {
+        (Some(gauges), _) => gauges.zero_ns(),
+        (None, true) => 0,
+        (None, false) => now_ns(),
+    };
+    (job.tracer).get_or_insert_with(|| Arc::new(Tracer::new(zero_ns, traced)));
+}
+
+/// Writes what the chosen ranks have kept. A collective.
+pub(super) fn finish(
+    job: &JobContext,
+    request: Option<&TraceRequest>,
+    tracing: Option<Tracing>,
+) -> Result<(), JobError> {
     let cluster = job.cluster;
-    let mut is_wanted = [u64::from(tracing.is_some())];
-    cluster.max_u64(&mut is_wanted);
-    if is_wanted[0] == 0 {
+    let Some(request) = request else {
         return Ok(());
-    }
-    let host = &cluster.host_names()[cluster.node_of_rank()[cluster.rank()]];
-    let own = (job.tracer.as_ref()).map_or(String::new(), |t| t.to_json(cluster.rank(), host));
+    };
+    let rank = cluster.rank();
+    let host = &cluster.host_names()[cluster.node_of_rank()[rank]];
+    let own = (job.tracer.as_ref())
+        .filter(|_| request.ranks.contains(&rank))
+        .map_or(String::new(), |t| t.to_json(rank, host));
     let written = match (cluster.gather(own.as_bytes()), tracing) {
         (Some(ranks), Some(Tracing { file, path })) => {
             let _task = job.doing("write", &path);

@@ -194,13 +194,16 @@ fn store(w: &Workload, system: &'static System, folder: std::path::PathBuf) -> S
     }
 }
 
-/// The times of `storage.storage_options.{latency, jitter, bandwidth}`.
+/// The times of `storage.storage_options.{latency, jitter, bandwidth, slow_rank, slow_latency, pause_after, pause}`.
 pub(crate) fn time_model(w: &Workload) -> TimeModel {
     let o = &w.storage.storage_options;
+    let ns = |seconds: f64| (seconds * 1e9).round() as u64;
     TimeModel {
-        latency_ns: (o.latency * 1e9).round() as u64,
-        jitter_ns: (o.jitter * 1e9).round() as u64,
+        latency_ns: ns(o.latency),
+        jitter_ns: ns(o.jitter),
         bandwidth: o.bandwidth,
+        slow: (o.slow_rank).map(|rank| (rank as usize, ns(o.slow_latency))),
+        pause_ns: (o.pause > 0.0).then(|| (ns(o.pause_after), ns(o.pause_after + o.pause))),
     }
 }
 

@@ -20,6 +20,10 @@ pub struct TimeModel {
     pub jitter_ns: u64,
     /// Bytes per second; 0: unlimited.
     pub bandwidth: f64,
+    /// A rank with a latency of its own, nanoseconds.
+    pub slow: Option<(usize, u64)>,
+    /// When no first byte comes, from one time to another, nanoseconds since the start.
+    pub pause_ns: Option<(u64, u64)>,
 }
 
 impl TimeModel {
@@ -31,6 +35,23 @@ impl TimeModel {
         // splitmix64's finaliser spreads neighbouring tags over the whole range.
         let word = mix64(tag.wrapping_add(GAMMA));
         (self.latency_ns + word % (2 * self.jitter_ns + 1)).saturating_sub(self.jitter_ns)
+    }
+
+    /// The times of one rank.
+    pub fn of_rank(mut self, rank: usize) -> Self {
+        if let Some((_, latency_ns)) = self.slow.filter(|(slow, _)| *slow == rank) {
+            self.latency_ns = latency_ns;
+        }
+        self
+    }
+
+    /// When the first byte of the request named `tag` comes, which was sent at `from`; both since the start.
+    pub fn first_byte_at(&self, tag: u64, from: u64) -> u64 {
+        let first = from + self.latency_of(tag);
+        match self.pause_ns {
+            Some((begin, end)) if first > begin && from < end => first + end - begin.max(from),
+            _ => first,
+        }
     }
 
     /// Nanoseconds that `bytes` occupy the shared link.
@@ -45,11 +66,12 @@ impl TimeModel {
 
 pub(super) const SYSTEM: System = System {
     word: "model",
-    about: "Latency, jitter and bandwidth from `storage_options`.",
+    about: "Latency, jitter, bandwidth, a slow rank and a pause from `storage_options`.",
     open: Ok(|spec, shared| {
         Ok(Box::new(Model {
             system: spec.system,
             time: spec.time,
+            opened: now_ns(),
             link_free: &shared[0],
         }))
     }),
@@ -60,6 +82,8 @@ pub(super) const SYSTEM: System = System {
 struct Model {
     system: &'static System,
     time: TimeModel,
+    /// [`now_ns`].
+    opened: u64,
     /// When the link that the node's ranks share is free again, [`now_ns`].
     link_free: &'static AtomicU64,
 }
@@ -76,7 +100,8 @@ impl Storage for Model {
     ) -> Result<Answer, StorageError> {
         let start = now_ns();
         sink.position(0);
-        let first = start + self.time.latency_of(request.tag);
+        let since = start - self.opened;
+        let first = self.opened + self.time.first_byte_at(request.tag, since);
         let busy = self.time.transfer_ns(request.planned_len);
         let mut end = first;
         if busy > 0 {
@@ -120,5 +145,27 @@ impl Storage for Model {
     }
     fn remove_folder(&self, _: &Path) -> Result<(), StorageError> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_holds_back_what_is_in_flight_and_what_begins_in_it() {
+        let time = TimeModel {
+            latency_ns: 10,
+            slow: Some((3, 50)),
+            pause_ns: Some((100, 300)),
+            ..TimeModel::default()
+        };
+        let first = |from| time.first_byte_at(0, from);
+        assert_eq!([first(0), first(90), first(300)], [10, 100, 310]);
+        // 5 of its 10 ns had passed.
+        assert_eq!(first(95), 305);
+        assert_eq!([first(100), first(299)], [310, 310]);
+        assert_eq!(time.of_rank(2).latency_ns, 10);
+        assert_eq!(time.of_rank(3).first_byte_at(0, 0), 50);
     }
 }

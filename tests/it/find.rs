@@ -72,6 +72,10 @@ fn the_knee_of_a_shared_link_is_found_and_named() {
     assert_eq!(answer["number"], 5);
     assert_eq!(answer["limit"], "storage");
     assert_eq!(answer["confidence_percent"], 99.0);
+    let stem = scratch.text("out/find");
+    crate::report::check_page(&stem, "find", &["answer", "trials", "command"]);
+    let page = std::fs::read_to_string(scratch.path("out/find.html")).unwrap();
+    assert!(page.contains("<title>5 accelerators</title>"), "no knee");
     let last = outcome.stdout.lines().last().unwrap();
     assert!(
         last.starts_with("5 accelerators are the most that pass 90 % (AU 99."),

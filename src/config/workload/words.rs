@@ -277,6 +277,8 @@ word_enum! {
         Darshan = "darshan",
         /// TensorBoard.
         Tensorboard = "tensorboard",
+        /// DFTracer.
+        Dftracer = "dftracer",
     }
 }
 word_enum! {

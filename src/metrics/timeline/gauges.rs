@@ -10,6 +10,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::bins::Bins;
+use super::devices::Devices;
 use super::heat::{Heat, ThreadStages};
 use super::latency::BUCKETS;
 use super::series::Column;
@@ -56,6 +57,7 @@ pub struct Gauges {
 pub(super) struct Sampled {
     pub(super) bins: Bins<[u64; SAMPLED.len()]>,
     pub(super) heat: Heat,
+    pub(super) devices: Devices,
     /// Columns that could not be counted here.
     pub(super) missing: [bool; SAMPLED.len()],
     /// Offset of the end.
@@ -89,6 +91,7 @@ impl Gauges {
         let out = Sampled {
             bins: Bins::new(BIN_NS, SERIES_BINS),
             heat: Heat::default(),
+            devices: Devices::default(),
             missing: [false; SAMPLED.len()],
             length_ns: 0,
         };
@@ -169,6 +172,13 @@ impl Gauges {
         let mut state = self.state.lock();
         state.tallies.extend(tally);
         state.threads.extend(threads.iter().cloned());
+    }
+
+    /// Block devices of this host count from now on.
+    pub fn watch_devices(&self, names: &[String]) {
+        let mut state = self.state.lock();
+        state.sample(self, self.offset_ns());
+        state.out.devices = Devices::start(names);
     }
 
     /// A counter counts from `value` on, which it has now; None: nobody counts it here.
@@ -310,6 +320,7 @@ impl State {
                 // A counter that goes back is not followed.
                 *last = now.max(*last);
             }
+            self.out.devices.sample(from, at_ns);
         }
         self.sample_threads(at_ns);
     }

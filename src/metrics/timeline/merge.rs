@@ -630,13 +630,16 @@ pub fn merge(cluster: &dyn Cluster, mut own: Recorded) -> Option<Timeline> {
         host_level: level + more,
         host_bins: bins.div_ceil(1 << more),
     };
-    Some(timeline(
+    let host_of_rank = cluster.node_of_rank();
+    let mut merged = timeline(
         &shape,
         &gathered,
         cluster.host_names(),
-        cluster.node_of_rank(),
+        host_of_rank,
         own.is_virtual,
-    ))
+    );
+    merged.devices = own.sampled.devices.of_host(host_of_rank[own.rank]);
+    Some(merged)
 }
 
 /// The first level at which all hosts fit into the budget, of the largest host's sizes by level.

@@ -213,17 +213,30 @@ const PER_HOST: usize = 8;
 const STEPS: u64 = 64;
 const EPOCHS: u64 = 64;
 
+/// Bytes that rank 0 is sent at most.
+const LIMIT: usize = 8 << 20;
+
+/// What came of a large job.
+pub(crate) struct Large {
+    /// Merged.
+    pub(crate) timeline: Timeline,
+    /// Bytes that rank 0 was sent.
+    pub(crate) sent: usize,
+    /// Seconds that rank 0 needed once all had recorded.
+    pub(crate) merge_s: f64,
+    put: Put,
+}
+
 /// Recordings of 4,096 ranks, of which every fourth is alike but for its number, are merged as [`merge`] does it.
-#[test]
-fn four_thousand_ranks_send_less_than_eight_mebibytes() {
-    const LIMIT: usize = 8 << 20;
+pub(crate) fn large_job(epochs: u64, steps: u64) -> Large {
     let mut kinds: Vec<(Recorded, Put)> = (0..4)
-        .map(|kind| record(kind, EPOCHS, STEPS, if kind == 3 { 36 } else { 20 }))
+        .map(|kind| record(kind, epochs, steps, if kind == 3 { 36 } else { 20 }))
         .collect();
     for (recorded, _) in &kinds {
         let bytes = recorded.most_bytes();
         assert!(bytes <= 2 << 20, "{bytes} bytes per rank");
     }
+    let began = std::time::Instant::now();
     let times = (RANKS / kinds.len()) as u64;
     let mut sent = 0;
     let mut reduce = |words: usize| sent += 8 * words;
@@ -315,6 +328,22 @@ fn four_thousand_ranks_send_less_than_eight_mebibytes() {
     let names: Vec<String> = (0..hosts).map(|host| format!("node{host}")).collect();
     let nodes: Vec<usize> = (0..RANKS).map(|rank| rank / PER_HOST).collect();
     let timeline = timeline(&shape, &gathered, &names, &nodes, true);
+    Large {
+        timeline,
+        sent,
+        merge_s: began.elapsed().as_secs_f64(),
+        put,
+    }
+}
+
+#[test]
+fn four_thousand_ranks_send_less_than_eight_mebibytes() {
+    let Large {
+        timeline,
+        sent,
+        put,
+        ..
+    } = large_job(EPOCHS, STEPS);
     check_sums(&timeline, &put);
     assert_eq!(timeline.rank_epochs.au_percent.len(), RANKS);
     assert_eq!(timeline.rank_epochs.columns(), 64);

@@ -7,6 +7,7 @@
 //! virtual time the beginning of training.
 
 mod bins;
+mod devices;
 mod event;
 mod gauges;
 mod heat;
@@ -14,7 +15,7 @@ mod latency;
 mod longest;
 mod merge;
 #[cfg(test)]
-mod merge_tests;
+pub(crate) mod merge_tests;
 mod ranks;
 mod recorder;
 mod series;
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+pub use devices::choose_devices;
 pub use event::{Event, EventLog};
 pub use gauges::{Gauges, Sampler};
 pub use heat::ThreadStages;

@@ -348,6 +348,7 @@ impl Recorded {
             + self.sampled.bins.most_bytes()
             + l.heat.most_bytes()
             + self.sampled.heat.most_bytes()
+            + self.sampled.devices.most_bytes()
             + l.steps.most_bytes()
             + l.first.most_bytes()
             + l.epochs.most_bytes()

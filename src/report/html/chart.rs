@@ -221,6 +221,23 @@ impl Plot {
         }
     }
 
+    /// Rows of a grid, from the top, each over the whole height divided by their number: its cells, the value that a reader
+    /// may sort rows by, and a text for those who point at it.
+    pub(super) fn rows(&mut self, rows: &[(Vec<Shaded>, f64, String)]) {
+        let height = (self.height - TOP - BOTTOM) / rows.len().max(1) as f64;
+        let _ = writeln!(self.body, "<g class=\"rows\" data-height=\"{height:.3}\">");
+        for (cells, value, title) in rows {
+            let _ = writeln!(
+                self.body,
+                "<g data-value=\"{value}\"><title>{}</title>",
+                escape(title)
+            );
+            self.cells(cells);
+            self.body += "</g>\n";
+        }
+        self.body += "</g>\n";
+    }
+
     /// The drawing. `name` is what it shows, for those who do not see it.
     pub(super) fn svg(&self, name: &str) -> String {
         let bottom = self.height - BOTTOM;

@@ -6,6 +6,7 @@
 mod chart;
 mod checkpoints;
 mod epochs;
+pub(crate) mod find;
 mod latency;
 mod markup;
 mod ranks;
@@ -97,13 +98,18 @@ pub(crate) fn page(runs: &[View], comparison: &[Words]) -> String {
     for (number, run) in runs.iter().enumerate() {
         body += &of_run(run, (runs.len() > 1).then_some(number + 1));
     }
+    document(&title, &body)
+}
+
+/// A whole page.
+fn document(title: &str, body: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:\">\n\
          <title>{} - dlio-rs</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>\n{}</style>\n</head>\n<body>\n{body}\
          <script>\n{}</script>\n</body>\n</html>\n",
-        escape(&title),
+        escape(title),
         include_str!("style.css"),
         include_str!("sort.js"),
     )

@@ -3,10 +3,10 @@
 use super::View;
 use super::chart::{Axis, LEVELS, Plot, shades};
 use super::markup::{Cell, Figure, list, missing, number, paragraph, table, words};
-use crate::metrics::timeline::Timeline;
+use crate::metrics::timeline::{RankEpochs, Timeline};
 
 /// Rows of the heat map; more ranks are folded, each row then shows its worst rank.
-const ROWS: usize = 256;
+const ROWS: usize = 128;
 
 /// Ranks that are named.
 const WORST: usize = 20;
@@ -17,13 +17,18 @@ pub(super) fn section(run: &View) -> Option<String> {
         return None;
     }
     let mut out = match run.recording.read() {
-        Ok(timeline) if timeline.rank_epochs.columns() > 0 => heat_map(timeline).html(),
-        Ok(_) => missing("AU of every rank and epoch", "The recording holds no epoch"),
-        Err(why) => missing("AU of every rank and epoch", why),
+        Ok(timeline) if timeline.rank_epochs.columns() > 0 => {
+            heat_map(timeline, &AU).html() + &heat_map(timeline, &WAIT).html()
+        }
+        Ok(_) => missing(
+            "AU and waits of every rank and epoch",
+            "The recording holds no epoch",
+        ),
+        Err(why) => missing("AU and waits of every rank and epoch", why),
     };
     out += &histogram(run).html();
     out += &paragraph(&format!(
-        "The {} ranks with the lowest AU:",
+        "The {} ranks that waited longest for batches:",
         WORST.min(ranks.len())
     ));
     out += &worst(run);
@@ -35,7 +40,11 @@ fn worst(run: &View) -> String {
     let ranks = list(report, "/ranks");
     let mut order: Vec<usize> = (0..ranks.len()).collect();
     let au = |i: usize| number(&ranks[i], "/au").unwrap_or(0.0);
-    order.sort_by(|a, b| au(*a).total_cmp(&au(*b)));
+    let wait = |i: usize| number(&ranks[i], WAIT_SECONDS).unwrap_or(0.0);
+    order.sort_by(|a, b| {
+        let waits = wait(*b).total_cmp(&wait(*a));
+        waits.then(au(*a).total_cmp(&au(*b)))
+    });
     let rows: Vec<Vec<Cell>> = order
         .into_iter()
         .take(WORST)
@@ -106,19 +115,58 @@ fn histogram(run: &View) -> Figure {
     }
 }
 
-fn heat_map(timeline: &Timeline) -> Figure {
+/// Place of a rank's wait for batches in its entry of `report.json`.
+pub(super) const WAIT_SECONDS: &str = "/breakdown/wait/seconds";
+
+/// What a heat map shows.
+struct Measure {
+    what: &'static str,
+    unit: &'static str,
+    of: fn(&RankEpochs) -> &Vec<Vec<f32>>,
+    /// Of several ranks in one row the worst is shown.
+    worst: fn(f32, f32) -> f32,
+    /// 0: worst, 1: best; the second value is the largest of all.
+    goodness: fn(f64, f64) -> f64,
+    reading: &'static str,
+}
+
+const AU: Measure = Measure {
+    what: "AU",
+    unit: "%",
+    of: |table| &table.au_percent,
+    worst: f32::min,
+    goodness: |au, _| au / 100.0,
+    reading: "A row is a rank (grouped by host), a column an epoch; dark is low AU. A dark row is a slow rank, a dark stripe of rows a slow host, a dark column a bad epoch for all. Where all ranks meet after each step, the others lose as much as a slow one: the next map names it.",
+};
+
+const WAIT: Measure = Measure {
+    what: "wait for batches",
+    unit: "s",
+    of: |table| &table.wait_s,
+    worst: f32::max,
+    goodness: |wait, most| 1.0 - wait / most.max(f64::MIN_POSITIVE),
+    reading: "The same for the time that a rank waited for its batches in an epoch; dark is long. A dark row is a rank that the storage or its host serves slowly.",
+};
+
+fn heat_map(timeline: &Timeline, measure: &Measure) -> Figure {
     let of = &timeline.rank_epochs;
     let columns = of.columns();
+    let values = (measure.of)(of);
+    let largest = values.iter().flatten().copied().fold(0.0, f32::max);
     // By host, then by rank.
-    let mut order: Vec<usize> = (0..of.au_percent.len()).collect();
+    let mut order: Vec<usize> = (0..values.len()).collect();
     let host = |rank: usize| timeline.host_of_rank.get(rank).copied().unwrap_or(0);
     order.sort_by_key(|&rank| (host(rank), rank));
     let fold = order.len().div_ceil(ROWS).max(1);
-    let of_hosts = order.chunk_by(|a, b| host(*a) == host(*b));
-    let groups: Vec<&[usize]> = of_hosts.flat_map(|ranks| ranks.chunks(fold)).collect();
-    let least = |group: &[usize], column: usize| {
-        let values = group.iter().filter_map(|r| of.au_percent[*r].get(column));
-        values.copied().fold(f32::INFINITY, f32::min)
+    let of_hosts = || order.chunk_by(|a, b| host(*a) == host(*b));
+    let groups: Vec<&[usize]> = match of_hosts().count() > ROWS {
+        // A row is then the worst rank of several hosts.
+        true => order.chunks(fold).collect(),
+        false => of_hosts().flat_map(|ranks| ranks.chunks(fold)).collect(),
+    };
+    let worst_of = |group: &[usize], column: usize| {
+        let values = group.iter().filter_map(|r| values[*r].get(column));
+        values.copied().reduce(measure.worst).unwrap_or(0.0)
     };
     let name = |host: usize| timeline.hosts.get(host).cloned().unwrap_or_default();
     let mut ticks: Vec<(f64, String)> = Vec::new();
@@ -149,17 +197,19 @@ fn heat_map(timeline: &Timeline) -> Figure {
     let y = Axis::of(0.0, groups.len() as f64, "ranks by host", ticks);
     let height = (60.0 + 14.0 * groups.len() as f64).clamp(120.0, 520.0);
     let mut plot = Plot::new(x, y, height);
-    let mut cells = Vec::new();
+    let mut drawn = Vec::new();
     let mut rows = Vec::new();
     for (i, group) in groups.iter().enumerate() {
         let top = groups.len() as f64 - i as f64;
-        let mut lowest = f64::INFINITY;
+        let mut cells = Vec::new();
+        let shown: Vec<f32> = (0..columns).map(|c| worst_of(group, c)).collect();
+        let worst = shown.iter().copied().reduce(measure.worst).unwrap_or(0.0);
         let mut sum = 0.0;
-        for column in 0..columns {
-            let au = f64::from(least(group, column));
-            lowest = lowest.min(au);
-            sum += au;
-            let level = (au / 100.0 * (LEVELS - 1) as f64)
+        for (column, value) in shown.into_iter().enumerate() {
+            let value = f64::from(value);
+            sum += value;
+            let goodness = (measure.goodness)(value, f64::from(largest));
+            let level = (goodness * (LEVELS - 1) as f64)
                 .round()
                 .clamp(0.0, (LEVELS - 1) as f64);
             cells.push((
@@ -172,23 +222,31 @@ fn heat_map(timeline: &Timeline) -> Figure {
             [one] => one.to_string(),
             many => format!("{}-{}", many[0], many[many.len() - 1]),
         };
+        let (on, mean) = (name(host(group[0])), sum / columns as f64);
+        let unit = measure.unit;
+        drawn.push((cells, mean, format!("{ranks} on {on}: {mean:.2} {unit}")));
         rows.push(vec![
             Cell::word(ranks),
-            Cell::word(name(host(group[0]))),
-            Cell::number(sum / columns as f64, "%"),
-            Cell::number(lowest, "%"),
+            Cell::word(on),
+            Cell::number(mean, unit),
+            Cell::number(f64::from(worst), unit),
         ]);
     }
-    plot.cells(&cells);
+    plot.rows(&drawn);
     let folded = if fold > 1 {
         format!("; a row is the worst of {fold} ranks")
     } else {
         String::new()
     };
+    let name = format!("{} of every rank and epoch", measure.what);
+    let (dark, bright) = match measure.unit {
+        "%" => ("0 %".to_owned(), "100 %".to_owned()),
+        unit => (format!("{largest:.3} {unit}"), format!("0 {unit}")),
+    };
     Figure {
-        caption: format!("AU of every rank and epoch{folded}"),
-        reading: "A row is a rank (grouped by host), a column an epoch; dark is low AU. A dark row is a slow rank, a dark stripe of rows a slow host, a dark column a bad epoch for all.",
-        drawing: plot.svg("AU of every rank and epoch") + &shades("0 %", "100 %"),
-        table: table(&["rank", "host", "mean AU", "lowest AU"], &rows),
+        drawing: plot.svg(&name) + &shades(&dark, &bright),
+        caption: name + &folded,
+        reading: measure.reading,
+        table: table(&["rank", "host", "mean of an epoch", "worst epoch"], &rows),
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn sections(runs: &[View], comparison: &[Words]) -> String {
     {
         out += &au(drawn).html();
     }
-    for stage in ["batch_wait", "read", "checkpoint_save", "checkpoint_load"] {
+    for stage in ["batch_wait", "read", "checkpoint_write", "checkpoint_read"] {
         out += &latency(drawn, stage).map_or_else(String::new, |f| f.html());
     }
     out

@@ -20,3 +20,25 @@ document.querySelectorAll("table").forEach(function (table) {
     });
   });
 });
+document.querySelectorAll("svg").forEach(function (svg) {
+  var group = svg.querySelector("g.rows");
+  if (!group) return;
+  var rows = Array.prototype.slice.call(group.children);
+  var height = Number(group.dataset.height);
+  var button = document.createElement("button");
+  var sorted = false;
+  button.type = "button";
+  button.className = "sort";
+  button.textContent = "sort rows by value";
+  button.addEventListener("click", function () {
+    sorted = !sorted;
+    var order = rows.slice();
+    if (sorted) order.sort(function (a, b) { return a.dataset.value - b.dataset.value; });
+    order.forEach(function (row, place) {
+      row.setAttribute("transform", "translate(0 " + (place - rows.indexOf(row)) * height + ")");
+    });
+    svg.classList.toggle("sorted", sorted);
+    button.textContent = sorted ? "rows by host again" : "sort rows by value";
+  });
+  svg.parentNode.insertBefore(button, svg.nextSibling);
+});

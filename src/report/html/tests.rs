@@ -39,7 +39,7 @@ fn a_page_without_a_recording_says_what_it_lacks() {
         "throughput over time",
         "steps by number",
         "latency over time",
-        "AU of every rank and epoch",
+        "AU and waits of every rank and epoch",
     ] {
         assert!(page.contains(&format!("Not shown: {what}")), "{what}");
     }
@@ -120,6 +120,7 @@ fn a_page_of_4096_ranks_has_less_than_two_megabytes() {
         epochs: 64,
         epochs_per_column: 1,
         au_percent: table(0.78),
+        wait_s: table(0.1),
         ..RankEpochs::default()
     };
     t.latency.stages = [Stage::BatchWait, Stage::Read, Stage::FirstByte]
@@ -160,6 +161,41 @@ fn a_page_of_4096_ranks_has_less_than_two_megabytes() {
     // The worst rank has AU 0 and is named; the table of all ranks stays in report.json.
     assert!(page.contains("data-at=\"/ranks/997/au/value\""));
     assert!(page.contains("without its lists of ranks"));
+}
+
+/// Figures, not a check: what 4,096 ranks with 10^6 steps each cost rank 0. By
+/// `cargo test --release --lib a_million_steps -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement that takes a minute in a release build"]
+fn figures_of_4096_ranks_with_a_million_steps() {
+    use crate::host::process::peak_rss_bytes;
+    use crate::metrics::timeline::merge_tests::large_job;
+    let large = large_job(64, 15_625);
+    let before = peak_rss_bytes();
+    let began = std::time::Instant::now();
+    let packed = large.timeline.to_bytes().unwrap().len();
+    let pack_s = began.elapsed().as_secs_f64();
+    let mut job = job();
+    let rank = job.rank_table[0].clone();
+    job.ranks = large.timeline.ranks;
+    job.rank_table = vec![rank; job.ranks];
+    let report = report_json(&workload(), &job, &Provenance::default(), &[]);
+    let shown = Shown::read(&report).unwrap();
+    let began = std::time::Instant::now();
+    let recording = Recording::Read(Cow::Borrowed(&large.timeline));
+    let page = page(&[view(&report, &shown, recording)], &[]);
+    println!(
+        "steps of each rank   {}\nsent to rank 0       {} bytes\nmerge on rank 0      {:.2} s (all ranks' parts made here, too)\n\
+         timeline.json.zst    {packed} bytes in {pack_s:.2} s\nreport.html          {} bytes in {:.2} s\n\
+         peak memory          {} bytes before, {} bytes after the files",
+        large.timeline.steps.total,
+        large.sent,
+        large.merge_s,
+        page.len(),
+        began.elapsed().as_secs_f64(),
+        before,
+        peak_rss_bytes(),
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::View;
 use super::chart::{Axis, Plot, legend};
 use super::markup::{Cell, Figure, escape, list, missing, paragraph, table};
-use crate::metrics::timeline::{Column, Extremes, Series, StepBins, Timeline};
+use crate::metrics::timeline::{Column, Device, Extremes, Series, StepBins, Timeline};
 use crate::util::units::GIB;
 
 /// Points of a line.
@@ -26,7 +26,7 @@ pub(super) fn throughput(run: &View) -> Option<String> {
         return None;
     }
     Some(match run.recording.read() {
-        Ok(timeline) => series(timeline).html() + &events(timeline),
+        Ok(timeline) => series(timeline).html() + &devices(timeline) + &events(timeline),
         Err(why) => missing("throughput over time", why),
     })
 }
@@ -129,6 +129,53 @@ fn marks(plot: &mut Plot, timeline: &Timeline, keys: &mut Vec<(String, String)>)
             None => {}
         }
     }
+}
+
+/// Block devices that were watched (`workflow.profiling`), over the whole run; empty where none was.
+fn devices(timeline: &Timeline) -> String {
+    if timeline.devices.is_empty() {
+        return String::new();
+    }
+    let sum = |column: &[u64]| column.iter().sum::<u64>() as f64;
+    let row = |d: &Device| {
+        let mean = |ns: &[u64], count: &[u64]| match sum(count) {
+            0.0 => Cell::word("-"),
+            n => Cell::number(sum(ns) / n, "ns"),
+        };
+        let busiest = d.busy_ns.iter().copied().max().unwrap_or(0) as f64;
+        vec![
+            Cell::word(timeline.hosts.get(d.host).map_or("", String::as_str)),
+            Cell::word(&d.name),
+            Cell::number(sum(&d.bytes_read), "B"),
+            Cell::number(sum(&d.reads), ""),
+            mean(&d.read_ns, &d.reads),
+            Cell::number(sum(&d.bytes_written), "B"),
+            Cell::number(sum(&d.writes), ""),
+            mean(&d.write_ns, &d.writes),
+            Cell::number(
+                100.0 * sum(&d.busy_ns) / timeline.length_ns.max(1) as f64,
+                "%",
+            ),
+            Cell::number(100.0 * busiest / d.bin_ns.max(1) as f64, "%"),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = timeline.devices.iter().map(row).collect();
+    let head = [
+        "host",
+        "device",
+        "read",
+        "reads",
+        "read, mean",
+        "written",
+        "writes",
+        "write, mean",
+        "busy",
+        "busiest bin",
+    ];
+    format!(
+        "<p><strong>Block devices</strong></p>\n{}",
+        table(&head, &rows)
+    )
 }
 
 fn events(timeline: &Timeline) -> String {

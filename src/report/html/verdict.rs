@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::super::shown::{Line, human};
+use super::super::shown::{Block, ShownCell};
 use super::View;
 use super::markup::{Cell, escape, list, number, paragraph, table, words};
+use super::ranks::WAIT_SECONDS;
 
 /// Fewer steps per epoch than this say little.
 const FEW_STEPS: f64 = 50.0;
@@ -120,10 +121,32 @@ pub(super) fn badges(report: &Value) -> Vec<String> {
             out.push(format!("uneven {what}: AU {least:.1} % to {most:.1} %"));
         }
     }
+    out.extend(slow_rank(report));
     if let Some(retries) = number(report, "/counters/retries").filter(|n| *n > 0.0) {
         out.push(format!("{retries} retries"));
     }
     out
+}
+
+/// The rank that waited for batches at least twice as long as the median one, by more than a trifle of AU's window. Where
+/// ranks meet after each step AU does not tell it: all lose the same.
+fn slow_rank(report: &Value) -> Option<String> {
+    let ranks = list(report, "/ranks");
+    let mut waits: Vec<(f64, usize)> = (ranks.iter().enumerate())
+        .filter_map(|(i, rank)| Some((number(rank, WAIT_SECONDS)?, i)))
+        .collect();
+    waits.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (median, _) = waits.get(waits.len() / 2)?;
+    let (longest, i) = waits.last().filter(|_| waits.len() > 1)?;
+    let window = number(report, "/breakdown/window_seconds")?;
+    let stands_out = *longest > 2.0 * median && longest - median > window * TRIFLE / 100.0;
+    stands_out.then(|| {
+        format!(
+            "slow rank: {} on {} waited {longest:.3} s for batches, the median rank {median:.3} s",
+            ranks[*i]["rank"],
+            ranks[*i]["host"].as_str().unwrap_or("its host")
+        )
+    })
 }
 
 fn rank_au(report: &Value) -> Vec<f64> {
@@ -150,66 +173,39 @@ fn cpu_idle(report: &Value) -> Option<f64> {
 /// Everything that the console printed.
 fn rows(run: &View) -> String {
     let mut out = String::from("<h3>Figures</h3>\n");
-    let mut figures: Vec<Vec<Cell>> = Vec::new();
-    for (i, line) in run.shown.0.iter().enumerate() {
-        match line {
-            Line::Figure {
-                label,
-                value,
-                unit,
-                note,
-            } => {
-                let pointer = format!("/shown/{i}/cell");
-                let cell = match run.report.pointer(&pointer) {
-                    Some(_) => Cell::at(run.report, &pointer, unit),
-                    None => Cell::word(human(value, unit)),
-                };
-                figures.push(vec![Cell::word(label), cell, Cell::word(note)]);
-            }
-            // It stands above.
-            Line::Text { text } if words(run.report, "/bottleneck") == Some(text) => {}
-            Line::Text { text } if !text.starts_with("===") => {
-                figures_table(&mut out, &mut figures);
-                out += &paragraph(text.trim());
-            }
-            Line::Table {
-                title,
-                columns,
-                lines,
-                more,
-            } => {
-                figures_table(&mut out, &mut figures);
-                let head: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
-                let body: Vec<Vec<Cell>> = (0..lines.len())
-                    .map(|l| {
-                        let cells = lines[l].iter().zip(columns).enumerate();
-                        cells
-                            .map(|(c, (value, (_, unit)))| {
-                                let pointer = format!("/shown/{i}/lines/{l}/{c}");
-                                match run.report.pointer(&pointer) {
-                                    Some(_) => Cell::at(run.report, &pointer, unit),
-                                    None => Cell::word(human(value, unit)),
-                                }
-                            })
-                            .collect()
+    let cell = |cell: &ShownCell| match run.report.pointer(&cell.at) {
+        Some(_) => Cell::at(run.report, &cell.at, cell.unit),
+        None => Cell::word(cell.text()),
+    };
+    for block in run.shown.blocks() {
+        match block {
+            Block::Figures(figures) => {
+                let rows: Vec<Vec<Cell>> = (figures.iter())
+                    .map(|(label, value, note)| {
+                        vec![Cell::word(*label), cell(value), Cell::word(*note)]
                     })
                     .collect();
+                out += &table(&["figure", "value", "note"], &rows);
+            }
+            // It stands above.
+            Block::Text(text) if words(run.report, "/bottleneck").map(str::trim) == Some(text) => {}
+            Block::Text(text) => out += &paragraph(text),
+            Block::Table {
+                title,
+                head,
+                rows,
+                more,
+            } => {
+                let rows: Vec<Vec<Cell>> = (rows.iter())
+                    .map(|row| row.iter().map(cell).collect())
+                    .collect();
                 let _ = writeln!(out, "<p><strong>{}</strong></p>", escape(title));
-                out += &table(&head, &body);
-                if *more > 0 {
+                out += &table(&head, &rows);
+                if more > 0 {
                     out += &paragraph(&format!("{more} more in report.json"));
                 }
             }
-            _ => {}
         }
     }
-    figures_table(&mut out, &mut figures);
     out
-}
-
-fn figures_table(out: &mut String, figures: &mut Vec<Vec<Cell>>) {
-    if !figures.is_empty() {
-        *out += &table(&["figure", "value", "note"], figures);
-        figures.clear();
-    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::config::Workload;
 use crate::loader::{BatchSource, Phase};
 use crate::metrics::record::BlockRecord;
+use crate::metrics::trace::PhaseKind;
 use crate::plan::Split;
 use crate::plan::order::ShardOrder;
 use crate::report::Event;
@@ -96,7 +97,9 @@ impl<'a> Evaluation<'a> {
             next_step: 1,
             pause_after: None,
         };
+        let started = steps.clock.now_ns();
         let eval = steps.evaluate(&mut *self.source, span, &w.evaluation.eval_time);
+        steps.phase(PhaseKind::Evaluation, started, steps.clock.now_ns());
         let stopped = self.source.stop().map_err(RankError::from);
         steps.activity.enter(Phase::Barrier, epoch, self.steps);
         let eval = agree(

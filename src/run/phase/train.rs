@@ -22,6 +22,7 @@ use crate::metrics::histogram::StageHistograms;
 use crate::metrics::record::{EpochRecord, RankRecord};
 use crate::metrics::spec::MetricSpec;
 use crate::metrics::timeline::{Column, Gauges, Recorded, Recorder};
+use crate::metrics::trace::PhaseKind;
 use crate::plan::Split;
 use crate::plan::digest::Digest;
 use crate::plan::draw::TimeDraw;
@@ -234,7 +235,9 @@ impl<'a> Training<'a> {
         let started = self.steps.clock.now_ns();
         self.source.start(work);
         let done = self.blocks(events, &mut row)?;
-        row.train_ns = self.steps.clock.now_ns() - started;
+        let ended = self.steps.clock.now_ns();
+        row.train_ns = ended - started;
+        self.steps.phase(PhaseKind::Epoch, started, ended);
         events.emit(Event::EpochEnded {
             epoch,
             steps: done,

@@ -23,7 +23,7 @@ use crate::host::cpus::Mask;
 use crate::interrupt;
 use crate::metrics::sequential::Outcome;
 use crate::report::find::{By, Document, Question, SCHEMA, Trial};
-use crate::report::{self, Event, ReportError};
+use crate::report::{self, Event, ReportError, html};
 use crate::run::context::{JobContext, io_threads};
 use crate::run::events::Events;
 use crate::run::failure::{JobError, RankError, agree};
@@ -323,7 +323,7 @@ impl<'a> Finder<'a> {
     }
 }
 
-/// Replaces the file at once: an end at any moment leaves the old one or the new one.
+/// Replaces the file at once: an end at any moment leaves the old one or the new one. Its page, `find.html`, lies beside it.
 fn write(file: &Path, document: &Document) -> Result<(), ReportError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -337,5 +337,7 @@ fn write(file: &Path, document: &Document) -> Result<(), ReportError> {
     let partial = file.with_extension("json.partial");
     let _unfinished = interrupt::unfinished(&partial);
     std::fs::write(&partial, text).map_err(failed(&partial))?;
-    std::fs::rename(&partial, file).map_err(failed(file))
+    std::fs::rename(&partial, file).map_err(failed(file))?;
+    let page = file.with_extension("html");
+    std::fs::write(&page, html::find::page(document)).map_err(failed(&page))
 }

@@ -1,0 +1,198 @@
+//! The trace of a rank as DFTracer writes it: lines of JSON, compressed with gzip, which DFTracer's own tools read.
+//!
+//! Source of the format: DFTracer's documentation, "DFTracer Format". Names and categories are those that DLIO gives its
+//! events by `dftracer.python.ai`, and those of POSIX calls where reads are such calls; a process is a rank, as in DLIO.
+//! Times are microseconds of the wall clock.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::{Value, json};
+
+use super::trace::{PhaseKind, Span, Tracer, What};
+use crate::stage::Stage;
+use crate::util::hash::fnv1a;
+
+/// Whose trace.
+#[derive(Debug, Clone, Copy)]
+pub struct Process<'a> {
+    /// Its rank.
+    pub rank: usize,
+    /// Ranks of the job.
+    pub ranks: usize,
+    /// Its host.
+    pub host: &'a str,
+    /// The common start, microseconds since 1970.
+    pub start_us: u64,
+    /// Whether reads are calls of POSIX, and not requests to an object store or simulated.
+    pub reads_by_posix: bool,
+}
+
+impl Process<'_> {
+    /// The file as DLIO calls it, with the ending that DFTracer adds when it compresses.
+    pub fn file_name(&self) -> String {
+        format!("trace-{}-of-{}.pfw.gz", self.rank, self.ranks)
+    }
+
+    /// Name and category of an event.
+    fn words(&self, what: What) -> (&'static str, &'static str) {
+        match what {
+            What::Step => ("train.step", "pipeline"),
+            What::EvaluationStep => ("evaluate.step", "pipeline"),
+            What::Wait => ("fetch.iter", "dataloader"),
+            What::Compute => ("compute", "compute"),
+            What::Barrier => ("barrier", "comm"),
+            What::Phase(PhaseKind::Epoch) => ("epoch.block", "pipeline"),
+            What::Phase(PhaseKind::Evaluation) => ("evaluate", "pipeline"),
+            What::Phase(PhaseKind::Save) => ("capture", "checkpoint"),
+            What::Phase(PhaseKind::Load) => ("restart", "checkpoint"),
+            What::Call(stage) => self.call(stage),
+        }
+    }
+
+    fn call(&self, stage: Stage) -> (&'static str, &'static str) {
+        let io = match self.reads_by_posix {
+            true => "POSIX",
+            false => "reader",
+        };
+        match stage {
+            Stage::Open => ("open", io),
+            Stage::Read => ("read", io),
+            Stage::Preprocess => ("preprocess", "data"),
+            Stage::CheckpointWrite => ("write", "POSIX"),
+            Stage::CheckpointFsync => ("fsync", "POSIX"),
+            Stage::CheckpointRead => ("read", "POSIX"),
+            other => (other.name(), "reader"),
+        }
+    }
+}
+
+/// The compressed bytes of a rank's file.
+///
+/// Errors: none of its own; those of the encoder.
+pub fn to_bytes(tracer: &Tracer, of: &Process) -> std::io::Result<Vec<u8>> {
+    let mut lines = Lines {
+        out: GzEncoder::new(Vec::new(), Compression::default()),
+        failed: Ok(()),
+        next: 0,
+        hash: format!("{:016x}", fnv1a(of.host.as_bytes())),
+    };
+    lines.text("[\n");
+    let meta = |name: &str, args: Value| json!({"name": name, "cat": "dftracer", "pid": of.rank, "tid": 0, "ph": "M", "args": args});
+    let host = json!({"name": of.host, "value": lines.hash});
+    lines.push(meta("HH", host));
+    let rank = format!("rank {} of {}", of.rank, of.ranks);
+    lines.push(meta("PR", json!({"name": "process_name", "value": rank})));
+    lines.push(meta("PR", json!({"name": "kept", "value": tracer.kept()})));
+    tracer.walk(|span| {
+        let event = event(&span, of, tracer.zero_ns(), &lines.hash);
+        lines.push(event);
+    });
+    lines.text("]\n");
+    lines.failed?;
+    lines.out.finish()
+}
+
+fn event(span: &Span, of: &Process, zero_ns: u64, host: &str) -> Value {
+    let (name, cat) = of.words(span.what);
+    // A duration that is cut like its ends keeps parts within their whole.
+    let us = |ns: u64| ns.saturating_sub(zero_ns) / 1_000;
+    let (from, to) = (us(span.from), us(span.to));
+    let mut args = json!({"hhash": host});
+    if let Some((epoch, step)) = span.step {
+        args["epoch"] = epoch.into();
+        args["step"] = step.into();
+    }
+    json!({
+        "name": name, "cat": cat, "pid": of.rank, "tid": span.thread,
+        "ts": of.start_us + from, "dur": to.saturating_sub(from), "ph": "X", "args": args,
+    })
+}
+
+struct Lines {
+    out: GzEncoder<Vec<u8>>,
+    failed: std::io::Result<()>,
+    next: u64,
+    hash: String,
+}
+
+impl Lines {
+    fn text(&mut self, text: &str) {
+        if self.failed.is_ok() {
+            self.failed = self.out.write_all(text.as_bytes());
+        }
+    }
+
+    fn push(&mut self, mut event: Value) {
+        event["id"] = self.next.into();
+        self.next += 1;
+        self.text(&format!("{event}\n"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+    use crate::metrics::trace::TracedStep;
+
+    #[test]
+    fn lines_are_those_of_dftracers_documentation() {
+        let tracer = Tracer::new(1_000_000, 1);
+        tracer.step(TracedStep {
+            epoch: 1,
+            step: 2,
+            trains: true,
+            asked: 2_500_999,
+            loaded: 3_000_000,
+            computed: 9_000_000,
+            met: 9_100_000,
+        });
+        tracer.threads(2)[1].add(Stage::Read, 1_000_000, 2_999_999);
+        tracer.phase(PhaseKind::Save, 20_000_000, 30_000_000);
+        let of = Process {
+            rank: 3,
+            ranks: 4,
+            host: "node \"a\"",
+            start_us: 1_700_000_000_000_000,
+            reads_by_posix: true,
+        };
+        assert_eq!(of.file_name(), "trace-3-of-4.pfw.gz");
+        let packed = to_bytes(&tracer, &of).unwrap();
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(&packed[..])
+            .read_to_string(&mut text)
+            .unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines[0], lines[lines.len() - 1]), ("[", "]"));
+        let lines: Vec<Value> = (lines[1..lines.len() - 1].iter())
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert!((0..).zip(&lines).all(|(id, line)| line["id"] == id));
+        assert_eq!(lines[0]["name"], "HH");
+        assert_eq!(lines[0]["args"]["name"], "node \"a\"");
+        let hash = &lines[0]["args"]["value"];
+        let seen: Vec<(&str, &str, u64, u64)> = (lines.iter())
+            .filter(|line| line["ph"] == "X")
+            .map(|line| {
+                assert_eq!((&line["args"]["hhash"], &line["pid"]), (hash, &json!(3)));
+                let word = |key: &str| line[key].as_str().unwrap();
+                let at = line["ts"].as_u64().unwrap() - of.start_us;
+                (word("name"), word("cat"), at, line["dur"].as_u64().unwrap())
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("train.step", "pipeline", 1_500, 6_600),
+                ("fetch.iter", "dataloader", 1_500, 500),
+                ("compute", "compute", 2_000, 6_000),
+                ("barrier", "comm", 8_000, 100),
+                ("capture", "checkpoint", 19_000, 10_000),
+                ("read", "POSIX", 0, 1_999),
+            ]
+        );
+    }
+}
