@@ -9,12 +9,14 @@ its runs leave behind:
     run.histograms["read"].percentile(99)
     run.to_pandas()                  # one row per rank and step
     dlio_rs.plan("workload=unet3d_h100", ranks=8).file      # what eight ranks would read, in order
+    dlio_rs.generate("data", "workload=unet3d_h100", "dataset.num_files_train=16")
 
 It reads the folders of DLIO (``dlio_benchmark``) too; what they do not hold is None.
 """
 
 from importlib import metadata as _metadata
 
+from ._generate import GenerateError, generate
 from ._histograms import Histogram
 from ._plan import Order, PlanError, plan
 from ._program import program
@@ -26,5 +28,6 @@ except _metadata.PackageNotFoundError:  # used from a source tree
     __version__ = "unknown"
 
 __all__ = [
-    "Histogram", "Order", "PlanError", "ReadError", "Run", "Span", "Steps", "plan", "program", "read", "__version__",
+    "GenerateError", "Histogram", "Order", "PlanError", "ReadError", "Run", "Span", "Steps", "generate", "plan", "program",
+    "read", "__version__",
 ]

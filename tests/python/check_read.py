@@ -132,6 +132,30 @@ class Plan(unittest.TestCase):
             dlio_rs.plan(*self.WORDS, "dataset.format=npx")
 
 
+class Generate(unittest.TestCase):
+    """Datasets that the binary writes."""
+
+    WORDS = ("workload=quickstart", "dataset.num_files_train=3", "dataset.num_samples_per_file=2", "dataset.num_files_eval=0",
+             "dataset.record_length_bytes=4096", "dataset.record_length_bytes_stdev=0", "dataset.record_length_bytes_resize=4096")
+
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def test_numpy_opens_the_files(self):
+        self.assertEqual(dlio_rs.generate(self.folder / "data", *self.WORDS), self.folder / "data")
+        files = sorted((self.folder / "data/train").glob("*.npz"))
+        self.assertEqual([file.name for file in files], [f"img_{i}_of_3.npz" for i in range(3)])
+        for file in files:
+            with np.load(file) as content:
+                self.assertEqual((content["x"].shape, content["x"].dtype), ((64, 64, 2), np.uint8))
+
+    def test_a_refusal_has_the_words_of_the_binary(self):
+        with self.assertRaisesRegex(dlio_rs.GenerateError, "npz is probably meant"):
+            dlio_rs.generate(self.folder / "data", *self.WORDS, "dataset.format=npx")
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+
 class Refusals(unittest.TestCase):
     """Folders that are no runs, and files that are damaged."""
 
