@@ -192,6 +192,7 @@ fn the_proxy_is_that_of_rank_0() {
     assert_eq!(reported, all);
 
     // One that cannot be used ends all ranks, with one message.
+    std::fs::remove_dir_all(scratch.path("out")).unwrap();
     let outcome = jobs("socks5://user:secret@other", &server.url())
         .fails(1, &["HTTP_PROXY", "socks5:// proxies are not supported"]);
     assert!(!outcome.text().contains("secret"));
