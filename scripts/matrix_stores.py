@@ -249,9 +249,8 @@ Not in the table:
 
 - LocalStack (PyPI): localstack-core 4.14.0, the last version for Python 3.11, does not start with the versions of cbor2,
   pyOpenSSL and Twisted that pip chooses for it today; later ones need Python 3.13.
-- s3s-fs and Garage (crates.io): programs of 297 and 525 crates, which `cargo install` builds from source; on two cores
-  that takes longer than all of the table.
-- Ceph RGW, OpenStack Swift: in no registry that installs without root's services.\
+- s3s-fs and Garage (crates.io): not tried; `cargo install` builds them from source, of 297 and 525 crates.
+- Ceph RGW, OpenStack Swift: not tried.\
 """
 
 

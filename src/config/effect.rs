@@ -60,7 +60,11 @@ fn unmet(
             .key
             .split('.')
             .try_fold(effective, |node, part| node.get(part))?;
-        (only.key.as_str(), at.as_str()?.to_string())
+        let is = match at {
+            serde_json::Value::Bool(flag) => flag.to_string(),
+            word => word.as_str()?.to_string(),
+        };
+        (only.key.as_str(), is)
     };
     let is_met = only.words.contains(&is);
     (!is_met).then(|| format!("{name} is {is}, and it is for {}", only.words.join(" and ")))

@@ -7,7 +7,7 @@
 //! | `- Unit:` | unit of a number; every number has one |
 //! | `- DLIO:` | what DLIO makes of the key, where that differs |
 //! | `- Effect:` | what it does here, where that is not what the text says; `none` for a key that is only accepted |
-//! | `- Only:` | `KEY = WORD, WORD`: without effect unless that key has one of these words; `storage` is the storage system in effect |
+//! | `- Only:` | `KEY = WORD, WORD`: without effect unless that key, of words or a flag, has one of these; `storage` is the storage system in effect |
 
 use std::sync::OnceLock;
 
@@ -375,12 +375,18 @@ mod tests {
                     "storage" => super::key("storage.storage_type"),
                     path => super::key(path),
                 };
-                let Some(Kind::Words { words, .. }) = known.map(|key| &key.kind) else {
-                    wrong.push(format!("{}: Only names {}", key.path, only.key));
-                    continue;
+                let words: Vec<&str> = match known.map(|key| &key.kind) {
+                    Some(Kind::Words { words, .. }) => {
+                        words.iter().map(|w| w.word.as_str()).collect()
+                    }
+                    Some(Kind::Flag) => vec!["true", "false"],
+                    _ => {
+                        wrong.push(format!("{}: Only names {}", key.path, only.key));
+                        continue;
+                    }
                 };
                 for word in &only.words {
-                    if !words.iter().any(|w| w.word == *word) {
+                    if !words.contains(&word.as_str()) {
                         wrong.push(format!("{}: Only says {word}", key.path));
                     }
                 }

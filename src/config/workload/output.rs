@@ -75,11 +75,13 @@ pub struct Profiling {
     ///
     /// - Effect: `iostat`: the devices of `iostat_devices` over time, in `timeline.json.zst`. `dftracer`: a file `trace-<rank>-of-<ranks>.pfw.gz` of each rank (of 64 ranks where there are more), with single steps, calls and checkpoints as `--trace` keeps them. `darshan` and `tensorboard` are refused.
     /// - DLIO: the same words, but for `dftracer`, which DLIO switches on by the variable DFTRACER_ENABLE=1.
+    /// - Only: workflow.profiling = true
     pub profiler: Profiler,
     /// Block devices of rank 0's host that `profiler: iostat` watches, such as `nvme0n1`; at most 16. Empty: the devices with most I/O.
     ///
     /// - Effect: their counters in `/proc/diskstats` over time, in the table `devices` of `timeline.json.zst`.
     /// - DLIO: the same; it calls the command iostat, which must be installed, and leaves its output as `iostat.json`.
+    /// - Only: workflow.profiling = true
     pub iostat_devices: Vec<String>,
 }
 
