@@ -67,5 +67,8 @@ fn unmet(
         (only.key.as_str(), is)
     };
     let is_met = only.words.contains(&is);
-    (!is_met).then(|| format!("{name} is {is}, and it is for {}", only.words.join(" and ")))
+    (!is_met).then(|| match is.as_str() {
+        "true" | "false" => format!("{name} is {is}"),
+        _ => format!("{name} is {is}, and it is for {}", only.words.join(" and ")),
+    })
 }

@@ -90,10 +90,16 @@ fn culprit(s: &JobSummary, line: Line) -> Option<(String, Option<Line>)> {
         (Line::Barrier, Some(cause)) => format!("lost time by {}", cause.label()),
         _ => format!("lost time by {}", line.label()),
     };
+    let (scale, unit) = if own(slow) < 1.0 {
+        (1e3, "ms")
+    } else {
+        (1.0, "s")
+    };
     let text = format!(
-        "{} {what} for {:.1} s, the others {median:.1} s",
+        "{} {what} for {:.1} {unit}, the others {:.1} {unit}",
         slow.name,
-        own(slow)
+        own(slow) * scale,
+        median * scale
     );
     Some((text, cause))
 }
@@ -214,5 +220,16 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("percentiles of open and read"), "{text}");
+
+        // The same, a thousand times as fast.
+        let parts = s.rank_table.iter_mut().map(|r| &mut r.breakdown.seconds);
+        for seconds in parts.chain([&mut s.breakdown.seconds]) {
+            seconds.0.iter_mut().for_each(|x| *x /= 1e3);
+        }
+        let text = sentence(&s);
+        assert!(
+            text.contains("node3 waited for storage for 9.9 ms, the others 0.1 ms"),
+            "{text}"
+        );
     }
 }
