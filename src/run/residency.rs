@@ -13,8 +13,34 @@ use crate::metrics::record::PageCache;
 use crate::plan::Split;
 use crate::storage::{Pages, Resident, Storage};
 
-/// Files of the dataset that are looked at, by all ranks together.
-const SAMPLED: u64 = 256;
+/// Files of the dataset that are looked at, by all ranks together. To look at a file is to open it, which brings metadata of
+/// its neighbours into memory: of ext4, the 64 or so names of a block of the folder, and the inodes that are read ahead. So
+/// only one of [`SHARE`] files is looked at, and they lie in [`GROUPS`] groups of neighbours.
+const SAMPLED: std::ops::RangeInclusive<u64> = 64..=256;
+
+/// See [`SAMPLED`].
+const SHARE: u64 = 1024;
+
+/// See [`SAMPLED`].
+const GROUPS: u64 = 4;
+
+/// How many of `all` files are looked at.
+fn sampled(all: u64) -> u64 {
+    (all / SHARE)
+        .clamp(*SAMPLED.start(), *SAMPLED.end())
+        .min(all)
+}
+
+/// The position of file `number` of the sample: groups of equal size, each in the middle of its part of the files.
+fn position(number: u64, all: u64) -> u64 {
+    let count = sampled(all);
+    if count == all {
+        return number;
+    }
+    let in_group = count.div_ceil(GROUPS);
+    let part = all / GROUPS;
+    number / in_group * part + (part - in_group) / 2 + number % in_group
+}
 
 /// The files that the job reads, by one number: training files, then those of evaluation.
 struct Used<'a> {
@@ -89,15 +115,13 @@ pub(super) fn before_epoch(
     Ok((sample, Some(found)))
 }
 
-/// This rank's part of the sample, which is spread evenly over the files.
+/// This rank's part of the sample.
 fn look(job: &JobContext, storage: &dyn Storage, used: &Used) -> Result<Sample, RankError> {
     let (rank, ranks) = (job.cluster.rank(), job.cluster.size());
-    let count = used.all.min(SAMPLED);
     let mut path = PathBuf::new();
     let mut sample = Sample::default();
-    for number in (rank as u64..count).step_by(ranks) {
-        let position = (u128::from(number) * u128::from(used.all) / u128::from(count)) as u64;
-        used.path(position, &mut path);
+    for number in (rank as u64..sampled(used.all)).step_by(ranks) {
+        used.path(position(number, used.all), &mut path);
         let task = job.doing("look up the pages of", &path);
         let seen = storage.resident(&path)?;
         drop(task);
@@ -142,4 +166,33 @@ fn evict(
     failure
         .into_inner()
         .map_or(Ok(()), |error| Err(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_is_small_and_from_all_over() {
+        for (all, count) in [
+            (0, 0),
+            (1, 1),
+            (64, 64),
+            (65, 64),
+            (20_000, 64),
+            (200_000, 195),
+            (1 << 40, 256),
+        ] {
+            assert_eq!(sampled(all), count, "{all}");
+            let positions: Vec<u64> = (0..count).map(|n| position(n, all)).collect();
+            assert!(positions.is_sorted_by(|a, b| a < b), "{all}: {positions:?}");
+            assert!(
+                positions.last().is_none_or(|last| *last < all),
+                "{all}: {positions:?}"
+            );
+            // A quarter of the files holds a quarter of the sample.
+            let first = positions.iter().filter(|p| **p < all / 4).count() as u64;
+            assert!(first.abs_diff(count / 4) <= 1, "{all}: {first} of {count}");
+        }
+    }
 }
