@@ -16,7 +16,7 @@ use crate::storage::{Pages, Resident, Storage};
 /// Files of the dataset that are looked at, by all ranks together. To look at a file is to open it, which brings metadata of
 /// its neighbours into memory: of ext4, the 64 or so names of a block of the folder, and the inodes that are read ahead. So
 /// only one of [`SHARE`] files is looked at, and they lie in [`GROUPS`] groups of neighbours.
-const SAMPLED: std::ops::RangeInclusive<u64> = 64..=256;
+const SAMPLED: std::ops::RangeInclusive<u64> = 32..=256;
 
 /// See [`SAMPLED`].
 const SHARE: u64 = 1024;
@@ -177,9 +177,9 @@ mod tests {
         for (all, count) in [
             (0, 0),
             (1, 1),
-            (64, 64),
-            (65, 64),
-            (20_000, 64),
+            (32, 32),
+            (33, 32),
+            (20_000, 32),
             (200_000, 195),
             (1 << 40, 256),
         ] {

@@ -97,7 +97,7 @@ fn a_file_is_opened_once_per_read_and_never_flushed() {
     trains(&words, &[&format!("--output={}", scratch.text("one"))]).ok();
     let first = report(&scratch, "one");
     assert_eq!(first["page_cache"]["metadata"], "warmed by eviction");
-    assert_eq!(first["page_cache"]["sampled_files"]["value"], 256);
+    assert_eq!(first["page_cache"]["sampled_files"]["value"], 32);
     assert_eq!(resident(&train), 0);
 
     let calls = ["openat", "fdatasync", "fsync", "fadvise64"];
@@ -105,7 +105,7 @@ fn a_file_is_opened_once_per_read_and_never_flushed() {
     let counts = traced(&scratch, &words, &[&out], &calls);
     // Two epochs, and the sample; the manifest is forgotten too.
     let reads = 2 * FILES as usize;
-    assert_eq!(counts, [reads + 256, 0, 0, reads + 1]);
+    assert_eq!(counts, [reads + 32, 0, 0, reads + 1]);
     let second = report(&scratch, "two");
     assert_eq!(second["page_cache"]["metadata"], "untouched");
     assert_eq!(second["page_cache"]["resident_bytes"]["value"], 0);
