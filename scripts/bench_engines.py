@@ -4,6 +4,7 @@ One rank, the native loader, decode none. A file is one read; both programs open
 read in flight, as `threads` has; its io_uring and our `uring` have one ring per thread.
 """
 
+import json
 import os
 import shutil
 import tempfile
@@ -65,6 +66,10 @@ def cases(args, direct, size):
         config, data, links = folder / "bench.yaml", folder / "data", folder / "links"
         b.write_config(config, folder=data, file_format="npy", files=files, record_bytes=size - HEADER, batch=8,
                        data_loader="native", decode="none")  # fmt: skip
+        # A list of bytes: squares, which DLIO writes otherwise, do not have every size.
+        workload = json.loads(config.read_text())
+        workload["dataset"]["record_dims"] = [size - HEADER]
+        config.write_text(json.dumps(workload, indent=2) + "\n")
         b.generate(1, config, ["reader.data_loader=pytorch"])
         names = sorted(Path(data, "train").iterdir())
         if names[0].stat().st_size != size:
