@@ -163,11 +163,9 @@ fn a_page_of_4096_ranks_has_less_than_two_megabytes() {
     assert!(page.contains("without its lists of ranks"));
 }
 
-/// Figures, not a check: what 4,096 ranks with 10^6 steps each cost rank 0. By
-/// `cargo test --release --lib a_million_steps -- --ignored --nocapture`.
+/// What 4,096 ranks with 10^6 steps each cost rank 0. `cargo test --release --lib a_million_steps -- --nocapture` prints it.
 #[test]
-#[ignore = "a measurement that takes a minute in a release build"]
-fn figures_of_4096_ranks_with_a_million_steps() {
+fn four_thousand_ranks_with_a_million_steps_cost_rank_0_little() {
     use crate::host::process::peak_rss_bytes;
     use crate::metrics::timeline::merge_tests::large_job;
     let large = large_job(64, 15_625);
@@ -196,6 +194,8 @@ fn figures_of_4096_ranks_with_a_million_steps() {
         before,
         peak_rss_bytes(),
     );
+    assert!(large.sent <= 8 << 20, "{} bytes", large.sent);
+    assert!(page.len() <= 2_000_000, "{} bytes", page.len());
 }
 
 #[test]
