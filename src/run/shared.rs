@@ -20,6 +20,7 @@ use crate::host::mounts::{Mount, mount_of};
 use crate::interrupt::{self, Unfinished};
 use crate::report::Event;
 use crate::report::provenance::HostFolder;
+use crate::util::hash::fnv1a;
 
 /// Clocks that differ by more than this are warned of, seconds.
 const CLOCK_TOLERANCE_S: f64 = 60.0;
@@ -73,20 +74,13 @@ impl Sight {
             exists: folder.is_dir(),
             mount: mount_of(folder).unwrap_or_default(),
             marker: marker.and_then(|name| FileToken::of(&folder.join(name))),
-            content: content.map(|bytes| hash(&bytes)),
+            content: content.map(|bytes| fnv1a(&bytes)),
             manifest: FileToken::of(&manifest),
             clock_s: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0.0, |d| d.as_secs_f64()),
         }
     }
-}
-
-/// FNV-1a.
-fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 /// A folder that the job uses.
