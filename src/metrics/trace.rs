@@ -6,6 +6,8 @@
 //!
 //! Source of the format: "Trace Event Format", Google, 2016; complete events (`ph: X`) with times in microseconds.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -73,7 +75,7 @@ pub struct TracedStep {
     pub met: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Call {
     stage: Stage,
     from: u64,
@@ -90,6 +92,10 @@ impl ThreadCalls {
         self.0.lock().offer(Call { stage, from, to });
     }
 }
+
+/// Numbers of processes and threads in the file, per rank. As on Linux, no thread has the number of a process or of another
+/// rank's thread, except the train loop, which has its process's: viewers take equal numbers for one thread.
+const IDS_PER_RANK: usize = 10_000;
 
 /// What one traced rank keeps.
 #[derive(Debug)]
@@ -150,22 +156,20 @@ impl Tracer {
         let mut out = Events {
             text: String::new(),
             zero_ns: self.zero_ns,
-            rank,
+            process: (rank + 1) * IDS_PER_RANK,
         };
-        out.meta("process_name", 0, &format!("rank {rank} on {host}"));
-        out.meta("thread_name", 0, "train loop");
+        let name = |name: &str| json!({"name": name});
+        out.meta("process_name", 0, name(&format!("rank {rank} on {host}")));
+        out.meta("thread_name", 0, name("train loop"));
         let mut named = 0;
         self.walk(|span| {
             if span.thread > named {
                 named = span.thread;
-                out.meta("thread_name", named, &format!("thread {}", named - 1));
+                out.meta("thread_name", named, name(&format!("thread {}", named - 1)));
             }
             out.span(&span);
         });
-        out.push(&json!({
-            "ph": "M", "name": "process_labels", "pid": rank, "tid": 0,
-            "args": {"labels": self.kept()},
-        }));
+        out.meta("process_labels", 0, json!({"labels": self.kept()}));
         out.text
     }
 
@@ -236,25 +240,45 @@ impl Tracer {
     }
 }
 
-/// The calls of a thread, in the order of their ends, as viewers want them: one within another or one after another, and the
-/// outer one first. A call is noted a moment after it ended, so that two may seem to overlap by that moment.
+/// The calls of a thread as viewers want them: one within another or one after another, and the outer one first.
+///
+/// A call is noted a moment after it ended, so that two may seem to overlap by that moment. It is taken from the start of the
+/// later one; where that is most of it, the earlier one began within the later one.
 fn nested(calls: &[Call]) -> Vec<Call> {
+    let order = |(i, call): (usize, &Call)| Reverse((call.from, Reverse(call.to), i));
+    let mut next: BinaryHeap<_> = calls.iter().enumerate().map(order).collect();
     let mut out: Vec<Call> = Vec::with_capacity(calls.len());
-    for call in calls {
-        let mut call = *call;
-        if let Some(last) = out.last_mut()
-            && call.from < last.to
-            && last.from < call.from
-        {
-            let (lead, overlap) = (call.from - last.from, last.to - call.from);
-            match lead < overlap {
-                true => last.from = call.from,
-                false => call.from = last.to,
+    // Those that have not ended, the innermost last.
+    let mut open: Vec<(usize, Call)> = Vec::new();
+    while let Some(Reverse((from, Reverse(to), i))) = next.pop() {
+        let call = Call {
+            from,
+            to,
+            ..calls[i]
+        };
+        while open.last().is_some_and(|(_, outer)| outer.to <= from) {
+            open.pop();
+        }
+        match open.last().copied() {
+            Some((j, outer)) if outer.to < to => {
+                let has_none_within = out.last() == Some(&outer);
+                let (lead, overlap) = (from - outer.from, outer.to - from);
+                if has_none_within && 0 < lead && lead < overlap {
+                    out.pop();
+                    open.pop();
+                    next.push(order((j, &Call { from, ..outer })));
+                    next.push(order((i, &call)));
+                } else {
+                    let from = outer.to;
+                    next.push(order((i, &Call { from, ..call })));
+                }
+            }
+            _ => {
+                out.push(call);
+                open.push((i, call));
             }
         }
-        out.push(call);
     }
-    out.sort_by_key(|call| (call.from, std::cmp::Reverse(call.to)));
     out
 }
 
@@ -317,7 +341,7 @@ pub(super) struct Span {
 struct Events {
     text: String,
     zero_ns: u64,
-    rank: usize,
+    process: usize,
 }
 
 impl Events {
@@ -328,10 +352,9 @@ impl Events {
         self.text.push_str(&event.to_string());
     }
 
-    fn meta(&mut self, what: &str, thread: usize, name: &str) {
-        self.push(&json!({
-            "ph": "M", "name": what, "pid": self.rank, "tid": thread, "args": {"name": name},
-        }));
+    fn meta(&mut self, what: &str, thread: usize, args: Value) {
+        let (process, thread) = (self.process, self.process + thread);
+        self.push(&json!({"ph": "M", "name": what, "pid": process, "tid": thread, "args": args}));
     }
 
     fn span(&mut self, span: &Span) {
@@ -342,7 +365,7 @@ impl Events {
             None => json!({}),
         };
         self.push(&json!({
-            "ph": "X", "name": name, "cat": cat, "pid": self.rank, "tid": span.thread,
+            "ph": "X", "name": name, "cat": cat, "pid": self.process, "tid": self.process + span.thread,
             "ts": us(span.from.saturating_sub(self.zero_ns)),
             "dur": us(span.to.saturating_sub(span.from)),
             "args": args,
@@ -415,6 +438,23 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_two_calls_overlap_in_part(calls in proptest::collection::vec((0..60_u64, 0..30_u64), 0..40)) {
+            let calls: Vec<_> = (calls.iter())
+                .map(|&(from, ns)| Call { stage: Stage::Read, from, to: from + ns })
+                .collect();
+            let spans = nested(&calls);
+            proptest::prop_assert_eq!(spans.len(), calls.len());
+            for (i, a) in spans.iter().enumerate() {
+                proptest::prop_assert!(a.from <= a.to);
+                for b in &spans[i + 1..] {
+                    proptest::prop_assert!(a.from <= b.from && (b.to <= a.to || a.to <= b.from), "{a:?} {b:?}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_trace_is_json_of_complete_events() {
         let tracer = Tracer::new(1_000, 1);
@@ -438,7 +478,7 @@ mod tests {
             .filter(|e| e["ph"] == "X")
             .map(|e| {
                 let number = |key| e[key].as_f64().unwrap();
-                let thread = e["tid"].as_u64().unwrap();
+                let thread = e["tid"].as_u64().unwrap() - e["pid"].as_u64().unwrap();
                 (
                     e["name"].as_str().unwrap(),
                     number("ts"),
@@ -456,7 +496,7 @@ mod tests {
             ("read", 0.0, 1.999, 2),
         ];
         assert_eq!(spans, [one, one].concat());
-        assert!(events.iter().all(|e| e["pid"] == 3));
+        assert!(events.iter().all(|e| e["pid"] == 40_000));
         let mut packed = Vec::new();
         write(&mut packed, true, &[text]).unwrap();
         assert_eq!(packed[..2], [0x1f, 0x8b]);
