@@ -11,6 +11,7 @@ use super::checkpoint_watch::Watched;
 use super::context::{JobContext, label};
 use super::events::Events;
 use super::failure::{JobError, RankError, agree};
+use super::open::open_store;
 use super::wire;
 use crate::checkpoint::content::ContentSource;
 use crate::checkpoint::image::{Container, Image};
@@ -30,14 +31,13 @@ use crate::metrics::timeline::Column;
 use crate::metrics::trace::PhaseKind;
 use crate::plan::checkpoint::{CheckpointPlan, FilePlan, RankPlan, folder_name};
 use crate::report::Event;
-use crate::storage::{self, SHARED_WORDS, Storage, StorageError, Telemetry};
+use crate::storage::{Storage, StorageError, Telemetry};
 
 /// The storage system of the checkpoint folder.
 fn open(job: &JobContext) -> Result<Arc<dyn Storage>, RankError> {
     let spec =
         wire::checkpoint_store(job.workload).map_err(|e| RankError::Dataset(e.to_string()))?;
-    let shared = job.cluster.node_shared(SHARED_WORDS);
-    Ok(storage::open(&spec, shared)?.into())
+    open_store(job, &spec)
 }
 
 /// The checkpoint of one moment.

@@ -7,14 +7,23 @@ use super::failure::RankError;
 use super::wire;
 use crate::config::Workload;
 use crate::format::{self, Format};
-use crate::storage::{self, Storage};
+use crate::storage::{self, Storage, StoreSpec};
 
-/// Opens the storage system of a workload, with the words that the ranks of a node share.
+/// Opens the storage system of a workload's dataset. A collective.
 pub fn open_storage(job: &JobContext) -> Result<Arc<dyn Storage>, RankError> {
-    let shared = job.cluster.node_shared(storage::SHARED_WORDS);
     let mut spec = wire::dataset_store(job.workload);
     spec.time = spec.time.of_rank(job.cluster.rank());
-    Ok(storage::open(&spec, shared)?.into())
+    open_store(job, &spec)
+}
+
+/// Opens a storage system with the words that the ranks of a node share, and records its retries. A collective.
+pub fn open_store(job: &JobContext, spec: &StoreSpec) -> Result<Arc<dyn Storage>, RankError> {
+    let shared = job.cluster.node_shared(storage::SHARED_WORDS);
+    let store = Arc::from(storage::open(spec, shared)?);
+    if let Some(gauges) = &job.gauges {
+        gauges.watch_store(&store);
+    }
+    Ok(store)
 }
 
 /// The format, or None where the storage system delivers no bytes and so needs none.

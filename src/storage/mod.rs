@@ -239,6 +239,10 @@ pub trait Storage: Send + Sync {
     fn telemetry(&self) -> Option<Telemetry> {
         None
     }
+    /// Requests repeated so far, by class of failure; empty where there are no requests. Cheap: it is asked ten times a second.
+    fn repeated(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
     /// Deletes a folder if it is empty.
     fn remove_folder(&self, path: &Path) -> Result<(), StorageError>;
     /// Asks the kernel to forget cached pages of a file.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dlio_rs::internal::{Column, Timeline};
 use serde_json::Value;
 
 use crate::fault_proxy::{Fault, FaultProxy};
@@ -46,6 +47,15 @@ fn retries(report: &Value, class: &str) -> u64 {
         .iter()
         .map(|e| e["retries"][class]["value"].as_u64().unwrap())
         .sum()
+}
+
+/// The retries of `timeline.json.zst` by class, where there are any.
+fn retries_over_time(scratch: &Scratch) -> Vec<(&'static str, u64)> {
+    let series = Timeline::load(&scratch.path("out/timeline.json.zst"))
+        .unwrap()
+        .series;
+    let sums = (Column::ALL.iter()).filter_map(|c| Some((c.retried_class()?, series.sum(*c)?)));
+    sums.filter(|(_, n)| *n > 0).collect()
 }
 
 #[test]
@@ -101,6 +111,9 @@ fn what_passes_is_retried_and_counted_by_class() {
                 assert_eq!(retries(&report, class), expected, "{named}");
                 assert_eq!(report["counters"]["retries"]["value"], expected, "{named}");
                 assert_eq!(report["counters"]["samples"]["value"], 8, "{named}");
+                let mut over_time = vec![(class, expected)];
+                over_time.retain(|(_, n)| *n > 0);
+                assert_eq!(retries_over_time(&scratch), over_time, "{named}");
             });
         }
     });
@@ -253,6 +266,10 @@ fn a_server_that_comes_back_costs_retries_and_one_that_does_not_ends_the_run() {
         "{}",
         report["object_store"]
     );
+
+    for (class, n) in retries_over_time(&scratch) {
+        assert_eq!(retries(&report, class), n, "{class}");
+    }
 
     let gone = Scratch::new();
     let folder = format!("output.folder={}", gone.text("out"));

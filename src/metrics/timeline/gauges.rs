@@ -13,16 +13,17 @@ use super::bins::Bins;
 use super::devices::Devices;
 use super::heat::{Heat, ThreadStages};
 use super::latency::BUCKETS;
-use super::series::Column;
+use super::series::{Column, RETRIES};
 use super::{BIN_NS, SERIES_BINS};
 use crate::clock::{now_ns, process_cpu_ns};
 use crate::host::process::device_bytes;
 use crate::host::witness::nic_bytes;
 use crate::loader::{Delivery, Tally};
 use crate::stage::Stage;
+use crate::storage::Storage;
 
 /// The columns that are sampled, in the order of their bins.
-pub(super) const SAMPLED: [Column; 10] = [
+pub(super) const SAMPLED: [Column; 17] = [
     Column::Bytes,
     Column::Samples,
     Column::Requests,
@@ -33,6 +34,13 @@ pub(super) const SAMPLED: [Column; 10] = [
     Column::BytesWritten,
     Column::CheckpointBytesWritten,
     Column::CheckpointBytesRead,
+    Column::RetriesConnect,
+    Column::RetriesTimeout,
+    Column::RetriesReset,
+    Column::RetriesTruncated,
+    Column::RetriesServerError,
+    Column::RetriesSlowDown,
+    Column::RetriesExpired,
 ];
 
 fn place(column: Column) -> usize {
@@ -67,6 +75,7 @@ pub(super) struct Sampled {
 struct State {
     out: Sampled,
     tallies: Vec<Arc<dyn Tally>>,
+    stores: Vec<Arc<dyn Storage>>,
     threads: Vec<Arc<ThreadStages>>,
     /// Values at the last look; None: not counted at this time.
     last: [Option<u64>; SAMPLED.len()],
@@ -88,11 +97,13 @@ impl Gauges {
         ] {
             last[place(column)] = Some(0);
         }
+        let mut missing = [false; SAMPLED.len()];
+        RETRIES.iter().for_each(|c| missing[place(*c)] = true);
         let out = Sampled {
             bins: Bins::new(BIN_NS, SERIES_BINS),
             heat: Heat::default(),
             devices: Devices::default(),
-            missing: [false; SAMPLED.len()],
+            missing,
             length_ns: 0,
         };
         Gauges {
@@ -104,6 +115,7 @@ impl Gauges {
             state: Mutex::new(State {
                 out,
                 tallies: Vec::new(),
+                stores: Vec::new(),
                 threads: Vec::new(),
                 last,
                 last_ns: 0,
@@ -172,6 +184,19 @@ impl Gauges {
         let mut state = self.state.lock();
         state.tallies.extend(tally);
         state.threads.extend(threads.iter().cloned());
+    }
+
+    /// Counts the requests of a new store that are repeated, by class, where it has requests.
+    pub fn watch_store(&self, store: &Arc<dyn Storage>) {
+        if store.repeated().is_empty() {
+            return;
+        }
+        let mut state = self.state.lock();
+        for column in RETRIES {
+            state.last[place(column)].get_or_insert(0);
+            state.out.missing[place(column)] = false;
+        }
+        state.stores.push(store.clone());
     }
 
     /// Block devices of this host count from now on.
@@ -254,6 +279,7 @@ impl Gauges {
         }
         state.out.length_ns = now;
         state.tallies.clear();
+        state.stores.clear();
         state.threads.clear();
         state.out.clone()
     }
@@ -296,6 +322,11 @@ impl State {
                 ] {
                     *now[place(column)].get_or_insert(0) += value;
                 }
+            }
+            for (class, repeated) in self.stores.iter().flat_map(|store| store.repeated()) {
+                let column = RETRIES.iter().find(|c| c.retried_class() == Some(class));
+                let column = column.expect("every class has a column");
+                *now[place(*column)].get_or_insert(0) += repeated;
             }
             for (column, read) in [
                 (

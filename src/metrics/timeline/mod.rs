@@ -35,7 +35,7 @@ pub use latency::{EpochHistograms, LatencyMaps, StageLatency};
 pub use merge::merge;
 pub use ranks::RankEpochs;
 pub use recorder::{Recorded, Recorder, StepSpan};
-pub use series::{Column, Device, Series};
+pub use series::{Column, Device, RETRIES, Series};
 pub use steps::{Extremes, LongWait, StepBins, Steps};
 
 /// Name and version of the schema. A reader refuses another number; new fields and columns do not change it.

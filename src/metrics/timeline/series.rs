@@ -53,8 +53,22 @@ columns! {
     Samples "samples" Count;
     /// read requests completed
     Requests "requests" Count;
-    /// requests repeated after an error
+    /// read requests repeated after an error
     Retries "retries" Count;
+    /// requests of all kinds repeated: no connection
+    RetriesConnect "retries_connect" Count;
+    /// requests of all kinds repeated: no answer in time
+    RetriesTimeout "retries_timeout" Count;
+    /// requests of all kinds repeated: the connection broke
+    RetriesReset "retries_reset" Count;
+    /// requests of all kinds repeated: the answer ended early
+    RetriesTruncated "retries_truncated" Count;
+    /// requests of all kinds repeated: a server error
+    RetriesServerError "retries_server_error" Count;
+    /// requests of all kinds repeated: the server asked to come back later
+    RetriesSlowDown "retries_slow_down" Count;
+    /// requests of all kinds repeated: credentials had run out
+    RetriesExpired "retries_expired" Count;
     /// waiting for batches: device or network I/O
     WaitIo "wait_io" Nanoseconds;
     /// waiting for batches: metadata
@@ -87,6 +101,24 @@ columns! {
     CheckpointBytesWritten "checkpoint_bytes_written" Bytes;
     /// read from checkpoints
     CheckpointBytesRead "checkpoint_bytes_read" Bytes;
+}
+
+/// Requests to an object store that were repeated, by class of failure: `retries_` and the class's word in `report.json`.
+pub const RETRIES: [Column; 7] = [
+    Column::RetriesConnect,
+    Column::RetriesTimeout,
+    Column::RetriesReset,
+    Column::RetriesTruncated,
+    Column::RetriesServerError,
+    Column::RetriesSlowDown,
+    Column::RetriesExpired,
+];
+
+impl Column {
+    /// The class of failure, of one of [`RETRIES`].
+    pub fn retried_class(self) -> Option<&'static str> {
+        self.name().strip_prefix("retries_")
+    }
 }
 
 /// Columns over bins of equal width from offset 0.
@@ -167,6 +199,7 @@ mod tests {
     fn names_are_those_of_json() {
         for &column in Column::ALL {
             assert_eq!(serde_json::to_value(column).unwrap(), column.name());
+            assert_eq!(column.retried_class().is_some(), RETRIES.contains(&column));
         }
     }
 }

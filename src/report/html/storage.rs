@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::View;
-use super::chart::{Axis, Plot};
+use super::chart::{Axis, Plot, legend};
 use super::markup::{Cell, Figure, escape, list, missing, paragraph, table, words};
-use crate::metrics::timeline::{Column, Timeline};
+use crate::metrics::timeline::{Column, RETRIES, Timeline};
 
 /// Lines of evidence that are listed.
 const LINES: usize = 256;
@@ -194,11 +194,21 @@ fn titled(title: &str, table: &str) -> String {
     format!("<p><strong>{}</strong></p>\n{table}", escape(title))
 }
 
+/// Colours of classes of failure.
+const COLORS: [&str; RETRIES.len()] = ["c1", "c0", "c2", "c3", "c4", "c5", "c6"];
+
 /// None where nothing was repeated.
 fn over_time(timeline: &Timeline) -> Option<Figure> {
     let series = &timeline.series;
-    let values = series.get(Column::Retries)?;
-    let most = values.iter().copied().max().filter(|n| *n > 0)? as f64;
+    let mut classes: Vec<_> = (RETRIES.iter())
+        .filter_map(|column| Some((column.retried_class()?, series.get(*column)?)))
+        .collect();
+    if classes.is_empty() {
+        classes.push(("read requests", series.get(Column::Retries)?));
+    }
+    classes.retain(|(_, values)| values.iter().any(|n| *n > 0));
+    let total = |i: usize| classes.iter().map(|(_, values)| values[i]).sum::<u64>();
+    let most = (0..series.bins).map(total).max().filter(|n| *n > 0)? as f64;
     let width = series.bin_ns as f64 / 1e9;
     let x = Axis::linear(0.0, timeline.length_ns as f64 / 1e9, "time", super::seconds);
     let mut plot = Plot::new(
@@ -207,25 +217,34 @@ fn over_time(timeline: &Timeline) -> Option<Figure> {
         160.0,
     );
     let mut rows = Vec::new();
-    for (i, n) in values
-        .iter()
-        .enumerate()
-        .filter(|(_, n)| **n > 0)
-        .take(LINES)
-    {
+    for i in (0..series.bins).filter(|i| total(*i) > 0).take(LINES) {
         let from = i as f64 * width;
-        plot.bar(
-            "c1",
-            (from, from + width),
-            (0.0, *n as f64),
-            &format!("{n} from {from:.1} s"),
-        );
-        rows.push(vec![Cell::number(from, "s"), Cell::number(*n as f64, "")]);
+        let mut below = 0;
+        for (color, (class, values)) in COLORS.iter().zip(&classes) {
+            let (n, base) = (values[i], below);
+            below += n;
+            if n > 0 {
+                plot.bar(
+                    color,
+                    (from, from + width),
+                    (base as f64, below as f64),
+                    &format!("{n} ({class}) from {from:.1} s"),
+                );
+            }
+        }
+        let mut row = vec![Cell::number(from, "s")];
+        row.extend(classes.iter().map(|(_, v)| Cell::number(v[i] as f64, "")));
+        rows.push(row);
     }
+    let keys: Vec<_> = (COLORS.iter().zip(&classes))
+        .map(|(color, (class, _))| ((*color).to_owned(), (*class).to_owned()))
+        .collect();
+    let mut head = vec!["from"];
+    head.extend(classes.iter().map(|(class, _)| *class));
     Some(Figure {
         caption: "Retries over time".into(),
-        reading: "A bar is a stretch of time in which requests were repeated; the table above has their classes.",
-        drawing: plot.svg("retries over time"),
-        table: table(&["from", "retries"], &rows),
+        reading: "A bar is a stretch of time in which requests were repeated; its colours are classes of failure, as in the table above.",
+        drawing: plot.svg("retries over time") + &legend(&keys),
+        table: table(&head, &rows),
     })
 }

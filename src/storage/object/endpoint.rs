@@ -222,6 +222,14 @@ impl Endpoints {
     pub fn telemetry(&self) -> Vec<EndpointTelemetry> {
         self.all.iter().map(Endpoint::telemetry).collect()
     }
+
+    /// Requests repeated so far, by class of failure.
+    pub fn repeated(&self) -> Vec<(&'static str, u64)> {
+        let sum = |i: usize| self.all.iter().map(|e| e.retries[i].load(Relaxed)).sum();
+        (super::failure::RETRIED_CLASSES.iter().enumerate())
+            .map(|(i, class)| (class.word(), sum(i)))
+            .collect()
+    }
 }
 
 #[cfg(test)]

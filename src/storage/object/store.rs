@@ -154,6 +154,10 @@ impl Storage for ObjectStore {
         })
     }
 
+    fn repeated(&self) -> Vec<(&'static str, u64)> {
+        self.0.endpoints.repeated()
+    }
+
     fn telemetry(&self) -> Option<Telemetry> {
         let counters = &self.0.http.counters;
         let (made, connect_s) = self.0.http.made();
