@@ -4,9 +4,9 @@
 #
 #   scripts/test-packages.sh [DIR [SUITE | image ...]]
 #
-# DIR holds the packages of scripts/package.sh; without it, they are built with profile dev. SUITE: bookworm (12, the
-# default), bullseye (11), trixie (13), ... image: builds deploy/Containerfile by buildah and runs two ranks in it; leaves
-# DIR/dlio-rs.oci.tar. DEBIAN_MIRROR names another mirror.
+# DIR holds the packages of scripts/package.sh; without it, they are built with profile dev. SUITE: bookworm (12), bullseye
+# (11), trixie (13), ...; by default bookworm, or trixie where this machine has a newer glibc than bookworm. image: builds
+# deploy/Containerfile by buildah and runs two ranks in it; leaves DIR/dlio-rs.oci.tar. DEBIAN_MIRROR names another mirror.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -16,7 +16,11 @@ PATH=$PATH:/usr/sbin:/sbin
 have debootstrap || die 2 "debootstrap is missing; scripts/setup.sh --test installs it"
 packages=${1:-}
 suites=("${@:2}")
-[ "${#suites[@]}" -gt 0 ] || suites=(bookworm)
+if [ "${#suites[@]}" = 0 ]; then
+    # The binary of profile dev needs this machine's glibc.
+    suites=(trixie)
+    if printf '%s\n' "$(getconf GNU_LIBC_VERSION | cut -d' ' -f2)" 2.36 | sort -VC; then suites=(bookworm); fi
+fi
 if [ -z "$packages" ]; then
     packages=$TARGET/package-dev
     scripts/package.sh --profile dev --output "$packages"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test: `cargo test` against Open MPI, then a second binary, which opens MPI at run time, under every MPI, then the
-# batch scripts under a Slurm of its own, then jobs on three hosts.
+# Runs every test: `cargo test` against Open MPI, then the packages where nothing else is installed, then their binary, which
+# opens MPI at run time, under every MPI, then the batch scripts under a Slurm of its own, then jobs on three hosts.
 #
 #   scripts/test.sh [CARGO TEST ARGUMENTS]     e.g. scripts/test.sh --release, scripts/test.sh -- plan
 #
@@ -45,13 +45,17 @@ step "order, datasets and DLIO's files equal the recording"
 cargo build --locked </dev/null
 "$DLIO_RS_PYTHON" tests/python/recorded.py "$TARGET/debug/dlio-rs"
 
-build_anympi
+step "the packages"
+scripts/package.sh --profile dev --output "$TARGET/package-dev"
+scripts/test-packages.sh "$TARGET/package-dev"
+# The binary of the packages opens MPI at run time.
+PACKAGED=$TARGET/package-dev/dlio-rs
 step "one binary under every MPI"
-DLIO_RS=$TARGET/anympi/debug/dlio-rs scripts/test-mpi.sh
+DLIO_RS=$PACKAGED scripts/test-mpi.sh
 step "the batch scripts under Slurm"
 cargo build --locked </dev/null
-DLIO_RS=$TARGET/debug/dlio-rs DLIO_RS_ANYMPI=$TARGET/anympi/debug/dlio-rs scripts/test-slurm.sh
+DLIO_RS=$TARGET/debug/dlio-rs DLIO_RS_ANYMPI=$PACKAGED scripts/test-slurm.sh
 step "jobs on three hosts"
-DLIO_RS=$TARGET/debug/dlio-rs DLIO_RS_ANYMPI=$TARGET/anympi/debug/dlio-rs scripts/test-hosts.sh
+DLIO_RS=$TARGET/debug/dlio-rs DLIO_RS_ANYMPI=$PACKAGED scripts/test-hosts.sh
 step "all tests passed"
 sed 's/^/FLAKY, to be repaired: /' "$FLAKY" >&2

@@ -76,7 +76,7 @@ const CLEANERS: usize = 16;
 /// Tries to remove a folder in which others write.
 const REMOVALS: usize = 1000;
 
-static IS_TOLD: AtomicBool = AtomicBool::new(false);
+static IS_ANNOUNCED: AtomicBool = AtomicBool::new(false);
 
 /// A file or folder that an early end removes, until this is dropped.
 #[derive(Debug)]
@@ -175,9 +175,9 @@ pub fn log_in(file: File) {
 }
 
 /// Nothing is left to say: a launcher that sees one rank end with an error may send SIGTERM to the others, whose outcome is
-/// told already. The word of [`speak_once`] is not used any more, so its memory may go.
+/// known already. The word of [`speak_once`] is not used any more, so its memory may go.
 pub fn finished() {
-    IS_TOLD.store(true, Ordering::SeqCst);
+    IS_ANNOUNCED.store(true, Ordering::SeqCst);
     *SPOKEN.lock() = None;
     *LOG.lock() = None;
 }
@@ -224,7 +224,7 @@ fn end_by(signal: Signal, speaks: bool) -> ! {
     let speaks = SPOKEN
         .lock()
         .map_or(speaks, |word| word.swap(1, Ordering::SeqCst) == 0);
-    let message = (!IS_TOLD.load(Ordering::SeqCst)).then(|| {
+    let message = (!IS_ANNOUNCED.load(Ordering::SeqCst)).then(|| {
         format!(
             "stopped by {signal}: half-written files are removed, no results are written; the job ends with status {status}"
         )
