@@ -118,10 +118,15 @@ for name in "${IMPLEMENTATIONS[@]}"; do
         [ -e "$scratch/digest-$ranks" ] || echo "$digest" >"$scratch/digest-$ranks"
         [ "$digest" = "$(cat "$scratch/digest-$ranks")" ] || die 1 "$at: order digest $digest, not $(cat "$scratch/digest-$ranks")"
         has "$scratch/$at/summary.json" "\"num_accelerators\": $ranks" train_au_mean_percentage
+        step "$at: a rank finds a damaged file, is killed, is stopped"
+        damaged=$(find "$scratch/$at.data/train" -name '*_07_of_16.*')
+        truncate --size=100 "$damaged"
+        job "$at.bad" "$ranks" dataset.data_folder="$scratch/$at.data" workflow.generate_data=false &
+        ends "$at.bad" $!
+        has "$scratch/$at.bad.log" "$damaged" remedy
+        under "$at-killed" "$ranks" KILL
+        under "$at-stopped" "$ranks" STOP
     done
-    step "$name: a rank is killed, a rank is stopped"
-    under "$name-killed" 2 KILL
-    under "$name-stopped" 2 STOP
 done
 
 # wrong NAME WORD... -- COMMAND: it ends with status 1, or what a launcher makes of that, and says all of the words.
@@ -157,6 +162,10 @@ wrong "no library" "no MPI library was found for Hydra" "libmpi.so.12, libmpich.
 step "no library and no launcher: one rank"
 "${enter[@]}" /dlio-rs info </dev/null >"$scratch/bare.info"
 has "$scratch/bare.info" "there is no MPI library" "ranks: 1, hosts: 1"
+
+step "without a launcher, info names the libraries that jobs would get"
+"$BIN" info </dev/null >"$scratch/login.info"
+has "$scratch/login.info" "MPI library: none" "$openmpi" "Open MPI ABI" "$mpich" "MPICH ABI" "under srun, flux and others: "
 
 wrong "two libraries, and no protocol that tells them apart" "several MPI libraries fit flux run" "$openmpi" "$mpich" -- \
     env FLUX_JOB_SIZE=2 "$BIN"

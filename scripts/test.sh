@@ -50,6 +50,9 @@ scripts/package.sh --profile dev --output "$TARGET/package-dev"
 scripts/test-packages.sh "$TARGET/package-dev"
 # The binary of the packages opens MPI at run time.
 PACKAGED=$TARGET/package-dev/dlio-rs
+step "what ranks do together, with that binary"
+DLIO_RS_TEST_BIN=$PACKAGED cargo test --locked --test it -- \
+    barrier:: checkpoint:: order:: ranks:: results:: stalls:: virtual_time:: </dev/null
 step "one binary under every MPI"
 DLIO_RS=$PACKAGED scripts/test-mpi.sh
 step "the batch scripts under Slurm"

@@ -8,7 +8,7 @@ use super::{
     together,
 };
 use crate::cluster::Cluster;
-use crate::config::{Loaded, Workload};
+use crate::config::{Loaded, Origin, Workload};
 use crate::mlperf::hash::CoreConfig;
 use crate::plan;
 use crate::report::dlio_log::Level;
@@ -55,7 +55,7 @@ fn run_job(
     typed: &[String],
 ) -> Result<(), Stop> {
     let mut loaded = load_everywhere(cluster, &args.workload, as_dlio)?;
-    apply_flags(&mut loaded.workload, args, what);
+    apply_flags(&mut loaded, args, what);
     // Whatever one rank refuses, as a variable of its own environment, ends all of them.
     let (warnings, level, options) = together(cluster, refusals(cluster, &loaded, args))?;
     let (folder, clash) = output_folder(args, &loaded);
@@ -132,17 +132,27 @@ fn core_config(loaded: &Loaded) -> serde_json::Value {
         .unwrap_or_else(|| provenance::UNKNOWN.into())
 }
 
-fn apply_flags(w: &mut Workload, args: &RunArgs, what: What) {
+/// What the verb and its options change in the workload, with the origin of each value.
+fn apply_flags(loaded: &mut Loaded, args: &RunArgs, what: What) {
+    let w = &mut loaded.workload;
+    let mut note = |key: &str, word: String| {
+        loaded.origins.insert(key.into(), Origin::CommandLine(word));
+    };
     if what == What::GenerateOnly {
         w.workflow.generate_data = true;
         w.workflow.train = false;
         w.workflow.evaluation = false;
         w.workflow.checkpoint = false;
+        for phase in ["generate_data", "train", "evaluation", "checkpoint"] {
+            note(&format!("workflow.{phase}"), "generate".into());
+        }
     }
-    if let Some(n) = args.max_epochs {
-        w.train.epochs = w.train.epochs.min(n);
+    if let Some(n) = args.max_epochs.filter(|n| *n < w.train.epochs) {
+        w.train.epochs = n;
+        note("train.epochs", format!("--max-epochs {n}"));
     }
     if let Some(n) = args.max_steps {
+        note("train.total_training_steps", format!("--max-steps {n}"));
         let cap = i64::try_from(n).unwrap_or(i64::MAX);
         let set = w.train.total_training_steps;
         w.train.total_training_steps = if set > 0 { set.min(cap) } else { cap };

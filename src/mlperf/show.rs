@@ -271,7 +271,10 @@ fn of_training(run: &mut Run, leaf: &Leaf, t: &Training) {
         .iter()
         .map(|line| json!({"epoch": line[0], "au": figure(&line[1], "%"), "throughput": figure(&line[2], "samples/s")}))
         .collect();
-    run.report["train"] = json!({"au_mean": figure(&json!(t.au_mean_percent), "%")});
+    run.report["train"] = json!({
+        "au_mean": figure(&json!(t.au_mean_percent), "%"),
+        "au_meets_expectation": figures::au_verdict(leaf).map(|v| v.is_met),
+    });
     shown.0.push(Line::Table {
         title: "epochs".into(),
         columns: [

@@ -118,7 +118,10 @@ impl Console {
             unit => format!("{n} {unit}"),
         };
         let mut parts = vec![match total {
-            Some(total) => format!("{what}: {} of {}", amount(*done), amount(*total)),
+            Some(total) if *unit == "B" => {
+                format!("{what}: {} of {}", amount(*done), amount(*total))
+            }
+            Some(total) => format!("{what}: {done} of {total} {unit}"),
             None if *done > 0 => format!("{what}: {}", amount(*done)),
             None => (*what).to_owned(),
         }];

@@ -122,7 +122,7 @@ fn html_of(input: &ReportInput<'_>, report: &serde_json::Value) -> String {
         shown: &shown,
         absent: Vec::new(),
         recording: input.timeline.map_or_else(
-            || html::Recording::Missing("output.timeline is false".into()),
+            || html::Recording::Missing("it was switched off by output.timeline: false".into()),
             |timeline| html::Recording::Read(std::borrow::Cow::Borrowed(timeline)),
         ),
     };

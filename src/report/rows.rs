@@ -165,6 +165,7 @@ pub(crate) fn human(value: &Value, unit: &str) -> String {
         "" => value.to_string(),
         "%" => format!("{x:.2} %"),
         "B" => bytes(x),
+        "s" if x != 0.0 && x.abs() < 1e-3 => duration(x * 1e9),
         "s" => format!("{x:.3} s"),
         "ns" => duration(x),
         "s/GiB" | "GiB/s" | "GB/s" | "GiB" => format!("{x:.3} {unit}"),

@@ -74,12 +74,11 @@ impl Watched {
             }
             "generation_progress" => {
                 let at = |key: &str| event[key].as_u64().unwrap_or(0);
-                self.place = format!(
-                    "generate {}/{} files of rank 0",
-                    at("files"),
-                    at("files_total")
-                );
-                self.eta_s = None;
+                let (files, total) = (at("files"), at("files_total"));
+                self.place = format!("generate {files}/{total} files of rank 0");
+                let left = total.saturating_sub(files) as f64;
+                let per_file = number("elapsed_s").filter(|_| files > 0);
+                self.eta_s = per_file.map(|s| s / files as f64 * left);
             }
             "slow_ranks" => {
                 let looks = event["looks"].as_u64().unwrap_or(0);
@@ -87,6 +86,10 @@ impl Watched {
                 let words =
                     ranks.filter_map(|r| Some(format!("{} ({}/{looks})", r.get(0)?, r.get(1)?)));
                 self.slow = words.collect::<Vec<_>>().join(", ");
+            }
+            "epoch_ended" => {
+                self.place = format!("epoch {} done, {} steps", event["epoch"], event["steps"]);
+                self.eta_s = None;
             }
             "run_started" => self.place = format!("started with {} rank(s)", event["ranks"]),
             "outputs_saved" => self.ended = Some(Ended::Saved(word("folder"))),
@@ -142,6 +145,10 @@ mod tests {
         );
         assert_eq!(job.text(40), "epoch 1/2 step 3/9  AU 98.8 %");
         assert_eq!(job.ended, None);
+        job.line(r#"{"event":"epoch_ended","epoch":2,"steps":9,"elapsed_s":1.5}"#);
+        assert!(job.text(200).starts_with("epoch 2 done, 9 steps  AU"));
+        job.line(r#"{"event":"generation_progress","files":10,"files_total":40,"bytes":5,"elapsed_s":2.0}"#);
+        assert!(job.text(200).contains("ETA 6 s"));
         job.line(r#"{"event":"failed","message":"rank 1 failed"}"#);
         assert_eq!(job.ended, Some(Ended::Failed("rank 1 failed".into())));
     }

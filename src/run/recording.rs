@@ -62,7 +62,7 @@ impl EventRecorder {
                 self.end_as(
                     "checkpoint",
                     &format!("checkpoint_{word}"),
-                    format!("{word} of checkpoint {}", record.number),
+                    format!("{word} of checkpoint {} in epoch {}", record.number, record.epoch),
                     json!({"epoch": record.epoch, "number": record.number, "step": record.step}),
                 );
             }

@@ -35,7 +35,11 @@ impl Outcome {
     }
 }
 
-pub const BIN: &str = env!("CARGO_BIN_EXE_dlio-rs");
+/// The binary that is tested: `DLIO_RS_TEST_BIN` when the tests were built, else the one that cargo built with them.
+pub const BIN: &str = match option_env!("DLIO_RS_TEST_BIN") {
+    Some(other) => other,
+    None => env!("CARGO_BIN_EXE_dlio-rs"),
+};
 
 /// The Python that has the libraries of tests/python/requirements.txt.
 pub fn python() -> String {

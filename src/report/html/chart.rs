@@ -36,7 +36,17 @@ impl Axis {
     /// From `from` to at least `to`, with round ticks named by `name`.
     pub(super) fn linear(from: f64, to: f64, title: &str, name: impl Fn(f64) -> String) -> Self {
         let to = if to > from { to } else { from + 1.0 };
-        let step = nice((to - from) / 5.0);
+        Axis::stepped((from, to), nice((to - from) / 5.0), title, name)
+    }
+
+    /// The same for what is counted: ticks at whole numbers only.
+    pub(super) fn counts(from: f64, to: f64, title: &str) -> Self {
+        let to = if to > from { to } else { from + 1.0 };
+        let step = nice((to - from) / 5.0).max(1.0);
+        Axis::stepped((from, to), step, title, |x| format!("{x:.0}"))
+    }
+
+    fn stepped((from, to): Range, step: f64, title: &str, name: impl Fn(f64) -> String) -> Self {
         let first = (from / step).ceil() as i64;
         let last = (to / step + 1e-9).floor() as i64;
         // Three times 0.2 is 0.6, not 0.6000000000000001.
@@ -328,6 +338,13 @@ mod tests {
             [10.0, 100.0, 1000.0, 10000.0]
         );
         assert_eq!(ticks(Axis::log(10.0, 10.0, "", word)), [10.0, 100.0]);
+        for n in 1..100 {
+            let at = ticks(Axis::counts(0.5, f64::from(n) + 0.5, ""));
+            assert!(
+                !at.is_empty() && at.iter().all(|x| x.fract() == 0.0),
+                "{n}: {at:?}"
+            );
+        }
         // A run in which nothing happened has axes, too.
         assert!(!ticks(Axis::linear(0.0, 0.0, "", word)).is_empty());
     }

@@ -27,7 +27,7 @@ fn direction(run: &View, word: &str) -> String {
     };
     let fsync = |i: usize| number(report, &format!("{}/value/{i}", at("fsync_max")));
     let most = (0..n).filter_map(slowest).fold(0.0, f64::max);
-    let x = Axis::linear(0.5, n as f64 + 0.5, "checkpoint", |x| format!("{x:.0}"));
+    let x = Axis::counts(0.5, n as f64 + 0.5, "checkpoint");
     let y = Axis::linear(0.0, most.max(1e-6), "s", |x| {
         format!("{}", (x * 1e6).round() / 1e6)
     });

@@ -42,7 +42,7 @@ fn au(run: &View) -> Figure {
     let report = run.report;
     let n = list(report, "/epochs").len();
     let y = Axis::linear(0.0, 100.0, "AU, %", |x| format!("{x:.0}"));
-    let x = Axis::linear(0.5, n as f64 + 0.5, "epoch", |x| format!("{x:.0}"));
+    let x = Axis::counts(0.5, n as f64 + 0.5, "epoch");
     let mut plot = Plot::new(x, y, 240.0);
     let mut rows = Vec::new();
     let mut points = Vec::new();

@@ -33,7 +33,7 @@ pub(super) fn section(run: &View) -> Option<String> {
 const MAPPED: [&str; 3] = ["batch_wait", "read", "first_byte"];
 
 /// A latency on an axis.
-fn ns(x: f64) -> String {
+pub(super) fn ns(x: f64) -> String {
     match x {
         x if x < 1e3 => format!("{x:.0} ns"),
         x if x < 1e6 => format!("{:.0} us", x / 1e3),
@@ -56,7 +56,6 @@ pub(super) fn points(report: &serde_json::Value, stage: usize) -> Vec<(f64, f64)
         let last = out.last().map_or(1.0, |p| p.0);
         out.push((count.max(last), max));
     }
-    out.iter_mut().for_each(|p| p.1 = p.1.max(1.0));
     out
 }
 
@@ -65,7 +64,8 @@ pub(super) fn axes<'a>(all: impl Iterator<Item = &'a (f64, f64)>) -> (Axis, Axis
     let (mut rarest, mut least, mut most) = (10.0_f64, f64::INFINITY, 1.0_f64);
     for (x, y) in all {
         rarest = rarest.max(*x);
-        least = least.min(*y);
+        // An axis of logarithms has no 0.
+        least = least.min(y.max(1.0));
         most = most.max(*y);
     }
     let least = if least.is_finite() { least } else { 1.0 };

@@ -145,8 +145,15 @@ pub(super) fn missing(what: &str, why: &str) -> String {
     format!(
         "<p class=\"missing\">Not shown: {}. {}</p>\n",
         escape(what),
-        escape(why)
+        escape(&sentence(why))
     )
+}
+
+/// A cause as a sentence: a capital letter and a full stop, where it has none.
+pub(super) fn sentence(cause: &str) -> String {
+    let mut letters = cause.trim_end_matches('.').chars();
+    let first = letters.next().map(|c| c.to_uppercase().to_string());
+    format!("{}{}.", first.unwrap_or_default(), letters.as_str())
 }
 
 /// A number at a place of `report.json`, figure or not.

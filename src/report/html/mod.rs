@@ -20,7 +20,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use self::markup::{escape, missing, paragraph};
+use self::markup::{escape, missing, paragraph, sentence};
 use super::shown::Shown;
 use crate::metrics::timeline::Timeline;
 
@@ -145,7 +145,8 @@ fn of_run(run: &View, number: Option<usize>) -> String {
         .collect();
     let recording = match &run.recording {
         Recording::Missing(why) => paragraph(&format!(
-            "There is no recording of this run over time: {why}. What needs it is marked as not shown."
+            "There is no recording of this run over time. {} What needs it is marked as not shown.",
+            sentence(why)
         )),
         Recording::Read(_) => String::new(),
     };

@@ -28,7 +28,7 @@ pub(super) fn section(run: &View) -> Option<String> {
     };
     out += &histogram(run).html();
     out += &paragraph(&format!(
-        "The {} ranks that waited longest for batches:",
+        "The {} ranks that waited longest for batches in AU's window; the map above counts all steps:",
         WORST.min(ranks.len())
     ));
     out += &worst(run);
@@ -87,11 +87,7 @@ fn histogram(run: &View) -> Figure {
     }
     let most = counts.iter().copied().max().unwrap_or(1).max(1) as f64;
     let x = Axis::linear(0.0, 100.0, "AU, %", |x| format!("{x:.0}"));
-    let mut plot = Plot::new(
-        x,
-        Axis::linear(0.0, most, "ranks", |x| format!("{x}")),
-        180.0,
-    );
+    let mut plot = Plot::new(x, Axis::counts(0.0, most, "ranks"), 180.0);
     let width = 100.0 / BINS as f64;
     let mut rows = Vec::new();
     for (i, n) in counts.iter().enumerate().filter(|(_, n)| **n > 0) {

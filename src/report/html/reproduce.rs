@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::View;
-use super::markup::{Cell, escape, list, missing, paragraph, table, words};
+use super::markup::{Cell, escape, list, missing, number, paragraph, table, words};
 
 /// More of `report.json` than this is not carried along, bytes of the address that holds it.
 const MOST: usize = 700_000;
@@ -16,11 +16,16 @@ const HOSTS: usize = 128;
 pub(super) fn section(run: &View) -> Option<String> {
     let report = run.report;
     let mut out = String::new();
-    let command: Vec<String> = list(report, "/provenance/command_line")
+    let mut command: Vec<String> = list(report, "/provenance/command_line")
         .iter()
         .filter_map(Value::as_str)
         .map(quoted)
         .collect();
+    if let Some(ranks) = number(report, "/provenance/ranks").filter(|n| *n > 1.0)
+        && !command.is_empty()
+    {
+        command.insert(0, format!("mpirun -np {ranks}"));
+    }
     if command.is_empty() {
         out += &missing("the command", "Only report.json of dlio-rs has it");
     } else {

@@ -76,7 +76,7 @@ fn key(i: usize, run: &View) -> (String, String) {
 fn au(runs: &[View]) -> Figure {
     let epochs = |run: &View| list(run.report, "/epochs").len();
     let most = runs.iter().map(epochs).max().unwrap_or(1);
-    let x = Axis::linear(0.5, most as f64 + 0.5, "epoch", |x| format!("{x:.0}"));
+    let x = Axis::counts(0.5, most as f64 + 0.5, "epoch");
     let mut plot = Plot::new(
         x,
         Axis::linear(0.0, 100.0, "AU, %", |x| format!("{x:.0}")),

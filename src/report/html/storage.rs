@@ -211,11 +211,7 @@ fn over_time(timeline: &Timeline) -> Option<Figure> {
     let most = (0..series.bins).map(total).max().filter(|n| *n > 0)? as f64;
     let width = series.bin_ns as f64 / 1e9;
     let x = Axis::linear(0.0, timeline.length_ns as f64 / 1e9, "time", super::seconds);
-    let mut plot = Plot::new(
-        x,
-        Axis::linear(0.0, most, "retries", |x| format!("{x}")),
-        160.0,
-    );
+    let mut plot = Plot::new(x, Axis::counts(0.0, most, "retries"), 160.0);
     let mut rows = Vec::new();
     for i in (0..series.bins).filter(|i| total(*i) > 0).take(LINES) {
         let from = i as f64 * width;

@@ -34,7 +34,7 @@ fn a_page_without_a_recording_says_what_it_lacks() {
     report["hosts"][0]["name"] = json!("a\"><img src=x onerror=1>");
     let shown = Shown::read(&report).unwrap();
     let page = page(&[view(&report, &shown, missing_recording())], &[]);
-    assert!(page.contains("There is no recording of this run over time: it was not written"));
+    assert!(page.contains("There is no recording of this run over time. It was not written"));
     for what in [
         "throughput over time",
         "steps by number",

@@ -2,6 +2,7 @@
 
 use super::View;
 use super::chart::{Axis, Plot, legend};
+use super::latency::ns;
 use super::markup::{Cell, Figure, escape, list, missing, paragraph, table};
 use crate::metrics::timeline::{Column, Device, Extremes, Series, StepBins, Timeline};
 use crate::util::units::GIB;
@@ -284,19 +285,19 @@ fn durations(bins: &StepBins) -> Figure {
             f.barrier.sum as f64 / f.count as f64
         }),
     ];
-    // A microsecond is the least that is told apart.
-    let floor = |ns: f64| (ns / 1e9).max(1e-6);
+    // Less than a microsecond makes no difference.
+    let floor = |ns: f64| ns.max(1e3);
     let values = || {
         all.iter()
             .flat_map(|f| lines.iter().map(move |(.., get)| floor(get(f))))
     };
     let least = values().fold(f64::INFINITY, f64::min);
-    let most = values().fold(1e-6, f64::max);
+    let most = values().fold(1e3, f64::max);
     let last = all
         .last()
         .map_or(1.0, |f| f.from as f64 + bins.width as f64);
-    let x = Axis::linear(1.0, last, "step of the job", |x| format!("{x:.0}"));
-    let y = Axis::log(least.min(most), most, "time", |x| format!("{x} s"));
+    let x = Axis::counts(1.0, last, "step of the job");
+    let y = Axis::log(least.min(most), most, "time", ns);
     let mut plot = Plot::new(x, y, 280.0);
     for (class, _, get) in lines {
         let points: Vec<(f64, f64)> = all.iter().map(|f| (f.from as f64, floor(get(f)))).collect();
