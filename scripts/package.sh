@@ -60,9 +60,11 @@ build() {
     strip --strip-debug "$BIN"
 }
 
-# Refuses a binary that needs other libraries, or a newer glibc, than it should.
+# Refuses a binary that needs other libraries, or a newer glibc, than it should, or is too large.
 check_needs() {
-    local others newest
+    local others newest size
+    size=$(stat -c %s "$BIN")
+    [ "$profile" = dev ] || [ "$size" -lt $((25 << 20)) ] || die 1 "$BIN has $size bytes; 25 MiB is the limit"
     others=$(objdump -p "$BIN" | awk '$1 == "NEEDED" { print $2 }' | grep -vE "$SYSTEM" || true)
     [ -z "$others" ] || die 1 "$BIN needs libraries that a machine may lack:" $others
     newest=$(objdump -T "$BIN" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -uV | tail -n 1)

@@ -14,6 +14,7 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
     place: String,
+    epochs: Option<u64>,
     au: Option<f64>,
     /// GiB/s, oldest first.
     rates: Vec<f64>,
@@ -51,6 +52,7 @@ impl Watched {
                     at("step"),
                     at("steps")
                 );
+                self.epochs = Some(at("epochs"));
                 self.au = number("au_percent");
                 self.p99_s = number("batch_wait_p99_s");
                 self.eta_s = number("eta_s");
@@ -88,7 +90,8 @@ impl Watched {
                 self.slow = words.collect::<Vec<_>>().join(", ");
             }
             "epoch_ended" => {
-                self.place = format!("epoch {} done, {} steps", event["epoch"], event["steps"]);
+                let of = self.epochs.map_or(String::new(), |n| format!("/{n}"));
+                self.place = format!("epoch {}{of} done", event["epoch"]);
                 self.eta_s = None;
             }
             "run_started" => self.place = format!("started with {} rank(s)", event["ranks"]),
@@ -146,7 +149,7 @@ mod tests {
         assert_eq!(job.text(40), "epoch 1/2 step 3/9  AU 98.8 %");
         assert_eq!(job.ended, None);
         job.line(r#"{"event":"epoch_ended","epoch":2,"steps":9,"elapsed_s":1.5}"#);
-        assert!(job.text(200).starts_with("epoch 2 done, 9 steps  AU"));
+        assert!(job.text(200).starts_with("epoch 2/2 done  AU"));
         job.line(r#"{"event":"generation_progress","files":10,"files_total":40,"bytes":5,"elapsed_s":2.0}"#);
         assert!(job.text(200).contains("ETA 6 s"));
         job.line(r#"{"event":"failed","message":"rank 1 failed"}"#);

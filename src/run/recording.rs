@@ -117,25 +117,6 @@ impl EventRecorder {
             return;
         };
         let before = self.store.take().unwrap_or_default();
-        let sum = |t: &Telemetry| {
-            let mut classes = BTreeMap::<String, u64>::new();
-            for (class, n) in t.endpoints.iter().flat_map(|e| &e.retries) {
-                *classes.entry(class.clone()).or_default() += n;
-            }
-            classes
-        };
-        let old = sum(&before);
-        let mut fields = Map::new();
-        for (class, n) in sum(&now) {
-            let delta = n.saturating_sub(old.get(&class).copied().unwrap_or(0));
-            if delta > 0 {
-                fields.insert(class, delta.into());
-            }
-        }
-        if !fields.is_empty() {
-            let text = format!("requests of rank 0 were repeated in epoch {epoch}");
-            self.instant("retries", text, Value::Object(fields));
-        }
         for endpoint in &now.endpoints {
             let same = before.endpoints.iter().find(|e| e.url == endpoint.url);
             let times =

@@ -175,6 +175,7 @@ fn complete(mut timeline: Timeline, events: &mut Events, begun: &Begun) -> Timel
         timeline.events = recorder.finish();
     }
     timeline.note_long_waits();
+    timeline.note_retries();
     timeline
 }
 

@@ -270,6 +270,13 @@ fn a_server_that_comes_back_costs_retries_and_one_that_does_not_ends_the_run() {
     for (class, n) in retries_over_time(&scratch) {
         assert_eq!(retries(&report, class), n, "{class}");
     }
+    let timeline = Timeline::load(&scratch.path("out/timeline.json.zst")).unwrap();
+    let events = timeline.events.events.iter();
+    let named = events.filter(|e| e.kind == "retries");
+    let named: u64 = named
+        .filter_map(|e| e.fields.get("connect")?.as_u64())
+        .sum();
+    assert_eq!(named, retries(&report, "connect"));
 
     let gone = Scratch::new();
     let folder = format!("output.folder={}", gone.text("out"));

@@ -173,5 +173,11 @@ fn a_running_job_is_watched_from_elsewhere() {
         after.contains("epoch 5/5") && after.contains("results in"),
         "{after}"
     );
+    // The file of events will do.
+    let of_file = watch(&[&scratch.text("out/events.jsonl")]).ok().stdout;
+    assert!(
+        of_file.contains("epoch 5/5") && of_file.contains("results in"),
+        "{of_file}"
+    );
     watch(&[&scratch.text("nothing")]).fails(2, &["no events.jsonl", "remedy"]);
 }

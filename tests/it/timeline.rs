@@ -410,7 +410,19 @@ fn a_slow_rank_and_a_pause_are_named() {
         "{}",
         &html[first..first + 80]
     );
-    for part in ["2 on ", "long_wait", "Longest waits for a batch"] {
+    // The map of waits is the second one; a row's value is what rows are sorted by.
+    let map = html.split("<g class=\"rows\"").nth(2).unwrap();
+    let rows = map[..map.find("</svg>").unwrap()]
+        .split("<g data-value=\"")
+        .skip(1);
+    let value = |row: &str| row[..row.find('"').unwrap()].parse::<f64>().unwrap();
+    let rows: Vec<(f64, bool)> = rows
+        .map(|row| (value(row), row.contains("<title>2 on ")))
+        .collect();
+    assert_eq!(rows.len(), 4);
+    let longest = rows.iter().max_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+    assert!(longest.1, "{rows:?}");
+    for part in ["long_wait", "Longest waits for a batch"] {
         assert!(html.contains(part), "{part}");
     }
 }

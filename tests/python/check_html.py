@@ -2,6 +2,7 @@
 
 import html.parser
 import json
+import re
 import sys
 
 VOID = {"meta", "link", "br", "img", "path", "rect", "circle", "input", "hr"}
@@ -13,7 +14,7 @@ class Page(html.parser.HTMLParser):
         super().__init__(convert_charrefs=True)
         self.open, self.ids, self.cells, self.links = [], set(), [], []
         self.figures = self.tables = self.scripts = 0
-        self.cell = None
+        self.cell, self.shown = None, []
         self.counts = []
 
     def handle_starttag(self, tag, attributes):
@@ -30,6 +31,7 @@ class Page(html.parser.HTMLParser):
             self.ids.add(names["id"])
         if "data-at" in names:
             self.cells.append((names["data-at"], names["data-value"]))
+        self.cell = names.get("data-value") if tag in {"td", "p"} else None
         if tag == "figure":
             self.counts.append({"figcaption": 0, "table": 0, "p": 0, "svg": 0})
         for seen in self.counts[-1:] if "figure" in self.open or tag == "figure" else []:
@@ -43,6 +45,11 @@ class Page(html.parser.HTMLParser):
         self.handle_starttag(tag, attributes)
         if tag not in VOID:
             self.open.pop()
+
+    def handle_data(self, text):
+        if self.cell is not None:
+            self.shown.append((self.cell, text.strip()))
+            self.cell = None
 
     def handle_endtag(self, tag):
         if tag in VOID:
@@ -71,6 +78,21 @@ for word in ("@import", "url(", "http://", "https://"):
 for pointer, value in page.cells:
     assert json.loads(value) == resolve(report, pointer), (pointer, value, resolve(report, pointer))
 assert len(page.cells) > 20, len(page.cells)
+# What a person reads is the value, rounded.
+UNITS = {"s": 1, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+for value, words in page.shown:
+    read = re.match(r"(?:AU )?(-?[\d.]+)(?: (\S+))?$", words)
+    if not read:
+        assert not re.match(r"-?\d", value) or words == "-", (value, words)
+        continue
+    number, unit = read.groups()
+    step = 10.0 ** -len(number.partition(".")[2])
+    factor = UNITS.get(unit, 1)
+    # Times stand in seconds or nanoseconds.
+    factors = (factor, factor * 1e9) if unit in ("s", "ms", "us", "ns") else (factor, 1)
+    near = [abs(float(number) * f - float(value)) <= 0.51 * step * f + 1e-12 * abs(float(value)) for f in factors]
+    assert any(near), (value, words)
+assert len(page.shown) >= len(page.cells), (len(page.shown), len(page.cells))
 for seen in page.counts:
     assert seen["figcaption"] == 1 and seen["table"] >= 1 and seen["p"] >= 1 and seen["svg"] >= 1, seen
 for section in sections:

@@ -14,6 +14,10 @@ const MOST_DEVICES: usize = 16;
 /// Counters of a device, in the order of the fields of [`Device`].
 const COUNTERS: usize = 7;
 
+/// Bytes of the largest recording of devices.
+#[cfg(test)]
+pub(super) const MOST_BYTES: usize = MOST_DEVICES * BINS * COUNTERS * 8;
+
 fn words(c: &DiskCounters) -> [u64; COUNTERS] {
     [
         c.reads,

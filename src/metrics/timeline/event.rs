@@ -40,7 +40,7 @@ impl EventLog {
 /// | `checkpoint_save`, `checkpoint_load` | yes | `epoch`, `number`, `step` |
 /// | `cache_drop` | yes | `epoch` |
 /// | `long_wait` | yes | `wait_s` (longest), `ranks` (how many waited), `rank`, `host`, `epoch`, `step`, `file` of the longest |
-/// | `retries` | no | one field per class of error: requests of rank 0 that were repeated in the epoch |
+/// | `retries` | yes | one field per class of failure: requests of all ranks that were repeated |
 /// | `endpoint_down` | no | `url`, `times`: an endpoint of the object store that was taken out in the epoch |
 /// | `throttled` | no | `epoch`, `throttled_s`: time for which the CPU limit held rank 0's host back in the epoch |
 /// | `warning`, `info` | no | none |

@@ -205,6 +205,32 @@ impl Timeline {
         }
     }
 
+    /// Adds events for stretches of bins in which requests to an object store were repeated, on any rank.
+    pub fn note_retries(&mut self) {
+        let series = &self.series;
+        let classes: Vec<_> = (RETRIES.iter())
+            .filter_map(|column| Some((column.retried_class()?, series.get(*column)?)))
+            .collect();
+        let is_hit = |bin: &usize| classes.iter().any(|(_, counts)| counts[*bin] > 0);
+        let hit: Vec<usize> = (0..series.bins).filter(is_hit).collect();
+        for stretch in hit.chunk_by(|a, b| a + 1 == *b) {
+            let (first, last) = (stretch[0], stretch[stretch.len() - 1]);
+            let sums = (classes.iter())
+                .map(|(class, counts)| (class, counts[first..=last].iter().sum::<u64>()))
+                .filter(|(_, n)| *n > 0);
+            let total: u64 = sums.clone().map(|(_, n)| n).sum();
+            self.events.push(Event {
+                at_ns: first as u64 * series.bin_ns,
+                until_ns: Some((last as u64 + 1) * series.bin_ns),
+                kind: "retries".into(),
+                text: format!("{total} request(s) were repeated"),
+                fields: sums
+                    .map(|(class, n)| ((*class).to_owned(), n.into()))
+                    .collect(),
+            });
+        }
+    }
+
     /// The bytes of a `timeline.json.zst`.
     pub fn to_bytes(&self) -> std::io::Result<Vec<u8>> {
         let mut packed = zstd::stream::Encoder::new(Vec::new(), LEVEL)?;

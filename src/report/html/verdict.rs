@@ -27,6 +27,11 @@ pub(super) fn section(run: &View) -> Option<String> {
     for badge in badges(report) {
         let _ = writeln!(out, "<span class=\"badge\">{}</span>", escape(&badge));
     }
+    // Other verdicts are badges.
+    let epochs = list(report, "/epochs");
+    if !epochs.is_empty() && epochs.iter().all(|e| e["served_by_storage"] == "PASS") {
+        out += &paragraph("Served by storage: PASS.");
+    }
     if let Some(sentence) = words(report, "/bottleneck") {
         out += &paragraph(sentence);
     }
