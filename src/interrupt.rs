@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
 use parking_lot::{Mutex, RwLock};
 
+use crate::util::text::plain;
+
 /// Signals by which launchers, batch systems, shells and the kernel ask a process to end.
 const SIGNALS: [Signal; 7] = [
     Signal::SIGTERM,
@@ -234,7 +236,7 @@ fn end_by(signal: Signal, speaks: bool) -> ! {
 
 /// Writes a line to the standard error output. A closed or full one is no reason to fail.
 pub fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", plain(text));
 }
 
 /// Removes what is half written, gives up uploads, says why and ends the process with this status, within

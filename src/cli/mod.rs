@@ -33,6 +33,7 @@ use crate::config::{self, LoadRequest, Loaded, Machine, Origin, Source};
 use crate::host;
 use crate::interrupt::{self, say};
 use crate::run::{JobError, RankError, agree};
+use crate::util::text::plain;
 use args::{Cli, Verb};
 use words::WorkloadArgs;
 
@@ -190,7 +191,7 @@ fn out(text: &str) -> Result<(), Stop> {
     use std::io::Write;
     let mut stdout = std::io::stdout();
     match stdout
-        .write_all(text.as_bytes())
+        .write_all(plain(text).as_bytes())
         .and_then(|()| stdout.flush())
     {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Stop {

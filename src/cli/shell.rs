@@ -12,7 +12,7 @@ use clap_mangen::{
 };
 
 use super::args::{Cli, CompletionsArgs, ManArgs};
-use super::{Stop, out};
+use super::{Exit, Stop, out};
 
 const NAME: &str = "dlio-rs";
 
@@ -27,11 +27,13 @@ pub(super) fn completions(args: &CompletionsArgs) -> Result<(), Stop> {
 
 /// Writes `dlio-rs.1`, and `dlio-rs-VERB.1` for each verb.
 pub(super) fn manual(args: &ManArgs) -> Result<(), Stop> {
-    let failed = |operation: &str, path: &Path, error: &io::Error| {
-        Stop::usage(format!(
-            "{operation} {}: {error}\n  remedy: choose a folder that you may write",
-            path.display()
-        ))
+    let failed = |operation: &str, path: &Path, error: &io::Error| Stop {
+        exit: Exit::Failed,
+        message: format!(
+            "{operation} {}: {}\n  remedy: choose a folder with space that you may write",
+            path.display(),
+            crate::storage::errno_words(error)
+        ),
     };
     fs::create_dir_all(&args.folder).map_err(|e| failed("make folder", &args.folder, &e))?;
     // Pages of `help` would say what the others do.
@@ -45,7 +47,7 @@ pub(super) fn manual(args: &ManArgs) -> Result<(), Stop> {
         let file = args.folder.join(man.get_filename());
         let mut page = Vec::new();
         render(&man, command, &mut page)
-            .and_then(|()| fs::write(&file, &page))
+            .and_then(|()| crate::storage::write_file(&file, &page))
             .map_err(|e| failed("write", &file, &e))?;
     }
     Ok(())

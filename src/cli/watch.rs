@@ -122,14 +122,13 @@ impl Screen {
         }
         let before = self.shown.chars().count();
         let pad = " ".repeat(before.saturating_sub(text.chars().count()));
-        let printed = if self.is_live {
-            format!("\r{text}{pad}")
-        } else {
-            format!("{text}\n")
-        };
+        // To the beginning of the line, which `out` would show as a character.
+        if self.is_live {
+            let _ = std::io::stdout().write_all(b"\r");
+        }
+        let end = if self.is_live { &pad } else { "\n" };
+        super::out(&format!("{text}{end}"))?;
         self.shown = text;
-        super::out(&printed)?;
-        let _ = std::io::stdout().flush();
         Ok(())
     }
 

@@ -5,14 +5,25 @@ use serde_yaml::Value;
 use super::Workload;
 use super::error::ConfigError;
 use super::origin::{Origins, place_of};
+use super::secret::holds_credentials;
 use super::tree::lookup;
 
 /// Keys that name a folder and cannot be left without one.
 const FOLDERS: [&str; 2] = ["dataset.data_folder", "checkpoint.checkpoint_folder"];
 
-/// Refuses folders that the user set to nothing.
+/// Refuses folders that the user set to nothing, and addresses with credentials in them.
 pub(super) fn refuse_none(tree: &Value, origins: &Origins) -> Result<(), ConfigError> {
     for key in FOLDERS {
+        if lookup(tree, key)
+            .and_then(Value::as_str)
+            .is_some_and(holds_credentials)
+        {
+            return Err(ConfigError::Type {
+                place: place_of(origins, key),
+                key: key.into(),
+                what: "the address holds credentials, which is why it is not shown\n  remedy: give the plain address here, and credentials in the environment or in storage.storage_options (access_key_id and secret_access_key, or sas_token)".into(),
+            });
+        }
         let is_none = match lookup(tree, key) {
             Some(Value::Null) => "it has no value (YAML's ~ and null mean none)",
             Some(Value::String(text)) if text.trim().is_empty() => "it is empty",

@@ -50,6 +50,21 @@ pub(super) fn is_secret(path: &str) -> bool {
     lower.contains(OPTIONS) || NAMES.iter().any(|name| lower.contains(name))
 }
 
+/// True for an address that has a name and a password, or a signature in its query.
+pub(super) fn holds_credentials(text: &str) -> bool {
+    let Some((_, rest)) = text.split_once("://") else {
+        return false;
+    };
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let query = rest.split_once('?').map_or("", |(_, query)| query);
+    let signs = |key: &str| {
+        let key = key.to_ascii_lowercase();
+        key == "sig" || key.starts_with("x-amz-") || NAMES.iter().any(|name| key.contains(name))
+    };
+    let mut keys = query.split('&').filter_map(|pair| pair.split_once('='));
+    authority.contains('@') || keys.any(|(key, _)| signs(key))
+}
+
 /// Stars the credentials below `path`.
 pub(super) fn redact(value: &mut Value, path: &str) {
     match value {
@@ -65,7 +80,7 @@ pub(super) fn redact(value: &mut Value, path: &str) {
         }
         Value::Null => {}
         other => {
-            if is_secret(path) {
+            if is_secret(path) || other.as_str().is_some_and(holds_credentials) {
                 *other = Value::from(STARS);
             }
         }
@@ -121,6 +136,10 @@ mod tests {
             "sas_token=SEKRET",
             "storage.storage_options=[SEKRET]",
             "storage.storage_options=SEKRET",
+            "dataset.data_folder=s3://AK:SEKRET@b/x",
+            "dataset.data_folder=az://a/b/c?sv=1&sig=SEKRET",
+            "checkpoint.checkpoint_folder='az://a/b?sv=1&sig=SEKRET'",
+            "+dataset.extra=https://h/b?X-Amz-Signature=SEKRET",
         ] {
             let shown = redact_word(word);
             assert!(
@@ -133,6 +152,7 @@ mod tests {
             "storage.storage_options.endpoint_url=[http://h:1,http://h:2]",
             "storage.storage_options.region=eu",
             "storage.storage_root=b",
+            "dataset.data_folder=s3://b/what?is=this",
             "train.epochs=2",
             "workload=x",
             "dataset.parquet.columns=[{name: a, dtype: uint8}]",

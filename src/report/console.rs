@@ -11,6 +11,7 @@ use super::provenance::Provenance;
 use super::rows::bytes as bytes_text;
 use super::shown::Shown;
 use crate::metrics::summary::JobSummary;
+use crate::util::text::plain;
 
 /// Without a terminal, at most one progress line in this time.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
@@ -68,7 +69,7 @@ impl Console {
 
     fn line(&mut self, text: &str) {
         self.clear();
-        self.emit(&format!("{text}\n"));
+        self.emit(&format!("{}\n", plain(text)));
     }
 
     fn say(&mut self, text: &str) {
@@ -87,6 +88,7 @@ impl Console {
             Shows::Live(columns) => {
                 // In the last column some terminals wrap.
                 let text = fit(parts, columns().saturating_sub(1));
+                let text = plain(&text);
                 let width = text.chars().count();
                 let pad = " ".repeat(self.live.saturating_sub(width));
                 self.live = width;

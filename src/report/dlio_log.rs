@@ -13,6 +13,7 @@ use crate::metrics::checkpoint::{CheckpointKind, CheckpointRecord};
 use crate::metrics::record::BlockRecord;
 use crate::metrics::spec::MetricSpec;
 use crate::metrics::throughput::{block_throughput, eval_throughput};
+use crate::util::text::plain;
 use crate::util::units::gib;
 
 /// What `DLIO_LOG_LEVEL` lets through, from the most to the least talkative.
@@ -64,51 +65,6 @@ impl Level {
     }
 }
 
-/// A log that is a file. Each line is seen to arrive: a server that takes bytes in the background refuses them when a
-/// descriptor is closed, so a copy of the file's is.
-pub struct LogFile {
-    file: std::fs::File,
-    path: std::path::PathBuf,
-}
-
-impl LogFile {
-    /// Begins the file.
-    ///
-    /// Errors: it cannot be made.
-    pub fn create(path: &std::path::Path) -> std::io::Result<Self> {
-        Ok(LogFile {
-            file: std::fs::File::create(path)?,
-            path: path.into(),
-        })
-    }
-
-    /// The same open file, to which whoever has it appends.
-    ///
-    /// Errors: there are too many open files.
-    pub fn again(&self) -> std::io::Result<std::fs::File> {
-        self.file.try_clone()
-    }
-
-    fn named(&self, error: std::io::Error) -> std::io::Error {
-        if error.kind() == std::io::ErrorKind::Interrupted {
-            return error;
-        }
-        let words = crate::storage::errno_words(&error);
-        std::io::Error::other(format!("write {}: {words}", self.path.display()))
-    }
-}
-
-impl Write for LogFile {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.file.write(bytes).map_err(|e| self.named(e))
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        let copy = self.file.try_clone();
-        copy.and_then(crate::storage::close)
-            .map_err(|e| self.named(e))
-    }
-}
-
 /// A listener that writes DLIO's `[OUTPUT]` and `[WARNING]` lines. Rank 0 only.
 ///
 /// DLIO writes the same lines to the standard error output; pass it as a second sink for that. A sink
@@ -142,7 +98,7 @@ impl DlioLog {
         if level < self.level {
             return;
         }
-        let text = format!("[{}] {message}\n", level.name());
+        let text = format!("[{}] {}\n", level.name(), plain(message));
         self.sinks.retain_mut(|sink| {
             match sink.write_all(text.as_bytes()).and_then(|()| sink.flush()) {
                 Ok(()) => true,

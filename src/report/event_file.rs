@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::event::{Event, Listener};
 use crate::clock::now_ns;
+use crate::interrupt::say;
 
 /// Name of the file within a folder of results.
 pub(crate) const FILE: &str = "events.jsonl";
@@ -47,6 +48,8 @@ pub struct JsonLines {
     run: RunId,
     /// A file that stays: progress becomes rarer as the run goes on, and what other files hold is left out.
     thin: bool,
+    /// The file took no more.
+    is_over: bool,
     begun: Instant,
     /// When progress was written last.
     last: Option<Instant>,
@@ -59,6 +62,7 @@ impl JsonLines {
             out,
             run,
             thin: false,
+            is_over: false,
             begun: Instant::now(),
             last: None,
         }
@@ -83,9 +87,18 @@ impl JsonLines {
         let mut line = serde_json::to_string(&line)
             .expect("events are structs of numbers and strings, which always serialize");
         line.push('\n');
-        // A reader that went away must not end the measurement.
-        let _ = self.out.write_all(line.as_bytes());
-        let _ = self.out.flush();
+        if self.is_over {
+            return;
+        }
+        let written = (self.out.write_all(line.as_bytes())).and_then(|()| self.out.flush());
+        if let Err(error) = written
+            && self.thin
+        {
+            // Without events the figures still stand.
+            self.is_over = true;
+            say(&format!("dlio-rs: the events end here: {error}"));
+        }
+        // A reader of the standard output that went away must not end the measurement.
     }
 
     /// True for progress that comes too soon after the last.

@@ -20,6 +20,7 @@ pub(crate) mod html;
 pub mod hydra;
 pub mod json;
 pub mod live;
+pub(crate) mod log_file;
 mod object_store;
 pub mod provenance;
 pub mod publish;

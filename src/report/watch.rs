@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::live::fit;
+use crate::util::text::plain;
 
 /// Rates that are kept for the sparkline.
 const RATES: usize = 24;
@@ -115,7 +116,7 @@ impl Watched {
         if !self.slow.is_empty() {
             parts.push(format!("slow ranks: {}", self.slow));
         }
-        fit(&parts, columns)
+        plain(&fit(&parts, columns)).into_owned()
     }
 
     fn sparkline(&self) -> String {

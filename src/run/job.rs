@@ -25,8 +25,9 @@ use crate::interrupt;
 use crate::metrics::spec::MetricSpec;
 use crate::metrics::summary::JobSummary;
 use crate::metrics::timeline::{Gauges, Sampler};
-use crate::report::dlio_log::{DlioLog, Level, LogFile};
+use crate::report::dlio_log::{DlioLog, Level};
 use crate::report::event_file::{self, JsonLines};
+use crate::report::log_file::LogFile;
 use crate::report::{self, Event, OutputDir};
 use crate::storage::Telemetry;
 
@@ -167,7 +168,7 @@ impl JobRequest<'_> {
             if let Some(dir) = output.filter(|_| !self.voice.as_dlio) {
                 let path = dir.path().join(event_file::FILE);
                 let _task = job.doing("create", &path);
-                match std::fs::File::create(&path) {
+                match LogFile::create(&path) {
                     Ok(file) => {
                         let lines = JsonLines::thin(Box::new(file), events.run.clone());
                         events.listen(Box::new(lines));

@@ -349,10 +349,7 @@ fn write(path: &Path, root: &Path, w: &Workload, names: &[Names; 2]) -> Result<(
         }
     }
     // Complete, or not there under its name.
-    let part = path.with_extension(format!("{}.part", std::process::id()));
-    storage::write_file(&part, text.as_bytes())
-        .and_then(|()| std::fs::rename(&part, path))
-        .map_err(|e| wrong(e.to_string()))
+    storage::replace_file(path, text.as_bytes()).map_err(|e| wrong(storage::errno_words(&e)))
 }
 
 #[cfg(test)]

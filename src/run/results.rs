@@ -28,6 +28,7 @@ use crate::report::hydra::HydraFacts;
 use crate::report::provenance::{self, Build, HostFolder, Provenance};
 use crate::report::rank_files::{self, RankFiles};
 use crate::report::{self, Clash, Event, OutputDir, ReportError, ReportInput, write_all};
+use crate::util::text::plain;
 
 /// What was known before the first phase.
 pub(super) struct Begun<'a> {
@@ -304,7 +305,7 @@ pub(super) fn print_search(
 /// Prints the report. Nobody who reads it any more is no failure.
 fn print(job: &JobContext, text: &str) -> Result<(), ReportError> {
     let mut out = Patient::new(std::io::stdout(), job.activity);
-    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let printed = (out.write_all(plain(text).as_bytes())).and_then(|()| out.flush());
     match printed {
         Err(source) if source.kind() != ErrorKind::BrokenPipe => Err(ReportError::Print { source }),
         _ => Ok(()),

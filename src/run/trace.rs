@@ -75,7 +75,8 @@ pub(super) fn finish(
         (Some(ranks), Some(Tracing { file, path })) => {
             let _task = job.doing("write", &path);
             let is_packed = path.extension().is_some_and(|e| e == "gz");
-            trace::write(file, is_packed, &ranks)
+            trace::write(&file, is_packed, &ranks)
+                .and_then(|()| crate::storage::close(file))
                 .map_err(|source| RankError::Report(ReportError::Write { path, source }))
         }
         _ => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -227,15 +227,33 @@ pub(crate) fn close(file: File) -> io::Result<()> {
 
 /// Writes a small file anew, to its last byte: errors that come with close(2) are seen. A link is not followed.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = create_file(path)?;
+    file.write_all(bytes)?;
+    close(file)
+}
+
+/// Begins a file anew. A link is not followed.
+pub(crate) fn create_file(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    let mut file = File::options()
+    File::options()
         .write(true)
         .create(true)
         .truncate(true)
         .custom_flags(libc::O_NOFOLLOW)
-        .open(path)?;
-    file.write_all(bytes)?;
-    close(file)
+        .open(path)
+}
+
+/// Writes a file that replaces the one at `path` at once: an end at any moment leaves the old one or the new one.
+pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut part = path.to_owned().into_os_string();
+    part.push(format!(".{}.part", std::process::id()));
+    let _unfinished = interrupt::unfinished(Path::new(&part));
+    let done = write_file(Path::new(&part), bytes).and_then(|()| fs::rename(&part, path));
+    if done.is_err() {
+        // It may not be there.
+        let _ = fs::remove_file(&part);
+    }
+    done
 }
 
 /// A failed write after `written` bytes.

@@ -6,6 +6,7 @@
 //! | [`crc32c`] | CRC-32C by SIMD |
 //! | [`hash`] | mixing functions and hashes that are part of what a run writes |
 //! | [`json`] | JSON of unknown origin, within a budget of memory |
+//! | [`text`] | text that a terminal can be shown |
 //! | [`units`] | powers of two |
 //! | [`varint`] | numbers of seven bits per byte |
 
@@ -13,5 +14,6 @@ pub(crate) mod bytes;
 pub(crate) mod crc32c;
 pub(crate) mod hash;
 pub(crate) mod json;
+pub(crate) mod text;
 pub(crate) mod units;
 pub(crate) mod varint;

@@ -4,6 +4,82 @@ use std::process::Command;
 
 use crate::support::*;
 
+/// Names and values with escape sequences are shown as text, whatever the verb.
+#[test]
+fn nothing_that_is_shown_moves_the_cursor() {
+    let scratch = Scratch::new();
+    let odd = scratch.text("no\u{1b}[31mpe");
+    std::fs::create_dir(&odd).unwrap();
+    let key = format!("dataset.data_folder={odd}/data");
+    let yaml = scratch.path("odd.yaml");
+    std::fs::write(&yaml, "dataset: {\"na\\e[31mme\": 1}\n").unwrap();
+    let yaml = yaml.display().to_string();
+    let null = [
+        "workload=quickstart",
+        "storage.storage_type=null",
+        "workflow.generate_data=false",
+        "train.epochs=1",
+    ];
+    let ran = format!("output.folder={odd}/out");
+    let done = run({
+        let mut command = solo();
+        command.args(null).arg(&ran);
+        command
+    })
+    .ok();
+    assert!(!done.text().contains('\u{1b}'), "{}", done.text());
+    assert!(done.text().contains("no\\u001b[31mpe"), "{}", done.text());
+    let out = format!("{odd}/out");
+    for words in [
+        vec![
+            "run",
+            "workload=quickstart",
+            "workflow.generate_data=false",
+            &key,
+        ],
+        vec!["validate", "workload=quickstart", &key],
+        vec!["plan", "workload=quickstart", &key],
+        vec!["validate", &yaml],
+        vec!["explain", "a\u{1b}[31m"],
+        vec!["inspect", &odd],
+        vec!["clean", &odd],
+        vec!["report", &odd],
+        vec!["report", &out],
+        vec!["report", &out, "--format", "json"],
+        vec!["compare", &odd, &out],
+        vec!["watch", &out],
+    ] {
+        let mut command = solo();
+        command.args(&words);
+        let outcome = run(command);
+        let text = outcome.text();
+        assert!(!text.contains('\u{1b}'), "{words:?}: {text:?}");
+        assert!(!text.is_empty(), "{words:?}");
+    }
+}
+
+/// A signature or a password inside an address is refused before anything shows it.
+#[test]
+fn addresses_with_credentials_are_refused_unseen() {
+    for address in [
+        "az://account/container/folder?sv=1&sig=SEKRET",
+        "https://account.blob.core.windows.net/container?sig=SEKRET",
+        "s3://AK:SEKRET@bucket/folder",
+    ] {
+        for (verb, key) in [
+            ("validate", "dataset.data_folder"),
+            ("plan", "dataset.data_folder"),
+            ("run", "checkpoint.checkpoint_folder"),
+        ] {
+            let mut command = solo();
+            command.args([verb, "workload=quickstart", &format!("{key}='{address}'")]);
+            let outcome = run(command);
+            assert!(!outcome.text().contains("SEKRET"), "{}", outcome.text());
+            outcome.fails(2, &[key, "holds credentials", "remedy"]);
+        }
+    }
+}
+
 /// Runs the small workload on two ranks with extra words; the run must fail so.
 fn fails(scratch: &Scratch, files: u64, words: &[&str], status: i32, said: &[&str]) {
     let mut command = mpirun(2);

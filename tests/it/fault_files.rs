@@ -457,6 +457,83 @@ fn a_log_that_cannot_be_written_is_named_and_costs_no_figures() {
     }
 }
 
+/// So do the events, which nobody may read before the run has ended.
+#[test]
+fn events_that_cannot_be_written_are_named_and_cost_no_figures() {
+    let fs = FaultFs::mount();
+    for operation in ["write", "flush"] {
+        fs.clear();
+        fs.rule(&format!("{operation} events.jsonl err {}", libc::ENOSPC));
+        let outcome = run_phase(&fs, Results).ok();
+        let text = outcome.text();
+        assert!(fs.hits() > 0, "{operation}: {text}");
+        assert!(text.contains("the events end here: write "), "{text}");
+        assert!(text.contains("events.jsonl: no space left"), "{text}");
+        assert!(fs.scratch.path("behind/out/summary.json").exists());
+    }
+}
+
+/// Files that a verb writes beside the results: an error at their close is an error, and no part stays.
+#[test]
+fn what_verbs_write_is_whole_or_an_error() {
+    let fs = FaultFs::mount();
+    let beside = Scratch::new();
+    let mut listed = small(&beside, 4);
+    listed.push("workflow.train=false".into());
+    let mut generation = solo();
+    run({
+        generation.args(&listed);
+        generation
+    })
+    .ok();
+    listed.extend([
+        "workflow.generate_data=false".into(),
+        "workflow.train=true".into(),
+    ]);
+    listed.extend([
+        "dataset.listing=true".into(),
+        format!("dataset.listing_file={}", fs.at("lst")),
+    ]);
+    let mut traced = small(&beside, 4);
+    traced.extend(["--trace".into(), fs.at("trace.json.gz")]);
+    let mut found: Vec<String> = ["find", "workload=quickstart", "storage.storage_type=null"]
+        .map(String::from)
+        .into();
+    found.extend(
+        [
+            "workflow.generate_data=false",
+            "dataset.num_files_train=64",
+            "--virtual-time",
+        ]
+        .map(String::from),
+    );
+    found.extend(["--output".into(), fs.at("find.json")]);
+    let man = vec!["man".into(), fs.at("man")];
+    for (file, words) in [
+        ("lst", listed),
+        ("trace", traced),
+        ("find", found),
+        ("man", man),
+    ] {
+        for operation in ["write", "flush"] {
+            fs.clear();
+            fs.rule(&format!("{operation} {file} err {}", libc::ENOSPC));
+            let mut command = solo();
+            command.args(&words);
+            if matches!(file, "lst" | "trace") {
+                let folder = beside.text(&format!("{file}-{operation}"));
+                command.arg(format!("output.folder={folder}"));
+            }
+            let outcome = run(command);
+            assert!(fs.hits() > 0, "{file} {operation}: {}", outcome.text());
+            outcome.fails(1, &[file, "pace left"]);
+            let files = fs.files();
+            let parts = files.iter().filter(|(name, _)| name.ends_with(".part"));
+            assert_eq!(parts.count(), 0, "{files:?}");
+        }
+    }
+}
+
 /// A file larger than the shell's limit (ulimit -f) is an error with a name, not the end of the process by a signal.
 #[test]
 fn a_file_beyond_the_limit_of_its_size_is_named() {

@@ -76,6 +76,32 @@ const YAML: &str = "import json, sys, yaml; print(json.dumps(yaml.safe_load(open
 /// Python's json module takes `NaN`; the strict mode does not.
 const JSON: &str = "import json, sys\ndef no(x): raise ValueError(x)\nprint(json.dumps(json.load(open(sys.argv[1]), parse_constant=no)))";
 
+/// The log of a run that the launcher's folder has a link for is not written to what the link names.
+#[test]
+fn a_log_is_not_written_through_a_link() {
+    let scratch = Scratch::new();
+    let shim = scratch.path("dlio_benchmark");
+    std::os::unix::fs::symlink(BIN, &shim).unwrap();
+    std::fs::create_dir(scratch.path("out")).unwrap();
+    std::fs::write(scratch.path("victim"), "mine").unwrap();
+    std::os::unix::fs::symlink(scratch.path("victim"), scratch.path("out/dlio.log")).unwrap();
+    let mut command = Command::new(&shim);
+    command.args([
+        "workload=quickstart",
+        "++workload.storage.storage_type=null",
+    ]);
+    command.args([
+        "++workload.workflow.generate_data=False",
+        "++workload.train.epochs=1",
+    ]);
+    command.arg(format!("++workload.output.folder={}", scratch.text("out")));
+    run(command).fails(1, &["dlio.log", "link"]);
+    assert_eq!(
+        std::fs::read_to_string(scratch.path("victim")).unwrap(),
+        "mine"
+    );
+}
+
 #[test]
 fn datagen_and_run_leave_the_files_that_mlpstorage_asks_for() {
     let scratch = Scratch::new();

@@ -20,7 +20,6 @@ use crate::clock::now_ns;
 use crate::cluster::Cluster;
 use crate::config::{Loaded, Machine};
 use crate::host::cpus::Mask;
-use crate::interrupt;
 use crate::metrics::sequential::Outcome;
 use crate::report::find::{By, Document, Question, SCHEMA, Trial};
 use crate::report::{self, Event, ReportError, html};
@@ -30,6 +29,7 @@ use crate::run::failure::{JobError, RankError, agree};
 use crate::run::preflight::preflight;
 use crate::run::results;
 use crate::run::waiting::{Waiting, meeting};
+use crate::storage::replace_file;
 use answer::{answer_of, line_of, next_of, search_of};
 use judge::AuJudge;
 use trial::{of_checkpoints, of_training};
@@ -334,10 +334,7 @@ fn write(file: &Path, document: &Document) -> Result<(), ReportError> {
     }
     let mut text = serde_json::to_string_pretty(document).unwrap_or_default();
     text.push('\n');
-    let partial = file.with_extension("json.partial");
-    let _unfinished = interrupt::unfinished(&partial);
-    std::fs::write(&partial, text).map_err(failed(&partial))?;
-    std::fs::rename(&partial, file).map_err(failed(file))?;
+    replace_file(file, text.as_bytes()).map_err(failed(file))?;
     let page = file.with_extension("html");
-    std::fs::write(&page, html::find::page(document)).map_err(failed(&page))
+    replace_file(&page, html::find::page(document).as_bytes()).map_err(failed(&page))
 }
