@@ -11,7 +11,7 @@ use super::output::{self, Format};
 use super::words::WorkloadArgs;
 use super::{Exit, Stop, load, out};
 use crate::checkpoint::INCOMPLETE_MARKER;
-use crate::config::Address;
+use crate::config::{self, Address};
 use crate::run::wire;
 use crate::storage::{self, Storage, StorageError};
 
@@ -48,7 +48,12 @@ pub(super) fn clean(args: &CleanArgs) -> Result<(), Stop> {
         exit: Exit::Failed,
         message: format!("failed to clean {}: {error}", args.folder),
     };
-    let loaded = load(&WorkloadArgs::of_words(&args.words), false).map_err(Stop::usage)?;
+    let loaded = load(
+        &WorkloadArgs::of_words(&args.words),
+        false,
+        config::PATIENCE,
+    )
+    .map_err(Stop::usage)?;
     let address =
         Address::resolve(&loaded.workload.storage, "FOLDER", &args.folder).map_err(Stop::usage)?;
     if !address.system.objects {

@@ -71,7 +71,7 @@ fn positive(text: &str) -> Result<f64, String> {
 
 /// Searches. A collective.
 pub(super) fn start(cluster: &dyn Cluster, args: &FindArgs, typed: &[String]) -> Result<(), Stop> {
-    let mut loaded = load_everywhere(cluster, &args.workload, false)?;
+    let mut loaded = load_everywhere(cluster, &args.workload, false, args.job.patience())?;
     let w = &mut loaded.workload;
     if w.workflow.train {
         // Trials end in the middle of an epoch: what comes between or after epochs is no part of them.

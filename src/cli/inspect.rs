@@ -9,7 +9,7 @@ use super::args::InspectArgs;
 use super::output;
 use super::words::WorkloadArgs;
 use super::{Exit, Stop, load};
-use crate::config::{Address, Decode};
+use crate::config::{self, Address, Decode};
 use crate::format::{self as formats, Access, Checker, Expect, FormatError, FormatOptions, Opened};
 use crate::run::source::StorageSource;
 use crate::run::wire;
@@ -64,7 +64,12 @@ pub(super) fn print(args: &InspectArgs) -> Result<(), Stop> {
         message: format!("failed to inspect {}: {error}", args.file),
     };
     let (word, format) = format_of(args)?;
-    let loaded = load(&WorkloadArgs::of_words(&args.words), false).map_err(Stop::usage)?;
+    let loaded = load(
+        &WorkloadArgs::of_words(&args.words),
+        false,
+        config::PATIENCE,
+    )
+    .map_err(Stop::usage)?;
     let address =
         Address::resolve(&loaded.workload.storage, "FILE", &args.file).map_err(Stop::usage)?;
     let storage: Arc<dyn Storage> = storage::open(&wire::store_at(&loaded.workload, &address), &[])
@@ -100,7 +105,12 @@ fn look(
     let mut source = StorageSource::new(storage, path, &mut lane);
     let index = format
         .index(&mut source, &options)
-        .map_err(|e| e.to_string())?;
+        .map_err(|e| match (&e, found.format) {
+            (FormatError::Magic { .. }, "jpeg" | "png") => format!(
+                "{e}; MLCommons' DLIO writes bare bytes of a sample's size under this name, without an image in them: if this is such a file, there is nothing to inspect, and `run` reads it as it is"
+            ),
+            _ => e.to_string(),
+        })?;
     let samples = index.samples();
     let mut extents = Vec::new();
     index.extents(0, samples.min(1), Access::Random, &mut extents);

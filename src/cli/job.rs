@@ -54,7 +54,7 @@ fn run_job(
     as_dlio: bool,
     typed: &[String],
 ) -> Result<(), Stop> {
-    let mut loaded = load_everywhere(cluster, &args.workload, as_dlio)?;
+    let mut loaded = load_everywhere(cluster, &args.workload, as_dlio, args.job.patience())?;
     apply_flags(&mut loaded, args, what);
     // Whatever one rank refuses, as a variable of its own environment, ends all of them.
     let (warnings, level, options) = together(cluster, refusals(cluster, &loaded, args))?;

@@ -24,7 +24,10 @@ mod words;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -215,7 +218,7 @@ fn alone(
     as_dlio: bool,
     verb: impl FnOnce(&Loaded) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
-    let loaded = load(args, as_dlio).map_err(Stop::usage)?;
+    let loaded = load(args, as_dlio, config::PATIENCE).map_err(Stop::usage)?;
     for warning in &loaded.warnings {
         say(&format!("warning: {warning}"));
     }
@@ -287,14 +290,13 @@ fn sized(loaded: &Loaded, ranks: usize) -> Result<Loaded, Stop> {
 }
 
 /// Reads the workload that the words name.
-fn load(args: &WorkloadArgs, as_dlio: bool) -> Result<Loaded, config::ConfigError> {
+fn load(
+    args: &WorkloadArgs,
+    as_dlio: bool,
+    patience: Duration,
+) -> Result<Loaded, config::ConfigError> {
     let mut words = args.words.clone();
     let (source, word) = take_source(&mut words, args.config_dir.clone());
-    if let Source::File(path) = &source
-        && !path.exists()
-    {
-        return Err(no_file(path));
-    }
     let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     let request = LoadRequest {
         source,
@@ -303,10 +305,19 @@ fn load(args: &WorkloadArgs, as_dlio: bool) -> Result<Loaded, config::ConfigErro
         env: std::env::vars_os()
             .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
             .collect::<BTreeMap<_, _>>(),
-        dotenv: dotenv()?,
+        dotenv: dotenv(patience)?,
         cwd,
+        patience,
     };
-    let mut loaded = config::load(&request)?;
+    let mut loaded = config::load(&request).map_err(|e| match (&e, &request.source) {
+        // Its file system has answered.
+        (config::ConfigError::Unreadable { path: named, .. }, Source::File(path))
+            if *named == path.display().to_string() && !path.exists() =>
+        {
+            no_file(path)
+        }
+        _ => e,
+    })?;
     if let Some((at, word)) = word {
         let at = at.min(loaded.words.len());
         loaded.words.insert(at, word);
@@ -316,15 +327,27 @@ fn load(args: &WorkloadArgs, as_dlio: bool) -> Result<Loaded, config::ConfigErro
 
 /// The bytes of `./.env`; None where there is none.
 ///
-/// Errors: it is there and cannot be read.
-fn dotenv() -> Result<Option<Vec<u8>>, config::ConfigError> {
-    match std::fs::read(".env") {
+/// Errors: it is there and cannot be read, or is no file.
+fn dotenv(patience: Duration) -> Result<Option<Vec<u8>>, config::ConfigError> {
+    let read = |path: &Path| {
+        // A pipe is not waited for.
+        let mut options = std::fs::File::options();
+        options.read(true).custom_flags(libc::O_NONBLOCK);
+        let mut file = options.open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(std::io::Error::other("it is no regular file"));
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    match config::patiently(Path::new(".env"), patience, read)? {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(config::ConfigError::Unreadable {
             path: ".env".into(),
             cause: e.to_string(),
-            remedy: "make it readable, or start in another folder".into(),
+            remedy: "make it a readable file, or start in another folder".into(),
         }),
     }
 }
@@ -387,6 +410,7 @@ fn load_everywhere(
     cluster: &dyn Cluster,
     args: &WorkloadArgs,
     as_dlio: bool,
+    patience: Duration,
 ) -> Result<Loaded, Stop> {
     let mut bytes = Vec::new();
     // In a message of their own: the JSON of a workload, which may be shown, holds stars instead.
@@ -396,7 +420,7 @@ fn load_everywhere(
             cpus: host::cpus::usable_cpus(),
             ranks: cluster.local_size(),
         };
-        let mut result = load(args, as_dlio)
+        let mut result = load(args, as_dlio, patience)
             .and_then(|mut loaded| {
                 loaded.size_threads(machine, as_dlio)?;
                 Ok(loaded)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::config::{DropCache, Loaded};
+use crate::config::{DropCache, Loaded, PATIENCE};
 use crate::run::{RunOptions, caches};
 
 /// Which workload.
@@ -44,7 +44,7 @@ pub struct JobArgs {
     #[arg(long)]
     pub quiet: bool,
     /// End the job when nothing has moved for this long; 0: never
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE.as_secs())]
     pub stall_timeout: u64,
     /// Refuse a run of which a rank would hold more than this, such as 8GiB [default: 80 % of the memory of the cgroup or node, divided by the ranks of the host]
     #[arg(long, value_name = "SIZE", value_parser = memory_size)]
@@ -55,6 +55,14 @@ pub struct JobArgs {
 }
 
 impl JobArgs {
+    /// The longest silence; without end where none was given.
+    pub(super) fn patience(&self) -> Duration {
+        match self.stall_timeout {
+            0 => Duration::MAX,
+            seconds => Duration::from_secs(seconds),
+        }
+    }
+
     /// Errors: DLIO_DROP_CACHES_TIMEOUT is no number of seconds, where caches are dropped.
     pub fn options(&self, loaded: &Loaded) -> Result<RunOptions, String> {
         let variable = |name: &str| loaded.variables.get(name).map(String::as_str);

@@ -13,6 +13,16 @@ pub enum ConfigError {
         /// What to do.
         remedy: String,
     },
+    /// A file of which nothing came.
+    #[error(
+        "read {path}: {cause}\n  remedy: if it is a pipe, let something write into it; else look at its file system (df, dmesg)"
+    )]
+    Silent {
+        /// The file.
+        path: String,
+        /// What was waited for, and how long.
+        cause: String,
+    },
     /// Text that is no YAML.
     #[error("{path}:{line}:{column}: invalid YAML: {what}")]
     Yaml {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_yaml::{Mapping, Value};
@@ -39,7 +40,12 @@ pub struct LoadRequest {
     pub dotenv: Option<Vec<u8>>,
     /// `${hydra:runtime.cwd}`
     pub cwd: PathBuf,
+    /// How long a file may be silent.
+    pub patience: Duration,
 }
+
+/// How long a file of the configuration may be silent, unless something else is said; and anything else of a job.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// hydra's own words.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +92,7 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, ConfigError> {
     let search = Search {
         source: &request.source,
         shadowing: request.env.get(SHADOWING).is_some_and(|v| v == "1"),
+        patience: request.patience,
     };
     let name = search.name();
     let Composed {

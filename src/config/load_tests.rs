@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::*;
 
@@ -13,6 +14,7 @@ fn request(dir: &std::path::Path, text: &str, words: &[&str]) -> LoadRequest {
         env: BTreeMap::new(),
         dotenv: None,
         cwd: PathBuf::from("/"),
+        patience: PATIENCE,
     }
 }
 
@@ -38,6 +40,7 @@ fn every_builtin_config_loads_and_is_valid_for_two_ranks_or_its_model() {
             env: BTreeMap::new(),
             dotenv: None,
             cwd: PathBuf::from("/"),
+            patience: PATIENCE,
         };
         let loaded = load(&request).unwrap_or_else(|e| panic!("{name}: {e}"));
         let p = &loaded.workload.model.parallelism;
@@ -476,5 +479,24 @@ fn numbers_beyond_every_machine_are_errors() {
         let loaded = load(&request(dir.path(), yaml, &words)).unwrap();
         let error = validate(&loaded.workload, 8, 8).unwrap_err().to_string();
         assert!(error.contains(key), "{error}");
+    }
+}
+
+/// A pipe as a workload: one that nobody writes is an error in the end, one that is written is read.
+#[test]
+fn a_pipe_that_nobody_writes_is_named_and_one_that_is_written_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut request = request(dir.path(), "", &[]);
+    let pipe = dir.path().join("pipe.yaml");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    request.source = Source::File(pipe.clone());
+    std::thread::scope(|scope| {
+        scope.spawn(|| std::fs::write(&pipe, "framework: tensorflow\n").unwrap());
+        load(&request).unwrap();
+    });
+    request.patience = Duration::from_millis(50);
+    let error = load(&request).unwrap_err().to_string();
+    for word in ["pipe.yaml", "did not come", "remedy"] {
+        assert!(error.contains(word), "{error}");
     }
 }

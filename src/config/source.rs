@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::error::ConfigError;
 
@@ -87,6 +88,8 @@ pub(super) struct Search<'a> {
     pub(super) source: &'a Source,
     /// DLIO's order: its own workloads first.
     pub(super) shadowing: bool,
+    /// How long a file may be silent.
+    pub(super) patience: Duration,
 }
 
 impl Search<'_> {
@@ -103,7 +106,7 @@ impl Search<'_> {
     /// The workload's own YAML.
     pub(super) fn primary(&self) -> Result<Found, ConfigError> {
         let (name, config_dir) = match self.source {
-            Source::File(path) => return read(path),
+            Source::File(path) => return read(path, self.patience),
             Source::Named { name, config_dir } => (name, config_dir),
         };
         if let Some(found) = self.find("workload", name)? {
@@ -141,10 +144,7 @@ impl Search<'_> {
                     Some(rest) => {
                         let path = folder.join(rest.trim_start_matches('/'));
                         let path = path.join(format!("{name}.yaml"));
-                        return match path.exists() {
-                            true => read(&path).map(Some),
-                            false => Ok(built_in()),
-                        };
+                        return Ok(read_where_it_is(&path, self.patience)?.or_else(built_in));
                     }
                     None => folder.parent().map(Path::to_path_buf),
                 },
@@ -152,10 +152,8 @@ impl Search<'_> {
             },
         };
         let path = root.map(|root| root.join(group).join(format!("{name}.yaml")));
-        match path {
-            Some(path) if path.exists() => read(&path).map(Some),
-            _ => Ok(built_in()),
-        }
+        let found = path.map(|path| read_where_it_is(&path, self.patience));
+        Ok(found.transpose()?.flatten().or_else(built_in))
     }
 
     /// A warning where `--config-dir` has a file that DLIO's own of that name stands before.
@@ -179,22 +177,57 @@ impl Search<'_> {
     }
 }
 
+/// Reads a file in a thread of its own: one that nobody writes to, or a file system that hangs, would keep the caller for ever.
+///
+/// Errors: [`ConfigError::Silent`] after `patience`.
+pub fn patiently<T: Send + 'static>(
+    path: &Path,
+    patience: Duration,
+    read: impl FnOnce(&Path) -> T + Send + 'static,
+) -> Result<T, ConfigError> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let silent = |cause: &str| ConfigError::Silent {
+        path: path.display().to_string(),
+        cause: cause.into(),
+    };
+    let file = path.to_path_buf();
+    std::thread::Builder::new()
+        .name("config".into())
+        .spawn(move || sender.send(read(&file)))
+        .map_err(|e| silent(&format!("no thread can be started for it: {e}")))?;
+    receiver.recv_timeout(patience).map_err(|_| {
+        silent(&format!(
+            "its end did not come within {} s",
+            patience.as_secs()
+        ))
+    })
+}
+
+/// The text of a file; None where there is none.
+fn read_where_it_is(path: &Path, patience: Duration) -> Result<Option<Found>, ConfigError> {
+    let is_there = patiently(path, patience, |path| path.exists())?;
+    is_there.then(|| read(path, patience)).transpose()
+}
+
 /// The text of a file.
 ///
 /// Errors: it cannot be read, is larger than any workload, or is not UTF-8.
-fn read(path: &Path) -> Result<Found, ConfigError> {
+fn read(path: &Path, patience: Duration) -> Result<Found, ConfigError> {
     let unreadable = |cause: String, remedy: &str| ConfigError::Unreadable {
         path: path.display().to_string(),
         cause,
         remedy: remedy.into(),
     };
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
-        .map_err(|e| {
-            let remedy = "check the path; a built-in config is named as workload=NAME";
-            unreadable(e.to_string(), remedy)
-        })?;
+    let all = |path: &Path| {
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(path)?;
+        file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = patiently(path, patience, all)?.map_err(|e: std::io::Error| {
+        let remedy = "check the path; a built-in config is named as workload=NAME";
+        unreadable(e.to_string(), remedy)
+    })?;
     if bytes.len() as u64 > MAX_FILE {
         let cause = format!("it has more than {} MiB", MAX_FILE >> 20);
         return Err(unreadable(cause, "name the YAML of a workload"));

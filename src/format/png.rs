@@ -215,6 +215,9 @@ fn too_large() -> FormatError {
 }
 
 fn decode_full(file: &[u8], raster: &mut Vec<u8>) -> Result<(), FormatError> {
+    if !file.starts_with(&SIGNATURE) {
+        return Err(FormatError::magic("a png image", file));
+    }
     let bad = |e: png::DecodingError| match e {
         png::DecodingError::LimitsExceeded => too_large(),
         e => FormatError::damaged(format!("it cannot be decoded: {e}")),
@@ -379,6 +382,13 @@ mod tests {
     use super::super::test_support::{encoded, spec};
     use super::super::{Format, FormatOptions};
     use super::*;
+
+    #[test]
+    fn an_image_of_another_kind_is_not_called_damaged() {
+        let webp = b"RIFF\x24\0\0\0WEBPVP8 ";
+        let error = decode_full(webp, &mut Vec::new()).unwrap_err();
+        assert!(matches!(error, FormatError::Magic { .. }), "{error}");
+    }
 
     #[test]
     fn pixels_are_the_fill_of_every_shape() {

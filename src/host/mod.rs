@@ -8,6 +8,7 @@
 //! | `cpus` | how many CPUs there are, on which a thread may run |
 //! | `facts`, `machine` | a host's memory, processors, system and network as reports list them |
 //! | `process` | counters of this process: device bytes, resident set |
+//! | `owner` | a process as other hosts and processes know it |
 //! | `run_queue` | how long a thread waited for a CPU |
 //! | `caches` | emptying the page cache of the host |
 //! | `mounts` | where a folder lies |
@@ -24,6 +25,7 @@ pub mod facts;
 pub mod machine;
 pub mod mounts;
 pub mod network;
+pub mod owner;
 pub mod process;
 pub mod run_queue;
 pub(crate) mod terminal;

@@ -30,7 +30,7 @@ fn stat_of(text: &str) -> Option<(char, u64)> {
 }
 
 /// A process in words that other processes of the host can compare. The default one is of no process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Identity {
     /// Its number in `namespace`.
     pub id: u32,

@@ -63,7 +63,15 @@ pub trait Work: Send + Sync {
     /// A checker of file contents, one per thread; None when bytes are not looked at.
     fn checker(&self) -> Option<Box<dyn Checker>>;
     /// Tells a checker what to expect of a run's file, which has `file_len` bytes.
-    fn begin(&self, checker: &mut dyn Checker, run: &Run, place: &Place, file_len: u64);
+    ///
+    /// Errors: the plan knows that it has another length.
+    fn begin(
+        &self,
+        checker: &mut dyn Checker,
+        run: &Run,
+        place: &Place,
+        file_len: u64,
+    ) -> Result<(), LoaderError>;
     /// Pause after reading one sample, nanoseconds; `thread` has its own stream of draws.
     fn preprocess_ns(&self, thread: usize) -> u64;
 }
@@ -211,6 +219,18 @@ pub enum LoaderError {
         /// What is wrong with it.
         #[source]
         source: FormatError,
+    },
+    /// It has another length than its dataset's manifest says.
+    #[error("use {}: it has {len} bytes, and a file of the dataset that {by} describes has {expected}\n  remedy: it was changed or replaced; generate it again, or delete the manifest if the files are meant to be other ones", .path.display())]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that it has.
+        len: u64,
+        /// Bytes that it should have.
+        expected: u64,
+        /// Name of the manifest.
+        by: &'static str,
     },
     /// The limit of open files.
     #[error("{0}")]

@@ -100,6 +100,9 @@ impl Reader {
             let before = now_ns();
             let answer = shared.storage.read(&request, &mut self.lane, &mut sight);
             shared.activity.io_ends(self.index);
+            if let Some(refused) = seen.refused.take() {
+                return Err(refused);
+            }
             let answer = answer?;
             // All of the call but what the checker took: pauses before retries count as the storage system's.
             times.parts[Part::Io] += (now_ns() - before).saturating_sub(seen.take_lap());
@@ -207,6 +210,8 @@ struct Seen {
     /// `spent_ns` when it was last looked at.
     lap_ns: u64,
     failure: Option<FormatError>,
+    /// The file is another one than was planned.
+    refused: Option<LoaderError>,
 }
 
 impl Seen {
@@ -235,7 +240,8 @@ impl Sink for Sight<'_> {
             && self.is_first
         {
             let before = now_ns();
-            self.work.begin(checker, self.run, self.place, file_len);
+            let begun = self.work.begin(checker, self.run, self.place, file_len);
+            self.seen.refused = begun.err();
             self.seen.spent_ns += now_ns() - before;
         }
     }
@@ -243,6 +249,9 @@ impl Sink for Sight<'_> {
         let Some(checker) = self.checker.as_deref_mut() else {
             return true;
         };
+        if self.seen.refused.is_some() {
+            return false;
+        }
         let before = now_ns();
         self.seen.failure = checker.push(bytes).err();
         self.seen.spent_ns += now_ns() - before;

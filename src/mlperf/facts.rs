@@ -309,6 +309,7 @@ pub(crate) fn load(source: Source) -> Result<Workload, String> {
         env: Default::default(),
         dotenv: None,
         cwd: PathBuf::from("."),
+        patience: config::PATIENCE,
     };
     config::load(&request)
         .map(|loaded| loaded.workload)

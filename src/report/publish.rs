@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::host;
+use crate::host::owner::Owner;
 use crate::interrupt::{self, Unfinished};
 
 /// Why outputs could not be written.
@@ -297,13 +297,23 @@ impl Lock {
     /// Errors: `Taken`; `Io` when `place` cannot be written to.
     fn take(place: &Path, name: &str, target: &Path) -> Result<Self, PublishError> {
         let path = place.join(format!(".{name}.lock"));
+        Self::hold(place, path, target, &Owner::here())
+    }
+
+    fn hold(
+        place: &Path,
+        path: PathBuf,
+        target: &Path,
+        here: &Owner,
+    ) -> Result<Self, PublishError> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let unfinished = interrupt::unfinished(&path);
             fs::create_dir_all(place).map_err(io_error("create output folder", place))?;
-            let failed = match std::os::unix::fs::symlink(owner(), &path) {
+            let failed = match std::os::unix::fs::symlink(here.to_string(), &path) {
                 Ok(()) => {
+                    // Announced only now: a signal must not remove what is another job's.
+                    let unfinished = interrupt::unfinished(&path);
                     return Ok(Lock {
                         path,
                         _unfinished: unfinished,
@@ -311,27 +321,33 @@ impl Lock {
                 }
                 Err(error) => error,
             };
-            drop(unfinished);
             match failed.kind() {
                 // Another job that ended removed the empty folder.
                 io::ErrorKind::NotFound if tries < TRIES => {}
                 io::ErrorKind::AlreadyExists => {
-                    let Ok(holder) = fs::read_link(&path) else {
+                    let Ok(link) = fs::read_link(&path) else {
                         // Released at this moment.
                         if tries < TRIES {
                             continue;
                         }
                         return Err(io_error("take", &path)(failed));
                     };
-                    let holder = holder.to_string_lossy().into_owned();
-                    if !is_gone(&holder) || tries >= TRIES {
+                    let holder = link.to_string_lossy().into_owned();
+                    let is_gone = Owner::parse(&holder).is_some_and(|owner| owner.is_gone(here));
+                    if !is_gone || tries >= TRIES {
                         return Err(PublishError::Taken {
                             path: target.to_owned(),
                             owner: holder,
                             lock: path,
                         });
                     }
-                    let _ = fs::remove_file(&path);
+                    // Two jobs may have read the same: the one that holds the right to it looks again and deletes it.
+                    let mut right = path.clone().into_os_string();
+                    right.push("-old");
+                    let _right = Self::hold(place, right.into(), target, here)?;
+                    if fs::read_link(&path).is_ok_and(|now| now == link) {
+                        let _ = fs::remove_file(&path);
+                    }
                 }
                 _ => return Err(io_error("take", &path)(failed)),
             }
@@ -343,28 +359,6 @@ impl Drop for Lock {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
-}
-
-/// This process, for people and for [`is_gone`].
-fn owner() -> String {
-    let id = std::process::id();
-    format!(
-        "process {id} on {}, begun at tick {}",
-        host::name(),
-        host::process::start_tick(id).unwrap_or(0)
-    )
-}
-
-/// True for a process of this host that does not run any more. Of another host nobody knows.
-fn is_gone(owner: &str) -> bool {
-    let parse = || -> Option<(u32, &str, u64)> {
-        let (id, rest) = owner.strip_prefix("process ")?.split_once(" on ")?;
-        let (name, tick) = rest.split_once(", begun at tick ")?;
-        Some((id.parse().ok()?, name, tick.parse().ok()?))
-    };
-    parse().is_some_and(|(id, name, tick)| {
-        name == host::name() && host::process::start_tick(id) != Some(tick)
-    })
 }
 
 impl Drop for OutputDir {
@@ -486,13 +480,18 @@ mod tests {
         drop(first);
         let mut child = std::process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();
-        let dead = format!(
-            "process {} on {}, begun at tick 1",
-            child.id(),
-            host::name()
-        );
-        std::os::unix::fs::symlink(dead, tmp.path().join(".out.lock")).unwrap();
+        let mut dead = Owner::here();
+        dead.process.id = child.id();
+        let lock = tmp.path().join(".out.lock");
+        std::os::unix::fs::symlink(dead.to_string(), &lock).unwrap();
         OutputDir::create(&target, Clash::Refuse, false).unwrap();
+        assert!(names(tmp.path()).is_empty());
+        // Of another PID namespace nobody knows.
+        dead.process.namespace += 1;
+        std::os::unix::fs::symlink(dead.to_string(), &lock).unwrap();
+        let refused = OutputDir::create(&target, Clash::Refuse, false).unwrap_err();
+        assert!(refused.to_string().contains("PID namespace"), "{refused}");
+        fs::remove_file(&lock).unwrap();
         let elsewhere = "process 1 on another-host, begun at tick 1";
         std::os::unix::fs::symlink(elsewhere, tmp.path().join(".out.lock")).unwrap();
         let refused = OutputDir::create(&target, Clash::Refuse, false).unwrap_err();

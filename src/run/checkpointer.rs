@@ -31,7 +31,7 @@ use crate::metrics::timeline::Column;
 use crate::metrics::trace::PhaseKind;
 use crate::plan::checkpoint::{CheckpointPlan, FilePlan, RankPlan, folder_name};
 use crate::report::Event;
-use crate::storage::{Storage, StorageError, Telemetry};
+use crate::storage::{FolderLock, Storage, StorageError, Telemetry};
 
 /// The storage system of the checkpoint folder.
 fn open(job: &JobContext) -> Result<Arc<dyn Storage>, RankError> {
@@ -74,6 +74,8 @@ pub struct Checkpointer<'a> {
     patience_ns: u64,
     /// Checkpoints that this run saved and that are there.
     saved: VecDeque<Moment>,
+    /// That of rank 0 on the folder of checkpoints, from before the first save to the end.
+    lock: Option<FolderLock>,
     log: CheckpointLog,
 }
 
@@ -146,9 +148,30 @@ impl<'a> Checkpointer<'a> {
             ),
             patience_ns: largest[0].saturating_mul(PATIENCE_NS_PER_BYTE),
             saved: VecDeque::new(),
+            lock: None,
             storage,
             log,
         })
+    }
+
+    /// Takes the folder of checkpoints for this job, until this is dropped: two that save there would replace each other's
+    /// files. A collective.
+    ///
+    /// Errors: another job saves there.
+    pub fn claim(&mut self, events: &mut Events) -> Result<(), JobError> {
+        let claim = || -> Result<Option<FolderLock>, RankError> {
+            if self.job.cluster.rank() > 0 {
+                return Ok(None);
+            }
+            let _task = self.job.doing("lock", &self.root);
+            self.make_folder(&self.root)?;
+            Ok(self.storage.lock(&self.root)?)
+        };
+        self.lock = agree(self.job.cluster, claim())?;
+        if let Some(warning) = (self.lock.as_ref()).and_then(|lock| lock.taken_over.clone()) {
+            events.emit(Event::Warning(warning));
+        }
+        Ok(())
     }
 
     /// The folder of a checkpoint.
@@ -193,6 +216,9 @@ impl<'a> Checkpointer<'a> {
         let (folder, marker) = (self.folder(moment), self.marker(moment));
         let _task = self.job.doing("write", &marker);
         self.make_folder(&folder)?;
+        if let Some(lock) = self.lock.as_ref().filter(|lock| lock.taken_over.is_some()) {
+            lock.sweep(&folder)?;
+        }
         let write = || {
             let mut writer = self.storage.create(&marker)?;
             writer

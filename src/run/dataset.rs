@@ -9,9 +9,9 @@ use super::failure::{JobError, RankError, agree};
 use super::manifest::{MANIFEST, MANIFEST_LIMIT, Manifest, Purpose};
 use super::names::{self, Listed};
 use super::wire;
-use crate::config::{ImageEncoding, VerifyContent, Workload};
+use crate::config::{ImageEncoding, SizeLaw, VerifyContent, Workload};
 use crate::format::{Companion, Element, FileSpec, Format, FormatOptions};
-use crate::loader::Stretch;
+use crate::loader::{LoaderError, Stretch};
 use crate::plan::Split;
 use crate::plan::dataset::{DatasetPlan, DatasetSpec, Dims, SideTable};
 use crate::plan::fill::FillSource;
@@ -27,6 +27,9 @@ pub struct Presence {
 
 /// Containers have bytes of their own, and so have their headers.
 const SIZE_TOLERANCE: f64 = 0.1;
+
+/// Sizes of files that a rank draws to compare contents, at most: a few seconds.
+const MOST_DRAWS: u64 = 100_000_000;
 
 /// Where the files of a workload are.
 pub struct DatasetFiles {
@@ -133,6 +136,7 @@ impl DatasetFiles {
         found: Option<Manifest>,
     ) -> Result<Self, RankError> {
         if let Some(found) = found {
+            self.check_draws(workload, &found)?;
             let purpose = match workload.reader.verify_content {
                 VerifyContent::Off => Purpose::Read,
                 _ => Purpose::Compare,
@@ -169,6 +173,25 @@ impl DatasetFiles {
             self.min_file_len = 1;
         }
         Ok(self)
+    }
+
+    /// The sizes of files that ranks drew for themselves come one after another from each rank's generator: to know those of
+    /// any file, all are drawn.
+    ///
+    /// Errors: it would take too long.
+    fn check_draws(&self, workload: &Workload, found: &Manifest) -> Result<(), RankError> {
+        let is_needed = workload.reader.verify_content != VerifyContent::Off
+            && workload.dataset.record_length_bytes_stdev > 0.0
+            && self.spec.size_law == SizeLaw::Fork;
+        let files = found.num_files_train.saturating_add(found.num_files_eval);
+        if !is_needed || files.saturating_mul(found.ranks) <= MOST_DRAWS {
+            return Ok(());
+        }
+        Err(RankError::Dataset(format!(
+            "compare contents of the dataset in {}: {} ranks drew the sizes of its {files} files (dataset.size_law=fork), and each rank would have to draw all of them again for every one of those\n  remedy: set reader.verify_content=off, or generate the dataset with dataset.size_law=upstream or with fewer ranks",
+            self.root.display(),
+            found.ranks
+        )))
     }
 
     fn with_counts(workload: &Workload, train: u64, valid: u64, ranks: usize) -> Self {
@@ -392,14 +415,8 @@ impl DatasetFiles {
                             self.min_file_len()
                         )));
                     }
-                    Some(len) if self.exact_file_len.is_some_and(|exact| exact != len) => {
-                        return Err(RankError::Dataset(format!(
-                            "use {}: it has {len} bytes, and a file of the dataset that {MANIFEST} describes has {}\n  remedy: it was changed or replaced; generate it again, or delete the manifest if the files are meant to be other ones",
-                            path.display(),
-                            self.exact_file_len.unwrap_or_default()
-                        )));
-                    }
                     Some(len) => {
+                        self.check_len(&path, len)?;
                         seen.files += 1;
                         seen.bytes += len;
                     }
@@ -407,6 +424,21 @@ impl DatasetFiles {
             }
         }
         Ok(seen)
+    }
+
+    /// Compares the length of a file with the one that all files have which the manifest describes.
+    ///
+    /// Errors: it is another one.
+    pub fn check_len(&self, path: &Path, len: u64) -> Result<(), LoaderError> {
+        match self.exact_file_len {
+            Some(expected) if expected != len => Err(LoaderError::Replaced {
+                path: path.into(),
+                len,
+                expected,
+                by: MANIFEST,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Says when files that others wrote are not of the size that the workload gives them. A collective.

@@ -52,7 +52,9 @@ impl Work for Samples {
     fn checker(&self) -> Option<Box<dyn Checker>> {
         None
     }
-    fn begin(&self, _: &mut dyn Checker, _: &Run, _: &Place, _: u64) {}
+    fn begin(&self, _: &mut dyn Checker, _: &Run, _: &Place, _: u64) -> Result<(), LoaderError> {
+        Ok(())
+    }
     fn preprocess_ns(&self, _: usize) -> u64 {
         0
     }

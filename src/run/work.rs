@@ -207,8 +207,15 @@ impl Work for EpochWork {
         })
     }
 
-    fn begin(&self, checker: &mut dyn Checker, run: &Run, place: &Place, file_len: u64) {
+    fn begin(
+        &self,
+        checker: &mut dyn Checker,
+        run: &Run,
+        place: &Place,
+        file_len: u64,
+    ) -> Result<(), LoaderError> {
         let reading = &*self.reading;
+        reading.files.check_len(&place.path, file_len)?;
         let dims = self
             .is_compared(run)
             .then(|| reading.files.dims_of(self.split, run.file));
@@ -222,6 +229,7 @@ impl Work for EpochWork {
             index: place.index.as_ref(),
             spec: spec.as_ref(),
         });
+        Ok(())
     }
 
     fn preprocess_ns(&self, thread: usize) -> u64 {

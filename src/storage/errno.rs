@@ -3,7 +3,26 @@
 use std::io;
 
 /// Number, name, meaning, remedy.
-const KNOWN: [(i32, &str, &str, &str); 18] = [
+type Row = (i32, &'static str, &'static str, &'static str);
+
+/// Reading follows links.
+const LOOP_OF_LINKS: Row = (
+    libc::ELOOP,
+    "ELOOP",
+    "symbolic links lead to each other in a circle",
+    "remove the links, or name the real file",
+);
+
+/// Operations that follow links.
+const READS: [&str; 4] = ["open", "read", "stat", "list"];
+
+const KNOWN: [Row; 19] = [
+    (
+        libc::ENOENT,
+        "ENOENT",
+        "the file, or a folder on the way to it, does not exist",
+        "let nothing delete or rename folders during a run, and check the path",
+    ),
     (
         libc::EIO,
         "EIO",
@@ -119,7 +138,7 @@ pub(super) fn at(offset: Option<u64>) -> String {
     offset.map_or_else(String::new, |offset| format!(" at byte {offset}"))
 }
 
-fn row(error: &io::Error) -> Option<&'static (i32, &'static str, &'static str, &'static str)> {
+fn row(error: &io::Error) -> Option<&'static Row> {
     let code = error.raw_os_error()?;
     KNOWN.iter().find(|row| row.0 == code)
 }
@@ -132,10 +151,31 @@ pub(crate) fn words(error: &io::Error) -> String {
     }
 }
 
-/// The same with a remedy, where one is known.
-pub(super) fn explained(error: &io::Error) -> String {
-    match row(error) {
-        Some((_, _, _, remedy)) => format!("{}\n  remedy: {remedy}", words(error)),
+/// The error of an operation in words, with a remedy, where one is known.
+pub(super) fn explained(operation: &str, error: &io::Error) -> String {
+    let found = match row(error) {
+        Some((libc::ELOOP, ..)) if READS.contains(&operation) => Some(&LOOP_OF_LINKS),
+        found => found,
+    };
+    match found {
+        Some((_, name, meaning, remedy)) => format!("{meaning} ({name})\n  remedy: {remedy}"),
         None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_gone_and_links_in_a_circle_have_remedies_that_fit() {
+        let error = |code| io::Error::from_raw_os_error(code);
+        let gone = explained("write", &error(libc::ENOENT));
+        assert!(gone.contains("(ENOENT)\n  remedy: "), "{gone}");
+        let reading = explained("open", &error(libc::ELOOP));
+        assert!(reading.contains("in a circle (ELOOP)"), "{reading}");
+        assert!(!reading.contains("written"), "{reading}");
+        let writing = explained("write", &error(libc::ELOOP));
+        assert!(writing.contains("nothing is written"), "{writing}");
     }
 }

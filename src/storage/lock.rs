@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StorageError;
 use super::part::{close, is_part};
+use crate::host::owner::Owner;
 use crate::interrupt::{self, Unfinished};
 
 /// Name of the lock within its folder.
@@ -17,60 +18,104 @@ const NAME: &str = ".dlio-rs-lock";
 /// Who holds a folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Holder {
-    host: String,
-    /// Of the host's running system.
-    boot: String,
-    pid: u32,
-    /// When the process began, in ticks of its system: process ids come again.
-    began: u64,
+    #[serde(flatten)]
+    owner: Owner,
     /// Local time at which the folder was taken.
     since: String,
 }
 
-/// The 22nd field of /proc/PID/stat; None where there is no such process. Source: proc_pid_stat(5).
-fn began(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name before it is in brackets and may hold blanks.
-    stat.rsplit_once(')')?
-        .1
-        .split_whitespace()
-        .nth(19)?
-        .parse()
-        .ok()
-}
-
-fn line_of(path: &str) -> String {
-    fs::read_to_string(path)
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
-}
-
 impl Holder {
     fn here() -> Self {
-        let pid = std::process::id();
         Holder {
-            host: line_of("/proc/sys/kernel/hostname"),
-            boot: line_of("/proc/sys/kernel/random/boot_id"),
-            pid,
-            began: began(pid).unwrap_or_default(),
+            owner: Owner::here(),
             since: chrono::Local::now().format("%Y-%m-%d %H:%M:%S").to_string(),
         }
     }
 
-    /// True where it surely runs no more. Of other hosts that cannot be known.
-    fn is_gone(&self, here: &Holder) -> bool {
-        self.host == here.host && (self.boot != here.boot || began(self.pid) != Some(self.began))
+    /// For the message that it is in the way.
+    fn name(&self, here: &Holder) -> String {
+        let Owner { host, process, .. } = &self.owner;
+        let (id, since) = (process.id, &self.since);
+        let is_known = !self.owner.is_out_of_sight(&here.owner);
+        if is_known || *host != here.owner.host {
+            return format!("a job of host {host} (process {id}, since {since})");
+        }
+        format!(
+            "a job of host {host} (process {id} of another PID namespace, such as a container's, so that nothing tells from here whether it runs, since {since})"
+        )
     }
 }
 
 /// A folder taken for one job; free again when dropped, and after a signal.
 #[derive(Debug)]
 pub struct FolderLock {
-    path: PathBuf,
+    _held: Held,
     /// What a job that was killed left: the folder was its.
     pub taken_over: Option<String>,
+}
+
+/// A lock file of this process.
+#[derive(Debug)]
+struct Held {
+    path: PathBuf,
     _unfinished: Unfinished,
+}
+
+/// Takes the lock file `path`. The holder that is gone is returned, too.
+fn hold(folder: &Path, path: &Path, here: &Holder) -> Result<(Held, Option<Holder>), StorageError> {
+    let mut before = None;
+    loop {
+        match write(path, here) {
+            Ok(()) => {
+                // Announced only now: a signal must not remove what is another job's.
+                let held = Held {
+                    path: path.into(),
+                    _unfinished: interrupt::unfinished_lock(path),
+                };
+                return Ok((held, before));
+            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(StorageError::io("create", path, e)),
+        }
+        let refused = |name| StorageError::Locked {
+            folder: folder.into(),
+            lock: path.into(),
+            holder: name,
+        };
+        match read(path)? {
+            // Released in between.
+            None => {}
+            Some(None) => {
+                return Err(refused("another job, whose lock cannot be read,".into()));
+            }
+            Some(Some(holder)) if holder.owner.is_gone(&here.owner) => {
+                // Two jobs may have read the same: the one that holds the right to it looks again and deletes it, so that
+                // nobody deletes the lock of the job that was faster.
+                let (_right, _) = hold(folder, &right_to(path), here)?;
+                if read(path)? == Some(Some(holder.clone())) {
+                    remove(path)?;
+                    before = Some(holder);
+                }
+            }
+            Some(Some(holder)) => return Err(refused(holder.name(here))),
+        }
+    }
+}
+
+/// The lock of who may delete the lock `path`.
+fn right_to(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-old");
+    name.into()
+}
+
+/// What a lock file says; None: there is none. The inner None: nothing that can be read.
+fn read(path: &Path) -> Result<Option<Option<Holder>>, StorageError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).ok())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(StorageError::io("read", path, e)),
+    }
 }
 
 impl FolderLock {
@@ -78,63 +123,24 @@ impl FolderLock {
     ///
     /// Errors: [`StorageError::Locked`], or the lock cannot be written.
     pub(super) fn take(folder: &Path) -> Result<Self, StorageError> {
-        let path = folder.join(NAME);
-        let here = Holder::here();
-        let mut taken_over = None;
-        loop {
-            let unfinished = interrupt::unfinished_lock(&path);
-            match write(&path, &here) {
-                Ok(()) => {
-                    return Ok(FolderLock {
-                        path,
-                        taken_over,
-                        _unfinished: unfinished,
-                    });
-                }
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                    // A signal must not remove what is another job's.
-                    drop(unfinished);
-                }
-                Err(e) => return Err(StorageError::io("create", &path, e)),
-            }
-            let holder: Option<Holder> = match fs::read(&path) {
-                Ok(bytes) => serde_json::from_slice(&bytes).ok(),
-                // Released in between.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                Err(e) => return Err(StorageError::io("read", &path, e)),
-            };
-            match holder {
-                Some(holder) if holder.is_gone(&here) => {
-                    taken_over = Some(format!(
-                        "{}: a job of {} (process {}) that no longer runs was writing here since {}; what it left unfinished is removed",
-                        folder.display(),
-                        holder.host,
-                        holder.pid,
-                        holder.since
-                    ));
-                    remove(&path)?;
-                }
-                holder => {
-                    return Err(StorageError::Locked {
-                        folder: folder.into(),
-                        lock: path,
-                        holder: holder.map_or_else(
-                            || "another job, whose lock cannot be read,".into(),
-                            |h| {
-                                format!(
-                                    "a job of host {} (process {}, since {})",
-                                    h.host, h.pid, h.since
-                                )
-                            },
-                        ),
-                    });
-                }
-            }
-        }
+        let (held, before) = hold(folder, &folder.join(NAME), &Holder::here())?;
+        let taken_over = before.map(|holder| {
+            format!(
+                "{}: a job of {} (process {}) that no longer runs was writing here since {}; what it left unfinished is removed",
+                folder.display(),
+                holder.owner.host,
+                holder.owner.process.id,
+                holder.since
+            )
+        });
+        Ok(FolderLock {
+            _held: held,
+            taken_over,
+        })
     }
 }
 
-impl Drop for FolderLock {
+impl Drop for Held {
     fn drop(&mut self) {
         // A folder that is gone has no lock either.
         let _ = fs::remove_file(&self.path);
@@ -206,21 +212,78 @@ mod tests {
         FolderLock::take(dir.path()).unwrap();
     }
 
+    /// The process id is this one's, but the process began at another time.
+    fn gone() -> Holder {
+        let mut holder = Holder::here();
+        holder.owner.process.start += 1;
+        holder
+    }
+
     #[test]
     fn the_lock_of_a_dead_process_is_taken_over_and_one_of_another_host_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(NAME);
-        // The process id is this one's, but the process began at another time.
-        let mut holder = Holder::here();
-        holder.began += 1;
+        let mut holder = gone();
         write(&path, &holder).unwrap();
         let lock = FolderLock::take(dir.path()).unwrap();
         assert!(lock.taken_over.as_ref().unwrap().contains("no longer runs"));
         drop(lock);
-        holder.host = "elsewhere".into();
+        holder.owner.host = "elsewhere".into();
         write(&path, &holder).unwrap();
         let error = FolderLock::take(dir.path()).unwrap_err().to_string();
         assert!(error.contains("host elsewhere"), "{error}");
+    }
+
+    #[test]
+    fn the_lock_of_another_pid_namespace_is_not_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(NAME);
+        let mut holder = gone();
+        holder.owner.process.namespace += 1;
+        write(&path, &holder).unwrap();
+        let error = FolderLock::take(dir.path()).unwrap_err().to_string();
+        for word in ["another PID namespace", "remedy", "delete", NAME] {
+            assert!(error.contains(word), "{error}");
+        }
+        assert_eq!(read(&path).unwrap(), Some(Some(holder)));
+    }
+
+    #[test]
+    fn of_two_jobs_that_find_a_dead_one_only_one_takes_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(NAME);
+        for _ in 0..300 {
+            write(&path, &gone()).unwrap();
+            let start = std::sync::Barrier::new(4);
+            let take = || {
+                start.wait();
+                FolderLock::take(dir.path())
+            };
+            let taken: Vec<_> = std::thread::scope(|scope| {
+                let all: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
+                all.into_iter().map(|one| one.join().unwrap()).collect()
+            });
+            let locks = taken.iter().filter(|lock| lock.is_ok()).count();
+            assert!(locks <= 1, "{locks} jobs hold one folder");
+            drop(taken);
+            let _ = fs::remove_file(&path);
+        }
+    }
+
+    #[test]
+    fn who_has_not_the_right_to_an_old_lock_leaves_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(NAME);
+        let old = gone();
+        write(&path, &old).unwrap();
+        write(&right_to(&path), &Holder::here()).unwrap();
+        FolderLock::take(dir.path()).unwrap_err();
+        assert_eq!(read(&path).unwrap(), Some(Some(old.clone())));
+        // Its holder was killed at this moment.
+        fs::remove_file(right_to(&path)).unwrap();
+        write(&right_to(&path), &old).unwrap();
+        FolderLock::take(dir.path()).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

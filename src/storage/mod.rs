@@ -323,7 +323,7 @@ pub enum StorageError {
         holder: String,
     },
     /// Anything else the system said.
-    #[error("{operation} {}{}: {}", .path.display(), errno::at(*.offset), errno::explained(.source))]
+    #[error("{operation} {}{}: {}", .path.display(), errno::at(*.offset), errno::explained(.operation, .source))]
     Io {
         /// What was attempted.
         operation: &'static str,

@@ -231,7 +231,9 @@ fn damaged_files_are_named() {
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(path, &bytes[..keep.min(bytes.len())]).unwrap();
     };
+    // Of a dataset without a manifest nobody knows how long its files should be.
     let scratch = generated(8);
+    std::fs::remove_file(scratch.path("data/.dlio-rs-manifest.json")).unwrap();
     cut(&scratch, 66000);
     fails(
         &scratch,
@@ -247,16 +249,10 @@ fn damaged_files_are_named() {
         1,
         &["img_3_of_8.npz: the archive cannot be read"],
     );
-    cut(&scratch, 60000);
-    fails(
-        &scratch,
-        8,
-        &[READ, "reader.decode=none"],
-        1,
-        &["img_3_of_8.npz: truncated: 60000 bytes where 65536 were expected"],
-    );
     let scratch = generated(8);
-    std::fs::write(scratch.path("data/train/img_3_of_8.npz"), vec![b'X'; 70000]).unwrap();
+    let path = scratch.path("data/train/img_3_of_8.npz");
+    let len = std::fs::metadata(&path).unwrap().len();
+    std::fs::write(path, vec![b'X'; len as usize]).unwrap();
     fails(
         &scratch,
         8,
@@ -394,4 +390,78 @@ fn a_dataset_larger_than_the_file_system_is_refused_before_it_is_written() {
 /// Payload of 256 x 256 bytes with one sample: numpy's container adds 498.
 fn left_len() -> u64 {
     65_536 + 490 + 8
+}
+
+/// Presence is checked of the first and the last file here; the length of every file is seen when it is opened.
+#[test]
+fn a_file_that_was_replaced_by_one_of_another_size_is_refused_when_it_is_read() {
+    for decode in ["reader.decode=none", "reader.decode=full"] {
+        for len in [65_536_u64, 70_000] {
+            let scratch = generated(4);
+            let replaced = scratch.path("data/train/img_1_of_4.npz");
+            let file = std::fs::File::options()
+                .write(true)
+                .open(&replaced)
+                .unwrap();
+            file.set_len(len).unwrap();
+            fails(
+                &scratch,
+                4,
+                &[READ, decode],
+                1,
+                &[
+                    "img_1_of_4.npz: it has",
+                    &format!("it has {len} bytes"),
+                    "was changed or replaced",
+                    "remedy: ",
+                ],
+            );
+        }
+    }
+}
+
+#[test]
+fn sizes_that_many_ranks_drew_are_not_drawn_again_without_end() {
+    let scratch = Scratch::new();
+    let sizes = [
+        "dataset.size_law=fork",
+        "dataset.record_length_bytes_stdev=1000",
+        "reader.verify_content=full",
+    ];
+    let mut command = mpirun(2);
+    command.arg("generate").args(small(&scratch, 4)).args(sizes);
+    run(command).ok();
+    let manifest = scratch.path("data/.dlio-rs-manifest.json");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let more = text.replace("\"ranks\": 2", "\"ranks\": 100000000");
+    assert_ne!(text, more);
+    std::fs::write(&manifest, more).unwrap();
+    let words = [READ, sizes[0], sizes[1], sizes[2]];
+    let said = ["drew the sizes of its 4 files", "remedy: "];
+    fails(&scratch, 4, &words, 1, &said);
+}
+
+#[test]
+fn a_configuration_that_nobody_writes_ends_with_an_error() {
+    let scratch = Scratch::new();
+    let pipe = scratch.path("w.yaml");
+    let mode = nix::sys::stat::Mode::S_IRWXU;
+    nix::unistd::mkfifo(&pipe, mode).unwrap();
+    let mut command = mpirun(2);
+    command.arg("run").arg(&pipe).arg("--stall-timeout=1");
+    run(command).fails(2, &["w.yaml: its end did not come within 1 s", "remedy: "]);
+    // Of a .env only a file is read.
+    let folder = scratch.path("cwd");
+    std::fs::create_dir(&folder).unwrap();
+    nix::unistd::mkfifo(&folder.join(".env"), mode).unwrap();
+    let mut command = solo();
+    command
+        .current_dir(&folder)
+        .args(["validate", "workload=quickstart"]);
+    run(command).fails(2, &[".env: it is no regular file", "remedy: "]);
+    // A pipe that somebody writes is as good as a file.
+    let mut shell = Command::new("bash");
+    shell.args(["-c", "\"$0\" validate <(sleep 0.2; cat \"$1\")", BIN]);
+    shell.arg(repo().join("configs/quickstart.yaml"));
+    run(shell).ok();
 }

@@ -63,6 +63,7 @@ fn ours(words: &[String]) -> Result<Loaded, String> {
             .collect::<BTreeMap<_, _>>(),
         dotenv: None,
         cwd: "/".into(),
+        patience: std::time::Duration::from_secs(120),
     })
     .map_err(|e| e.to_string())
 }

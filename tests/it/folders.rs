@@ -122,3 +122,61 @@ fn nothing_is_generated_or_deleted_through_a_link() {
         4
     );
 }
+
+/// A job of a container has process ids of its own: that its id is none of this system's does not mean that it is gone.
+#[test]
+fn a_job_in_another_pid_namespace_is_not_taken_for_dead() {
+    let scratch = Scratch::new();
+    let words = words(&scratch, 4);
+    let mut inside = std::process::Command::new("unshare");
+    inside.args(["--pid", "--fork", "--kill-child", "--mount-proc", BIN]);
+    inside
+        .args(&words)
+        .args(["dataset.record_length_bytes=4000000000"]);
+    let mut first = start(inside);
+    wait_for(60, || {
+        scratch.path("data").exists() && unfinished(&scratch.path("data")).len() == 2
+    });
+    generate(&words, &[]).fails(
+        1,
+        &[
+            "write into",
+            "another PID namespace",
+            ".dlio-rs-lock",
+            "remedy: ",
+        ],
+    );
+    assert_eq!(unfinished(&scratch.path("data")).len(), 2);
+    first.kill().unwrap();
+    first.wait().unwrap();
+}
+
+#[test]
+fn two_jobs_do_not_save_into_one_folder_of_checkpoints() {
+    let scratch = Scratch::new();
+    let words = crate::checkpoint::tiny(&scratch);
+    let job = |more: &[&str]| {
+        let mut command = solo();
+        command.args(&words).args(more);
+        command
+    };
+    let lock = scratch.path("ck/.dlio-rs-lock");
+    // It has saved one and rests before the next.
+    let rests = [
+        "checkpoint.num_checkpoints_write=2",
+        "checkpoint.time_between_checkpoints=500",
+    ];
+    let first = start(job(&rests));
+    wait_for(60, || lock.exists());
+    let second = format!("output.folder={}", scratch.text("second"));
+    let refused = run(job(&[&second]));
+    let ck = scratch.text("ck");
+    refused.fails(1, &[&ck, &first.id().to_string(), "since", "remedy: "]);
+    assert!(lock.exists());
+    let process = nix::unistd::Pid::from_raw(first.id() as i32);
+    nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGTERM).unwrap();
+    finish(first, 60).fails(143, &[]);
+    assert!(!lock.exists());
+    run(job(&[&second])).ok();
+    assert!(!lock.exists());
+}

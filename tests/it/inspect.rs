@@ -90,3 +90,12 @@ fn damage_and_unknown_files_are_named() {
     inspect(&scratch.path("data")).fails(2, &["no extension", "--file-format"]);
     inspect(&scratch.path("data/a.xyz")).fails(2, &["xyz is no format", "npz"]);
 }
+
+#[test]
+fn bare_bytes_under_the_name_of_an_image_are_named() {
+    let scratch = Scratch::new();
+    for name in ["a.jpeg", "a.png"] {
+        std::fs::write(scratch.path(name), [7; 10_000]).unwrap();
+        inspect(&scratch.path(name)).fails(1, &["MLCommons' DLIO writes bare bytes"]);
+    }
+}

@@ -129,10 +129,7 @@ impl<'s> Reader<'s> {
             let (expected, got) = (512, file_len);
             return Err(FormatError::Truncated { expected, got });
         }
-        Err(FormatError::Magic {
-            what: "an hdf5 file",
-            found: start.to_vec(),
-        })
+        Err(FormatError::magic("an hdf5 file", start))
     }
 
     /// Bytes of the file.

@@ -134,6 +134,17 @@ fn a_user_block_is_left_out() {
     }
 }
 
+#[test]
+fn a_file_that_is_compressed_as_a_whole_is_named() {
+    let mut bytes = vec![0x1f, 0x8b, 8, 0];
+    bytes.resize(700, b'#');
+    let options = FormatOptions::default();
+    let error = Memory::new(bytes)
+        .read(&Hdf5, Decode::None, &options, all(5), None)
+        .unwrap_err();
+    assert!(error.to_string().contains("gzip"), "{error}");
+}
+
 /// Threads that read metadata at the same time do not wait for each other's storage: every one of them is inside its
 /// source at once.
 #[test]

@@ -287,6 +287,7 @@ mod tests {
                 env: Default::default(),
                 dotenv: None,
                 cwd: ".".into(),
+                patience: config::PATIENCE,
             };
             let loaded = config::load(&request).unwrap();
             let facts = Facts::before(&loaded, &Inputs::default(), Edition::V3);

@@ -47,9 +47,10 @@ impl<'a> Checkpoints<'a> {
         if let Some(names) = FileNames::new(job.workload, job.cluster.size()) {
             job.names.add(move |file| names.name(file));
         }
-        let checkpointer = Checkpointer::new(job, events)?;
+        let mut checkpointer = Checkpointer::new(job, events)?;
         let c = &job.workload.checkpoint;
         if c.num_checkpoints_write > 0 {
+            checkpointer.claim(events)?;
             let memory = memory::of_writing(checkpointer.save_memory());
             agree(job.cluster, memory::check(job, &memory))?;
         }

@@ -136,8 +136,10 @@ impl<'a> Training<'a> {
             ranks,
         );
         let saves = if w.workflow.checkpoint {
+            let mut saver = Checkpointer::new(job, events)?;
+            saver.claim(events)?;
             Some(Saves {
-                saver: Checkpointer::new(job, events)?,
+                saver,
                 // Zero counts as step mode and never comes.
                 every_steps: u64::try_from(w.checkpoint.steps_between_checkpoints).ok(),
                 next_epoch: w.checkpoint.checkpoint_after_epoch,

@@ -1,0 +1,112 @@
+//! Who holds something that other processes may find when its holder is gone: a lock in a folder that hosts share.
+
+use serde::{Deserialize, Serialize};
+
+use super::process::{Identity, State};
+
+/// A process in words that every host can read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Name of its host.
+    pub host: String,
+    /// Of the host's running system.
+    pub boot: String,
+    /// The process there.
+    #[serde(flatten)]
+    pub process: Identity,
+}
+
+impl Owner {
+    /// This process.
+    pub fn here() -> Self {
+        Owner {
+            host: super::name(),
+            boot: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
+            process: Identity::own(),
+        }
+    }
+
+    /// What it can be judged by from `here`: None where nothing tells whether it runs, of another host or PID namespace.
+    fn state(&self, here: &Owner) -> Option<State> {
+        if self.host != here.host || self.process.namespace != here.process.namespace {
+            return None;
+        }
+        // The namespace may have its number again after the host was started anew; its processes have not.
+        if self.boot != here.boot {
+            return Some(State::Gone);
+        }
+        self.process.state()
+    }
+
+    /// True where it surely runs no more.
+    pub fn is_gone(&self, here: &Owner) -> bool {
+        self.state(here) == Some(State::Gone)
+    }
+
+    /// True where nothing tells from `here` whether it runs.
+    pub fn is_out_of_sight(&self, here: &Owner) -> bool {
+        self.state(here).is_none()
+    }
+}
+
+impl std::fmt::Display for Owner {
+    /// One line that [`Owner::parse`] reads.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Identity {
+            id,
+            start,
+            namespace,
+        } = self.process;
+        let (host, boot) = (&self.host, &self.boot);
+        write!(
+            f,
+            "process {id} on {host}, begun at tick {start} of boot {boot} in PID namespace {namespace}"
+        )
+    }
+}
+
+impl Owner {
+    /// Reads what `Display` wrote; None where something else did.
+    pub fn parse(line: &str) -> Option<Self> {
+        let (id, rest) = line.strip_prefix("process ")?.split_once(" on ")?;
+        let (host, rest) = rest.split_once(", begun at tick ")?;
+        let (start, rest) = rest.split_once(" of boot ")?;
+        let (boot, namespace) = rest.split_once(" in PID namespace ")?;
+        Some(Owner {
+            host: host.into(),
+            boot: boot.into(),
+            process: Identity {
+                id: id.parse().ok()?,
+                start: start.parse().ok()?,
+                namespace: namespace.parse().ok()?,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_process_of_this_pid_namespace_is_judged() {
+        let here = Owner::here();
+        assert_eq!(Owner::parse(&here.to_string()), Some(here.clone()));
+        assert!(!here.is_gone(&here) && !here.is_out_of_sight(&here));
+        let mut other = here.clone();
+        other.process.start += 1;
+        assert!(other.is_gone(&here));
+        other.process.namespace += 1;
+        assert!(!other.is_gone(&here) && other.is_out_of_sight(&here));
+        let mut before = here.clone();
+        before.boot = "another".into();
+        assert!(before.is_gone(&here));
+        before.process.namespace += 1;
+        assert!(before.is_out_of_sight(&here));
+        before.host = "elsewhere".into();
+        assert!(before.is_out_of_sight(&here));
+    }
+}
