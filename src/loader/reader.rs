@@ -55,7 +55,7 @@ impl Reader {
     ) -> Result<Parts, LoaderError> {
         let begun = now_ns();
         if let Some(debt) = &mut self.debt {
-            debt.begin();
+            debt.begin(begun);
         }
         // Finding and opening the file, too, may hang.
         shared
