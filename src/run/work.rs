@@ -59,6 +59,13 @@ impl Reading {
         self.format.is_some_and(needs)
     }
 
+    /// Bytes of one file's metadata in memory, about.
+    pub(super) fn index_bytes(&self) -> u64 {
+        let dims = self.files.dims_of(Split::Train, 0);
+        let spec = self.files.spec(Split::Train, 0, &dims);
+        self.format.map_or(0, |format| format.index_memory(&spec))
+    }
+
     fn expect(&self, run: &Run) -> Expect {
         Expect {
             samples: self.samples_per_file,

@@ -50,7 +50,7 @@ impl<'a> Checkpoints<'a> {
         let checkpointer = Checkpointer::new(job, events)?;
         let c = &job.workload.checkpoint;
         if c.num_checkpoints_write > 0 {
-            let memory = memory::of_writing(checkpointer.save_memory());
+            let memory = memory::of_saving(checkpointer.save_memory());
             agree(job.cluster, memory::check(job, &memory))?;
         }
         let cpu_start = process_cpu_ns();
