@@ -16,6 +16,8 @@ pub enum Blame {
     Workload,
     /// Other ranks.
     Peers,
+    /// Whoever has the largest of the [`Part`]s that it is divided into.
+    Parts,
 }
 
 impl Blame {
@@ -26,6 +28,7 @@ impl Blame {
             Blame::Client => "client",
             Blame::Workload => "workload",
             Blame::Peers => "other ranks",
+            Blame::Parts => "by part",
         }
     }
 }
@@ -72,7 +75,7 @@ macro_rules! stages {
 stages! {
     /// opening one file and learning its length
     Open "open" in "files", Storage;
-    /// reading one file's index or header, before its samples can be located
+    /// read calls for one file's index or header, before its samples can be located; not parsing it
     Metadata "metadata" in "formats with an index", Storage;
     /// from a request to the first byte of its answer
     FirstByte "first_byte" in "object stores, model", Storage;
@@ -80,12 +83,12 @@ stages! {
     Read "read" in "all readers", Storage;
     /// all of one sample, from its being taken by a reader to its being ready; the mean where one request brings several
     Sample "sample" in "all readers", Client;
-    /// checking or decoding one sample
+    /// checking or decoding one sample, and parsing metadata for it
     Decode "decode" in "readers with reader.decode or reader.verify_content", Client;
     /// emulated preprocessing of one sample
     Preprocess "preprocess" in "readers with reader.preprocess_time", Workload;
     /// the train loop's wait for one batch
-    BatchWait "batch_wait" in "training and evaluation", Storage;
+    BatchWait "batch_wait" in "training and evaluation", Parts;
     /// emulated computation of one step
     Compute "compute" in "training and evaluation", Workload;
     /// waiting for the other ranks after one step
@@ -149,10 +152,10 @@ parts! {
     /// opening files and read calls, retries and their pauses included
     Io "io" "device or network I/O", Storage,
         "storage did not deliver in time; look at the percentiles of open and read, at reader.read_threads and reader.prefetch_size";
-    /// reading files' indexes or headers
+    /// read calls for files' indexes or headers
     Metadata "metadata" "metadata", Storage,
         "reading indexes and headers took longer than the samples; look at the percentiles of metadata, and use larger files or a format without an index";
-    /// checking or decoding
+    /// checking or decoding; parsing indexes or headers, and waiting for the library that does
     Decode "decode" "decode", Client,
         "the client's CPUs did not decode in time; use more reader.read_threads where there are CPUs, or reader.decode=none to measure storage alone";
     /// emulated preprocessing

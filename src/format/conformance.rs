@@ -277,6 +277,8 @@ fn extents_cover_the_samples() {
         assert_eq!(index.samples(), SAMPLES, "{}", case.name);
         assert!(!index.describe().is_empty(), "{}", case.name);
         assert!(index.memory() > 0, "{}", case.name);
+        let (held, planned) = (index.memory() as u64, case.format.index_memory(&spec));
+        assert!(held <= planned, "{}: {held} of {planned}", case.name);
         let ranges = |first, count, access| {
             let mut extents = Vec::new();
             index.extents(first, count, access, &mut extents);

@@ -160,6 +160,9 @@ pub trait Index: Send + Sync {
     fn as_any(&self) -> &dyn Any;
 }
 
+/// Bytes of memory of a file's metadata beside what it has per sample, chunk or column.
+const INDEX: u64 = 512;
+
 /// A file format.
 pub trait Format: Sync {
     /// The keys of `dataset` that only this format understands, as far as they change its files.
@@ -240,6 +243,11 @@ pub trait Format: Sync {
         Err(FormatError::content(
             "files of this format are read whole and have no index",
         ))
+    }
+
+    /// Bytes of memory that the metadata of a file takes, about: see [`Index::memory`].
+    fn index_memory(&self, spec: &FileSpec) -> u64 {
+        spec.samples.saturating_mul(16) + INDEX
     }
 
     /// A checker that is used for one file after another.

@@ -8,6 +8,13 @@ use std::path::Path;
 #[derive(Debug)]
 pub struct RunQueue(File);
 
+/// A file with the kernel's text.
+impl From<File> for RunQueue {
+    fn from(schedstat: File) -> Self {
+        RunQueue(schedstat)
+    }
+}
+
 impl RunQueue {
     /// Of the calling thread; None where the kernel keeps no such count.
     pub fn of_this_thread() -> Option<RunQueue> {

@@ -8,8 +8,9 @@ use crate::clock::thread_cpu_ns;
 use crate::host::run_queue::{RunQueue, cpu_of_threads};
 use crate::stage::Parts;
 
-/// The kernel's count of waiting for a CPU is looked up at most this often: the look costs about a microsecond.
-const LOOK_EVERY_NS: u64 = 1_000_000;
+/// The kernel's count of waiting for a CPU is looked up at most this often: the look costs about a microsecond. So much of a
+/// delay may be taken for a run's own that was before it.
+const LOOK_EVERY_NS: u64 = 200_000;
 
 /// The times of one run before waiting for a CPU is taken out of them.
 #[derive(Default)]
@@ -32,6 +33,7 @@ pub(super) struct Meter {
     look: Mutex<Look>,
 }
 
+#[derive(Clone, Copy, Default)]
 struct Look {
     delay_ns: u64,
     at_ns: u64,
@@ -40,7 +42,10 @@ struct Look {
 impl Meter {
     /// Begins; called on the thread that is metered.
     pub(super) fn start() -> Self {
-        let queue = RunQueue::of_this_thread();
+        Meter::of(RunQueue::of_this_thread())
+    }
+
+    fn of(queue: Option<RunQueue>) -> Self {
         let first = queue.as_ref().and_then(RunQueue::delay_ns);
         Meter {
             queue,
@@ -80,7 +85,7 @@ impl Meter {
     }
 
     /// The kernel's count, as of the last look; looks again when that is a while ago.
-    fn looked(&self, now_ns: u64) -> u64 {
+    fn looked(&self, now_ns: u64) -> Look {
         let mut look = self.look.lock();
         if now_ns.saturating_sub(look.at_ns) >= LOOK_EVERY_NS
             && let Some(delay_ns) = self.queue.as_ref().and_then(RunQueue::delay_ns)
@@ -90,41 +95,58 @@ impl Meter {
                 at_ns: now_ns,
             };
         }
-        look.delay_ns
+        *look
     }
 }
 
 /// Waiting for a CPU that falls into the runs of one reader. Readers that are tasks of one thread share its meter.
 pub(super) struct Debt {
     meter: Arc<Meter>,
-    seen_ns: u64,
+    seen: Look,
     /// Delay that was counted and not yet taken out of a run's times.
     owed_ns: u64,
+    /// Time of the runs since the last look in which a delay can hide: no more is owed.
+    room_ns: u64,
 }
 
 impl Debt {
     pub(super) fn new(meter: Arc<Meter>) -> Self {
         Debt {
             meter,
-            seen_ns: 0,
+            seen: Look::default(),
             owed_ns: 0,
+            room_ns: 0,
         }
     }
 
-    /// A run begins: what was waited before is not its own.
-    pub(super) fn begin(&mut self) {
-        self.seen_ns = self.meter.look.lock().delay_ns;
+    /// A run begins at `now_ns`: what was waited before is not its own.
+    pub(super) fn begin(&mut self, now_ns: u64) {
+        self.look(now_ns);
+    }
+
+    /// What was waited for a CPU since the look before. Runs before this look hide no more than what is owed already.
+    fn look(&mut self, now_ns: u64) -> u64 {
+        let look = self.meter.looked(now_ns);
+        if look.at_ns != self.seen.at_ns {
+            self.room_ns = self.owed_ns;
+        }
+        let before = std::mem::replace(&mut self.seen, look);
+        look.delay_ns.saturating_sub(before.delay_ns)
     }
 
     /// The parts of a run that ended at `now_ns`, with what was waited for a CPU since the last look taken out.
     pub(super) fn settle(&mut self, times: RunTimes, now_ns: u64) -> Parts {
         let mut parts = times.parts;
-        let seen_ns = self.meter.looked(now_ns);
-        self.owed_ns += times.held_up_ns + seen_ns.saturating_sub(self.seen_ns);
-        self.seen_ns = seen_ns;
-        if self.owed_ns > 0 {
-            self.owed_ns -= parts.take_delay(self.owed_ns, times.asleep_ns);
-        }
+        let room_ns = self.room_ns + parts.total().saturating_sub(times.asleep_ns);
+        let waited_ns = self.look(now_ns) + times.held_up_ns;
+        self.owed_ns = (self.owed_ns + waited_ns).min(room_ns);
+        let taken_ns = parts.take_delay(self.owed_ns, times.asleep_ns);
+        self.owed_ns -= taken_ns;
+        // After a look, earlier runs hide nothing beyond what is still owed.
+        self.room_ns = match self.seen.at_ns == now_ns {
+            true => self.owed_ns,
+            false => room_ns - taken_ns,
+        };
         parts
     }
 }
@@ -150,8 +172,8 @@ mod tests {
             }
             let meter = Arc::new(Meter::start());
             let mut debt = Debt::new(meter.clone());
-            debt.begin();
             let start = now_ns();
+            debt.begin(start);
             while now_ns() < start + 300_000_000 {
                 std::hint::spin_loop();
             }
@@ -190,5 +212,37 @@ mod tests {
         // A hypervisor may take the CPU away from both, which no counter of a thread has; not every time.
         let tries: Vec<_> = (0..30).map_while(|_| two_on_one_cpu().err()).collect();
         assert!(tries.len() < 30, "{tries:?}");
+    }
+
+    /// A meter whose kernel says what the test writes.
+    fn told(file: &tempfile::NamedTempFile, delay_ns: u64) {
+        std::fs::write(file.path(), format!("1 {delay_ns} 1\n")).unwrap();
+    }
+
+    #[test]
+    fn only_delay_within_a_run_is_taken_out_of_it() {
+        const MS: u64 = 1_000_000;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        told(&file, 5 * MS);
+        let queue = RunQueue::from(file.reopen().unwrap());
+        let mut debt = Debt::new(Arc::new(Meter::of(Some(queue))));
+        let mut run = |before: u64, begun: u64, within: u64, took: u64| {
+            told(&file, before);
+            debt.begin(begun);
+            told(&file, within);
+            let mut times = RunTimes::default();
+            times.parts[Part::Io] = took;
+            let parts = debt.settle(times, begun + took);
+            assert_eq!(parts.total(), took);
+            parts[Part::Cpu]
+        };
+        // What was waited before the first run, and between two runs, is no run's.
+        assert_eq!(run(60 * MS, 100 * MS, 60 * MS, MS), 0);
+        assert_eq!(run(90 * MS, 200 * MS, 91 * MS, 4 * MS), MS);
+        // Short runs look seldom: the second one pays for the first, too, and no more than both took.
+        assert_eq!(run(91 * MS, 300 * MS, 91 * MS, MS / 10), 0);
+        assert_eq!(run(91 * MS, 300 * MS + MS / 10, 95 * MS, MS / 10), MS / 10);
+        assert_eq!(run(95 * MS, 301 * MS, 95 * MS, MS), MS / 10);
+        assert_eq!(run(95 * MS, 302 * MS, 95 * MS, MS), 0);
     }
 }

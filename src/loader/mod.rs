@@ -87,10 +87,38 @@ pub struct Place {
     pub planned_len: u64,
     /// The file's metadata, where the format has an index.
     pub index: Option<Arc<dyn Index>>,
-    /// Time spent on reading metadata, without opening the file. Unit: nanoseconds.
-    pub index_ns: u64,
-    /// Bytes, calls and retries of reading metadata; opening the file, where that was done for it.
-    pub metadata: Answer,
+    /// What finding the file's metadata took.
+    pub metadata: Metadata,
+}
+
+/// What finding the metadata of a file took. Unit of times: nanoseconds.
+#[derive(Debug, Default)]
+pub struct Metadata {
+    /// Bytes, calls and retries; opening the file, where that was done for it.
+    pub answer: Answer,
+    /// Time in which the storage system was waited for, opening the file included.
+    pub storage_ns: u64,
+    /// The rest: parsing, and waiting for a library's lock.
+    pub client_ns: u64,
+    /// Duration of each of its read calls.
+    pub calls_ns: Vec<u64>,
+}
+
+impl Metadata {
+    /// Nothing was read. Keeps the memory of the list.
+    pub fn clear(&mut self) {
+        let mut calls_ns = std::mem::take(&mut self.calls_ns);
+        calls_ns.clear();
+        *self = Metadata {
+            calls_ns,
+            ..Metadata::default()
+        };
+    }
+
+    /// Time in which the storage system was waited for, without opening the file.
+    pub fn read_ns(&self) -> u64 {
+        self.storage_ns.saturating_sub(self.answer.open_ns)
+    }
 }
 
 /// Where a reader thread's durations go; one per thread, so recording needs no lock.

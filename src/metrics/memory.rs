@@ -34,12 +34,63 @@ impl MemoryPlan {
             return Ok(());
         }
         Err(format!(
-            "{}; that is more than the {} of {origin}\n  remedy: fewer reader.read_threads or a smaller reader.io_depth, a smaller reader.transfer_size, fewer steps; or allow more with --memory",
+            "{}; that is more than the {} of {origin}\n  remedy: the largest part is {}; or allow more with --memory",
             self.line(),
-            mib(limit_bytes)
+            mib(limit_bytes),
+            self.remedy()
         ))
     }
+
+    /// The largest part, and what makes it smaller.
+    fn remedy(&self) -> String {
+        let Some((largest, _)) = self.0.iter().max_by_key(|(_, bytes)| *bytes) else {
+            return String::new();
+        };
+        let known = REMEDIES.iter().find(|(part, _)| part == largest);
+        known.map_or((*largest).into(), |(part, remedy)| {
+            format!("{part}: {remedy}")
+        })
+    }
 }
+
+/// What makes a part smaller.
+const REMEDIES: [(&str, &str); 11] = [
+    ("program", "start fewer ranks per host"),
+    (
+        "read buffers",
+        "set fewer reader.read_threads, or a smaller reader.io_depth or reader.transfer_size",
+    ),
+    (
+        "histograms",
+        "set fewer reader.read_threads or a smaller reader.io_depth",
+    ),
+    (
+        "windows",
+        "set a smaller reader.prefetch_size or reader.io_depth",
+    ),
+    (
+        "decoded files",
+        "set fewer reader.read_threads, a smaller reader.io_depth, or reader.decode=verify",
+    ),
+    ("kept metadata", "set reader.index_cache=none"),
+    (
+        "checkpoint buffers",
+        "set a smaller checkpoint.write_files, on object stores also checkpoint.parts_in_flight or storage.storage_options.part_size",
+    ),
+    (
+        "generation buffers",
+        "set fewer reader.write_threads, on object stores also a smaller checkpoint.parts_in_flight or storage.storage_options.part_size",
+    ),
+    (
+        "order lists",
+        "use fewer files or samples per rank, or reader.order=permutation",
+    ),
+    (
+        "step records",
+        "train for fewer steps: train.epochs, train.total_training_steps, or a larger reader.batch_size",
+    ),
+    ("results", "set output.per_rank_files=none"),
+];
 
 fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / 1048576.0)
@@ -82,6 +133,17 @@ mod tests {
         for part in ["31029.6 MiB", "buffers 512.0 MiB", "1024.0 MiB of --memory"] {
             assert!(error.contains(part), "{error}");
         }
+        assert!(
+            error.contains("largest part is step records: train for fewer"),
+            "{error}"
+        );
+        let plan = MemoryPlan(vec![
+            ("read buffers", 1 << 20),
+            ("checkpoint buffers", 1 << 30),
+        ]);
+        let error = plan.check(1 << 29, "--memory").unwrap_err();
+        assert!(error.contains("checkpoint.write_files"), "{error}");
+        assert!(!error.contains("reader."), "{error}");
         // Sums that overflow do not fit.
         let plan = MemoryPlan(vec![("a", u64::MAX), ("b", 1)]);
         assert!(plan.check(u64::MAX - 1, "x").is_err());

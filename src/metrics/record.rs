@@ -96,15 +96,20 @@ pub struct PageCache {
     pub sampled_files: u64,
     /// Bytes of them in memory; where there were any, all files were evicted, which warms their metadata.
     pub resident_bytes: u64,
+    /// Bytes of them that were in memory still after that.
+    pub kept_bytes: u64,
 }
 
 impl PageCache {
     /// What is known of names and attributes of the files when the first epoch begins.
     pub fn metadata(&self) -> &'static str {
-        if self.resident_bytes > 0 {
-            "warmed by eviction"
-        } else {
-            "untouched"
+        match self.resident_bytes {
+            0 => "untouched",
+            // A file system in memory, for one.
+            held if self.kept_bytes >= held => {
+                "in memory, as the files are, which cannot be evicted"
+            }
+            _ => "warmed by eviction",
         }
     }
 }

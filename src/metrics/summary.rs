@@ -213,4 +213,14 @@ impl JobSummary {
             rank.counters.peak_rss_bytes = *peak;
         }
     }
+
+    /// Takes in rank 0's largest resident set, which grows while results are made.
+    pub fn take_last_peak(&mut self, rank_0: u64) {
+        self.peaks.rank_0 = rank_0;
+        self.peaks.max = self.peaks.max.max(rank_0);
+        self.counters.peak_rss_bytes = self.peaks.max;
+        if let Some(rank) = self.rank_table.first_mut() {
+            rank.counters.peak_rss_bytes = rank_0;
+        }
+    }
 }

@@ -556,6 +556,7 @@ fn page_cache(s: &JobSummary) -> Vec<Row> {
             "B",
             "sum",
         ),
+        row("page_cache/kept_bytes", pages.kept_bytes, "B", "sum"),
         plain("page_cache/metadata", pages.metadata()),
         sentence(format!(
             "before the first epoch the page cache held {:.1} MiB of {} sampled file(s); metadata: {}",

@@ -101,7 +101,7 @@ pub struct ReportInput<'a> {
     /// The workload.
     pub workload: &'a Workload,
     /// The job's figures.
-    pub summary: &'a JobSummary,
+    pub summary: &'a mut JobSummary,
     /// Where the figures come from.
     pub provenance: &'a provenance::Provenance,
     /// The run over time, where it was recorded.
@@ -130,21 +130,32 @@ fn html_of(input: &ReportInput<'_>, report: &serde_json::Value) -> String {
     html::page(&[view], &[])
 }
 
-/// Writes every file but `dlio.log` and those of ranks into `out`; rank 0 only. `summary.json` is written last. A run
-/// that neither trains nor evaluates leaves no DLIO files, as DLIO.
-///
-/// Errors: the first file that cannot be written.
-pub fn write_all(out: &Path, input: &ReportInput<'_>) -> Result<(), ReportError> {
-    if let Some(facts) = input.hydra {
-        hydra::write(out, facts)?;
-    }
+/// The text of `report.json`, and of `report.html` where it is wanted.
+fn told(input: &ReportInput<'_>) -> (String, Option<String>) {
     let report = json::report_json(
         input.workload,
         input.summary,
         input.provenance,
         input.warnings,
     );
-    write_file(&out.join("report.json"), &python::to_string(&report))?;
+    let is_wanted = input.with_own && input.workload.output.html;
+    let html = is_wanted.then(|| html_of(input, &report));
+    (python::to_string(&report), html)
+}
+
+/// Writes every file but `dlio.log` and those of ranks into `out`; rank 0 only. `summary.json` is written last. A run
+/// that neither trains nor evaluates leaves no DLIO files, as DLIO. The largest resident set of rank 0 is taken from `peak`
+/// when nothing is left to be made that takes memory, and put into the summary.
+///
+/// Errors: the first file that cannot be written.
+pub fn write_all(
+    out: &Path,
+    input: &mut ReportInput<'_>,
+    peak: impl FnOnce() -> u64,
+) -> Result<(), ReportError> {
+    if let Some(facts) = input.hydra {
+        hydra::write(out, facts)?;
+    }
     if input.with_own {
         let stamp = provenance::run_provenance(input.provenance);
         let text = python::to_string(&stamp) + "\n";
@@ -157,8 +168,13 @@ pub fn write_all(out: &Path, input: &ReportInput<'_>) -> Result<(), ReportError>
     if let Some(timeline) = input.timeline {
         write_timeline(&out.join(timeline::FILE), timeline)?;
     }
-    if input.with_own && input.workload.output.html {
-        write_file(&out.join(html::FILE), &html_of(input, &report))?;
+    // Made once to no end: what that takes belongs to the peak that these files tell.
+    drop(told(input));
+    input.summary.take_last_peak(peak());
+    let (report, html) = told(input);
+    write_file(&out.join("report.json"), &report)?;
+    if let Some(html) = html {
+        write_file(&out.join(html::FILE), &html)?;
     }
     let w = &input.workload.workflow;
     if !(w.train || w.evaluation || w.checkpoint) {

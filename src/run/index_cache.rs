@@ -5,16 +5,26 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::clock::now_ns;
 use crate::config::IndexCacheLife;
 use crate::format::Index;
 use crate::plan::Split;
 
 /// Bytes of metadata that a rank keeps; beyond that the oldest are read again when they are needed.
-const BUDGET: usize = 64 << 20;
+pub(super) const BUDGET: usize = 64 << 20;
 
 type Key = (Split, u64);
 /// One file's metadata. Locked by who reads it, so that others wait instead of reading it as well.
-type Slot = Arc<Mutex<Option<Arc<dyn Index>>>>;
+type Slot = Arc<Mutex<Option<Kept>>>;
+
+/// One file's metadata.
+#[derive(Clone)]
+pub struct Kept {
+    /// The metadata.
+    pub index: Arc<dyn Index>,
+    /// Nanoseconds of reading it in which the storage system was waited for.
+    pub storage_ns: u64,
+}
 
 /// Parsed metadata by file. Clones share what is kept.
 #[derive(Clone)]
@@ -48,29 +58,38 @@ impl IndexCache {
         }
     }
 
-    /// The metadata of a file: what is kept, or what `read` reads.
+    /// The metadata of a file: what is kept, or what `read` reads; and of the time that was spent here waiting for another
+    /// reader of the same file, the part in which that one waited for the storage system, nanoseconds.
     ///
     /// Errors: those of `read`; the next call tries again.
     pub fn get_or_read<E>(
         &self,
         split: Split,
         file: u64,
-        read: impl FnOnce() -> Result<Arc<dyn Index>, E>,
-    ) -> Result<Arc<dyn Index>, E> {
+        read: impl FnOnce() -> Result<Kept, E>,
+    ) -> Result<(Arc<dyn Index>, u64), E> {
         if self.life == IndexCacheLife::None {
-            return read();
+            return read().map(|kept| (kept.index, 0));
         }
         let key = (split, file);
         let slot = self.inner.lock().held.entry(key).or_default().clone();
-        let mut kept = slot.lock();
-        if let Some(index) = &*kept {
-            return Ok(index.clone());
+        let (mut held, waited_ns) = match slot.try_lock() {
+            Some(held) => (held, 0),
+            None => {
+                let before = now_ns();
+                let held = slot.lock();
+                (held, now_ns() - before)
+            }
+        };
+        if let Some(kept) = &*held {
+            return Ok((kept.index.clone(), kept.storage_ns.min(waited_ns)));
         }
-        let index = read()?;
-        *kept = Some(index.clone());
-        drop(kept);
+        let kept = read()?;
+        let index = kept.index.clone();
+        *held = Some(kept);
+        drop(held);
         self.inner.lock().keep(key, index.memory());
-        Ok(index)
+        Ok((index, 0))
     }
 }
 
@@ -117,13 +136,20 @@ mod tests {
         }
     }
 
+    fn sized(bytes: usize) -> Kept {
+        Kept {
+            index: Arc::new(Sized(bytes)),
+            storage_ns: 5,
+        }
+    }
+
     /// Reads of files 0 to `files`, each twice; returns how often metadata was read.
     fn reads(cache: &IndexCache, files: u64, bytes: usize) -> u64 {
         let mut reads = 0;
         for file in (0..files).chain(0..files) {
             let read = || {
                 reads += 1;
-                Ok::<_, ()>(Arc::new(Sized(bytes)) as Arc<dyn Index>)
+                Ok::<_, ()>(sized(bytes))
             };
             cache.get_or_read(Split::Train, file, read).unwrap();
         }
@@ -153,17 +179,23 @@ mod tests {
     fn threads_that_want_the_same_file_read_its_metadata_once() {
         let cache = IndexCache::new(IndexCacheLife::Epoch);
         let count = std::sync::atomic::AtomicU64::new(0);
+        let (begun, go) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     let read = || {
                         count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                        std::thread::yield_now();
-                        Ok::<_, ()>(Arc::new(Sized(1)) as Arc<dyn Index>)
+                        begun.wait();
+                        go.wait();
+                        Ok::<_, ()>(sized(1))
                     };
-                    cache.get_or_read(Split::Valid, 7, read).unwrap();
+                    let (_, waited_ns) = cache.get_or_read(Split::Valid, 7, read).unwrap();
+                    // Of a wait, no more is the storage's than the reader waited for it.
+                    assert!(waited_ns <= 5);
                 });
             }
+            begun.wait();
+            go.wait();
         });
         assert_eq!(count.into_inner(), 1);
     }

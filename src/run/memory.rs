@@ -2,7 +2,8 @@
 
 use super::context::JobContext;
 use super::failure::RankError;
-use crate::config::{Decode, PerRankFiles, TimeSpec, Workload};
+use super::index_cache::BUDGET;
+use crate::config::{Decode, IndexCacheLife, PerRankFiles, TimeSpec, Workload};
 use crate::format::Format;
 use crate::host::cgroup::Limits;
 use crate::host::process::{node_memory_bytes, resident_bytes};
@@ -13,8 +14,8 @@ use crate::plan::steps::Steps;
 use crate::report::rank_files::AT_ONCE;
 use crate::storage::Storage;
 
-/// Pages of the program that are touched only after the sum was made: what reduces and writes results. Measured: 3 MiB.
-const TOUCHED_LATER: u64 = 3 << 20;
+/// Pages of the program that are touched only after the sum was made: what reduces and writes results. Measured: 5 to 8 MiB.
+const TOUCHED_LATER: u64 = 8 << 20;
 
 /// Stages of which a reader thread of this job has a histogram: a thread makes one when it first records a duration.
 fn reader_stages(w: &Workload, storage: &dyn Storage, reads_metadata: bool) -> u64 {
@@ -43,10 +44,20 @@ const TEXT_OF_STEP: u64 = 80;
 /// Share of the memory that all ranks of a host may take by default.
 const DEFAULT_SHARE: f64 = 0.8;
 
-/// What generation, or saving checkpoints alone, will hold beside the program: `held` bytes of its writers.
-pub(super) fn of_writing(held: u64) -> MemoryPlan {
-    MemoryPlan(vec![("program", resident_bytes()), ("write buffers", held)])
+/// What generation will hold beside the program: `held` bytes of its writers.
+pub(super) fn of_generation(held: u64) -> MemoryPlan {
+    let buffers = ("generation buffers", held);
+    MemoryPlan(vec![("program", resident_bytes()), buffers])
 }
+
+/// What saving checkpoints alone will hold beside the program: `held` bytes of its writers.
+pub(super) fn of_saving(held: u64) -> MemoryPlan {
+    let buffers = ("checkpoint buffers", held);
+    MemoryPlan(vec![("program", resident_bytes()), buffers])
+}
+
+/// Bytes that a file takes in the list of kept metadata.
+const KEPT_FILE: u64 = 200;
 
 /// What the sum for training depends on beside the workload.
 pub(super) struct Needs<'a> {
@@ -55,6 +66,10 @@ pub(super) struct Needs<'a> {
     pub(super) format: Option<&'static dyn Format>,
     /// Samples are found by metadata of their file.
     pub(super) reads_metadata: bool,
+    /// Bytes of the metadata of one file in memory; 0 where there is none.
+    pub(super) index_bytes: u64,
+    /// Files that the workload uses.
+    pub(super) files: u64,
     pub(super) sample_bytes: u64,
     pub(super) order_bytes: u64,
     /// What saving a checkpoint takes.
@@ -113,6 +128,7 @@ pub(super) fn plan(job: &JobContext, needs: &Needs) -> MemoryPlan {
             "decoded files",
             real(u64::from(holds_files) * threads * loaders * of_file.saturating_mul(2)),
         ),
+        ("kept metadata", kept_metadata(w, needs)),
         ("checkpoint buffers", needs.checkpoint_bytes),
         ("order lists", order_bytes),
         (
@@ -121,6 +137,18 @@ pub(super) fn plan(job: &JobContext, needs: &Needs) -> MemoryPlan {
         ),
         ("results", own),
     ])
+}
+
+/// Bytes of metadata that are kept: of all files, as far as the budget goes.
+fn kept_metadata(w: &Workload, needs: &Needs) -> u64 {
+    let is_kept = needs.reads_metadata && needs.storage.system().has_bytes;
+    match w.reader.index_cache {
+        _ if !is_kept => 0,
+        IndexCacheLife::None => 0,
+        _ => (needs.files)
+            .saturating_mul(needs.index_bytes + KEPT_FILE)
+            .min(BUDGET as u64),
+    }
 }
 
 /// Refuses a sum that is more than this rank may take.

@@ -12,10 +12,12 @@ use crate::loader::{BatchSource, Stretch};
 use crate::metrics::record::PageCache;
 use crate::plan::Split;
 use crate::storage::{Pages, Resident, Storage};
+use crate::util::hash::{GAMMA, mix64};
 
 /// Files of the dataset that are looked at, by all ranks together. To look at a file is to open it, which brings metadata of
 /// its neighbours into memory: of ext4, the 64 or so names of a block of the folder, and the inodes that are read ahead. So
-/// only one of [`SHARE`] files is looked at, and they lie in [`GROUPS`] groups of neighbours.
+/// only one of [`SHARE`] files is looked at, and small ones lie in [`GROUPS`] groups of neighbours. Where files have
+/// [`LARGE`] bytes their metadata is little beside them, and each lies in a part of the dataset of its own.
 const SAMPLED: std::ops::RangeInclusive<u64> = 32..=256;
 
 /// See [`SAMPLED`].
@@ -24,6 +26,9 @@ const SHARE: u64 = 1024;
 /// See [`SAMPLED`].
 const GROUPS: u64 = 4;
 
+/// See [`SAMPLED`].
+const LARGE: u64 = 256 << 10;
+
 /// How many of `all` files are looked at.
 fn sampled(all: u64) -> u64 {
     (all / SHARE)
@@ -31,15 +36,40 @@ fn sampled(all: u64) -> u64 {
         .min(all)
 }
 
-/// The position of file `number` of the sample: groups of equal size, each in the middle of its part of the files.
-fn position(number: u64, all: u64) -> u64 {
-    let count = sampled(all);
-    if count == all {
-        return number;
+/// Where the files of the sample lie: in groups of neighbours, each somewhere in its part of the files, which are of equal
+/// size.
+struct Spots {
+    all: u64,
+    groups: u64,
+    in_group: u64,
+    /// Decides where in its part a group lies.
+    seed: u64,
+}
+
+impl Spots {
+    /// In `all` files of `len` bytes.
+    fn new(all: u64, len: u64, seed: u64) -> Self {
+        let count = sampled(all);
+        let groups = if len >= LARGE { count.max(1) } else { GROUPS };
+        Spots {
+            all,
+            groups,
+            in_group: count.div_ceil(groups),
+            seed,
+        }
     }
-    let in_group = count.div_ceil(GROUPS);
-    let part = all / GROUPS;
-    number / in_group * part + (part - in_group) / 2 + number % in_group
+
+    /// The position of file `number` of the sample.
+    fn position(&self, number: u64) -> u64 {
+        if sampled(self.all) == self.all {
+            return number;
+        }
+        let group = number / self.in_group;
+        let begin_of = |group: u64| group * self.all / self.groups;
+        let from = begin_of(group);
+        let places = begin_of(group + 1) - from - self.in_group + 1;
+        from + mix64(self.seed ^ group.wrapping_mul(GAMMA)) % places + number % self.in_group
+    }
 }
 
 /// The files that the job reads, by one number: training files, then those of evaluation.
@@ -47,6 +77,7 @@ struct Used<'a> {
     files: &'a DatasetFiles,
     train: u64,
     all: u64,
+    spots: Spots,
 }
 
 impl Used<'_> {
@@ -92,10 +123,18 @@ pub(super) fn before_epoch(
     if !is_due {
         return Ok((Sample::default(), None));
     }
+    let all = files.used.0 + if does_eval { files.used.1 } else { 0 };
+    let w = job.workload;
+    let len = (files.sample_bytes()).saturating_mul(w.dataset.num_samples_per_file);
     let used = Used {
         files,
         train: files.used.0,
-        all: files.used.0 + if does_eval { files.used.1 } else { 0 },
+        all,
+        spots: Spots::new(
+            all,
+            len,
+            w.train.seed.wrapping_add(epoch.wrapping_mul(GAMMA)),
+        ),
     };
     let sample = agree(cluster, look(job, storage, &used))?;
     if !is_cold {
@@ -106,12 +145,19 @@ pub(super) fn before_epoch(
     let found = PageCache {
         sampled_files: sums[0],
         resident_bytes: sums[1],
+        kept_bytes: 0,
     };
     if found.resident_bytes == 0 {
         return Ok((sample, Some(found)));
     }
     agree(cluster, evict(job, storage, &used, readers))?;
     let sample = agree(cluster, look(job, storage, &used))?;
+    let mut kept = [sample.sum.bytes];
+    cluster.sum_u64(&mut kept);
+    let found = PageCache {
+        kept_bytes: kept[0],
+        ..found
+    };
     Ok((sample, Some(found)))
 }
 
@@ -121,7 +167,7 @@ fn look(job: &JobContext, storage: &dyn Storage, used: &Used) -> Result<Sample, 
     let mut path = PathBuf::new();
     let mut sample = Sample::default();
     for number in (rank as u64..sampled(used.all)).step_by(ranks) {
-        used.path(position(number, used.all), &mut path);
+        used.path(used.spots.position(number), &mut path);
         let task = job.doing("look up the pages of", &path);
         let seen = storage.resident(&path)?;
         drop(task);
@@ -172,6 +218,11 @@ fn evict(
 mod tests {
     use super::*;
 
+    fn positions(all: u64, len: u64, seed: u64) -> Vec<u64> {
+        let spots = Spots::new(all, len, seed);
+        (0..sampled(all)).map(|n| spots.position(n)).collect()
+    }
+
     #[test]
     fn the_sample_is_small_and_from_all_over() {
         for (all, count) in [
@@ -184,15 +235,36 @@ mod tests {
             (1 << 40, 256),
         ] {
             assert_eq!(sampled(all), count, "{all}");
-            let positions: Vec<u64> = (0..count).map(|n| position(n, all)).collect();
-            assert!(positions.is_sorted_by(|a, b| a < b), "{all}: {positions:?}");
-            assert!(
-                positions.last().is_none_or(|last| *last < all),
-                "{all}: {positions:?}"
-            );
-            // A quarter of the files holds a quarter of the sample.
-            let first = positions.iter().filter(|p| **p < all / 4).count() as u64;
-            assert!(first.abs_diff(count / 4) <= 1, "{all}: {first} of {count}");
+            for (len, seed) in [(4096, 1), (4096, 2), (LARGE, 1)] {
+                let positions = positions(all, len, seed);
+                assert!(positions.is_sorted_by(|a, b| a < b), "{all}: {positions:?}");
+                assert!(
+                    positions.last().is_none_or(|last| *last < all),
+                    "{all}: {positions:?}"
+                );
+                // A quarter of the files holds a quarter of the sample.
+                let first = positions.iter().filter(|p| **p < all / 4).count() as u64;
+                assert!(first.abs_diff(count / 4) <= 1, "{all}: {first} of {count}");
+            }
         }
+    }
+
+    // 36 files in a row that are in memory lie beside groups in fixed places in every epoch.
+    #[test]
+    fn no_part_of_the_files_stays_unseen() {
+        for seed in 0..100 {
+            let large = positions(400, 1 << 20, seed);
+            for warm in 0..=364 {
+                let is_seen = large.iter().any(|p| (warm..warm + 36).contains(p));
+                assert!(is_seen, "files from {warm}: {large:?}");
+            }
+        }
+        let small = |seed| positions(20_000, 4096, seed);
+        // Neighbours, whose metadata comes together.
+        let apart = small(1).windows(2).filter(|w| w[1] > w[0] + 1).count();
+        assert_eq!(apart, 3);
+        assert_ne!(small(1), small(2));
+        let seen = (0..200).any(|seed| small(seed).iter().any(|p| (1..=36).contains(p)));
+        assert!(seen, "the first files are never looked at");
     }
 }

@@ -61,7 +61,8 @@ pub(super) fn report(
     let which = job.workload.output.per_rank_files;
     let mut own = RankFiles::of_rank(cluster, &measured.record, &spec, &facts, which);
     agree(cluster, profile::add_trace(job, request, &mut own))?;
-    // The largest of what a rank holds is behind it now.
+    let saved = save_rank_files(job, &own, output.as_ref());
+    // The largest of what a rank holds is behind it now; rank 0, which writes the rest, looks once more when it does.
     let peak = cluster.gather(&host::process::peak_rss_bytes().to_le_bytes());
     let summary = summary.zip(peak).map(|(mut summary, peak)| {
         let word = |bytes: &Vec<u8>| bytes.as_slice().try_into().map_or(0, u64::from_le_bytes);
@@ -71,13 +72,12 @@ pub(super) fn report(
         }
         summary
     });
-    let made = summary.as_ref().map(|summary| Made {
+    let mut made = summary.map(|summary| Made {
         summary,
         provenance: provenance_of(request, cluster, &facts, begun),
         timeline: timeline.as_ref(),
     });
-    let saved = save_rank_files(job, &own, output.as_ref());
-    let written = match (&made, output) {
+    let written = match (&mut made, output) {
         (Some(made), Some(output)) => write(request, job, made, events, output, saved),
         _ => Ok(()),
     };
@@ -86,10 +86,10 @@ pub(super) fn report(
     cluster.max_u64(&mut again);
     let written = match again[0] {
         0 => written.map_err(Unwritten::into),
-        _ => second_place(request, job, made.as_ref(), &own, events, written),
+        _ => second_place(request, job, made.as_mut(), &own, events, written),
     };
     agree(cluster, written.map_err(RankError::from))?;
-    Ok(summary)
+    Ok(made.map(|made| made.summary))
 }
 
 /// What was measured, of all ranks; on rank 0. A collective.
@@ -164,7 +164,7 @@ fn or_removed(error: ReportError, output: Option<&OutputDir>) -> ReportError {
 
 /// What rank 0 has to write.
 struct Made<'a> {
-    summary: &'a JobSummary,
+    summary: JobSummary,
     provenance: Provenance,
     timeline: Option<&'a Timeline>,
 }
@@ -183,7 +183,7 @@ fn complete(mut timeline: Timeline, events: &mut Events, begun: &Begun) -> Timel
 fn write(
     request: &JobRequest,
     job: &JobContext,
-    made: &Made,
+    made: &mut Made,
     events: &mut Events,
     output: OutputDir,
     saved: Result<(), ReportError>,
@@ -219,7 +219,7 @@ fn write(
     // Also where they cannot be written: what was measured is not measured again in a minute.
     let mut printed = Ok(());
     if !voice.json && !voice.as_dlio {
-        let mut text = final_report(made.summary, &made.provenance);
+        let mut text = final_report(&made.summary, &made.provenance);
         if written.is_ok() {
             text += &format!("Results: {folder}\n");
         }
@@ -234,14 +234,14 @@ fn write(
 /// Errors: what cannot be written, or that the folder is gone.
 fn write_files(
     request: &JobRequest,
-    made: &Made,
+    made: &mut Made,
     warnings: &[String],
     output: &OutputDir,
 ) -> Result<(), ReportError> {
     let hydra = hydra_facts(request, output.shown());
-    let input = ReportInput {
+    let mut input = ReportInput {
         workload: request.workload(),
-        summary: made.summary,
+        summary: &mut made.summary,
         provenance: &made.provenance,
         timeline: made.timeline,
         warnings,
@@ -250,7 +250,8 @@ fn write_files(
         with_own: !request.voice.as_dlio,
     };
     output.check()?;
-    write_all(output.path(), &input).map_err(|error| or_removed(error, Some(output)))
+    write_all(output.path(), &mut input, host::process::peak_rss_bytes)
+        .map_err(|error| or_removed(error, Some(output)))
 }
 
 /// Writes what was measured to the folder of temporary files, since it cannot be written where it was wanted. A collective.
@@ -258,14 +259,16 @@ fn write_files(
 fn second_place(
     request: &JobRequest,
     job: &JobContext,
-    made: Option<&Made>,
+    made: Option<&mut Made>,
     own: &RankFiles,
     events: &Events,
     first: Result<(), Unwritten>,
 ) -> Result<(), ReportError> {
     let place = std::env::temp_dir().join("dlio-rs-results");
     let _task = job.doing("write results in", &place);
-    let output = made.map(|_| OutputDir::create(&place, Clash::Suffix, false));
+    let output = made
+        .is_some()
+        .then(|| OutputDir::create(&place, Clash::Suffix, false));
     let saved = save_rank_files(job, own, output.as_ref().and_then(|o| o.as_ref().ok()));
     let (Some(made), Some(output), Err(cause)) = (made, output, first) else {
         return Ok(());

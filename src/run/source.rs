@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use crate::clock::now_ns;
 use crate::format::{Companion, FormatError, Source};
+use crate::loader::Metadata;
 use crate::storage::{Answer, Extent, Lane, Request, Sink, Storage, StorageError};
 
 /// Bytes of one read call of a companion file.
@@ -14,7 +16,7 @@ pub struct StorageSource<'a> {
     path: &'a Path,
     lane: &'a mut Lane,
     len: Option<u64>,
-    spent: Answer,
+    spent: Metadata,
 }
 
 impl<'a> StorageSource<'a> {
@@ -25,19 +27,19 @@ impl<'a> StorageSource<'a> {
             path,
             lane,
             len: None,
-            spent: Answer::default(),
+            spent: Metadata::default(),
         }
     }
 
-    /// What was read so far: bytes, calls and retries; and what opening the file took.
-    pub fn spent(&self) -> Answer {
+    /// What was read so far, and the time for which the storage system was waited for.
+    pub fn spent(self) -> Metadata {
         self.spent
     }
 
     fn read(
         storage: &dyn Storage,
         lane: &mut Lane,
-        spent: &mut Answer,
+        spent: &mut Metadata,
         (path, offset): (&Path, u64),
         buf: &mut [u8],
     ) -> Result<(), FormatError> {
@@ -51,9 +53,17 @@ impl<'a> StorageSource<'a> {
             planned_len: len,
             tag: offset,
         };
-        let mut copy = Copy { into: buf, used: 0 };
-        match storage.read(&request, lane, &mut copy) {
+        let mut copy = Copy {
+            into: buf,
+            used: 0,
+            calls_ns: &mut spent.calls_ns,
+        };
+        let before = now_ns();
+        let read = storage.read(&request, lane, &mut copy);
+        spent.storage_ns += now_ns() - before;
+        match read {
             Ok(answer) if copy.used as u64 == len => {
+                let spent = &mut spent.answer;
                 spent.bytes += answer.bytes;
                 spent.calls += answer.calls;
                 spent.retries += answer.retries;
@@ -73,10 +83,11 @@ impl<'a> StorageSource<'a> {
     }
 }
 
-/// Copies what is read.
+/// Copies what is read, and notes how long each call took.
 struct Copy<'a> {
     into: &'a mut [u8],
     used: usize,
+    calls_ns: &'a mut Vec<u64>,
 }
 
 impl Sink for Copy<'_> {
@@ -88,6 +99,9 @@ impl Sink for Copy<'_> {
         true
     }
     fn position(&mut self, _: u64) {}
+    fn called(&mut self, ns: u64) {
+        self.calls_ns.push(ns);
+    }
 }
 
 impl Source for StorageSource<'_> {
@@ -95,9 +109,11 @@ impl Source for StorageSource<'_> {
         if let Some(len) = self.len {
             return Ok(len);
         }
+        let before = now_ns();
         let (len, answer) = (self.storage.open(self.path, self.lane)).map_err(Box::new)?;
-        self.spent.opens += answer.opens;
-        self.spent.open_ns += answer.open_ns;
+        self.spent.storage_ns += now_ns() - before;
+        self.spent.answer.opens += answer.opens;
+        self.spent.answer.open_ns += answer.open_ns;
         self.len = Some(len);
         Ok(len)
     }
@@ -113,7 +129,10 @@ impl Source for StorageSource<'_> {
         limit: u64,
     ) -> Result<Option<Vec<u8>>, FormatError> {
         let path = companion.path(self.path);
-        let Some(len) = self.storage.len(&path).map_err(Box::new)? else {
+        let before = now_ns();
+        let len = self.storage.len(&path).map_err(Box::new)?;
+        self.spent.storage_ns += now_ns() - before;
+        let Some(len) = len else {
             return Ok(None);
         };
         if len > limit {
@@ -124,12 +143,12 @@ impl Source for StorageSource<'_> {
         }
         let mut bytes = vec![0; len as usize];
         // Through a lane of its own: the data file stays open. Its opens are no opens of data files.
-        let mut spent = Answer::default();
+        let Answer { opens, open_ns, .. } = self.spent.answer;
         let mut lane = Lane::new(TRANSFER);
-        Self::read(self.storage, &mut lane, &mut spent, (&path, 0), &mut bytes)?;
-        self.spent.bytes += spent.bytes;
-        self.spent.calls += spent.calls;
-        self.spent.retries += spent.retries;
+        let (storage, spent) = (self.storage, &mut self.spent);
+        Self::read(storage, &mut lane, spent, (&path, 0), &mut bytes)?;
+        spent.answer.opens = opens;
+        spent.answer.open_ns = open_ns;
         Ok(Some(bytes))
     }
 

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::dataset::DatasetFiles;
-use super::index_cache::IndexCache;
+use super::index_cache::{IndexCache, Kept};
 use super::source::StorageSource;
 use crate::clock::now_ns;
 use crate::config::{Decode, TimeSpec, VerifyContent};
 use crate::format::content::ContentChecker;
-use crate::format::{Access, Checker, Expect, Format, FormatError, Index, Opened};
+use crate::format::{Access, Checker, Expect, Format, FormatError, Opened};
 use crate::loader::{LoaderError, Place, Work};
 use crate::plan::digest::step_hash;
 use crate::plan::draw::TimeDraw;
 use crate::plan::order::EpochOrder;
 use crate::plan::{Run, Split};
-use crate::storage::{Answer, Extent, Lane, Storage};
+use crate::storage::{Extent, Lane, Storage};
 
 /// One read in this many is compared under `verify_content: sampled`.
 const SAMPLED: u64 = 64;
@@ -59,6 +59,13 @@ impl Reading {
         self.format.is_some_and(needs)
     }
 
+    /// Bytes of one file's metadata in memory, about.
+    pub(super) fn index_bytes(&self) -> u64 {
+        let dims = self.files.dims_of(Split::Train, 0);
+        let spec = self.files.spec(Split::Train, 0, &dims);
+        self.format.map_or(0, |format| format.index_memory(&spec))
+    }
+
     fn expect(&self, run: &Run) -> Expect {
         Expect {
             samples: self.samples_per_file,
@@ -68,13 +75,13 @@ impl Reading {
         }
     }
 
-    /// Reads the metadata of a file; what that took is added to `place`.
+    /// Reads the metadata of a file; what that took is put into `place`.
     fn index_of(
         &self,
         format: &dyn Format,
         place: &mut Place,
         lane: &mut Lane,
-    ) -> Result<Arc<dyn Index>, LoaderError> {
+    ) -> Result<Kept, LoaderError> {
         let mut source = StorageSource::new(&*self.storage, &place.path, lane);
         let read = format
             .index(&mut source, self.files.options())
@@ -90,7 +97,11 @@ impl Reading {
                 )))
             });
         place.metadata = source.spent();
-        read.map_err(|source| match source {
+        let kept = read.map(|index| Kept {
+            index,
+            storage_ns: place.metadata.storage_ns,
+        });
+        kept.map_err(|source| match source {
             FormatError::Storage(error) => LoaderError::Storage(*error),
             source => LoaderError::Metadata {
                 path: place.path.clone(),
@@ -162,8 +173,7 @@ impl Work for EpochWork {
         let reading = &*self.reading;
         place.extents.clear();
         place.index = None;
-        place.index_ns = 0;
-        place.metadata = Answer::default();
+        place.metadata.clear();
         place.planned_len = self.planned_len(run);
         let Some(format) = reading.format else {
             place.extents.push(Extent::Whole);
@@ -179,11 +189,12 @@ impl Work for EpochWork {
             return Ok(());
         }
         let before = now_ns();
-        let index = self.indexes.get_or_read(self.split, run.file, || {
+        let (index, waited_ns) = self.indexes.get_or_read(self.split, run.file, || {
             reading.index_of(format, place, lane)
         })?;
-        // Opening the file is a stage of its own.
-        place.index_ns = (now_ns() - before).saturating_sub(place.metadata.open_ns);
+        let metadata = &mut place.metadata;
+        metadata.storage_ns += waited_ns;
+        metadata.client_ns = (now_ns() - before).saturating_sub(metadata.storage_ns);
         index.extents(run.first, run.count, reading.access, &mut place.extents);
         place.index = Some(index);
         Ok(())
@@ -238,5 +249,120 @@ impl Work for EpochWork {
             .draw_s(&self.reading.preprocess)
             * 1e9)
             .round() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{IndexCacheLife, Workload};
+    use crate::format::{FileSpec, FormatOptions, Index, Out, Source};
+    use crate::plan::order::ShardOrder;
+    use crate::run::wire;
+    use crate::storage;
+
+    /// A format whose metadata is parsed for a long time, from the first `reads` bytes, one by one.
+    struct Slow {
+        reads: u64,
+    }
+
+    const PARSING: Duration = Duration::from_millis(30);
+
+    impl Format for Slow {
+        fn encoded_len(&self, _: &FileSpec) -> Option<u64> {
+            None
+        }
+        fn encode(&self, _: &FileSpec, _: &mut [u8], _: Out) -> Result<(), FormatError> {
+            Ok(())
+        }
+        fn needs_index(&self, _: &Expect, _: &FormatOptions) -> bool {
+            true
+        }
+        fn index(
+            &self,
+            source: &mut dyn Source,
+            _: &FormatOptions,
+        ) -> Result<Arc<dyn Index>, FormatError> {
+            for at in 0..self.reads {
+                source.read_at(at, &mut [0])?;
+            }
+            std::thread::sleep(PARSING);
+            Ok(Arc::new(Empty))
+        }
+        fn checker(&self, _: Decode, _: &FormatOptions) -> Box<dyn Checker> {
+            unimplemented!("nothing is checked")
+        }
+    }
+
+    struct Empty;
+
+    impl Index for Empty {
+        fn samples(&self) -> u64 {
+            u64::MAX
+        }
+        fn extents(&self, _: u64, _: u64, _: Access, _: &mut Vec<Extent>) {}
+        fn memory(&self) -> usize {
+            1
+        }
+        fn describe(&self) -> Vec<String> {
+            Vec::new()
+        }
+        fn as_any(&self) -> &dyn std::any::Any {
+            self
+        }
+    }
+
+    /// Where the first file of a dataset lies, by its metadata in `format`.
+    fn located(format: &'static dyn Format) -> Place {
+        let folder = tempfile::tempdir().unwrap();
+        let mut workload = Workload::default();
+        workload.dataset.data_folder = folder.path().display().to_string();
+        let files = Arc::new(DatasetFiles::to_generate(&workload, 1));
+        let run = Run {
+            file: 0,
+            first: 0,
+            count: 1,
+        };
+        let mut path = PathBuf::new();
+        files.path_of(Split::Train, 0, &mut path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, [7; 100]).unwrap();
+        let order = wire::order(&workload, Split::Train, files.train.files());
+        let reading = Arc::new(Reading {
+            files,
+            format: Some(format),
+            storage: storage::open(&wire::dataset_store(&workload), &[])
+                .unwrap()
+                .into(),
+            indexes: IndexCache::new(IndexCacheLife::Epoch),
+            access: wire::access(&workload),
+            decode: Decode::None,
+            verify_content: VerifyContent::Off,
+            samples_per_file: 1,
+            preprocess: TimeSpec::default(),
+            preprocess_draws: Vec::new(),
+        });
+        let order = ShardOrder::new(order, 0, 1).epoch(1);
+        let work = EpochWork::new(reading, Split::Train, 1, order);
+        let (mut place, mut lane) = (Place::default(), Lane::keeping(4096));
+        work.locate(&run, &mut place, &mut lane).unwrap();
+        place
+    }
+
+    #[test]
+    fn parsing_metadata_is_no_time_of_the_storage() {
+        let parsing = PARSING.as_nanos() as u64;
+        let metadata = located(&Slow { reads: 0 }).metadata;
+        assert!(metadata.client_ns >= parsing, "{metadata:?}");
+        assert_eq!(metadata.read_ns(), 0, "{metadata:?}");
+        let metadata = located(&Slow { reads: 3 }).metadata;
+        assert!(metadata.client_ns >= parsing, "{metadata:?}");
+        assert_eq!(metadata.calls_ns.len(), 3);
+        assert_eq!(metadata.answer.calls, 3);
+        let calls: u64 = metadata.calls_ns.iter().sum();
+        assert!(metadata.read_ns() >= calls, "{metadata:?}");
+        assert_eq!(metadata.answer.opens, 1);
     }
 }

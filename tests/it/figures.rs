@@ -335,6 +335,31 @@ fn peak_memory_is_the_kernels() {
     }
 }
 
+/// A short run of few files, in which what makes the results is a large part of the memory.
+#[test]
+fn peak_memory_of_a_short_run_is_the_kernels() {
+    for more in [&[][..], &["output.html=false"], &["reader.decode=full"]] {
+        let scratch = Scratch::new();
+        let mut command = std::process::Command::new("/usr/bin/time");
+        command
+            .args(["-v", BIN])
+            .args(small(&scratch, 16))
+            .args(more);
+        let done = run(command).ok();
+        let kernel = peak_by_time(&done.stderr);
+        let r = report(&scratch);
+        let ours = number(&r["memory"]["rank_0"]["value"]);
+        assert!(
+            (ours / kernel - 1.0).abs() < 0.05,
+            "{ours} {kernel} {more:?}"
+        );
+        assert_eq!(r["counters"]["peak_rss"]["value"], ours as u64);
+        // Every place that tells it tells the same.
+        let mib = format!("{:.2} MiB", ours / 1048576.0);
+        assert!(done.stdout.contains(&mib), "{mib}: {}", done.stdout);
+    }
+}
+
 /// The same reads with and without checkpoints that burn CPU time between them: what reading cost is the readers' own.
 #[test]
 fn checkpoints_between_steps_are_no_cost_of_reading() {
@@ -441,6 +466,13 @@ fn evidence_names_its_rule_and_tmpfs_never_passes() {
         );
     }
     assert_eq!(r["evidence"].as_array().unwrap().len(), 2);
+    // Nothing of it can be evicted, so nothing is said to have been.
+    let page_cache = &r["page_cache"];
+    assert_eq!(
+        page_cache["metadata"],
+        "in memory, as the files are, which cannot be evicted"
+    );
+    assert_eq!(page_cache["kept_bytes"], page_cache["resident_bytes"]);
     let lines: Vec<_> = text
         .lines()
         .filter(|l| l.contains("served by storage"))

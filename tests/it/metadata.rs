@@ -125,6 +125,30 @@ fn metadata_is_read_once_per_epoch_run_or_read() {
     }
 }
 
+/// The histogram of read calls has those for metadata, too, by every way of reading.
+#[test]
+fn as_many_read_calls_have_a_duration_as_are_counted() {
+    for (format, storage) in [
+        ("hdf5", "local_fs"),
+        ("hdf5", "direct_fs"),
+        ("indexed_binary", "local_fs"),
+        ("tfrecord", "local_fs"),
+    ] {
+        let scratch = generated(format);
+        let storage = format!("storage.storage_type={storage}");
+        epochs(&scratch, format, "out", &[&storage]);
+        let report = json(&scratch.path("out/report.json"));
+        let counters = &report["counters"];
+        assert!(counters["metadata_reads"]["value"].as_u64() > Some(0));
+        let stages = report["stages"].as_array().unwrap();
+        let read = stages.iter().find(|s| s["stage"] == "read").unwrap();
+        assert_eq!(
+            read["count"], counters["reads"]["value"],
+            "{format} {storage}"
+        );
+    }
+}
+
 /// A relay in front of a server that counts what the server sends.
 struct Meter {
     port: u16,

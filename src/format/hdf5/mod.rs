@@ -82,6 +82,13 @@ impl Format for Hdf5 {
     ) -> Result<Arc<dyn Index>, FormatError> {
         Ok(Arc::new(Hdf5Index::read(source)?))
     }
+    fn index_memory(&self, spec: &FileSpec) -> u64 {
+        let chunks = Layout::of(spec).map_or(0, |layout| match &layout.chunk {
+            Some(chunk) => layout.datasets * layout.grid(chunk).iter().product::<u64>(),
+            None => 0,
+        });
+        chunks.saturating_mul(size_of::<library::Stored>() as u64) + super::INDEX
+    }
     fn checker(&self, decode: Decode, _: &FormatOptions) -> Box<dyn Checker> {
         match decode {
             Decode::None => Box::new(LengthChecker::default()),

@@ -10,6 +10,12 @@ use super::thrift::Broken;
 use crate::format::{Access, FormatError, FormatOptions, Index, Source};
 use crate::storage::Extent;
 
+/// Bytes of memory of one column, with short names.
+pub(super) const PER_COLUMN: u64 = size_of::<Leaf>() as u64 + 128;
+
+/// Bytes of memory of one column's chunk in one row group.
+pub(super) const PER_CHUNK: u64 = size_of::<Chunk>() as u64;
+
 /// Where the row groups of a file lie.
 pub(super) struct RowGroups {
     /// The columns of the file.

@@ -69,6 +69,13 @@ impl Format for Parquet {
         true
     }
 
+    fn index_memory(&self, spec: &FileSpec) -> u64 {
+        let options = &spec.options.parquet;
+        let groups = spec.samples.div_ceil(options.row_group_size.max(1));
+        let columns = options.columns.len().max(1) as u64;
+        columns * (index::PER_COLUMN + groups * index::PER_CHUNK) + groups * 16 + super::INDEX
+    }
+
     fn index(
         &self,
         source: &mut dyn Source,

@@ -51,7 +51,7 @@ impl<'a> Checkpoints<'a> {
         let c = &job.workload.checkpoint;
         if c.num_checkpoints_write > 0 {
             checkpointer.claim(events)?;
-            let memory = memory::of_writing(checkpointer.save_memory());
+            let memory = memory::of_saving(checkpointer.save_memory());
             agree(job.cluster, memory::check(job, &memory))?;
         }
         let cpu_start = process_cpu_ns();

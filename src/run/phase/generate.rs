@@ -181,7 +181,7 @@ impl<'a> Generation<'a> {
         let mean = self.files.total_bytes(self.format).unwrap_or_default() / total.max(1);
         let writers = threads as u64;
         let held = writers * CHUNK as u64 + self.storage.write_memory(writers, mean);
-        let memory = memory::of_writing(held);
+        let memory = memory::of_generation(held);
         events.emit(Event::Info(memory.line()));
         agree(cluster, memory::check(job, &memory))?;
         let uncounted = AtomicU64::new(0);

@@ -151,6 +151,8 @@ impl<'a> Training<'a> {
             storage: &*storage,
             format,
             reads_metadata: reading.reads_metadata(),
+            index_bytes: reading.index_bytes(),
+            files: files.used.0 + files.used.1,
             sample_bytes: files.sample_bytes(),
             order_bytes: order.memory_bytes() + files.names_memory(),
             checkpoint_bytes: saves.as_ref().map_or(0, |s| s.saver.save_memory()),
