@@ -293,14 +293,8 @@ impl<'a> Machine<'a> {
             b')' => self.stack.push(Item::tuple(Vec::new())?),
             b'N' => self.stack.push(Item::None),
             0x88 | 0x89 => self.stack.push(Item::None),
-            b'X' => {
-                let len = self.number(4)?;
-                self.text(len)?;
-            }
-            0x8c => {
-                let len = self.number(1)?;
-                self.text(len)?;
-            }
+            b'X' => self.text(4)?,
+            0x8c => self.text(1)?,
             b'K' => self.int(1)?,
             b'M' => self.int(2)?,
             b'J' => self.int(4)?,
@@ -320,14 +314,8 @@ impl<'a> Machine<'a> {
                 let slot = self.memo.len() as u64;
                 self.remember(slot)?;
             }
-            b'h' => {
-                let slot = self.number(1)?;
-                self.recall(slot)?;
-            }
-            b'j' => {
-                let slot = self.number(4)?;
-                self.recall(slot)?;
-            }
+            b'h' => self.recall(1)?,
+            b'j' => self.recall(4)?,
             b'c' => {
                 let name = format!("{}.{}", self.line()?, self.line()?);
                 self.stack.push(Item::Global(name.into()));
@@ -371,7 +359,9 @@ impl<'a> Machine<'a> {
         Some(true)
     }
 
-    fn text(&mut self, len: u64) -> Option<()> {
+    /// A text behind its length, a number of `width` bytes.
+    fn text(&mut self, width: usize) -> Option<()> {
+        let len = self.number(width)?;
         let part = self.take(usize::try_from(len).ok()?)?;
         self.stack
             .push(Item::Text(String::from_utf8_lossy(part).into()));
@@ -390,7 +380,9 @@ impl<'a> Machine<'a> {
         Some(())
     }
 
-    fn recall(&mut self, slot: u64) -> Option<()> {
+    /// What was remembered in the slot that the next `width` bytes name.
+    fn recall(&mut self, width: usize) -> Option<()> {
+        let slot = self.number(width)?;
         let item = self.memo.get(&u32::try_from(slot).ok()?)?.share();
         self.stack.push(item);
         Some(())

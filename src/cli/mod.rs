@@ -79,6 +79,18 @@ const RANK_VARIABLES: [&str; 5] = [
     "SLURM_PROCID",
 ];
 
+/// How the program was called.
+struct Call {
+    /// By DLIO's name.
+    as_dlio: bool,
+    /// True on the rank that speaks before ranks know each other.
+    speaks_first: bool,
+    /// Its words.
+    typed: Vec<String>,
+    /// The MPI library that the user names.
+    named: Option<Named>,
+}
+
 /// Runs the command line; returns the exit status.
 pub fn main(args: Vec<OsString>) -> u8 {
     let name = args
@@ -96,58 +108,87 @@ pub fn main(args: Vec<OsString>) -> u8 {
         .collect();
     let cli = match Cli::try_parse_from(args::normalise(args, as_dlio)) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Every rank of a job gets the same words; one of them answers.
-            if speaks_first {
-                let _ = error.print();
-                if let Some(advice) = args::option_advice(&error) {
-                    say(&format!("\n  remedy: {advice}"));
-                }
-            }
-            return if error.use_stderr() {
-                Exit::Usage as u8
-            } else {
-                Exit::Done as u8
-            };
-        }
+        Err(error) => return refused(&error, speaks_first) as u8,
     };
-    // Not where sockets may be: a connection that a server closes is an error there and no end.
-    let has_sockets = matches!(
-        cli.verb,
+    if !has_sockets(&cli.verb) {
+        end_when_nobody_reads();
+    }
+    let call = Call {
+        as_dlio,
+        speaks_first,
+        typed,
+        named: Named::new(cli.mpi_lib.as_deref(), &variable),
+    };
+    match start(cli.verb, &call) {
+        Ok(()) => Exit::Done as u8,
+        Err(stop) => {
+            if !stop.message.is_empty() {
+                interrupt::say(&format!("dlio-rs: {}", stop.message));
+            }
+            stop.exit as u8
+        }
+    }
+}
+
+/// Shows why the command line was not taken, or the help that it asked for.
+fn refused(error: &clap::Error, speaks_first: bool) -> Exit {
+    // Every rank of a job gets the same words; one of them answers.
+    if speaks_first {
+        let _ = error.print();
+        if let Some(advice) = args::option_advice(error) {
+            say(&format!("\n  remedy: {advice}"));
+        }
+    }
+    if error.use_stderr() {
+        Exit::Usage
+    } else {
+        Exit::Done
+    }
+}
+
+/// Where sockets may be, a connection that a server closes is an error and no end of the process.
+fn has_sockets(verb: &Verb) -> bool {
+    matches!(
+        verb,
         Verb::Run(_)
             | Verb::Generate(_)
             | Verb::Find(_)
             | Verb::Info(_)
             | Verb::Inspect(_)
             | Verb::Clean(_)
-    );
-    if !has_sockets {
-        end_when_nobody_reads();
-    }
-    let env = |name: &str| std::env::var(name).ok();
-    let named = Named::new(cli.mpi_lib.as_deref(), &env);
-    let named = named.as_ref();
-    let outcome = match cli.verb {
+    )
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Does what the verb says.
+fn start(verb: Verb, call: &Call) -> Result<(), Stop> {
+    let (as_dlio, typed, named) = (call.as_dlio, &call.typed, call.named.as_ref());
+    match verb {
         Verb::Validate(args) => alone(&args.workload.clone(), as_dlio, |loaded| {
             validate::print(loaded, &args)
         }),
         Verb::Plan(args) => alone(&args.workload.clone(), as_dlio, |loaded| {
             plan::print(loaded, &args)
         }),
-        Verb::Run(args) => in_job(speaks_first, named, |cluster| {
-            job::start(cluster, &args, job::What::Workflow, as_dlio, &typed)
+        Verb::Run(args) => in_job(call.speaks_first, named, |cluster| {
+            job::start(cluster, &args, job::What::Workflow, as_dlio, typed)
         }),
-        Verb::Generate(args) => in_job(speaks_first, named, |cluster| {
-            job::start(cluster, &args, job::What::GenerateOnly, as_dlio, &typed)
+        Verb::Generate(args) => in_job(call.speaks_first, named, |cluster| {
+            job::start(cluster, &args, job::What::GenerateOnly, as_dlio, typed)
         }),
-        Verb::Find(args) => in_job(speaks_first, named, |cluster| {
-            find::start(cluster, &args, &typed)
+        Verb::Find(args) => in_job(call.speaks_first, named, |cluster| {
+            find::start(cluster, &args, typed)
         }),
         // Without a launcher no job is formed: where MPI may not run, as on a login node, info still answers.
-        Verb::Info(args) if !cluster::is_launched(&env) => in_job(speaks_first, None, |cluster| {
-            info::print(cluster, Some(&cluster::outlook(&env, named)), &args)
-        }),
-        Verb::Info(args) => in_job(speaks_first, named, |cluster| {
+        Verb::Info(args) if !cluster::is_launched(&variable) => {
+            in_job(call.speaks_first, None, |cluster| {
+                info::print(cluster, Some(&cluster::outlook(&variable, named)), &args)
+            })
+        }
+        Verb::Info(args) => in_job(call.speaks_first, named, |cluster| {
             info::print(cluster, None, &args)
         }),
         Verb::Inspect(args) => inspect::print(&args),
@@ -168,22 +209,12 @@ pub fn main(args: Vec<OsString>) -> u8 {
             format,
             ..
         }) => check::explain(&id, format),
-        Verb::Check(args) => match check::folder(&args) {
-            Ok(Some(folder)) => check::after(folder, &args),
-            Ok(None) => alone(&args.workload.clone(), as_dlio, |loaded| {
+        Verb::Check(args) => match check::folder(&args)? {
+            Some(folder) => check::after(folder, &args),
+            None => alone(&args.workload.clone(), as_dlio, |loaded| {
                 check::before(loaded, &args)
             }),
-            Err(stop) => Err(stop),
         },
-    };
-    match outcome {
-        Ok(()) => Exit::Done as u8,
-        Err(stop) => {
-            if !stop.message.is_empty() {
-                interrupt::say(&format!("dlio-rs: {}", stop.message));
-            }
-            stop.exit as u8
-        }
     }
 }
 
@@ -260,8 +291,7 @@ fn in_job(
     verb: impl FnOnce(&dyn Cluster) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
     listen(speaks_first)?;
-    let env = |name: &str| std::env::var(name).ok();
-    let cluster = cluster::start(&env, host::name(), named).map_err(|e| Stop {
+    let cluster = cluster::start(&variable, host::name(), named).map_err(|e| Stop {
         exit: Exit::Failed,
         message: e.to_string(),
     })?;

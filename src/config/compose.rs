@@ -63,6 +63,20 @@ enum Item {
     Entry(Entry),
 }
 
+impl Item {
+    /// A group that the command line adds.
+    fn added(group: String, option: String) -> Item {
+        Item::Entry(Entry {
+            is_optional: false,
+            is_override: false,
+            package: group.replace('/', "."),
+            group,
+            options: vec![option],
+            is_group: true,
+        })
+    }
+}
+
 /// A part of the result: a YAML without its defaults list, and its package.
 struct Part {
     package: String,
@@ -188,31 +202,12 @@ impl Composer<'_> {
         let list = content
             .as_mapping_mut()
             .and_then(|map| map.shift_remove("defaults"));
-        let items = items(list.as_ref(), group, &package).map_err(&refuse)?;
-        let mut items = items;
+        let mut items = items(list.as_ref(), group, &package).map_err(&refuse)?;
         if is_primary {
-            let added = self.choices.added.clone();
-            items.extend(added.into_iter().map(|(group, option)| {
-                Item::Entry(Entry {
-                    is_optional: false,
-                    is_override: false,
-                    package: group.replace('/', "."),
-                    group,
-                    options: vec![option],
-                    is_group: true,
-                })
-            }));
+            let added = self.choices.added.iter().cloned();
+            items.extend(added.map(|(group, option)| Item::added(group, option)));
         }
-        for item in &items {
-            if let Item::Entry(entry) = item
-                && entry.is_override
-                && !self.choices.changed.contains_key(&entry.group)
-            {
-                let option = entry.options.first().cloned().unwrap_or_default();
-                self.choices.changed.insert(entry.group.clone(), option);
-                self.used.insert(entry.group.clone(), false);
-            }
-        }
+        self.keep_overrides(&items);
         let mut own = Some(Part {
             package: package.clone(),
             origins: origins_of(&places, &place),
@@ -232,6 +227,20 @@ impl Composer<'_> {
             parts.push(brought);
         }
         Ok(parts.into_iter().rev().flatten().collect())
+    }
+
+    /// Overrides of a defaults list change choices that nothing above it has changed.
+    fn keep_overrides(&mut self, items: &[Item]) {
+        for item in items {
+            if let Item::Entry(entry) = item
+                && entry.is_override
+                && !self.choices.changed.contains_key(&entry.group)
+            {
+                let option = entry.options.first().cloned().unwrap_or_default();
+                self.choices.changed.insert(entry.group.clone(), option);
+                self.used.insert(entry.group.clone(), false);
+            }
+        }
     }
 
     /// What one entry brings. The inner error is a sentence that has no place yet.

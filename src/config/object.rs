@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::origin::Origin;
-use super::{Address, ConfigError, Workload};
+use super::{Address, ConfigError, StorageOptions, Workload};
 use crate::storage::Secret;
 
 /// An endpoint with a user name or a query is refused before anything shows it: what stands before @ is a password, and a
@@ -36,7 +36,19 @@ pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
         return Ok(());
     }
     let o = &w.storage.storage_options;
-    let key = |name: &str| format!("storage.storage_options.{name}");
+    secrets(o)?;
+    numbers(o)?;
+    words(o)?;
+    let endpoints = endpoints(o)?;
+    warn(w, &endpoints, warnings);
+    Ok(())
+}
+
+fn key(name: &str) -> String {
+    format!("storage.storage_options.{name}")
+}
+
+fn secrets(o: &StorageOptions) -> Result<(), ConfigError> {
     let text = |secret: &Option<Secret>| secret.as_ref().map(|s| s.expose().to_string());
     for (name, value) in [
         ("access_key_id", text(&o.access_key_id)),
@@ -59,6 +71,11 @@ pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
             ));
         }
     }
+    Ok(())
+}
+
+/// Times, counts and sizes.
+fn numbers(o: &StorageOptions) -> Result<(), ConfigError> {
     for (name, seconds, may_be_zero) in [
         ("connect_timeout", o.connect_timeout, false),
         ("read_timeout", o.read_timeout, false),
@@ -98,6 +115,11 @@ pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
             "leave it out, or set it to 8388608",
         ));
     }
+    Ok(())
+}
+
+/// Options that choose a way to do something.
+fn words(o: &StorageOptions) -> Result<(), ConfigError> {
     if let Some(word) = o.checksum.as_deref()
         && !matches!(word, "none" | "crc32c" | "sdk" | "md5")
     {
@@ -114,10 +136,20 @@ pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
             "set it to false: the key is the URI's path",
         ));
     }
-    let endpoints = o.endpoint_url.0.iter().map(|url| ("endpoint_url", url));
-    let blob = o.blob_endpoint.0.iter().map(|url| ("blob_endpoint", url));
-    for (name, url) in endpoints.clone().chain(blob.clone()) {
-        let bare = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+    Ok(())
+}
+
+/// Each endpoint after the name of its option.
+fn endpoints(o: &StorageOptions) -> Result<Vec<(&'static str, &str)>, ConfigError> {
+    let all: Vec<_> = [
+        ("endpoint_url", &o.endpoint_url),
+        ("blob_endpoint", &o.blob_endpoint),
+    ]
+    .into_iter()
+    .flat_map(|(name, list)| list.0.iter().map(move |url| (name, url.as_str())))
+    .collect();
+    for &(name, url) in &all {
+        let bare = url.split_once("://").map_or(url, |(_, rest)| rest);
         if url.contains("://") && !url.starts_with("http://") && !url.starts_with("https://")
             || bare.contains("://")
             || bare.is_empty()
@@ -129,7 +161,13 @@ pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
             ));
         }
     }
-    for (name, url) in endpoints.chain(blob) {
+    Ok(all)
+}
+
+/// What weakens the protection of a transfer, or has no effect.
+fn warn(w: &Workload, endpoints: &[(&str, &str)], warnings: &mut Vec<String>) {
+    let o = &w.storage.storage_options;
+    for &(name, url) in endpoints {
         if is_in_clear(url, o.secure) {
             warnings.push(format!(
                 "{}={url}: without TLS, requests and what proves their sender can be read on the way; write https:// where the network is not trusted",
@@ -146,7 +184,6 @@ pub(super) fn check(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
     if w.reader.odirect {
         warnings.push("reader.odirect has no effect on an object store".into());
     }
-    Ok(())
 }
 
 /// True for an endpoint without TLS on another host.

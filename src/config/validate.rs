@@ -393,7 +393,26 @@ fn steps(w: &Workload, ranks: u64, warnings: &mut Vec<String>) -> Result<(), Con
 }
 
 fn checkpoint(w: &Workload, ranks: u64) -> Result<(), ConfigError> {
-    let (c, p) = (&w.checkpoint, &w.model.parallelism);
+    let c = &w.checkpoint;
+    stages(w)?;
+    data_parallelism(w, ranks)?;
+    if c.num_checkpoints_write > 0 && c.num_checkpoints_read > c.num_checkpoints_write {
+        let what = format!(
+            "{} reads of {} checkpoints",
+            c.num_checkpoints_read, c.num_checkpoints_write
+        );
+        return Err(ConfigError::rule(
+            "checkpoint.num_checkpoints_read",
+            what,
+            "read no more than are written",
+        ));
+    }
+    Ok(())
+}
+
+/// Tensor and pipeline parallelism, and the stage of ZeRO.
+fn stages(w: &Workload) -> Result<(), ConfigError> {
+    let p = &w.model.parallelism;
     positive("model.parallelism.tensor", p.tensor)?;
     positive("model.parallelism.pipeline", p.pipeline)?;
     if p.zero_stage > 3 {
@@ -422,7 +441,13 @@ fn checkpoint(w: &Workload, ranks: u64) -> Result<(), ConfigError> {
             "set pipeline to 1 or zero_stage below 3",
         ));
     }
-    match c.mode {
+    Ok(())
+}
+
+/// Data parallelism, and what it makes of the number of ranks.
+fn data_parallelism(w: &Workload, ranks: u64) -> Result<(), ConfigError> {
+    let p = &w.model.parallelism;
+    match w.checkpoint.mode {
         CheckpointMode::Default if p.data > 0 => {
             let what = format!(
                 "is {} in mode default, where it follows from the number of ranks",
@@ -464,17 +489,6 @@ fn checkpoint(w: &Workload, ranks: u64) -> Result<(), ConfigError> {
             ));
         }
         _ => {}
-    }
-    if c.num_checkpoints_write > 0 && c.num_checkpoints_read > c.num_checkpoints_write {
-        let what = format!(
-            "{} reads of {} checkpoints",
-            c.num_checkpoints_read, c.num_checkpoints_write
-        );
-        return Err(ConfigError::rule(
-            "checkpoint.num_checkpoints_read",
-            what,
-            "read no more than are written",
-        ));
     }
     Ok(())
 }

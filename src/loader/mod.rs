@@ -115,6 +115,15 @@ impl Metadata {
         };
     }
 
+    /// What opening the file took; nothing else.
+    pub fn opening(&self) -> Answer {
+        Answer {
+            opens: self.answer.opens,
+            open_ns: self.answer.open_ns,
+            ..Answer::default()
+        }
+    }
+
     /// Time in which the storage system was waited for, without opening the file.
     pub fn read_ns(&self) -> u64 {
         self.storage_ns.saturating_sub(self.answer.open_ns)

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::account::{Debt, Meter, RunTimes};
 use super::shared::Shared;
-use super::{Activity, LoaderError, Place, Recorder, Work};
+use super::{Activity, LoaderError, Metadata, Place, Recorder, Work};
 use crate::clock::{now_ns, pause};
 use crate::format::{Checker, FormatError};
 use crate::plan::Run;
@@ -68,19 +68,9 @@ impl Reader {
         }
         located?;
         let mut times = RunTimes::default();
-        let metadata = &self.place.metadata;
-        times.parts[Part::Metadata] = metadata.read_ns();
-        // Parsing metadata is decoding; it was before the reads, of which what the checker takes is left out.
-        let mut seen = Seen {
-            spent_ns: metadata.client_ns,
-            lap_ns: metadata.client_ns,
-            ..Seen::default()
-        };
-        let mut answers = Answer {
-            opens: metadata.answer.opens,
-            open_ns: metadata.answer.open_ns,
-            ..Answer::default()
-        };
+        times.parts[Part::Metadata] = self.place.metadata.read_ns();
+        let mut seen = Seen::after(&self.place.metadata);
+        let mut answers = self.place.metadata.opening();
         times.parts[Part::Io] += answers.open_ns;
         for (i, &extent) in self.place.extents.iter().enumerate() {
             let request = Request {
@@ -224,6 +214,15 @@ struct Seen {
 }
 
 impl Seen {
+    /// Parsing metadata is decoding; it was before the reads, out of whose time what the checker takes is left.
+    fn after(metadata: &Metadata) -> Self {
+        Seen {
+            spent_ns: metadata.client_ns,
+            lap_ns: metadata.client_ns,
+            ..Seen::default()
+        }
+    }
+
     /// What the checker took since the last look.
     fn take_lap(&mut self) -> u64 {
         self.spent_ns - std::mem::replace(&mut self.lap_ns, self.spent_ns)

@@ -134,66 +134,86 @@ pub fn reduce(
     log: &CheckpointLog,
     device_counter_valid: bool,
 ) -> CheckpointSummary {
-    let mut sums = Vec::with_capacity(SUMS * log.records.len());
-    let mut maxima = Vec::with_capacity(MAXIMA * log.records.len());
-    for r in &log.records {
-        sums.extend([
-            r.tensor_bytes,
-            r.file_bytes,
-            r.stall_ns,
-            r.own_ns,
-            r.device_bytes.unwrap_or(0),
-            u64::from(r.device_bytes.is_none()),
-        ]);
-        maxima.extend([r.own_ns, r.fsync_ns, r.fsync_folder_ns]);
+    let all = OverRanks::of(cluster, log);
+    CheckpointSummary {
+        size_bytes: log.size_bytes,
+        save: all.phase(CheckpointKind::Save, device_counter_valid),
+        load: all.phase(CheckpointKind::Load, device_counter_valid),
+        between_phases_s: log.between_phases_s,
     }
-    cluster.sum_u64(&mut sums);
-    cluster.max_u64(&mut maxima);
-    // One float per checkpoint and rank, as bytes: the spread over ranks needs them all.
-    let own: Vec<u8> = (log.records.iter())
-        .flat_map(|r| r.own_ns.to_le_bytes())
-        .collect();
-    let gathered = cluster.gather(&own).unwrap_or_default();
-    let phase = |kind: CheckpointKind| {
+}
+
+/// What reductions give of each checkpoint.
+struct OverRanks<'a> {
+    /// This rank's own.
+    log: &'a CheckpointLog,
+    /// [`SUMS`] of each.
+    sums: Vec<u64>,
+    /// [`MAXIMA`] of each.
+    maxima: Vec<u64>,
+    /// Of each rank: own nanoseconds of each, as bytes. On rank 0 only.
+    own: Vec<Vec<u8>>,
+}
+
+impl<'a> OverRanks<'a> {
+    fn of(cluster: &dyn Cluster, log: &'a CheckpointLog) -> Self {
+        let mut sums = Vec::with_capacity(SUMS * log.records.len());
+        let mut maxima = Vec::with_capacity(MAXIMA * log.records.len());
+        for r in &log.records {
+            sums.extend([
+                r.tensor_bytes,
+                r.file_bytes,
+                r.stall_ns,
+                r.own_ns,
+                r.device_bytes.unwrap_or(0),
+                u64::from(r.device_bytes.is_none()),
+            ]);
+            maxima.extend([r.own_ns, r.fsync_ns, r.fsync_folder_ns]);
+        }
+        cluster.sum_u64(&mut sums);
+        cluster.max_u64(&mut maxima);
+        // One float per checkpoint and rank, as bytes: the spread over ranks needs them all.
+        let own: Vec<u8> = (log.records.iter())
+            .flat_map(|r| r.own_ns.to_le_bytes())
+            .collect();
+        OverRanks {
+            log,
+            sums,
+            maxima,
+            own: cluster.gather(&own).unwrap_or_default(),
+        }
+    }
+
+    /// Saves or loads; None where there were none.
+    fn phase(&self, kind: CheckpointKind, device_counter_valid: bool) -> Option<CheckpointPhase> {
+        let log = self.log;
         let of_kind: Vec<usize> = (0..log.records.len())
             .filter(|&i| log.records[i].kind == kind)
             .collect();
         if of_kind.is_empty() {
             return None;
         }
-        let sum = |what: usize| of_kind.iter().map(|i| sums[i * SUMS + what]).sum::<u64>();
-        let seconds = |what: usize| {
-            Series::new(
-                (of_kind.iter())
-                    .map(|i| maxima[i * MAXIMA + what] as f64 / 1e9)
-                    .collect(),
-            )
-        };
-        let own = |i: &usize| log.records[*i].wall_ns.max(1) as f64 / 1e9;
-        let slowest = |i: &usize| maxima[i * MAXIMA].max(1) as f64 / 1e9;
-        let bytes = |i: &usize| sums[i * SUMS] as f64;
+        let series =
+            |of: &dyn Fn(usize) -> f64| Series::new(of_kind.iter().map(|&i| of(i)).collect());
+        let sum_of = |i: usize, what: usize| self.sums[i * SUMS + what];
+        let sum = |what: usize| of_kind.iter().map(|&i| sum_of(i, what)).sum::<u64>();
+        let longest = |i: usize, what: usize| self.maxima[i * MAXIMA + what];
+        let own = |i: usize| log.records[i].wall_ns.max(1) as f64 / 1e9;
+        let slowest = |i: usize| longest(i, 0).max(1) as f64 / 1e9;
         let device_bytes = (sum(5) == 0).then(|| sum(4));
-        let rank_s = gathered.iter().flat_map(|rank| {
+        let rank_s = self.own.iter().flat_map(|rank| {
             of_kind.iter().filter_map(|i| {
                 let word = rank.get(i * 8..i * 8 + 8)?.try_into().ok()?;
                 Some(u64::from_le_bytes(word) as f64 / 1e9)
             })
         });
         Some(CheckpointPhase {
-            duration_s: Series::new(of_kind.iter().map(own).collect()),
-            throughput_gib: Series::new(
-                (of_kind.iter())
-                    .map(|i| log.size_bytes as f64 / GIB / own(i))
-                    .collect(),
-            ),
-            slowest_s: seconds(0),
-            slowest_gib: Series::new(
-                (of_kind.iter())
-                    .map(|i| bytes(i) / GIB / slowest(i))
-                    .collect(),
-            ),
-            fsync_s: seconds(1),
-            fsync_folder_s: seconds(2),
+            duration_s: series(&own),
+            throughput_gib: series(&|i| log.size_bytes as f64 / GIB / own(i)),
+            slowest_s: series(&|i| longest(i, 0) as f64 / 1e9),
+            slowest_gib: series(&|i| sum_of(i, 0) as f64 / GIB / slowest(i)),
+            fsync_s: series(&|i| longest(i, 1) as f64 / 1e9),
+            fsync_folder_s: series(&|i| longest(i, 2) as f64 / 1e9),
             rank_s: Spread::of(rank_s),
             stall_percent: 100.0 * sum(2) as f64 / sum(3).max(1) as f64,
             tensor_bytes: sum(0),
@@ -204,11 +224,5 @@ pub fn reduce(
                 device_bytes.filter(|_| device_counter_valid && kind == CheckpointKind::Load),
             ),
         })
-    };
-    CheckpointSummary {
-        size_bytes: log.size_bytes,
-        save: phase(CheckpointKind::Save),
-        load: phase(CheckpointKind::Load),
-        between_phases_s: log.between_phases_s,
     }
 }

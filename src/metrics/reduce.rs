@@ -142,23 +142,7 @@ pub fn reduce(
     });
 
     let blob = Blob {
-        summary: RankSummary {
-            rank: cluster.rank(),
-            host: cluster
-                .node_of_rank()
-                .get(cluster.rank())
-                .copied()
-                .unwrap_or(0),
-            au_percent: mean_and_std(&own_au).unwrap_or_default().0,
-            throughput: mean_and_std(&own_throughput).unwrap_or_default().0,
-            breakdown: Breakdown::of_epochs(breakdowns.iter()),
-            counters: record.counters,
-            object_store: record.object_store.clone(),
-            order_digest: record.order_digest,
-            checkpoint_stages: (input.histograms.summaries().into_iter())
-                .filter(|s| Stage::OF_RANKS.contains(&s.stage))
-                .collect(),
-        },
+        summary: own_summary(cluster, input, &own_au, &own_throughput, &breakdowns),
         host: (cluster.local_rank() == 0).then(|| HostPart {
             facts: input.host.clone(),
             medium: record.medium.clone(),
@@ -183,6 +167,33 @@ pub fn reduce(
     let mut summary = summarize(cluster, input, &sums, blobs, histograms);
     summary.checkpoint = checkpoint;
     Ok(Some(summary))
+}
+
+fn own_summary(
+    cluster: &dyn Cluster,
+    input: &ReduceInput<'_>,
+    au: &[f64],
+    throughput: &[f64],
+    breakdowns: &[Breakdown],
+) -> RankSummary {
+    let record = input.record;
+    RankSummary {
+        rank: cluster.rank(),
+        host: cluster
+            .node_of_rank()
+            .get(cluster.rank())
+            .copied()
+            .unwrap_or(0),
+        au_percent: mean_and_std(au).unwrap_or_default().0,
+        throughput: mean_and_std(throughput).unwrap_or_default().0,
+        breakdown: Breakdown::of_epochs(breakdowns.iter()),
+        counters: record.counters,
+        object_store: record.object_store.clone(),
+        order_digest: record.order_digest,
+        checkpoint_stages: (input.histograms.summaries().into_iter())
+            .filter(|s| Stage::OF_RANKS.contains(&s.stage))
+            .collect(),
+    }
 }
 
 fn equal_on_all_ranks(
@@ -290,36 +301,10 @@ fn summarize(
 ) -> JobSummary {
     let spec = input.spec;
     let ranks = cluster.size();
-    let expected = spec.au_expected_percent;
-    let phase = |au: Vec<f64>, throughput: Vec<f64>| {
-        let au_percent = Series::new(au);
-        PhaseSummary {
-            meets_expectation: !au_percent.values.is_empty() && au_percent.mean >= expected,
-            au_percent,
-            throughput: Series::new(throughput),
-        }
-    };
     let au: Vec<f64> = sums.au.iter().map(|a| a / ranks as f64).collect();
-    let eval = match spec.formula {
-        MetricFormula::V3 => phase(
-            sums.eval
-                .chunks_exact(2)
-                .map(|c| c[0] / ranks as f64)
-                .collect(),
-            sums.eval.chunks_exact(2).map(|c| c[1]).collect(),
-        ),
-        // DLIO adds Python lists, which concatenates them in rank order.
-        MetricFormula::V2 => phase(
-            blobs
-                .iter()
-                .flat_map(|b| b.eval.iter().map(|(a, _)| a / ranks as f64))
-                .collect(),
-            blobs
-                .iter()
-                .flat_map(|b| b.eval.iter().map(|(_, t)| *t))
-                .collect(),
-        ),
-    };
+    let eval = spec
+        .evaluates
+        .then(|| evaluations(spec, ranks, sums, &blobs));
     let digests: Vec<u64> = blobs.iter().map(|b| b.summary.order_digest).collect();
     let parts: Vec<(usize, HostPart)> = blobs
         .iter()
@@ -337,7 +322,7 @@ fn summarize(
     );
     let train = spec
         .trains
-        .then(|| phase(au.clone(), sums.throughput.clone()));
+        .then(|| phase(spec, au.clone(), sums.throughput.clone()));
     if let Some(train) = &train {
         breakdown.percent[Line::Compute] = train.au_percent.mean;
     }
@@ -350,10 +335,10 @@ fn summarize(
     JobSummary {
         ranks,
         formula: spec.formula,
-        au_expected_percent: expected,
+        au_expected_percent: spec.au_expected_percent,
         record_size_bytes: spec.record_size_bytes,
         data_size_per_host_gib: spec.data_size_per_host_gib(ppn, ranks),
-        eval: spec.evaluates.then_some(eval),
+        eval,
         checkpoint: None,
         au_nominal_percent: (train.as_ref())
             .map(|train| train.au_percent.mean - breakdown.overshoot_percent),
@@ -377,6 +362,27 @@ fn summarize(
         rank_table,
         histograms,
     }
+}
+
+fn phase(spec: &MetricSpec, au: Vec<f64>, throughput: Vec<f64>) -> PhaseSummary {
+    let au_percent = Series::new(au);
+    PhaseSummary {
+        meets_expectation: !au_percent.values.is_empty()
+            && au_percent.mean >= spec.au_expected_percent,
+        au_percent,
+        throughput: Series::new(throughput),
+    }
+}
+
+/// All evaluations of the job. `sums` and the ranks' own numbers are AU and throughput in turn.
+fn evaluations(spec: &MetricSpec, ranks: usize, sums: &Sums, blobs: &[Blob]) -> PhaseSummary {
+    let pairs: Vec<(f64, f64)> = match spec.formula {
+        MetricFormula::V3 => sums.eval.chunks_exact(2).map(|c| (c[0], c[1])).collect(),
+        // DLIO adds Python lists, which concatenates them in rank order.
+        MetricFormula::V2 => blobs.iter().flat_map(|b| b.eval.iter().copied()).collect(),
+    };
+    let (au, throughput) = pairs.iter().map(|(au, t)| (au / ranks as f64, t)).unzip();
+    phase(spec, au, throughput)
 }
 
 fn epochs_of(

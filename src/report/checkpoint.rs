@@ -12,6 +12,7 @@ use crate::config::MetricFormula;
 use crate::metrics::checkpoint::{
     CheckpointKind, CheckpointPhase, CheckpointRecord, CheckpointSummary,
 };
+use crate::metrics::series::Series;
 use crate::metrics::summary::RankSummary;
 
 fn phases(s: &CheckpointSummary) -> impl Iterator<Item = (CheckpointKind, &CheckpointPhase)> {
@@ -91,30 +92,20 @@ fn phase_rows(kind: CheckpointKind, p: &CheckpointPhase) -> Vec<Row> {
     let word = kind.word();
     let at = |key: &str| format!("checkpoint/{word}/{key}");
     let (time, rate) = (&p.duration_s, &p.throughput_gib);
-    let (own_time, own_rate) = ("checkpoint_slowest", "checkpoint_slowest_throughput");
-    let mut rows = vec![
-        plain(&at("count"), time.values.len()),
-        row(&at("duration_mean"), time.mean, "s", "checkpoint_duration")
-            .label(format!("{word} of {}", time.values.len()))
+    let mut rows = vec![plain(&at("count"), time.values.len())];
+    let [mean, values] = series(&at("duration"), time, "s", "checkpoint_duration");
+    rows.extend([
+        mean.label(format!("{word} of {}", time.values.len()))
             .note(format!(
                 "(stdev {:.3}), slowest rank {:.3} s",
                 time.stdev, p.slowest_s.mean
             )),
         row(&at("duration_stdev"), time.stdev, "s", "population_stdev"),
-        row(
-            &at("duration_values"),
-            &time.values,
-            "s",
-            "checkpoint_duration",
-        ),
-        row(
-            &at("throughput_mean"),
-            rate.mean,
-            "GiB/s",
-            "checkpoint_throughput",
-        )
-        .label(format!("{word} throughput"))
-        .note(format!(
+        values,
+    ]);
+    let [mean, values] = series(&at("throughput"), rate, "GiB/s", "checkpoint_throughput");
+    rows.extend([
+        mean.label(format!("{word} throughput")).note(format!(
             "= {:.3} GB/s, by the slowest rank {:.3} GiB/s",
             rate.mean * GIB / 1e9,
             p.slowest_gib.mean
@@ -125,63 +116,71 @@ fn phase_rows(kind: CheckpointKind, p: &CheckpointPhase) -> Vec<Row> {
             "GiB/s",
             "population_stdev",
         ),
-        row(
-            &at("throughput_values"),
-            &rate.values,
-            "GiB/s",
-            "checkpoint_throughput",
-        ),
-        row(
-            &at("slowest_rank_duration_mean"),
-            p.slowest_s.mean,
-            "s",
-            own_time,
-        ),
-        row(
-            &at("slowest_rank_duration_values"),
-            &p.slowest_s.values,
-            "s",
-            own_time,
-        ),
-        row(
-            &at("slowest_rank_throughput_mean"),
-            p.slowest_gib.mean,
-            "GiB/s",
-            own_rate,
-        ),
-        row(
-            &at("slowest_rank_throughput_values"),
-            &p.slowest_gib.values,
-            "GiB/s",
-            own_rate,
-        ),
+        values,
+    ]);
+    let slowest = at("slowest_rank_duration");
+    rows.extend(series(&slowest, &p.slowest_s, "s", "checkpoint_slowest"));
+    let (slowest, formula) = (
+        at("slowest_rank_throughput"),
+        "checkpoint_slowest_throughput",
+    );
+    rows.extend(series(&slowest, &p.slowest_gib, "GiB/s", formula));
+    rows.extend([
         plain(
             &at("rank_duration"),
             json!({"unit": "s", "formula": "min_median_max", "over_ranks": p.rank_s}),
         ),
         row(&at("tensor_bytes"), p.tensor_bytes, "B", "sum"),
         row(&at("file_bytes"), p.file_bytes, "B", "sum"),
-    ];
-    match kind {
-        CheckpointKind::Save => rows.extend([
-            row(&at("fsync_max"), &p.fsync_s.values, "s", "max"),
-            row(&at("fsync_folder_max"), &p.fsync_folder_s.values, "s", "max"),
-            row(&at("generator_stall"), p.stall_percent, "%", "generator_stall"),
-            sentence(format!(
-                "  fsync of files {:.3} s, of the folder {:.4} s (longest of a rank, mean); generator stall {:.2} %",
-                p.fsync_s.mean, p.fsync_folder_s.mean, p.stall_percent
-            )),
-        ]),
-        CheckpointKind::Load => rows.extend([
-            row(&at("bytes_from_device"), p.device_bytes, "B", "sum"),
-            plain(&at("served_by_storage"), p.served_by_storage),
-            sentence(format!(
-                "  served by storage: {}",
-                verdict(p.served_by_storage)
-            )),
-        ]),
-    }
+    ]);
+    rows.extend(match kind {
+        CheckpointKind::Save => durability(p, at),
+        CheckpointKind::Load => origin(p, at),
+    });
     rows
+}
+
+/// Mean and values of a figure.
+fn series(at: &str, s: &Series, unit: &'static str, formula: &str) -> [Row; 2] {
+    [
+        row(&format!("{at}_mean"), s.mean, unit, formula),
+        row(&format!("{at}_values"), &s.values, unit, formula),
+    ]
+}
+
+/// Of saves alone: how they became durable, and what the generator took.
+fn durability(p: &CheckpointPhase, at: impl Fn(&str) -> String) -> Vec<Row> {
+    vec![
+        row(&at("fsync_max"), &p.fsync_s.values, "s", "max"),
+        row(
+            &at("fsync_folder_max"),
+            &p.fsync_folder_s.values,
+            "s",
+            "max",
+        ),
+        row(
+            &at("generator_stall"),
+            p.stall_percent,
+            "%",
+            "generator_stall",
+        ),
+        sentence(format!(
+            "  fsync of files {:.3} s, of the folder {:.4} s (longest of a rank, mean); generator stall {:.2} %",
+            p.fsync_s.mean, p.fsync_folder_s.mean, p.stall_percent
+        )),
+    ]
+}
+
+/// Of loads alone: where their bytes came from.
+fn origin(p: &CheckpointPhase, at: impl Fn(&str) -> String) -> Vec<Row> {
+    vec![
+        row(&at("bytes_from_device"), p.device_bytes, "B", "sum"),
+        plain(&at("served_by_storage"), p.served_by_storage),
+        sentence(format!(
+            "  served by storage: {}",
+            verdict(p.served_by_storage)
+        )),
+    ]
 }
 
 /// The rows of the report.

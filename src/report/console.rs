@@ -101,159 +101,176 @@ impl Console {
             Shows::Lines => {}
         }
     }
+}
 
-    /// Work without steps: how far it is, and how long it takes on.
-    fn working(&mut self, event: &Event) {
-        let Event::Working {
+impl Listener for Console {
+    fn on(&mut self, event: &Event) {
+        match event {
+            Event::Warning(text) => {
+                if self.warned.insert(text.clone()) {
+                    self.line(&format!("warning: {text}"));
+                }
+            }
+            // The report follows on a line of its own.
+            Event::RunMeasured { .. } => self.clear(),
+            event => {
+                if let Some(parts) = progress_of(event) {
+                    self.progress(&parts);
+                } else if let Some(text) = line_of(event) {
+                    self.say(&text);
+                }
+            }
+        }
+    }
+}
+
+/// How far something is, by what matters most; None for other events.
+fn progress_of(event: &Event) -> Option<Vec<String>> {
+    match event {
+        Event::GenerationProgress {
+            files,
+            files_total,
+            bytes,
+            elapsed_s,
+        } => {
+            let mut parts = vec![
+                format!("generate: {files}/{files_total} files of this rank"),
+                format!("{:.2} GB/s", *bytes as f64 / 1e9 / elapsed_s.max(1e-9)),
+            ];
+            if *files > 0 {
+                let left = files_total.saturating_sub(*files) as f64;
+                parts.push(format!("ETA {:.0} s", elapsed_s / *files as f64 * left));
+            }
+            Some(parts)
+        }
+        // Work without steps: how far it is, and how long it takes on.
+        Event::Working {
             what,
             unit,
             done,
             total,
             elapsed_s,
             eta_s,
-        } = event
-        else {
-            return;
-        };
-        let amount = |n: u64| match *unit {
-            "B" => bytes_text(n as f64),
-            unit => format!("{n} {unit}"),
-        };
-        let mut parts = vec![match total {
-            Some(total) if *unit == "B" => {
-                format!("{what}: {} of {}", amount(*done), amount(*total))
-            }
-            Some(total) => format!("{what}: {done} of {total} {unit}"),
-            None if *done > 0 => format!("{what}: {}", amount(*done)),
-            None => (*what).to_owned(),
-        }];
-        parts.push(match eta_s {
-            Some(s) => format!("ETA {s:.0} s"),
-            None => format!("{elapsed_s:.0} s"),
-        });
-        self.progress(&parts);
+        } => {
+            let amount = |n: u64| match *unit {
+                "B" => bytes_text(n as f64),
+                unit => format!("{n} {unit}"),
+            };
+            let done = match total {
+                Some(total) if *unit == "B" => {
+                    format!("{what}: {} of {}", amount(*done), amount(*total))
+                }
+                Some(total) => format!("{what}: {done} of {total} {unit}"),
+                None if *done > 0 => format!("{what}: {}", amount(*done)),
+                None => (*what).to_owned(),
+            };
+            let time = match eta_s {
+                Some(s) => format!("ETA {s:.0} s"),
+                None => format!("{elapsed_s:.0} s"),
+            };
+            Some(vec![done, time])
+        }
+        Event::Progress {
+            epoch,
+            epochs,
+            step,
+            steps,
+            au_percent,
+            bytes_per_second,
+            batch_wait_p99_s,
+            eta_s,
+        } => {
+            let au = au_percent.map_or("-".into(), |au| format!("{au:.1} %"));
+            let wait = batch_wait_p99_s.map_or("-".into(), |s| format!("{:.1} ms", s * 1e3));
+            Some(vec![
+                format!("epoch {epoch}/{epochs} step {step}/{steps}"),
+                format!("AU {au}"),
+                format!("ETA {eta_s:.0} s"),
+                format!("{:.2} GB/s", bytes_per_second / 1e9),
+                format!("p99 wait {wait}"),
+            ])
+        }
+        _ => None,
     }
 }
 
-impl Listener for Console {
-    fn on(&mut self, event: &Event) {
-        match event {
-            Event::RunStarted { ranks, phases } => {
-                self.say(&format!("{}, {ranks} rank(s)", phases.join(", ")));
-            }
-            Event::Warning(text) => {
-                if self.warned.insert(text.clone()) {
-                    self.line(&format!("warning: {text}"));
-                }
-            }
-            Event::Info(text) => self.say(text),
-            Event::GenerationStarted { files, bytes } => {
-                let size = bytes.map_or(String::new(), |b| format!(", {}", bytes_text(b as f64)));
-                self.say(&format!("generating {files} files{size}"));
-            }
-            Event::GenerationProgress {
-                files,
-                files_total,
-                bytes,
-                elapsed_s,
-            } => {
-                let mut parts = vec![
-                    format!("generate: {files}/{files_total} files of this rank"),
-                    format!("{:.2} GB/s", *bytes as f64 / 1e9 / elapsed_s.max(1e-9)),
-                ];
-                if *files > 0 {
-                    let left = files_total.saturating_sub(*files) as f64;
-                    parts.push(format!("ETA {:.0} s", elapsed_s / *files as f64 * left));
-                }
-                self.progress(&parts);
-            }
-            Event::Working { .. } => self.working(event),
-            Event::GenerationDone {
-                files_written,
-                files_skipped,
-                bytes,
-                elapsed_s,
-            } => self.say(&format!(
-                "generated {files_written} files, {} in {elapsed_s:.2} s ({:.2} GB/s); {files_skipped} were complete",
-                bytes_text(*bytes as f64),
-                *bytes as f64 / 1e9 / elapsed_s.max(1e-9)
-            )),
-            Event::CheckpointPlanned {
-                subset_of,
-                parameters,
-                model_bytes,
-                optimizer_bytes,
-            } => {
-                let part = subset_of.map_or(String::new(), |n| format!(", a subset of {n} ranks"));
-                self.say(&format!(
-                    "checkpoint: {} of weights and {} of the optimizer, {parameters:.0} parameters{part}",
-                    bytes_text(*model_bytes as f64),
-                    bytes_text(*optimizer_bytes as f64)
-                ));
-            }
-            Event::CheckpointEnded { record, size_bytes } => {
-                let seconds = record.wall_ns as f64 / 1e9;
-                self.say(&format!(
-                    "{} of checkpoint {} (epoch {}, step {}): {seconds:.3} s, {}/s",
-                    record.kind.word(),
-                    record.number,
-                    record.epoch,
-                    record.step,
-                    bytes_text(*size_bytes as f64 / seconds.max(1e-9))
-                ));
-            }
-            Event::StepsPlanned {
-                steps,
-                eval_steps,
-                dropped,
-            } => self.say(&format!(
-                "{steps} steps per epoch, {eval_steps} per evaluation; {dropped} samples dropped per epoch"
-            )),
-            Event::Progress {
-                epoch,
-                epochs,
-                step,
-                steps,
-                au_percent,
-                bytes_per_second,
-                batch_wait_p99_s,
-                eta_s,
-            } => {
-                let au = au_percent.map_or("-".into(), |au| format!("{au:.1} %"));
-                let wait = batch_wait_p99_s.map_or("-".into(), |s| format!("{:.1} ms", s * 1e3));
-                self.progress(&[
-                    format!("epoch {epoch}/{epochs} step {step}/{steps}"),
-                    format!("AU {au}"),
-                    format!("ETA {eta_s:.0} s"),
-                    format!("{:.2} GB/s", bytes_per_second / 1e9),
-                    format!("p99 wait {wait}"),
-                ]);
-            }
-            Event::EpochEnded {
-                epoch,
-                steps,
-                elapsed_s,
-            } => self.say(&format!("epoch {epoch}: {steps} steps in {elapsed_s:.2} s")),
-            Event::EvalEnded { epoch, record } => self.say(&format!(
-                "evaluation after epoch {epoch}: {} steps in {:.2} s",
-                record.steps.len(),
-                record.wall_ns as f64 / 1e9
-            )),
-            Event::OutputsSaved { folder } => self.say(&format!("results in {folder}")),
-            // The process edge prints it.
-            Event::Failed { .. }
-            | Event::EpochStarted { .. }
-            | Event::CheckpointsStarted { .. }
-            | Event::CheckpointsEnded { .. }
-            | Event::CheckpointStarted { .. }
-            | Event::BlockStarted { .. }
-            | Event::BlockEnded { .. }
-            | Event::EvalStarted { .. }
-            | Event::SlowRanks { .. } => {}
-            // The report follows on a line of its own.
-            Event::RunMeasured { .. } => self.clear(),
+/// The line of an event that stays on the console; None where there is none.
+fn line_of(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::RunStarted { ranks, phases } => format!("{}, {ranks} rank(s)", phases.join(", ")),
+        Event::Info(text) => text.clone(),
+        Event::GenerationStarted { files, bytes } => {
+            let size = bytes.map_or(String::new(), |b| format!(", {}", bytes_text(b as f64)));
+            format!("generating {files} files{size}")
         }
-    }
+        Event::GenerationDone {
+            files_written,
+            files_skipped,
+            bytes,
+            elapsed_s,
+        } => format!(
+            "generated {files_written} files, {} in {elapsed_s:.2} s ({:.2} GB/s); {files_skipped} were complete",
+            bytes_text(*bytes as f64),
+            *bytes as f64 / 1e9 / elapsed_s.max(1e-9)
+        ),
+        Event::CheckpointPlanned {
+            subset_of,
+            parameters,
+            model_bytes,
+            optimizer_bytes,
+        } => {
+            let part = subset_of.map_or(String::new(), |n| format!(", a subset of {n} ranks"));
+            format!(
+                "checkpoint: {} of weights and {} of the optimizer, {parameters:.0} parameters{part}",
+                bytes_text(*model_bytes as f64),
+                bytes_text(*optimizer_bytes as f64)
+            )
+        }
+        Event::CheckpointEnded { record, size_bytes } => {
+            let seconds = record.wall_ns as f64 / 1e9;
+            format!(
+                "{} of checkpoint {} (epoch {}, step {}): {seconds:.3} s, {}/s",
+                record.kind.word(),
+                record.number,
+                record.epoch,
+                record.step,
+                bytes_text(*size_bytes as f64 / seconds.max(1e-9))
+            )
+        }
+        Event::StepsPlanned {
+            steps,
+            eval_steps,
+            dropped,
+        } => format!(
+            "{steps} steps per epoch, {eval_steps} per evaluation; {dropped} samples dropped per epoch"
+        ),
+        Event::EpochEnded {
+            epoch,
+            steps,
+            elapsed_s,
+        } => format!("epoch {epoch}: {steps} steps in {elapsed_s:.2} s"),
+        Event::EvalEnded { epoch, record } => format!(
+            "evaluation after epoch {epoch}: {} steps in {:.2} s",
+            record.steps.len(),
+            record.wall_ns as f64 / 1e9
+        ),
+        Event::OutputsSaved { folder } => format!("results in {folder}"),
+        // The process edge prints failures; warnings and progress are shown in ways of their own.
+        Event::Failed { .. }
+        | Event::Warning(_)
+        | Event::Working { .. }
+        | Event::GenerationProgress { .. }
+        | Event::Progress { .. }
+        | Event::RunMeasured { .. }
+        | Event::EpochStarted { .. }
+        | Event::CheckpointsStarted { .. }
+        | Event::CheckpointsEnded { .. }
+        | Event::CheckpointStarted { .. }
+        | Event::BlockStarted { .. }
+        | Event::BlockEnded { .. }
+        | Event::EvalStarted { .. }
+        | Event::SlowRanks { .. } => return None,
+    })
 }
 
 /// The report for people, several lines with a final line break.

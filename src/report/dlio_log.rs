@@ -254,6 +254,17 @@ impl DlioLog {
     }
 }
 
+/// DLIO's words for a phase.
+fn activity(phase: &str) -> &str {
+    match phase {
+        "generate" => "Generating data",
+        "train" => "Training",
+        "evaluate" => "Evaluation",
+        "checkpoint" => "Checkpointing",
+        other => other,
+    }
+}
+
 fn phase_word(kind: CheckpointKind) -> &'static str {
     match kind {
         CheckpointKind::Save => "write",
@@ -299,20 +310,9 @@ impl Listener for DlioLog {
     fn on(&mut self, event: &Event) {
         match event {
             Event::RunStarted { ranks, phases } => {
-                let active: Vec<&str> = phases
-                    .iter()
-                    .map(|p| match *p {
-                        "generate" => "Generating data",
-                        "train" => "Training",
-                        "evaluate" => "Evaluation",
-                        "checkpoint" => "Checkpointing",
-                        other => other,
-                    })
-                    .collect();
-                self.output(&format!(
-                    "Running DLIO [{}] with {ranks} process(es)",
-                    active.join(" & ")
-                ));
+                let phases: Vec<&str> = phases.iter().map(|phase| activity(phase)).collect();
+                let active = phases.join(" & ");
+                self.output(&format!("Running DLIO [{active}] with {ranks} process(es)"));
             }
             Event::Warning(text) => self.line(Level::Warning, text),
             Event::GenerationStarted { .. } => self.output("Starting data generation"),

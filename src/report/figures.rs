@@ -268,6 +268,10 @@ fn breakdown_table(out: &mut Report, s: &JobSummary) {
     });
 }
 
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
 fn counters(out: &mut Report, s: &JobSummary) {
     let c = &s.counters;
     let at = |key: &str| format!("counters/{key}");
@@ -288,7 +292,7 @@ fn counters(out: &mut Report, s: &JobSummary) {
         row(&at("bytes_written"), c.bytes_written, "B", "sum"),
         row(&at("files_written"), c.files_written, "files", "sum"),
         row(&at("files_skipped"), c.files_skipped, "files", "sum"),
-        row(&at("generate_time"), c.generate_ns as f64 / 1e9, "s", "max"),
+        row(&at("generate_time"), seconds(c.generate_ns), "s", "max"),
     ];
     if !s.epochs.is_empty() {
         rows[0] = rows[0].clone().label("read").note(format!(
@@ -301,11 +305,10 @@ fn counters(out: &mut Report, s: &JobSummary) {
             "generated {} files ({}) in {:.2} s, {} were complete",
             c.files_written,
             bytes(c.bytes_written as f64),
-            c.generate_ns as f64 / 1e9,
+            seconds(c.generate_ns),
             c.files_skipped
         )));
     }
-    let seconds = |ns: u64| ns as f64 / 1e9;
     rows.extend([
         row(&at("cpu_time"), seconds(c.cpu_ns), "s", "sum"),
         row(&at("reader_cpu_time"), seconds(c.reader_cpu_ns), "s", "sum"),
@@ -319,6 +322,13 @@ fn counters(out: &mut Report, s: &JobSummary) {
         ),
         row("memory/planned", s.planned_bytes, "B", "memory_plan"),
     ]);
+    out.extend(rows);
+    out.extend(cpu_per_gib(s));
+    out.push(peak_memory(s));
+}
+
+fn cpu_per_gib(s: &JobSummary) -> [Row; 2] {
+    let c = &s.counters;
     let mut reading = row(
         "cpu_seconds_per_gib",
         s.cpu_seconds_per_gib(),
@@ -341,23 +351,23 @@ fn counters(out: &mut Report, s: &JobSummary) {
             seconds(c.report_cpu_ns)
         ));
     }
-    rows.extend([reading, burnt]);
-    let peaks = row("memory/rank_0", s.peaks.rank_0, "B", "peak_rss").label("peak memory");
-    let (least, median, most) = (
-        s.peaks.others.min,
-        s.peaks.others.median,
-        s.peaks.others.max,
-    );
-    rows.push(peaks.note(match s.ranks {
+    [reading, burnt]
+}
+
+fn peak_memory(s: &JobSummary) -> Row {
+    let others = &s.peaks.others;
+    let note = match s.ranks {
         1 => String::from("of the one rank"),
         _ => format!(
             "of rank 0; of the others {} / {} / {} (min / median / max)",
-            bytes(least),
-            bytes(median),
-            bytes(most)
+            bytes(others.min),
+            bytes(others.median),
+            bytes(others.max)
         ),
-    }));
-    out.extend(rows);
+    };
+    row("memory/rank_0", s.peaks.rank_0, "B", "peak_rss")
+        .label("peak memory")
+        .note(note)
 }
 
 /// One line when all epochs agree, else one per run of epochs with the same verdict.
@@ -452,7 +462,25 @@ fn ends(out: &mut Report, s: &JobSummary, formula: &str) {
         plain("spreads/formula", "min_median_max"),
         plain("spreads/over_ranks", s.spreads),
     ]);
-    let seconds = |ns: u64| ns as f64 / 1e9;
+    hosts(out, s);
+    ranks(out, s, formula);
+    let mut digest = plain("order_digest", format!("{:016x}", s.order_digest));
+    if !s.epochs.is_empty() {
+        digest = digest.label("order digest");
+    }
+    out.push(digest);
+    for held_back in s.hosts.iter().filter_map(held_back) {
+        out.push(sentence(held_back));
+    }
+    if s.train.is_some() {
+        let text = bottleneck::sentence(s);
+        out.push(plain("bottleneck", &text));
+        out.push(sentence(text));
+    }
+    out.push(sentence("=".repeat(78)));
+}
+
+fn hosts(out: &mut Report, s: &JobSummary) {
     let hosts = s.hosts.iter().map(|h: &HostSummary| {
         vec![
             plain("name", &h.facts.name),
@@ -484,6 +512,9 @@ fn ends(out: &mut Report, s: &JobSummary, formula: &str) {
         lines: hosts.collect(),
         ..Table::default()
     });
+}
+
+fn ranks(out: &mut Report, s: &JobSummary, formula: &str) {
     let ranks = s.rank_table.iter().map(|r| {
         let host = s.hosts.get(r.host).map_or("", |h| h.facts.name.as_str());
         vec![
@@ -506,26 +537,12 @@ fn ends(out: &mut Report, s: &JobSummary, formula: &str) {
         lines: ranks.collect(),
         ..Table::default()
     });
-    let mut digest = plain("order_digest", format!("{:016x}", s.order_digest));
-    if !s.epochs.is_empty() {
-        digest = digest.label("order digest");
-    }
-    out.push(digest);
-    for held_back in s.hosts.iter().filter_map(held_back) {
-        out.push(sentence(held_back));
-    }
-    if s.train.is_some() {
-        let text = bottleneck::sentence(s);
-        out.push(plain("bottleneck", &text));
-        out.push(sentence(text));
-    }
-    out.push(sentence("=".repeat(78)));
 }
 
 /// What held a host back, where that is more than a trifle.
 fn held_back(h: &HostSummary) -> Option<String> {
     let part = |what: &str, ns: Option<u64>| {
-        let s = ns? as f64 / 1e9;
+        let s = seconds(ns?);
         (s >= 0.1).then(|| format!("{what} {s:.1} s"))
     };
     let parts: Vec<String> = [

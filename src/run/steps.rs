@@ -101,12 +101,7 @@ impl StepLoop<'_> {
         span: Span,
         computation: &TimeSpec,
     ) -> Result<(BlockRecord, bool), RankError> {
-        let mut record = BlockRecord {
-            start: label(),
-            ..BlockRecord::default()
-        };
-        let block_start = self.clock.now_ns();
-        self.record(|r| r.block_begins(block_start));
+        let (mut record, block_start) = self.begin_block();
         let mut progress = Pulse::new(block_start, source.totals().bytes);
         let mut asked = block_start;
         let mut step = span.next_step;
@@ -140,35 +135,24 @@ impl StepLoop<'_> {
             });
             let met = self.clock.now_ns();
             self.activity.moved();
-            let time = StepTime {
-                load_ns: loaded - asked,
-                compute_ns: computed - loaded,
-                proc_ns: computed - asked,
-                barrier_ns: met - computed,
-            };
-            self.histograms.record(Stage::BatchWait, time.load_ns);
-            self.histograms.record(Stage::Compute, time.compute_ns);
-            self.histograms.record(Stage::Barrier, time.barrier_ns);
             let parts = batch.parts_of_wait(asked, loaded);
             if self.spec.train.contains(record.steps.len()) {
                 record.wait_parts.add(&parts);
                 record.nominal_ns += nominal_ns;
             }
-            record.steps.push(time);
-            self.recorded(
-                source,
-                StepSpan {
-                    epoch: span.epoch,
-                    step,
-                    number: Some(self.done.0),
-                    asked,
-                    loaded,
-                    computed,
-                    met,
-                    parts,
-                    file: batch.late_file,
-                },
-            );
+            let taken = StepSpan {
+                epoch: span.epoch,
+                step,
+                number: Some(self.done.0),
+                asked,
+                loaded,
+                computed,
+                met,
+                parts,
+                file: batch.late_file,
+            };
+            let time = self.taken(source, &mut record, taken);
+            self.histograms.record(Stage::Barrier, time.barrier_ns);
             if word == Word::Failed {
                 break Err(RankError::Elsewhere);
             }
@@ -184,11 +168,7 @@ impl StepLoop<'_> {
             step += 1;
             asked = self.clock.now_ns();
         };
-        let block_end = self.clock.now_ns();
-        self.record(|r| r.block_ends(block_end));
-        self.delivered(source);
-        record.wall_ns = block_end - block_start;
-        record.end = label();
+        self.end_block(source, &mut record, block_start);
         outcome.map(|()| (record, is_paused))
     }
 
@@ -201,12 +181,7 @@ impl StepLoop<'_> {
         span: Span,
         computation: &TimeSpec,
     ) -> Result<BlockRecord, RankError> {
-        let mut record = BlockRecord {
-            start: label(),
-            ..BlockRecord::default()
-        };
-        let start = self.clock.now_ns();
-        self.record(|r| r.block_begins(start));
+        let (mut record, start) = self.begin_block();
         let mut asked = start;
         let mut step = 1;
         let _work = self.activity.work(Stretch::Evaluation, span.steps);
@@ -220,38 +195,42 @@ impl StepLoop<'_> {
             let computed = self.clock.now_ns();
             self.activity.moved();
             self.activity.worked(1);
-            let time = StepTime {
-                load_ns: loaded - asked,
-                compute_ns: computed - loaded,
-                proc_ns: computed - asked,
-                barrier_ns: 0,
+            let taken = StepSpan {
+                epoch: span.epoch,
+                step,
+                number: None,
+                asked,
+                loaded,
+                computed,
+                met: computed,
+                parts: batch.parts_of_wait(asked, loaded),
+                file: batch.late_file,
             };
-            self.histograms.record(Stage::BatchWait, time.load_ns);
-            self.histograms.record(Stage::Compute, time.compute_ns);
-            record.steps.push(time);
-            self.recorded(
-                source,
-                StepSpan {
-                    epoch: span.epoch,
-                    step,
-                    number: None,
-                    asked,
-                    loaded,
-                    computed,
-                    met: computed,
-                    parts: batch.parts_of_wait(asked, loaded),
-                    file: batch.late_file,
-                },
-            );
+            self.taken(source, &mut record, taken);
             step += 1;
             asked = computed;
         }
-        let end = self.clock.now_ns();
-        self.record(|r| r.block_ends(end));
-        self.delivered(source);
-        record.wall_ns = end - start;
-        record.end = label();
+        self.end_block(source, &mut record, start);
         Ok(record)
+    }
+
+    /// A block begins: its record, and when.
+    fn begin_block(&mut self) -> (BlockRecord, u64) {
+        let record = BlockRecord {
+            start: label(),
+            ..BlockRecord::default()
+        };
+        let now = self.clock.now_ns();
+        self.record(|r| r.block_begins(now));
+        (record, now)
+    }
+
+    fn end_block(&mut self, source: &mut dyn BatchSource, record: &mut BlockRecord, start: u64) {
+        let now = self.clock.now_ns();
+        self.record(|r| r.block_ends(now));
+        self.delivered(source);
+        record.wall_ns = now - start;
+        record.end = label();
     }
 
     fn record(&mut self, what: impl FnOnce(&mut Recorder)) {
@@ -267,8 +246,23 @@ impl StepLoop<'_> {
         }
     }
 
-    /// A step was taken.
-    fn recorded(&mut self, source: &mut dyn BatchSource, step: StepSpan) {
+    /// A step was taken: it is counted and recorded. Returns what it took.
+    #[inline]
+    fn taken(
+        &mut self,
+        source: &mut dyn BatchSource,
+        record: &mut BlockRecord,
+        step: StepSpan,
+    ) -> StepTime {
+        let time = StepTime {
+            load_ns: step.loaded - step.asked,
+            compute_ns: step.computed - step.loaded,
+            proc_ns: step.computed - step.asked,
+            barrier_ns: step.met - step.computed,
+        };
+        self.histograms.record(Stage::BatchWait, time.load_ns);
+        self.histograms.record(Stage::Compute, time.compute_ns);
+        record.steps.push(time);
         self.record(|r| r.step(&step));
         if let Some(tracer) = &self.tracer {
             tracer.step(TracedStep {
@@ -282,6 +276,7 @@ impl StepLoop<'_> {
             });
         }
         self.delivered(source);
+        time
     }
 
     /// In virtual time: what the source has read since the last call.

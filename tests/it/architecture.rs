@@ -232,3 +232,85 @@ fn no_two_files_use_each_other() {
     }
     assert!(circles.is_empty(), "{circles:#?}");
 }
+
+/// Lines of a function, from its first to its last; longer ones do more than one thing.
+const LONGEST: usize = 80;
+
+/// Functions of a source text as rustfmt lays it out: name, line from 1 on, and lines. Unit tests and macros are left out.
+fn functions(text: &str) -> Vec<(String, usize, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    // From line `at` to the brace that closes what begins there; None where it has no body.
+    let end_of = |at: usize| {
+        let indent = lines[at].len() - lines[at].trim_start().len();
+        let opens = (at..lines.len()).find(|&i| lines[i].ends_with(['{', ';', '}']))?;
+        let last = format!("{}}}", &lines[at][..indent]);
+        match lines[opens].ends_with('{') {
+            true => (opens..lines.len()).find(|&i| lines[i] == last),
+            false => lines[opens].ends_with('}').then_some(opens),
+        }
+    };
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < lines.len() {
+        let line = lines[at].trim_start();
+        let is_left_out = line.starts_with("macro_rules!") || line == "#[cfg(test)]";
+        if is_left_out {
+            let item = at + usize::from(line == "#[cfg(test)]");
+            at = end_of(item).unwrap_or(item);
+        } else if let Some((before, after)) = line.split_once("fn ")
+            && before.split_whitespace().all(|word| {
+                let qualifiers = ["const", "async", "unsafe", "extern", "\"C\""];
+                word.starts_with("pub") || qualifiers.contains(&word)
+            })
+            && let Some(end) = end_of(at)
+        {
+            let name = after.split(['(', '<']).next().unwrap_or_default();
+            found.push((name.to_owned(), at + 1, end + 1 - at));
+        }
+        at += 1;
+    }
+    found
+}
+
+#[test]
+fn no_function_is_long() {
+    fn read(folder: &Path, into: &mut Vec<std::path::PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                read(&path, into);
+            } else if name.ends_with(".rs") && name != "tests.rs" && !name.ends_with("_tests.rs") {
+                into.push(path);
+            }
+        }
+    }
+    let mut files = Vec::new();
+    read(&repo().join("src"), &mut files);
+    let (mut seen, mut long) = (0, Vec::new());
+    for path in files {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (name, line, lines) in functions(&text) {
+            seen += 1;
+            if lines > LONGEST {
+                let file = path.strip_prefix(repo()).unwrap().display();
+                long.push(format!("{file}:{line}: {name} has {lines} lines"));
+            }
+        }
+    }
+    assert!(seen > 2000, "only {seen} functions were read");
+    assert!(long.is_empty(), "{long:#?}");
+}
+
+#[test]
+fn functions_are_read_as_rustfmt_lays_them_out() {
+    let text = "trait T {\n    fn no_body(\n        a: u8,\n    ) -> u8;\n    fn a(&self) {\n        f();\n    }\n}\n\
+        pub(crate) const unsafe fn b<T>(x: T) -> T\nwhere\n    T: Copy,\n{\n    x\n}\nfn empty() {}\n\
+        macro_rules! m {\n    () => {\n        fn in_macro() {\n        }\n    };\n}\n\
+        #[cfg(test)]\nuse x::y;\n#[cfg(test)]\nmod tests {\n    fn in_tests() {\n    }\n}\n";
+    let found = functions(text);
+    let found: Vec<_> = (found.iter())
+        .map(|(name, line, lines)| (name.as_str(), *line, *lines))
+        .collect();
+    assert_eq!(found, [("a", 5, 3), ("b", 9, 6), ("empty", 15, 1)]);
+}

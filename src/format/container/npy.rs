@@ -2,6 +2,8 @@
 //!
 //! Source: the NPY format description of numpy (`numpy.lib.format`).
 
+use std::ops::Range;
+
 use crate::format::FormatError;
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
@@ -57,31 +59,10 @@ pub(crate) struct Header {
 impl Header {
     /// Reads a header from the start of `bytes`; None when more bytes are needed.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Header>, FormatError> {
-        let n = bytes.len().min(MAGIC.len());
-        if bytes[..n] != MAGIC[..n] {
-            return Err(FormatError::magic("an npy array", &bytes[..n]));
-        }
-        if bytes.len() < 12 {
+        let Some(place) = dictionary(bytes)? else {
             return Ok(None);
-        }
-        let (start, dict_len) = match bytes[6] {
-            1 => (10, u16::from_le_bytes([bytes[8], bytes[9]]) as usize),
-            2 | 3 => (
-                12,
-                u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]) as usize,
-            ),
-            other => {
-                return Err(FormatError::Unsupported(format!(
-                    "its npy header has version {other}, which is not supported"
-                )));
-            }
         };
-        if dict_len > MAX_HEADER {
-            return Err(FormatError::Unsupported(format!(
-                "its npy header has {dict_len} bytes; more than {MAX_HEADER} are not supported"
-            )));
-        }
-        let Some(dict) = bytes.get(start..start + dict_len) else {
+        let Some(dict) = bytes.get(place.clone()) else {
             return Ok(None);
         };
         let text = String::from_utf8_lossy(dict);
@@ -91,31 +72,14 @@ impl Header {
                 .map(|(_, rest)| rest.trim_start_matches([':', ' ']))
         };
         let descr = value("'descr'").ok_or_else(bad)?;
-        let unsupported = |descr: &str| {
-            FormatError::Unsupported(format!(
-                "its array has elements of type {descr}, which is not supported; numbers, times and strings are read"
-            ))
-        };
+
         if descr.starts_with('[') {
             return Err(unsupported("record"));
         }
         let descr = (descr.strip_prefix('\''))
             .and_then(|v| v.split('\'').next())
             .ok_or_else(bad)?;
-        let kind = descr.trim_start_matches(['<', '>', '|', '=']);
-        let (kind, size) = kind.split_at(kind.chars().next().map_or(0, char::len_utf8));
-        // Times end with their unit: `<M8[ns]`.
-        let size = size.split('[').next().unwrap_or("");
-        let size: u64 = match size {
-            "" => 0,
-            size => size.parse().map_err(|_| bad())?,
-        };
-        let element_bytes = match kind {
-            "b" | "i" | "u" | "f" | "c" | "S" | "V" | "m" | "M" => size,
-            // UCS-4.
-            "U" => size.saturating_mul(4),
-            _ => return Err(unsupported(descr)),
-        };
+        let element_bytes = element_bytes(descr, bad)?;
         let shape = value("'shape'")
             .and_then(|v| v.strip_prefix('(')?.split(')').next())
             .ok_or_else(bad)?;
@@ -125,7 +89,7 @@ impl Header {
             .filter(|axis| !axis.is_empty())
             .map(|axis| axis.parse().map_err(|_| bad()))
             .collect::<Result<Vec<u64>, _>>()?;
-        let len = (start + dict_len) as u64;
+        let len = place.end as u64;
         let file_len = shape
             .iter()
             .try_fold(element_bytes, |bytes, &axis| bytes.checked_mul(axis))
@@ -153,4 +117,57 @@ impl Header {
         };
         format!("shape {:?}, dtype {}{order}", self.shape, self.descr)
     }
+}
+
+/// Where the dictionary of a header lies; None when more bytes are needed to tell.
+fn dictionary(bytes: &[u8]) -> Result<Option<Range<usize>>, FormatError> {
+    let n = bytes.len().min(MAGIC.len());
+    if bytes[..n] != MAGIC[..n] {
+        return Err(FormatError::magic("an npy array", &bytes[..n]));
+    }
+    if bytes.len() < 12 {
+        return Ok(None);
+    }
+    let (start, len) = match bytes[6] {
+        1 => (10, u16::from_le_bytes([bytes[8], bytes[9]]) as usize),
+        2 | 3 => (
+            12,
+            u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]) as usize,
+        ),
+        other => {
+            return Err(FormatError::Unsupported(format!(
+                "its npy header has version {other}, which is not supported"
+            )));
+        }
+    };
+    if len > MAX_HEADER {
+        return Err(FormatError::Unsupported(format!(
+            "its npy header has {len} bytes; more than {MAX_HEADER} are not supported"
+        )));
+    }
+    Ok(Some(start..start + len))
+}
+
+/// Bytes of an element of a type such as `<f4`.
+fn element_bytes(descr: &str, bad: impl Fn() -> FormatError) -> Result<u64, FormatError> {
+    let kind = descr.trim_start_matches(['<', '>', '|', '=']);
+    let (kind, size) = kind.split_at(kind.chars().next().map_or(0, char::len_utf8));
+    // Times end with their unit: `<M8[ns]`.
+    let size = size.split('[').next().unwrap_or("");
+    let size: u64 = match size {
+        "" => 0,
+        size => size.parse().map_err(|_| bad())?,
+    };
+    match kind {
+        "b" | "i" | "u" | "f" | "c" | "S" | "V" | "m" | "M" => Ok(size),
+        // UCS-4.
+        "U" => Ok(size.saturating_mul(4)),
+        _ => Err(unsupported(descr)),
+    }
+}
+
+fn unsupported(descr: &str) -> FormatError {
+    FormatError::Unsupported(format!(
+        "its array has elements of type {descr}, which is not supported; numbers, times and strings are read"
+    ))
 }

@@ -31,6 +31,25 @@ fn refuse<T>(text: String) -> Result<T, FormatError> {
     Err(FormatError::Content(text))
 }
 
+/// Shape of a sample's part in each of several datasets.
+fn part_of(spec: &FileSpec, datasets: u64) -> Result<Vec<u64>, FormatError> {
+    let mut part = spec.sample_dims.to_vec();
+    if let Some(first) = part.first_mut() {
+        *first /= datasets;
+        if *first == 0 {
+            return refuse(format!(
+                "dataset.hdf5.num_dset_per_record={datasets}: more than the {} rows of a sample",
+                spec.sample_dims[0]
+            ));
+        }
+        // DLIO leaves out a leading axis of one, but not the second of two.
+        if *first == 1 && part.len() > 2 {
+            part.remove(0);
+        }
+    }
+    Ok(part)
+}
+
 impl Layout {
     /// Errors: keys of `dataset.hdf5` that contradict the sample's shape; a compression that HDF5 does not have.
     pub(super) fn of(spec: &FileSpec) -> Result<Layout, FormatError> {
@@ -46,22 +65,8 @@ impl Layout {
             ));
         }
         let datasets = section.num_dset_per_record.max(1);
-        let mut part = spec.sample_dims.to_vec();
-        if let Some(first) = part.first_mut() {
-            *first /= datasets;
-            if *first == 0 {
-                return refuse(format!(
-                    "dataset.hdf5.num_dset_per_record={datasets}: more than the {} rows of a sample",
-                    spec.sample_dims[0]
-                ));
-            }
-            // DLIO leaves out a leading axis of one, but not the second of two.
-            if *first == 1 && part.len() > 2 {
-                part.remove(0);
-            }
-        }
         let mut dims = vec![spec.samples];
-        dims.extend(part);
+        dims.extend(part_of(spec, datasets)?);
         let rank = dims.len();
         let max_dims = (!section.max_shape.is_empty()).then(|| {
             let mut all = vec![spec.samples];

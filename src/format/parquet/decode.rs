@@ -402,23 +402,7 @@ impl<'a> Values<'a> {
             }
             Values::Indices(indices) => {
                 let dictionary = dictionary.expect("looked for when the page began");
-                out.indices.resize(n, 0);
-                indices.read(&mut out.indices)?;
-                if let Some(index) = out.indices.iter().find(|&&i| i >= dictionary.values) {
-                    return Err(damaged(format!(
-                        "value {index} of a dictionary of {}",
-                        dictionary.values
-                    )));
-                }
-                // Numbers are looked up; a text may be long, so it stays where it is.
-                if let Kind::Fixed(width @ ..=16) = kind {
-                    out.bytes.clear();
-                    for &index in &out.indices {
-                        let at = index as usize * width;
-                        out.bytes
-                            .extend_from_slice(&dictionary.bytes[at..at + width]);
-                    }
-                }
+                look_up(n, indices, dictionary, kind, out)?;
             }
             Values::Truths(truths) => {
                 out.indices.resize(n, 0);
@@ -441,20 +425,7 @@ impl<'a> Values<'a> {
             Values::Prefixes(prefixes, suffixes, bytes, text) => {
                 out.numbers.resize(n, 0);
                 prefixes.read(&mut out.numbers)?;
-                let mut len = [0];
-                for &shared in &out.numbers {
-                    suffixes.read(&mut len)?;
-                    let shared = length(shared)?;
-                    if shared > text.len() {
-                        return Err(damaged(format!(
-                            "a text shares {shared} bytes with one of {}",
-                            text.len()
-                        )));
-                    }
-                    // Many texts may be made of few bytes, so only the last one is kept.
-                    text.truncate(shared);
-                    text.extend_from_slice(take(bytes, length(len[0])?)?);
-                }
+                continue_texts(&out.numbers, suffixes, bytes, text)?;
             }
             Values::Split(bytes, width, values, at) => {
                 if *at + n > *values {
@@ -472,6 +443,58 @@ impl<'a> Values<'a> {
         }
         Ok(())
     }
+}
+
+/// The next `n` indices of a dictionary, and for numbers what they stand for.
+fn look_up(
+    n: usize,
+    indices: &mut Hybrid,
+    dictionary: &Dictionary,
+    kind: Kind,
+    out: &mut Arrays,
+) -> Result<(), FormatError> {
+    out.indices.resize(n, 0);
+    indices.read(&mut out.indices)?;
+    if let Some(index) = out.indices.iter().find(|&&i| i >= dictionary.values) {
+        return Err(damaged(format!(
+            "value {index} of a dictionary of {}",
+            dictionary.values
+        )));
+    }
+    // Numbers are looked up; a text may be long, so it stays where it is.
+    if let Kind::Fixed(width @ ..=16) = kind {
+        out.bytes.clear();
+        for &index in &out.indices {
+            let at = index as usize * width;
+            out.bytes
+                .extend_from_slice(&dictionary.bytes[at..at + width]);
+        }
+    }
+    Ok(())
+}
+
+/// Texts that each begin as the one before: `prefixes` tells how much of it. `text` is the last one, before and after.
+fn continue_texts(
+    prefixes: &[i64],
+    suffixes: &mut Delta,
+    bytes: &mut &[u8],
+    text: &mut Vec<u8>,
+) -> Result<(), FormatError> {
+    let mut len = [0];
+    for &shared in prefixes {
+        suffixes.read(&mut len)?;
+        let shared = length(shared)?;
+        if shared > text.len() {
+            return Err(damaged(format!(
+                "a text shares {shared} bytes with one of {}",
+                text.len()
+            )));
+        }
+        // Many texts may be made of few bytes, so only the last one is kept.
+        text.truncate(shared);
+        text.extend_from_slice(take(bytes, length(len[0])?)?);
+    }
+    Ok(())
 }
 
 fn length(len: i64) -> Result<usize, FormatError> {

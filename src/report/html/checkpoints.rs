@@ -1,5 +1,7 @@
 //! Saves and loads of checkpoints.
 
+use serde_json::Value;
+
 use super::View;
 use super::chart::{Axis, Plot, legend};
 use super::markup::{Cell, Figure, list, number, paragraph, table, words};
@@ -17,6 +19,14 @@ pub(super) fn section(run: &View) -> Option<String> {
 
 fn direction(run: &View, word: &str) -> String {
     let report = run.report;
+    let mut out = times(report, word).html() + &over_ranks(report, word);
+    if let Some(verdict) = words(report, &format!("/checkpoint/{word}/served_by_storage")) {
+        out += &paragraph(&format!("Served by storage: {verdict}."));
+    }
+    out
+}
+
+fn times(report: &Value, word: &str) -> Figure {
     let at = |key: &str| format!("/checkpoint/{word}/{key}");
     let n = list(report, &at("duration_values/value")).len();
     let slowest = |i: usize| {
@@ -63,7 +73,7 @@ fn direction(run: &View, word: &str) -> String {
     if has_fsync {
         keys.push(("c1".into(), "of it fsync, longest of a rank".into()));
     }
-    let figure = Figure {
+    Figure {
         caption: format!("{word} of each checkpoint"),
         reading: "A bar is the time of the slowest rank, which is what a training job waits for. The part at its foot is the time in which data went from memory to the storage.",
         drawing: plot.svg(&format!("{word} of each checkpoint")) + &legend(&keys),
@@ -78,12 +88,15 @@ fn direction(run: &View, word: &str) -> String {
             ],
             &rows,
         ),
-    };
-    let mut out = figure.html();
+    }
+}
+
+fn over_ranks(report: &Value, word: &str) -> String {
+    let at = |key: &str| format!("/checkpoint/{word}/{key}");
     let ends = ["min", "median", "max"]
         .map(|end| Cell::at(report, &at(&format!("rank_duration/over_ranks/{end}")), "s"));
     let [min, median, max] = ends;
-    out += &table(
+    table(
         &[
             "duration over ranks",
             "fastest",
@@ -102,9 +115,5 @@ fn direction(run: &View, word: &str) -> String {
             Cell::at(report, &at("tensor_bytes"), "B"),
             Cell::at(report, &at("file_bytes"), "B"),
         ]],
-    );
-    if let Some(verdict) = words(report, &at("served_by_storage")) {
-        out += &paragraph(&format!("Served by storage: {verdict}."));
-    }
-    out
+    )
 }

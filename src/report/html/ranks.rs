@@ -151,46 +151,16 @@ fn heat_map(timeline: &Timeline, measure: &Measure) -> Figure {
     let largest = values.iter().flatten().copied().fold(0.0, f32::max);
     // By host, then by rank.
     let mut order: Vec<usize> = (0..values.len()).collect();
-    let host = |rank: usize| timeline.host_of_rank.get(rank).copied().unwrap_or(0);
-    order.sort_by_key(|&rank| (host(rank), rank));
+    order.sort_by_key(|&rank| (host_of(timeline, rank), rank));
     let fold = order.len().div_ceil(ROWS).max(1);
-    let of_hosts = || order.chunk_by(|a, b| host(*a) == host(*b));
-    let groups: Vec<&[usize]> = match of_hosts().count() > ROWS {
-        // A row is then the worst rank of several hosts.
-        true => order.chunks(fold).collect(),
-        false => of_hosts().flat_map(|ranks| ranks.chunks(fold)).collect(),
-    };
+    let groups = groups_of(timeline, &order, fold);
     let worst_of = |group: &[usize], column: usize| {
         let values = group.iter().filter_map(|r| values[*r].get(column));
         values.copied().reduce(measure.worst).unwrap_or(0.0)
     };
-    let name = |host: usize| timeline.hosts.get(host).cloned().unwrap_or_default();
-    let mut ticks: Vec<(f64, String)> = Vec::new();
-    let mut previous = None;
-    let apart = groups.len() as f64 / 24.0;
-    for (i, group) in groups.iter().enumerate() {
-        let at = groups.len() as f64 - i as f64 - 0.5;
-        let is_new = previous.replace(host(group[0])) != Some(host(group[0]));
-        if is_new && ticks.last().is_none_or(|(last, _)| last - at >= apart) {
-            let text: String = name(host(group[0])).chars().take(12).collect();
-            ticks.push((at, text));
-        }
-    }
-    let epochs = |column: usize| {
-        let first = column as u64 * of.epochs_per_column + 1;
-        let last = (first + of.epochs_per_column - 1).min(of.epochs);
-        if first == last {
-            first.to_string()
-        } else {
-            format!("{first}-{last}")
-        }
-    };
-    let every = columns.div_ceil(12).max(1);
-    let x_ticks = (0..columns)
-        .step_by(every)
-        .map(|c| (c as f64 + 0.5, epochs(c)));
-    let x = Axis::of(0.0, columns as f64, "epoch", x_ticks.collect());
-    let y = Axis::of(0.0, groups.len() as f64, "ranks by host", ticks);
+    let x = Axis::of(0.0, columns as f64, "epoch", epoch_ticks(of));
+    let hosts = host_ticks(timeline, &groups);
+    let y = Axis::of(0.0, groups.len() as f64, "ranks by host", hosts);
     let height = (60.0 + 14.0 * groups.len() as f64).clamp(120.0, 520.0);
     let mut plot = Plot::new(x, y, height);
     let mut drawn = Vec::new();
@@ -214,12 +184,12 @@ fn heat_map(timeline: &Timeline, measure: &Measure) -> Figure {
                 (top - 1.0, top),
             ));
         }
-        let ranks = match group {
+        let ranks = match *group {
             [one] => one.to_string(),
             many => format!("{}-{}", many[0], many[many.len() - 1]),
         };
-        let (on, mean) = (name(host(group[0])), sum / columns as f64);
-        let unit = measure.unit;
+        let on = host_name(timeline, group[0]);
+        let (mean, unit) = (sum / columns as f64, measure.unit);
         drawn.push((cells, mean, format!("{ranks} on {on}: {mean:.2} {unit}")));
         rows.push(vec![
             Cell::word(ranks),
@@ -245,4 +215,58 @@ fn heat_map(timeline: &Timeline, measure: &Measure) -> Figure {
         reading: measure.reading,
         table: table(&["rank", "host", "mean of an epoch", "worst epoch"], &rows),
     }
+}
+
+fn host_of(timeline: &Timeline, rank: usize) -> usize {
+    timeline.host_of_rank.get(rank).copied().unwrap_or(0)
+}
+
+fn host_name(timeline: &Timeline, rank: usize) -> String {
+    let host = host_of(timeline, rank);
+    timeline.hosts.get(host).cloned().unwrap_or_default()
+}
+
+/// The ranks of each row: at most `fold`, and of one host where rows suffice.
+fn groups_of<'a>(timeline: &Timeline, order: &'a [usize], fold: usize) -> Vec<&'a [usize]> {
+    let of_hosts = || order.chunk_by(|a, b| host_of(timeline, *a) == host_of(timeline, *b));
+    match of_hosts().count() > ROWS {
+        // A row is then the worst rank of several hosts.
+        true => order.chunks(fold).collect(),
+        false => of_hosts().flat_map(|ranks| ranks.chunks(fold)).collect(),
+    }
+}
+
+/// Names of hosts at their first rows, as many as can be read.
+fn host_ticks(timeline: &Timeline, groups: &[&[usize]]) -> Vec<(f64, String)> {
+    let mut ticks: Vec<(f64, String)> = Vec::new();
+    let mut previous = None;
+    let apart = groups.len() as f64 / 24.0;
+    for (i, group) in groups.iter().enumerate() {
+        let at = groups.len() as f64 - i as f64 - 0.5;
+        let host = host_of(timeline, group[0]);
+        let is_new = previous.replace(host) != Some(host);
+        if is_new && ticks.last().is_none_or(|(last, _)| last - at >= apart) {
+            let text: String = host_name(timeline, group[0]).chars().take(12).collect();
+            ticks.push((at, text));
+        }
+    }
+    ticks
+}
+
+/// Epochs of columns, as many as can be read.
+fn epoch_ticks(of: &RankEpochs) -> Vec<(f64, String)> {
+    let epochs = |column: usize| {
+        let first = column as u64 * of.epochs_per_column + 1;
+        let last = (first + of.epochs_per_column - 1).min(of.epochs);
+        if first == last {
+            first.to_string()
+        } else {
+            format!("{first}-{last}")
+        }
+    };
+    let every = of.columns().div_ceil(12).max(1);
+    (0..of.columns())
+        .step_by(every)
+        .map(|c| (c as f64 + 0.5, epochs(c)))
+        .collect()
 }

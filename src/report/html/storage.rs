@@ -72,8 +72,17 @@ pub(super) fn evidence(run: &View) -> Option<String> {
 pub(super) fn objects(run: &View) -> Option<String> {
     let report = run.report;
     report.get("object_store").filter(|o| !o.is_null())?;
-    let mut out = String::new();
-    let endpoints = list(report, "/object_store/endpoints");
+    let mut out = endpoints(report) + &retries(report);
+    out += &match run.recording.read() {
+        Ok(timeline) => over_time(timeline).map_or_else(String::new, |f| f.html()),
+        Err(why) => missing("retries over time", why),
+    };
+    out += &addresses(report);
+    out += &connections(report);
+    Some(out)
+}
+
+fn endpoints(report: &Value) -> String {
     let of_endpoint = |i: usize| {
         let at = |key: &str| format!("/object_store/endpoints/{i}/{key}");
         let mut row = vec![Cell::word(words(report, &at("url")).unwrap_or("-"))];
@@ -91,8 +100,9 @@ pub(super) fn objects(run: &View) -> Option<String> {
         row.extend(keys.map(|key| Cell::at(report, &at(key), "")));
         row
     };
+    let endpoints = list(report, "/object_store/endpoints");
     let rows: Vec<Vec<Cell>> = (0..endpoints.len()).map(of_endpoint).collect();
-    out += &titled(
+    titled(
         "Endpoints",
         &table(
             &[
@@ -109,7 +119,12 @@ pub(super) fn objects(run: &View) -> Option<String> {
             ],
             &rows,
         ),
-    );
+    )
+}
+
+/// Requests that were repeated, by class of failure.
+fn retries(report: &Value) -> String {
+    let endpoints = list(report, "/object_store/endpoints");
     let retries: Vec<Vec<Cell>> = (0..endpoints.len())
         .flat_map(|i| {
             let place = format!("/object_store/endpoints/{i}/retries");
@@ -129,17 +144,16 @@ pub(super) fn objects(run: &View) -> Option<String> {
         })
         .collect();
     if retries.is_empty() {
-        out += &paragraph("No request was repeated.");
-    } else {
-        out += &titled(
-            "Retries by class",
-            &table(&["class", "retries", "endpoint"], &retries),
-        );
+        return paragraph("No request was repeated.");
     }
-    out += &match run.recording.read() {
-        Ok(timeline) => over_time(timeline).map_or_else(String::new, |f| f.html()),
-        Err(why) => missing("retries over time", why),
-    };
+    titled(
+        "Retries by class",
+        &table(&["class", "retries", "endpoint"], &retries),
+    )
+}
+
+/// Servers by address; nothing where none is known.
+fn addresses(report: &Value) -> String {
     let addresses = list(report, "/object_store/addresses");
     let rows: Vec<Vec<Cell>> = (0..addresses.len().min(LINES))
         .map(|i| {
@@ -153,22 +167,26 @@ pub(super) fn objects(run: &View) -> Option<String> {
             row
         })
         .collect();
-    if !rows.is_empty() {
-        out += &titled(
-            "Addresses",
-            &table(
-                &[
-                    "address",
-                    "name",
-                    "connections",
-                    "connecting",
-                    "failures",
-                    "times down",
-                ],
-                &rows,
-            ),
-        );
+    if rows.is_empty() {
+        return String::new();
     }
+    titled(
+        "Addresses",
+        &table(
+            &[
+                "address",
+                "name",
+                "connections",
+                "connecting",
+                "failures",
+                "times down",
+            ],
+            &rows,
+        ),
+    )
+}
+
+fn connections(report: &Value) -> String {
     let connections = [
         "made",
         "reused",
@@ -186,8 +204,7 @@ pub(super) fn objects(run: &View) -> Option<String> {
             ]
         })
         .collect();
-    out += &titled("Connections", &table(&["figure", "sum over ranks"], &rows));
-    Some(out)
+    titled("Connections", &table(&["figure", "sum over ranks"], &rows))
 }
 
 fn titled(title: &str, table: &str) -> String {

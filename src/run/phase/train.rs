@@ -110,6 +110,20 @@ struct Saves<'a> {
     next_epoch: u64,
 }
 
+impl<'a> Saves<'a> {
+    fn new(job: &'a JobContext, events: &mut Events) -> Result<Self, JobError> {
+        let c = &job.workload.checkpoint;
+        let mut saver = Checkpointer::new(job, events)?;
+        saver.claim(events)?;
+        Ok(Saves {
+            saver,
+            // Zero counts as step mode and never comes.
+            every_steps: u64::try_from(c.steps_between_checkpoints).ok(),
+            next_epoch: c.checkpoint_after_epoch,
+        })
+    }
+}
+
 impl<'a> Training<'a> {
     fn prepare(job: &'a JobContext, events: &mut Events) -> Result<Self, JobError> {
         let (cluster, w) = (job.cluster, job.workload);
@@ -135,18 +149,9 @@ impl<'a> Training<'a> {
             rank,
             ranks,
         );
-        let saves = if w.workflow.checkpoint {
-            let mut saver = Checkpointer::new(job, events)?;
-            saver.claim(events)?;
-            Some(Saves {
-                saver,
-                // Zero counts as step mode and never comes.
-                every_steps: u64::try_from(w.checkpoint.steps_between_checkpoints).ok(),
-                next_epoch: w.checkpoint.checkpoint_after_epoch,
-            })
-        } else {
-            None
-        };
+        let saves = (w.workflow.checkpoint)
+            .then(|| Saves::new(job, events))
+            .transpose()?;
         let needs = memory::Needs {
             storage: &*storage,
             format,
@@ -165,12 +170,6 @@ impl<'a> Training<'a> {
         let does_eval = Evaluation::is_wanted(w);
         let sources = Sources::new(job, events, &storage, virtual_clock.clone(), does_eval);
         let (source, eval, threads) = agree(cluster, sources)?.take();
-        let clock: Rc<dyn Clock> = match virtual_clock {
-            Some(clock) => clock,
-            None => Rc::new(RealClock {
-                spin: cluster.local_size() <= job.node_cpus,
-            }),
-        };
         name_files(job, &files);
         sharpen_this_thread();
         let mount = (storage.system().opens_by_path)
@@ -189,23 +188,7 @@ impl<'a> Training<'a> {
             source,
             evaluation: eval.map(|source| Evaluation::prepare(job, source, &files, plan.eval)),
             threads,
-            steps: StepLoop {
-                clock,
-                cluster,
-                activity: job.activity,
-                histograms: StageHistograms::new(),
-                draws: TimeDraw::new(w.train.seed + RANK_SEED_STEP * rank as u64),
-                spec: MetricSpec::of(w, ranks),
-                digest: Digest::default(),
-                spin_ns: 0,
-                done: (0, plan.train * w.train.epochs),
-                recording: job.gauges.clone().map(|gauges| Recording {
-                    recorder: Recorder::new(gauges.zero_ns()),
-                    gauges,
-                }),
-                tracer: job.tracer.clone(),
-                judge: None,
-            },
+            steps: step_loop(job, virtual_clock, &plan),
             saves,
             record: RankRecord {
                 rank,
@@ -494,6 +477,38 @@ impl<'a> Training<'a> {
             planned_bytes: self.planned_bytes,
             timeline,
         }
+    }
+}
+
+/// The loop before its first step.
+fn step_loop<'a>(
+    job: &'a JobContext,
+    virtual_clock: Option<Rc<VirtualClock>>,
+    plan: &Steps,
+) -> StepLoop<'a> {
+    let (cluster, w) = (job.cluster, job.workload);
+    let clock: Rc<dyn Clock> = match virtual_clock {
+        Some(clock) => clock,
+        None => Rc::new(RealClock {
+            spin: cluster.local_size() <= job.node_cpus,
+        }),
+    };
+    StepLoop {
+        clock,
+        cluster,
+        activity: job.activity,
+        histograms: StageHistograms::new(),
+        draws: TimeDraw::new(w.train.seed + RANK_SEED_STEP * cluster.rank() as u64),
+        spec: MetricSpec::of(w, cluster.size()),
+        digest: Digest::default(),
+        spin_ns: 0,
+        done: (0, plan.train * w.train.epochs),
+        recording: job.gauges.clone().map(|gauges| Recording {
+            recorder: Recorder::new(gauges.zero_ns()),
+            gauges,
+        }),
+        tracer: job.tracer.clone(),
+        judge: None,
     }
 }
 
