@@ -340,12 +340,12 @@ fn load(
         patience,
     };
     let mut loaded = config::load(&request).map_err(|e| match (&e, &request.source) {
-        // Its file system has answered.
-        (config::ConfigError::Unreadable { path: named, .. }, Source::File(path))
-            if *named == path.display().to_string() && !path.exists() =>
-        {
-            no_file(path)
-        }
+        (config::ConfigError::Silent { .. }, _) => e,
+        // Whatever is wrong with other words: a mistyped verb is taken for a file.
+        (_, Source::File(path)) => match config::patiently(path, patience, Path::exists) {
+            Ok(false) => no_file(path),
+            _ => e,
+        },
         _ => e,
     })?;
     if let Some((at, word)) = word {

@@ -62,7 +62,9 @@ pub(super) fn holds_credentials(text: &str) -> bool {
         key == "sig" || key.starts_with("x-amz-") || NAMES.iter().any(|name| key.contains(name))
     };
     let mut keys = query.split('&').filter_map(|pair| pair.split_once('='));
-    authority.contains('@') || keys.any(|(key, _)| signs(key))
+    // A name alone is none: abfs://CONTAINER@ACCOUNT.
+    let is_login = (authority.split_once('@')).is_some_and(|(login, _)| login.contains(':'));
+    is_login || keys.any(|(key, _)| signs(key))
 }
 
 /// Stars the credentials below `path`.
@@ -153,6 +155,7 @@ mod tests {
             "storage.storage_options.region=eu",
             "storage.storage_root=b",
             "dataset.data_folder=s3://b/what?is=this",
+            "dataset.data_folder=abfs://container@account.dfs.core.windows.net/x",
             "train.epochs=2",
             "workload=x",
             "dataset.parquet.columns=[{name: a, dtype: uint8}]",

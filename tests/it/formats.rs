@@ -313,7 +313,11 @@ fn damage_is_named_in_every_format() {
         };
         let name = format!("img_4_of_6.{format}");
         std::fs::write(&path, &whole[..whole.len() * 2 / 3]).unwrap();
-        train().fails(1, &[&name, truncated, "remedy"]);
+        // Where all files of a dataset have one length, that comes first.
+        let short = train().fails(1, &[&name, "remedy"]);
+        let said = short.text();
+        let is_named = said.contains(truncated) || said.contains("was changed or replaced");
+        assert!(is_named, "{said}");
         let mut altered_bytes = whole.clone();
         // A digit of a csv stays one: its structure is as before.
         let is_sample = |&at: &usize| format != "csv" || whole[at].is_ascii_digit();
