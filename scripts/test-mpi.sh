@@ -96,7 +96,7 @@ under() {
     if [ "$signal" = STOP ]; then
         # Named wherever it was stopped, in a barrier too.
         has "$scratch/$name.log" "nothing has moved on" " (process $victim): " "; its process is stopped" \
-            "waiting for them: 1 rank(s)" "the job ends with status 1"
+            "waiting for them: $((ranks - 1)) rank(s)" "the job ends with status 1"
     fi
 }
 
