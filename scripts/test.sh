@@ -17,14 +17,18 @@ export DLIO_RS_PYTHON=$PYTHON_VENV/bin/python
 
 # again LOG: runs the tests that failed in LOG once more; fails unless all pass.
 again() {
-    local failed name
+    local failed name sum
     mapfile -t failed < <(sed -n 's/^    \([a-z0-9_]*\(::[a-z0-9_]*\)*\)$/\1/p' "$1" | sort -u)
     [ "${#failed[@]}" -ge 1 ] && [ "${#failed[@]}" -le 3 ] || return 1
     # A program that ended before its tests did has no result.
     [ "$(grep -c '^    `-' "$1")" = "$(grep -c '^test result: FAILED' "$1")" ] || return 1
+    ! grep -q '(signal: ' "$1" || return 1
+    # Every failure has a name of its own.
+    sum=$(sed -n 's/^test result: FAILED.* \([0-9]*\) failed;.*/\1/p' "$1" | awk '{ sum += $1 } END { print sum }')
+    [ "$sum" = "${#failed[@]}" ] || return 1
     for name in "${failed[@]}"; do
         step "once more, alone: $name"
-        cargo test --locked -- --exact "$name" </dev/null 2>&1 | tee "$1.again"
+        cargo test --locked -- --exact "$name" </dev/null 2>&1 | tee "$1.again" || return 1
         grep -q '^test result: ok. 1 passed' "$1.again" || return 1
     done
     printf '%s\n' "${failed[@]}" >"$FLAKY"

@@ -152,10 +152,12 @@ fn apply_flags(loaded: &mut Loaded, args: &RunArgs, what: What) {
         note("train.epochs", format!("--max-epochs {n}"));
     }
     if let Some(n) = args.max_steps {
-        note("train.total_training_steps", format!("--max-steps {n}"));
         let cap = i64::try_from(n).unwrap_or(i64::MAX);
         let set = w.train.total_training_steps;
-        w.train.total_training_steps = if set > 0 { set.min(cap) } else { cap };
+        if set <= 0 || cap < set {
+            w.train.total_training_steps = cap;
+            note("train.total_training_steps", format!("--max-steps {n}"));
+        }
     }
 }
 

@@ -25,7 +25,7 @@ mod words;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -364,8 +364,9 @@ fn dotenv(patience: Duration) -> Result<Option<Vec<u8>>, config::ConfigError> {
         let mut options = std::fs::File::options();
         options.read(true).custom_flags(libc::O_NONBLOCK);
         let mut file = options.open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(std::io::Error::other("it is no regular file"));
+        let kind = file.metadata()?.file_type();
+        if kind.is_fifo() || kind.is_socket() {
+            return Err(std::io::Error::other("it is no file"));
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;

@@ -55,15 +55,17 @@ pub(super) fn holds_credentials(text: &str) -> bool {
     let Some((_, rest)) = text.split_once("://") else {
         return false;
     };
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let query = rest.split_once('?').map_or("", |(_, query)| query);
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     let signs = |key: &str| {
         let key = key.to_ascii_lowercase();
         key == "sig" || key.starts_with("x-amz-") || NAMES.iter().any(|name| key.contains(name))
     };
     let mut keys = query.split('&').filter_map(|pair| pair.split_once('='));
-    // A name alone is none: abfs://CONTAINER@ACCOUNT.
-    let is_login = (authority.split_once('@')).is_some_and(|(login, _)| login.contains(':'));
+    // A name alone is none: abfs://CONTAINER@ACCOUNT. A password may hold slashes, a name may not.
+    let login = place
+        .rsplit_once('@')
+        .and_then(|(login, _)| login.split_once(':'));
+    let is_login = login.is_some_and(|(name, _)| !name.contains('/'));
     is_login || keys.any(|(key, _)| signs(key))
 }
 
@@ -139,6 +141,7 @@ mod tests {
             "storage.storage_options=[SEKRET]",
             "storage.storage_options=SEKRET",
             "dataset.data_folder=s3://AK:SEKRET@b/x",
+            "dataset.data_folder=s3://AK:SEK/RET/SEKRET@b/x",
             "dataset.data_folder=az://a/b/c?sv=1&sig=SEKRET",
             "checkpoint.checkpoint_folder='az://a/b?sv=1&sig=SEKRET'",
             "+dataset.extra=https://h/b?X-Amz-Signature=SEKRET",
@@ -155,6 +158,7 @@ mod tests {
             "storage.storage_options.region=eu",
             "storage.storage_root=b",
             "dataset.data_folder=s3://b/what?is=this",
+            "dataset.data_folder=s3://b/at:noon@home",
             "dataset.data_folder=abfs://container@account.dfs.core.windows.net/x",
             "train.epochs=2",
             "workload=x",

@@ -166,8 +166,8 @@ impl Search<'_> {
             return None;
         };
         let theirs = dir.join("workload").join(format!("{name}.yaml"));
-        let is_shadowed =
-            self.shadowing && theirs.exists() && *found != Place::File(theirs.clone());
+        let is_there = || patiently(&theirs, self.patience, Path::exists).unwrap_or(false);
+        let is_shadowed = self.shadowing && *found != Place::File(theirs.clone()) && is_there();
         is_shadowed.then(|| {
             format!(
                 "{SHADOWING}=1: the workload is the built-in {name}, as DLIO's own would be, and not {}",

@@ -87,8 +87,8 @@ impl Console {
             Shows::Nothing => {}
             Shows::Live(columns) => {
                 // In the last column some terminals wrap.
-                let text = fit(parts, columns().saturating_sub(1));
-                let text = plain(&text);
+                let parts: Vec<String> = parts.iter().map(|part| plain(part).into()).collect();
+                let text = fit(&parts, columns().saturating_sub(1));
                 let width = text.chars().count();
                 let pad = " ".repeat(self.live.saturating_sub(width));
                 self.live = width;

@@ -76,7 +76,8 @@ impl JsonLines {
         }
     }
 
-    fn write(&mut self, event: impl Serialize) {
+    /// One line. A file is seen to have taken it, which may wait for a server, unless it is progress.
+    fn write(&mut self, event: impl Serialize, is_progress: bool) {
         let line = Line {
             event,
             schema: SCHEMA,
@@ -90,7 +91,10 @@ impl JsonLines {
         if self.is_over {
             return;
         }
-        let written = (self.out.write_all(line.as_bytes())).and_then(|()| self.out.flush());
+        let mut written = self.out.write_all(line.as_bytes());
+        if !(self.thin && is_progress) {
+            written = written.and_then(|()| self.out.flush());
+        }
         if let Err(error) = written
             && self.thin
         {
@@ -119,13 +123,13 @@ impl JsonLines {
 impl Listener for JsonLines {
     fn on(&mut self, event: &Event) {
         if !self.thin {
-            return self.write(event);
+            return self.write(event, false);
         }
         match event {
             Event::Progress { .. } | Event::Working { .. } | Event::GenerationProgress { .. }
                 if self.is_too_soon() => {}
             Event::RunMeasured { folder, .. } => {
-                self.write(json!({"event": "run_measured", "folder": folder}));
+                self.write(json!({"event": "run_measured", "folder": folder}), false);
             }
             // Step lists stand in the ranks' files.
             Event::BlockEnded { .. } | Event::EvalEnded { .. } => {
@@ -133,9 +137,12 @@ impl Listener for JsonLines {
                 if let Some(record) = short["record"].as_object_mut() {
                     record.retain(|_, value| !matches!(value, Value::Array(_)));
                 }
-                self.write(short);
+                self.write(short, false);
             }
-            _ => self.write(event),
+            Event::Progress { .. } | Event::Working { .. } | Event::GenerationProgress { .. } => {
+                self.write(event, true);
+            }
+            _ => self.write(event, false),
         }
     }
 }

@@ -116,7 +116,8 @@ impl Watched {
         if !self.slow.is_empty() {
             parts.push(format!("slow ranks: {}", self.slow));
         }
-        plain(&fit(&parts, columns)).into_owned()
+        let parts: Vec<String> = parts.iter().map(|part| plain(part).into()).collect();
+        fit(&parts, columns)
     }
 
     fn sparkline(&self) -> String {

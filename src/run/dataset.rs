@@ -155,7 +155,7 @@ impl DatasetFiles {
             self.generated_by = generated_by;
             self.fill = FillSource::shrinking(found.fill_seed, wire::shrink(workload));
             if is_exact && workload.dataset.record_length_bytes_stdev == 0.0 {
-                let spec = self.spec(Split::Train, 0, self.train.nominal_dims());
+                let spec = self.nominal_spec();
                 let format = wire::format_row(workload).format;
                 self.exact_file_len = format.and_then(|format| format.encoded_len(&spec));
             }
@@ -165,7 +165,7 @@ impl DatasetFiles {
             }
         } else {
             // Files of other writers have any size: what is inside them tells whether they are whole.
-            let spec = self.spec(Split::Train, 0, self.train.nominal_dims());
+            let spec = self.nominal_spec();
             let format = wire::format_row(workload).format;
             if workload.dataset.record_length_bytes_stdev == 0.0 {
                 self.nominal_len = format.map_or(0, |format| format.nominal_len(&spec));
@@ -300,7 +300,7 @@ impl DatasetFiles {
         if d.record_length_bytes_stdev > 0.0 {
             return None;
         }
-        let spec = self.spec(Split::Train, 0, self.train.nominal_dims());
+        let spec = self.nominal_spec();
         let companions: u64 = (0..format.companions().len())
             .map(|which| format.companion_len(which, &spec))
             .sum();
@@ -509,6 +509,11 @@ impl DatasetFiles {
         self.sides
             .get_or_init(|| SideTable::new(&self.spec, files, self.generated_by))
             .dims(self.global_index(split, index))
+    }
+
+    /// What the first training file holds, where sizes are the configured ones.
+    pub fn nominal_spec(&self) -> FileSpec<'_> {
+        self.spec(Split::Train, 0, self.train.nominal_dims())
     }
 
     /// What a file of these dimensions holds.

@@ -59,11 +59,11 @@ impl Reading {
         self.format.is_some_and(needs)
     }
 
-    /// Bytes of one file's metadata in memory, about.
+    /// Bytes of one file's metadata in memory, about; 0 where none is read.
     pub(super) fn index_bytes(&self) -> u64 {
-        let dims = self.files.dims_of(Split::Train, 0);
-        let spec = self.files.spec(Split::Train, 0, &dims);
-        self.format.map_or(0, |format| format.index_memory(&spec))
+        let spec = self.files.nominal_spec();
+        let format = self.format.filter(|_| self.reads_metadata());
+        format.map_or(0, |format| format.index_memory(&spec))
     }
 
     fn expect(&self, run: &Run) -> Expect {

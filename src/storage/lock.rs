@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,9 @@ pub struct FolderLock {
     pub taken_over: Option<String>,
 }
 
+/// Looks at a lock that cannot be read, 10 ms apart, before it counts as another job's.
+const UNREADABLE_LOOKS: u32 = 50;
+
 /// A lock file of this process.
 #[derive(Debug)]
 struct Held {
@@ -64,6 +68,7 @@ struct Held {
 /// Takes the lock file `path`. The holder that is gone is returned, too.
 fn hold(folder: &Path, path: &Path, here: &Holder) -> Result<(Held, Option<Holder>), StorageError> {
     let mut before = None;
+    let mut looks = 0;
     loop {
         match write(path, here) {
             Ok(()) => {
@@ -85,6 +90,11 @@ fn hold(folder: &Path, path: &Path, here: &Holder) -> Result<(Held, Option<Holde
         match read(path)? {
             // Released in between.
             None => {}
+            // Perhaps it is being written.
+            Some(None) if looks < UNREADABLE_LOOKS => {
+                looks += 1;
+                std::thread::sleep(Duration::from_millis(10));
+            }
             Some(None) => {
                 return Err(refused("another job, whose lock cannot be read,".into()));
             }

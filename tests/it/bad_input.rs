@@ -458,7 +458,7 @@ fn a_configuration_that_nobody_writes_ends_with_an_error() {
     command
         .current_dir(&folder)
         .args(["validate", "workload=quickstart"]);
-    run(command).fails(2, &[".env: it is no regular file", "remedy: "]);
+    run(command).fails(2, &[".env: it is no file", "remedy: "]);
     // A pipe that somebody writes is as good as a file.
     let mut shell = Command::new("bash");
     shell.args(["-c", "\"$0\" validate <(sleep 0.2; cat \"$1\")", BIN]);

@@ -224,7 +224,8 @@ fn over_time(timeline: &Timeline) -> Option<Figure> {
         classes.push(("read requests", series.get(Column::Retries)?));
     }
     classes.retain(|(_, values)| values.iter().any(|n| *n > 0));
-    let total = |i: usize| classes.iter().map(|(_, values)| values[i]).sum::<u64>();
+    let at = |values: &[u64], i: usize| values.get(i).copied().unwrap_or(0);
+    let total = |i: usize| classes.iter().map(|(_, values)| at(values, i)).sum::<u64>();
     let most = (0..series.bins).map(total).max().filter(|n| *n > 0)? as f64;
     let width = series.bin_ns as f64 / 1e9;
     let x = Axis::linear(0.0, timeline.length_ns as f64 / 1e9, "time", super::seconds);
@@ -234,7 +235,7 @@ fn over_time(timeline: &Timeline) -> Option<Figure> {
         let from = i as f64 * width;
         let mut below = 0;
         for (color, (class, values)) in COLORS.iter().zip(&classes) {
-            let (n, base) = (values[i], below);
+            let (n, base) = (at(values, i), below);
             below += n;
             if n > 0 {
                 plot.bar(
@@ -246,7 +247,11 @@ fn over_time(timeline: &Timeline) -> Option<Figure> {
             }
         }
         let mut row = vec![Cell::number(from, "s")];
-        row.extend(classes.iter().map(|(_, v)| Cell::number(v[i] as f64, "")));
+        row.extend(
+            classes
+                .iter()
+                .map(|(_, v)| Cell::number(at(v, i) as f64, "")),
+        );
         rows.push(row);
     }
     let keys: Vec<_> = (COLORS.iter().zip(&classes))

@@ -50,9 +50,9 @@ impl<'a> Checkpoints<'a> {
         let mut checkpointer = Checkpointer::new(job, events)?;
         let c = &job.workload.checkpoint;
         if c.num_checkpoints_write > 0 {
-            checkpointer.claim(events)?;
             let memory = memory::of_saving(checkpointer.save_memory());
             agree(job.cluster, memory::check(job, &memory))?;
+            checkpointer.claim(events)?;
         }
         let cpu_start = process_cpu_ns();
         if let Some(gauges) = &job.gauges {

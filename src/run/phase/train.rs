@@ -113,10 +113,8 @@ struct Saves<'a> {
 impl<'a> Saves<'a> {
     fn new(job: &'a JobContext, events: &mut Events) -> Result<Self, JobError> {
         let c = &job.workload.checkpoint;
-        let mut saver = Checkpointer::new(job, events)?;
-        saver.claim(events)?;
         Ok(Saves {
-            saver,
+            saver: Checkpointer::new(job, events)?,
             // Zero counts as step mode and never comes.
             every_steps: u64::try_from(c.steps_between_checkpoints).ok(),
             next_epoch: c.checkpoint_after_epoch,
@@ -149,7 +147,7 @@ impl<'a> Training<'a> {
             rank,
             ranks,
         );
-        let saves = (w.workflow.checkpoint)
+        let mut saves = (w.workflow.checkpoint)
             .then(|| Saves::new(job, events))
             .transpose()?;
         let needs = memory::Needs {
@@ -166,6 +164,7 @@ impl<'a> Training<'a> {
         let memory = memory::plan(job, &needs);
         events.emit(Event::Info(memory.line()));
         agree(cluster, memory::check(job, &memory))?;
+        (saves.iter_mut()).try_for_each(|saves| saves.saver.claim(events))?;
         let virtual_clock = (job.options.virtual_time).then(|| Rc::new(VirtualClock::default()));
         let does_eval = Evaluation::is_wanted(w);
         let sources = Sources::new(job, events, &storage, virtual_clock.clone(), does_eval);
