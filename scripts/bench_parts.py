@@ -88,7 +88,7 @@ def save(port, parts, size):
 def main():
     p = argparse.ArgumentParser(prog="bench-parts.sh", description=__doc__)
     p.add_argument("--delay", type=float, default=50.0, help="milliseconds of each upload")
-    p.add_argument("--size", type=int, default=512, help="MiB of the checkpoint")
+    p.add_argument("--size", type=int, default=1024, help="MiB of the checkpoint")
     p.add_argument("--pairs", type=int, default=5)
     p.add_argument("--check", action="store_true", help="exit status 1 when the ratio misses its bound")
     args = p.parse_args()
