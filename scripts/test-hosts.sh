@@ -193,6 +193,8 @@ checks() {
 
     step "$mpi, the third host's cable is cut"
     begin cut workflow.generate_data=false
+    # The watchdogs of hosts hear of each other once a second.
+    sleep 4
     cable_out node3
     soon grep -q 'nothing has moved on' "$scratch/cut.log" || true
     # The ranks have ended. Open MPI's launcher waits for its daemon on the lost host, for ever.
