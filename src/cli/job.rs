@@ -139,12 +139,16 @@ fn apply_flags(loaded: &mut Loaded, args: &RunArgs, what: What) {
         loaded.origins.insert(key.into(), Origin::CommandLine(word));
     };
     if what == What::GenerateOnly {
-        w.workflow.generate_data = true;
-        w.workflow.train = false;
-        w.workflow.evaluation = false;
-        w.workflow.checkpoint = false;
-        for phase in ["generate_data", "train", "evaluation", "checkpoint"] {
-            note(&format!("workflow.{phase}"), "generate".into());
+        let phases = &mut w.workflow;
+        for (key, phase, wanted) in [
+            ("workflow.generate_data", &mut phases.generate_data, true),
+            ("workflow.train", &mut phases.train, false),
+            ("workflow.evaluation", &mut phases.evaluation, false),
+            ("workflow.checkpoint", &mut phases.checkpoint, false),
+        ] {
+            if std::mem::replace(phase, wanted) != wanted {
+                note(key, "generate".into());
+            }
         }
     }
     if let Some(n) = args.max_epochs.filter(|n| *n < w.train.epochs) {

@@ -214,8 +214,8 @@ mod tests {
         assert!(tries.len() < 30, "{tries:?}");
     }
 
-    /// A meter whose kernel says what the test writes.
-    fn told(file: &tempfile::NamedTempFile, delay_ns: u64) {
+    /// What the kernel would say of a thread.
+    fn write_delay(file: &tempfile::NamedTempFile, delay_ns: u64) {
         std::fs::write(file.path(), format!("1 {delay_ns} 1\n")).unwrap();
     }
 
@@ -223,13 +223,13 @@ mod tests {
     fn only_delay_within_a_run_is_taken_out_of_it() {
         const MS: u64 = 1_000_000;
         let file = tempfile::NamedTempFile::new().unwrap();
-        told(&file, 5 * MS);
+        write_delay(&file, 5 * MS);
         let queue = RunQueue::from(file.reopen().unwrap());
         let mut debt = Debt::new(Arc::new(Meter::of(Some(queue))));
         let mut run = |before: u64, begun: u64, within: u64, took: u64| {
-            told(&file, before);
+            write_delay(&file, before);
             debt.begin(begun);
-            told(&file, within);
+            write_delay(&file, within);
             let mut times = RunTimes::default();
             times.parts[Part::Io] = took;
             let parts = debt.settle(times, begun + took);

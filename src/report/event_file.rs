@@ -78,6 +78,9 @@ impl JsonLines {
 
     /// One line. A file is seen to have taken it, which may wait for a server, unless it is progress.
     fn write(&mut self, event: impl Serialize, is_progress: bool) {
+        if self.is_over {
+            return;
+        }
         let line = Line {
             event,
             schema: SCHEMA,
@@ -88,9 +91,6 @@ impl JsonLines {
         let mut line = serde_json::to_string(&line)
             .expect("events are structs of numbers and strings, which always serialize");
         line.push('\n');
-        if self.is_over {
-            return;
-        }
         let mut written = self.out.write_all(line.as_bytes());
         if !(self.thin && is_progress) {
             written = written.and_then(|()| self.out.flush());
@@ -125,9 +125,12 @@ impl Listener for JsonLines {
         if !self.thin {
             return self.write(event, false);
         }
-        match event {
+        let is_progress = matches!(
+            event,
             Event::Progress { .. } | Event::Working { .. } | Event::GenerationProgress { .. }
-                if self.is_too_soon() => {}
+        );
+        match event {
+            _ if is_progress && self.is_too_soon() => {}
             Event::RunMeasured { folder, .. } => {
                 self.write(json!({"event": "run_measured", "folder": folder}), false);
             }
@@ -139,10 +142,7 @@ impl Listener for JsonLines {
                 }
                 self.write(short, false);
             }
-            Event::Progress { .. } | Event::Working { .. } | Event::GenerationProgress { .. } => {
-                self.write(event, true);
-            }
-            _ => self.write(event, false),
+            _ => self.write(event, is_progress),
         }
     }
 }

@@ -131,7 +131,7 @@ fn html_of(input: &ReportInput<'_>, report: &serde_json::Value) -> String {
 }
 
 /// The text of `report.json`, and of `report.html` where it is wanted.
-fn told(input: &ReportInput<'_>) -> (String, Option<String>) {
+fn texts_of(input: &ReportInput<'_>) -> (String, Option<String>) {
     let report = json::report_json(
         input.workload,
         input.summary,
@@ -168,10 +168,10 @@ pub fn write_all(
     if let Some(timeline) = input.timeline {
         write_timeline(&out.join(timeline::FILE), timeline)?;
     }
-    // Made once to no end: what that takes belongs to the peak that these files tell.
-    drop(told(input));
+    // Made twice: the peak that these files name holds what it takes to make them.
+    drop(texts_of(input));
     input.summary.take_last_peak(peak());
-    let (report, html) = told(input);
+    let (report, html) = texts_of(input);
     write_file(&out.join("report.json"), &report)?;
     if let Some(html) = html {
         write_file(&out.join(html::FILE), &html)?;
