@@ -291,8 +291,9 @@ mod tests {
             std::thread::sleep(PARSING);
             Ok(Arc::new(Empty))
         }
-        fn checker(&self, _: Decode, _: &FormatOptions) -> Box<dyn Checker> {
-            unimplemented!("nothing is checked")
+        fn checker(&self, decode: Decode, options: &FormatOptions) -> Box<dyn Checker> {
+            let row = wire::format_row(&Workload::default());
+            row.format.unwrap().checker(decode, options)
         }
     }
 
