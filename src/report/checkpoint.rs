@@ -203,7 +203,7 @@ pub(super) fn rows(out: &mut Report, s: &CheckpointSummary, ranks: &[RankSummary
     ));
     let line = |r: &RankSummary| {
         let stages: Vec<Value> = (r.checkpoint_stages.iter())
-            .map(|s| object(&stage(s)).into())
+            .map(|s| object(stage(s)).into())
             .collect();
         vec![plain("rank", r.rank), plain("stages", stages)]
     };

@@ -439,7 +439,7 @@ fn epochs(out: &mut Report, s: &JobSummary, formula: &str) {
             row("bytes_from_device", e.bytes_from_device, "B", "sum"),
             plain("served_by_storage", e.served_by_storage),
             plain("rule", &e.rule),
-            plain("breakdown", object(&breakdown_rows(&e.breakdown))),
+            plain("breakdown", object(breakdown_rows(&e.breakdown))),
         ]
     };
     out.table(Table {
@@ -527,7 +527,7 @@ fn ranks(out: &mut Report, s: &JobSummary, formula: &str) {
                 "samples/s",
                 &format!("throughput_{formula}"),
             ),
-            plain("breakdown", object(&breakdown_rows(&r.breakdown))),
+            plain("breakdown", object(breakdown_rows(&r.breakdown))),
             plain("counters", r.counters),
             plain("order_digest", format!("{:016x}", r.order_digest)),
         ]

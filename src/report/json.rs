@@ -19,8 +19,9 @@ pub fn report_json(
     warnings: &[String],
 ) -> Value {
     let report = figures::report(Some(workload), s, provenance, warnings);
-    let mut file = report.to_json();
-    file["shown"] = json!(Shown::of(&report));
+    let shown = json!(Shown::of(&report));
+    let mut file = report.into_json();
+    file["shown"] = shown;
     file
 }
 

@@ -61,9 +61,9 @@ impl Row {
         self
     }
 
-    fn in_file(&self) -> Value {
+    fn in_file(self) -> Value {
         match self.formula.as_str() {
-            "" => self.value.clone(),
+            "" => self.value,
             formula => json!({"value": self.value, "unit": self.unit, "formula": formula}),
         }
     }
@@ -112,16 +112,20 @@ impl Report {
         self.0.push(Item::Gap);
     }
 
-    /// For programs.
-    pub fn to_json(&self) -> Value {
+    /// For programs. A row is freed once it stands in the result: of many epochs both would be large.
+    pub fn into_json(self) -> Value {
         let mut out = Map::new();
-        for item in &self.0 {
+        for item in self.0 {
             match item {
-                Item::Row(row) if !row.path.is_empty() => {
-                    insert(&mut out, &row.path, row.in_file());
+                Item::Row(mut row) if !row.path.is_empty() => {
+                    let path = std::mem::take(&mut row.path);
+                    insert(&mut out, &path, row.in_file());
                 }
                 Item::Table(table) if !table.path.is_empty() => {
-                    let lines = table.lines.iter().map(|line| Value::from(object(line)));
+                    let lines = table
+                        .lines
+                        .into_iter()
+                        .map(|line| Value::from(object(line)));
                     insert(&mut out, &table.path, lines.collect());
                 }
                 _ => {}
@@ -132,10 +136,11 @@ impl Report {
 }
 
 /// Rows as one object.
-pub(super) fn object(rows: &[Row]) -> Map<String, Value> {
+pub(super) fn object(rows: Vec<Row>) -> Map<String, Value> {
     let mut out = Map::new();
-    for row in rows.iter().filter(|row| !row.path.is_empty()) {
-        insert(&mut out, &row.path, row.in_file());
+    for mut row in rows.into_iter().filter(|row| !row.path.is_empty()) {
+        let path = std::mem::take(&mut row.path);
+        insert(&mut out, &path, row.in_file());
     }
     out
 }
@@ -212,12 +217,12 @@ mod tests {
         report.push(plain("train/ok", true));
         report.push(sentence("It is so."));
         assert_eq!(
-            report.to_json(),
-            json!({"train": {"au_mean": {"value": 40.0, "unit": "%", "formula": "au_v3"}, "ok": true}})
-        );
-        assert_eq!(
             Shown::of(&report).to_text(),
             "train AU                         40.00 %   (stdev 0.00)\nIt is so.\n"
+        );
+        assert_eq!(
+            report.into_json(),
+            json!({"train": {"au_mean": {"value": 40.0, "unit": "%", "formula": "au_v3"}, "ok": true}})
         );
     }
 
@@ -241,6 +246,6 @@ mod tests {
                 .to_text()
                 .ends_with("... and 11960 more in report.json\n")
         );
-        assert_eq!(report.to_json()["t"].as_array().unwrap().len(), 12_000);
+        assert_eq!(report.into_json()["t"].as_array().unwrap().len(), 12_000);
     }
 }

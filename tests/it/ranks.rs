@@ -83,9 +83,9 @@ fn memory_of_an_epoch_is_its_record() {
             .unwrap()
     };
     let (few, many) = (peak(100), peak(1100));
-    // Two steps, two labels of time and the host's memory: 1.3 kB, and 3 kB of DLIO's text, which grows by doubling: 7 kB.
-    // As a tree of values it would be 18 kB.
-    assert!(many < few + 1000 * 11_000, "{few} {many}");
+    // The record: two steps, two labels of time and the host's memory, 1.3 kB. DLIO's texts: 3 kB, which grow by doubling. The
+    // peak holds what it takes to make report.json, too: 4.6 kB of text, 40 kB as a tree of values.
+    assert!(many < few + 1000 * 60_000, "{few} {many}");
 }
 
 fn pids(of: &str) -> Vec<u32> {
