@@ -461,7 +461,7 @@ fn a_configuration_that_nobody_writes_ends_with_an_error() {
     run(command).fails(2, &[".env: it is no file", "remedy: "]);
     // A pipe that somebody writes is as good as a file.
     let mut shell = Command::new("bash");
-    shell.args(["-c", "\"$0\" validate <(sleep 0.2; cat \"$1\")", BIN]);
+    shell.args(["-c", "\"$0\" validate <(sleep 0.2; cat \"$1\")", bin()]);
     shell.arg(repo().join("configs/quickstart.yaml"));
     run(shell).ok();
 }

@@ -325,7 +325,7 @@ fn the_kernel_sees_the_fsyncs_that_were_asked_for() {
         let trace = scratch.path("trace");
         let mut command = Command::new("strace");
         command.args(["-f", "-e", "trace=fsync,rename,renameat2", "-o"]);
-        command.arg(&trace).arg(BIN).args(tiny(&scratch));
+        command.arg(&trace).arg(bin()).args(tiny(&scratch));
         command.args([
             &format!("checkpoint.fsync={fsync}"),
             "checkpoint.num_checkpoints_read=0",

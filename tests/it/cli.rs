@@ -237,7 +237,7 @@ fn dlio_benchmark_speaks_dlio() {
          reader: {data_loader: pytorch, batch_size: 2}\ntrain: {computation_time: 0.001}\n",
     )
     .unwrap();
-    symlink(BIN, scratch.path("dlio_benchmark")).unwrap();
+    symlink(bin(), scratch.path("dlio_benchmark")).unwrap();
     // The leaf exists before the launch, as mlpstorage makes it.
     std::fs::create_dir(scratch.path("leaf")).unwrap();
     let mut command = mpirun(2);

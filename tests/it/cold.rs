@@ -66,7 +66,7 @@ fn traced(scratch: &Scratch, words: &[String], more: &[&str], calls: &[&str]) ->
     command
         .args(["-f", "-o", &log, "-e"])
         .arg(format!("trace={}", calls.join(",")))
-        .arg(BIN)
+        .arg(bin())
         .args(words)
         .args(more);
     if !more.iter().any(|word| word.starts_with("--output=")) {
@@ -315,7 +315,7 @@ fn the_limit_of_open_files_is_raised_or_reported() {
         let mut command = Command::new("sh");
         let script = format!("{limits}; exec \"$0\" \"$@\"");
         command
-            .args(["-c", &script, BIN])
+            .args(["-c", &script, bin()])
             .args(&words)
             .args(["reader.read_threads=32", "reader.batch_size=1"])
             .arg(format!("--output={}", scratch.text(limits)));

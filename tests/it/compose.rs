@@ -178,7 +178,7 @@ fn workloads_are_composed_as_hydra_composes_them() {
 /// A folder with `dlio_benchmark` in it.
 fn as_dlio(scratch: &Scratch) -> Command {
     let path = scratch.path("dlio_benchmark");
-    std::os::unix::fs::symlink(BIN, &path).unwrap();
+    std::os::unix::fs::symlink(bin(), &path).unwrap();
     let mut command = Command::new(path);
     command.current_dir(scratch.path("."));
     command
@@ -439,7 +439,11 @@ fn aliases_are_bounded_by_the_memory_that_they_take() {
     .unwrap();
     let mut command = Command::new("sh");
     command
-        .args(["-c", "ulimit -v 4000000; exec \"$0\" validate \"$1\"", BIN])
+        .args([
+            "-c",
+            "ulimit -v 4000000; exec \"$0\" validate \"$1\"",
+            bin(),
+        ])
         .arg(&path);
     run(command).fails(
         2,

@@ -403,11 +403,11 @@ fn azures_service_principal_is_that_of_rank_0() {
         .args(common)
         .args(["-np", "1", "env", &authority])
         .args(["AZURE_TENANT_ID=tenant", "AZURE_CLIENT_ID=client"])
-        .args(["AZURE_CLIENT_SECRET=secret-of-rank-0", BIN])
+        .args(["AZURE_CLIENT_SECRET=secret-of-rank-0", bin()])
         .args(&words)
         .args([":", "-np", "1", "env"])
         // What another rank finds does not matter.
-        .args(["AZURE_AUTHORITY_HOST=https://127.0.0.1:9", BIN])
+        .args(["AZURE_AUTHORITY_HOST=https://127.0.0.1:9", bin()])
         .args(&words);
     let outcome = run(command).ok();
     assert!(!outcome.text().contains("secret-of-rank-0"));

@@ -540,7 +540,7 @@ fn a_file_beyond_the_limit_of_its_size_is_named() {
     let scratch = Scratch::new();
     let mut command = Command::new("sh");
     command
-        .args(["-c", "ulimit -f 32; exec \"$0\" \"$@\"", BIN])
+        .args(["-c", "ulimit -f 32; exec \"$0\" \"$@\"", bin()])
         .args(small(&scratch, 2))
         .args(["workflow.generate_data=true", "workflow.train=false"]);
     run(command).fails(1, &["data/train/img_", "EFBIG", "remedy"]);

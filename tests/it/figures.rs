@@ -306,7 +306,7 @@ fn peak_memory_is_the_kernels() {
         let scratch = Scratch::new();
         let mut command = std::process::Command::new("/usr/bin/time");
         command
-            .args(["-v", BIN])
+            .args(["-v", bin()])
             .args(["workload=quickstart", "workflow.generate_data=false"])
             .args([
                 "storage.storage_type=null",
@@ -342,7 +342,7 @@ fn peak_memory_of_a_short_run_is_the_kernels() {
         let scratch = Scratch::new();
         let mut command = std::process::Command::new("/usr/bin/time");
         command
-            .args(["-v", BIN])
+            .args(["-v", bin()])
             .args(small(&scratch, 16))
             .args(more);
         let done = run(command).ok();
@@ -430,7 +430,7 @@ fn the_planned_memory_is_near_the_kernels() {
         let scratch = Scratch::on_disk();
         let mut command = std::process::Command::new("/usr/bin/time");
         command
-            .args(["-v", BIN])
+            .args(["-v", bin()])
             .args(words)
             .args([&folder, "workflow.generate_data=false"])
             .args([

@@ -129,7 +129,7 @@ fn a_job_in_another_pid_namespace_is_not_taken_for_dead() {
     let scratch = Scratch::new();
     let words = words(&scratch, 4);
     let mut inside = std::process::Command::new("unshare");
-    inside.args(["--pid", "--fork", "--kill-child", "--mount-proc", BIN]);
+    inside.args(["--pid", "--fork", "--kill-child", "--mount-proc", bin()]);
     inside
         .args(&words)
         .args(["dataset.record_length_bytes=4000000000"]);

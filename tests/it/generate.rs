@@ -302,7 +302,7 @@ fn calls_of_generation(scratch: &Scratch, files: u64) -> usize {
     command
         .args(["-f", "-y", "-o", &log, "-e"])
         .arg(format!("trace={calls}"))
-        .arg(BIN)
+        .arg(bin())
         .args(small(scratch, files))
         .args([
             "dataset.format=npy",

@@ -32,7 +32,7 @@ fn reader_threads_stay_on_the_cpus_that_the_job_was_started_on() {
         let scratch = Scratch::new();
         let job = |seconds: &str| {
             let mut command = Command::new("taskset");
-            command.args(["-c", "0", BIN]).args(small(&scratch, 8));
+            command.args(["-c", "0", bin()]).args(small(&scratch, 8));
             command.args(["reader.read_threads=2", "train.epochs=1", "--quiet"]);
             command.arg(format!("train.computation_time={seconds}"));
             command.args(&words);
@@ -76,17 +76,23 @@ fn launchers_whose_processes_do_not_find_each_other_are_named() {
 #[test]
 fn a_linked_binary_opens_no_other_library_of_mpi() {
     let scratch = Scratch::new();
-    for words in [vec!["--mpi-lib", BIN], vec![]] {
+    for words in [vec!["--mpi-lib", bin()], vec![]] {
         let mut command = solo();
         command.args(small(&scratch, 8)).args(&words);
         if words.is_empty() {
-            command.env("DLIO_RS_MPI_LIB", BIN);
+            command.env("DLIO_RS_MPI_LIB", bin());
         }
-        run(command).fails(1, &[BIN, "this binary is linked with", "libmpi", "remedy"]);
+        run(command).fails(
+            1,
+            &[bin(), "this binary is linked with", "libmpi", "remedy"],
+        );
     }
     // On a login node info answers all the same.
     for (words, expected) in [
-        (vec!["info", "--mpi-lib", BIN], "this binary is linked with"),
+        (
+            vec!["info", "--mpi-lib", bin()],
+            "this binary is linked with",
+        ),
         (vec!["info"], "under a launcher: Open MPI"),
     ] {
         let mut command = solo();

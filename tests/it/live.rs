@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{BIN, Outcome, Scratch, finish, mpirun, run, small, solo, start, wait_for};
+use crate::support::{Outcome, Scratch, bin, finish, mpirun, run, small, solo, start, wait_for};
 
 /// Two epochs of some seconds.
 fn slow(scratch: &Scratch) -> Vec<String> {
@@ -42,7 +42,7 @@ fn a_terminal_has_a_live_line_with_and_without_a_launcher() {
     for launcher in [String::new(), launcher] {
         let scratch = Scratch::new();
         let words = slow(&scratch).join(" ");
-        let text = on_terminal(&format!("{launcher} {BIN} {words}"), "xterm");
+        let text = on_terminal(&format!("{launcher} {} {words}", bin()), "xterm");
         let drawn = drawn(&text);
         assert!(
             drawn
@@ -61,7 +61,7 @@ fn a_terminal_has_a_live_line_with_and_without_a_launcher() {
             "{text:?}"
         );
         std::fs::remove_dir_all(scratch.path("out")).unwrap();
-        let dumb = on_terminal(&format!("{launcher} {BIN} {words}"), "dumb");
+        let dumb = on_terminal(&format!("{launcher} {} {words}", bin()), "dumb");
         assert!(self::drawn(&dumb).is_empty(), "{dumb:?}");
         assert!(dumb.contains("epoch 1: "), "{dumb:?}");
     }

@@ -40,7 +40,7 @@ fn opens(scratch: &Scratch, format: &str, more: &[&str]) -> Vec<String> {
     trace
         .args(["-f", "-e", "trace=open,openat", "-o"])
         .arg(scratch.path("trace"))
-        .arg(BIN)
+        .arg(bin())
         .args(words(scratch, format))
         .args(["workflow.generate_data=false", "reader.drop_cache=none"])
         .args(more);

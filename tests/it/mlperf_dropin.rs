@@ -81,7 +81,7 @@ const JSON: &str = "import json, sys\ndef no(x): raise ValueError(x)\nprint(json
 fn a_log_is_not_written_through_a_link() {
     let scratch = Scratch::new();
     let shim = scratch.path("dlio_benchmark");
-    std::os::unix::fs::symlink(BIN, &shim).unwrap();
+    std::os::unix::fs::symlink(bin(), &shim).unwrap();
     std::fs::create_dir(scratch.path("out")).unwrap();
     std::fs::write(scratch.path("victim"), "mine").unwrap();
     std::os::unix::fs::symlink(scratch.path("victim"), scratch.path("out/dlio.log")).unwrap();
@@ -371,7 +371,8 @@ fn sigterm_while_generating_removes_the_half_written_files() {
 fn stdin_is_left_to_others() {
     let scratch = Scratch::new();
     let script = format!(
-        "{BIN} workload=quickstart storage.storage_type=null train.epochs=1 train.computation_time=0.001 output.folder={} >/dev/null 2>&1; cat",
+        "{} workload=quickstart storage.storage_type=null train.epochs=1 train.computation_time=0.001 output.folder={} >/dev/null 2>&1; cat",
+        bin(),
         scratch.text("out")
     );
     std::fs::write(scratch.path("input"), "for the next one\n").unwrap();
@@ -400,7 +401,7 @@ fn a_dlio_benchmark_of_somebody_else_is_kept() {
     install(&["--replace"]).ok();
     assert_eq!(
         std::fs::canonicalize(&theirs).unwrap(),
-        std::fs::canonicalize(BIN).unwrap()
+        std::fs::canonicalize(bin()).unwrap()
     );
     let kept = scratch.path("bin/dlio_benchmark.original");
     assert_eq!(std::fs::read_to_string(kept).unwrap(), "#!/bin/sh\n");

@@ -117,7 +117,7 @@ fn a_run_reads_what_the_plan_says() {
     trace
         .args(["-f", "-e", "trace=openat", "-o"])
         .arg(scratch.path("trace"))
-        .arg(BIN)
+        .arg(bin())
         .args(small(&scratch, 13));
     trace.args([
         "reader.read_threads=1",

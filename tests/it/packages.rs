@@ -163,7 +163,7 @@ fn the_python_package_reads_runs() {
         .arg("--output")
         .arg(&out);
     run(command).ok();
-    let folder = Path::new(BIN).parent().unwrap();
+    let folder = Path::new(bin()).parent().unwrap();
     let path = std::env::var("PATH").unwrap();
     let mut command = Command::new(python());
     command

@@ -168,10 +168,10 @@ fn the_proxy_is_that_of_rank_0() {
                 "none",
                 "--oversubscribe",
             ])
-            .args(["-np", "1", "env", &format!("HTTP_PROXY={of_rank_0}"), BIN])
+            .args(["-np", "1", "env", &format!("HTTP_PROXY={of_rank_0}"), bin()])
             .args(&words)
             .args([":", "-np", "1", "env"])
-            .args([&format!("HTTP_PROXY={of_rank_1}"), BIN])
+            .args([&format!("HTTP_PROXY={of_rank_1}"), bin()])
             .args(&words);
         for name in ["http_proxy", "no_proxy", "NO_PROXY"] {
             command.env_remove(name);

@@ -140,7 +140,7 @@ pub fn signal(pid: u32, name: &str) {
 #[test]
 fn a_killed_rank_ends_the_job_and_leaves_no_result() {
     let scratch = Scratch::new();
-    let mut command = slow(&scratch, Path::new(BIN));
+    let mut command = slow(&scratch, Path::new(bin()));
     command.arg("--output").arg(scratch.path("out"));
     let child = start(command);
     let ranks = ranks_of(&scratch, 2);
@@ -156,7 +156,7 @@ fn a_stopped_rank_is_named_and_the_job_ends() {
     let scratch = Scratch::new();
     // Under DLIO's name the log stays, whatever the launcher makes of what its ranks print at their end.
     let shim = scratch.path("dlio_benchmark");
-    std::os::unix::fs::symlink(BIN, &shim).unwrap();
+    std::os::unix::fs::symlink(bin(), &shim).unwrap();
     let mut command = slow(&scratch, &shim);
     command.arg(format!("hydra.run.dir={}", scratch.text("out")));
     let child = start(command);

@@ -46,7 +46,7 @@ fn compare(scratch: &Scratch, word: &str) -> Option<String> {
         "workflow.generate_data=false",
     ];
     let verb = |verb: &str, more: &[&str]| {
-        let mut command = Command::new(BIN);
+        let mut command = Command::new(bin());
         command.current_dir(scratch.path(".")).arg(verb);
         command.args(base).arg(word).args(more);
         finish(start(command), 60)
@@ -157,7 +157,7 @@ fn a_variable_of_one_rank_alone_deadlocks_nobody() {
     let scratch = Scratch::new();
     let with = |command: &mut Command, level: &str, out: &str| {
         command.arg("env").arg(format!("DLIO_LOG_LEVEL={level}"));
-        command.args(["DLIO_DROP_CACHES_TIMEOUT=20", BIN]);
+        command.args(["DLIO_DROP_CACHES_TIMEOUT=20", bin()]);
         command.args(small(&scratch, 8)).arg("--quiet");
         command.arg(format!("output.folder={}", scratch.text(out)));
     };
@@ -215,20 +215,20 @@ fn threads_that_nobody_set_are_sized_by_the_machine() {
     };
     let _ = cpus;
     let sized = |ranks: u64, cap: u64| (cpus / ranks).max(1).min(cap);
-    assert_eq!(threads(BIN, &[], None, 1), Some(sized(1, 8)));
-    assert_eq!(threads(BIN, &[], None, 2), Some(sized(2, 8)));
-    assert_eq!(threads(BIN, &[], Some("1"), 1), Some(1));
+    assert_eq!(threads(bin(), &[], None, 1), Some(sized(1, 8)));
+    assert_eq!(threads(bin(), &[], None, 2), Some(sized(2, 8)));
+    assert_eq!(threads(bin(), &[], Some("1"), 1), Some(1));
     assert_eq!(
-        threads(BIN, &["++workload.reader.read_threads=1"], None, 1),
+        threads(bin(), &["++workload.reader.read_threads=1"], None, 1),
         Some(1)
     );
     assert_eq!(
-        threads(BIN, &["++workload.reader.read_threads=3"], None, 1),
+        threads(bin(), &["++workload.reader.read_threads=3"], None, 1),
         Some(3)
     );
     // Under DLIO's name a 1 is taken for not set, as there; the job says what it took.
     let shim = scratch.path("dlio_benchmark");
-    std::os::unix::fs::symlink(BIN, &shim).unwrap();
+    std::os::unix::fs::symlink(bin(), &shim).unwrap();
     let mut command = Command::new(&shim);
     command.env("DLIO_LOG_LEVEL", "info");
     command.env_remove("DLIO_MAX_AUTO_THREADS").args([

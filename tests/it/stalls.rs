@@ -161,7 +161,7 @@ fn every_signal_that_asks_for_an_end_cleans_up_though_the_main_thread_hangs() {
 fn a_job_that_was_asked_to_survive_its_terminal_does() {
     let scratch = Scratch::new();
     let mut command = Command::new("nohup");
-    command.arg(BIN).args(small(&scratch, 4));
+    command.arg(bin()).args(small(&scratch, 4));
     command.args(["train.epochs=1", "train.computation_time=1", "--quiet"]);
     let child = start(command);
     wait_for(60, || scratch.path("data/.dlio-rs-manifest.json").exists());

@@ -303,7 +303,7 @@ fn matrix(server: &str, known: &[(&str, &str)]) {
     let mut command = std::process::Command::new(python());
     command.arg(repo().join("scripts/matrix_stores.py")).args([
         "--bin",
-        BIN,
+        bin(),
         "--npm",
         npm.to_str().unwrap(),
         "--json",

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// What a process left.
@@ -35,11 +36,13 @@ impl Outcome {
     }
 }
 
-/// The binary that is tested: `DLIO_RS_TEST_BIN` when the tests were built, else the one that cargo built with them.
-pub const BIN: &str = match option_env!("DLIO_RS_TEST_BIN") {
-    Some(other) => other,
-    None => env!("CARGO_BIN_EXE_dlio-rs"),
-};
+/// The binary that is tested: `DLIO_RS_TEST_BIN` of the environment, else the one that cargo built with the tests.
+pub fn bin() -> &'static str {
+    static BIN: LazyLock<String> = LazyLock::new(|| {
+        std::env::var("DLIO_RS_TEST_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_dlio-rs").into())
+    });
+    &BIN
+}
 
 /// The Python that has the libraries of tests/python/requirements.txt.
 pub fn python() -> String {
@@ -52,7 +55,7 @@ pub fn repo() -> &'static Path {
 
 /// A launcher for this many ranks; Open MPI's flags, as the tests build against it.
 pub fn mpirun(ranks: usize) -> Command {
-    mpirun_of(ranks, Path::new(BIN))
+    mpirun_of(ranks, Path::new(bin()))
 }
 
 /// The same for the binary under another name.
@@ -73,7 +76,7 @@ pub fn mpirun_of(ranks: usize, program: &Path) -> Command {
 
 /// The binary alone.
 pub fn solo() -> Command {
-    Command::new(BIN)
+    Command::new(bin())
 }
 
 pub fn start(mut command: Command) -> Child {
