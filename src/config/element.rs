@@ -7,7 +7,6 @@ pub struct Element {
     pub name: &'static str,
     /// numpy's array-protocol string, such as `<f4`.
     pub descr: &'static str,
-    /// Bytes of one element.
     pub bytes: u64,
 }
 

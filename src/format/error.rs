@@ -17,9 +17,7 @@ pub enum FormatError {
     /// It ends too early.
     #[error("truncated: {got} bytes where {expected} were expected")]
     Truncated {
-        /// Bytes expected.
         expected: u64,
-        /// Bytes there.
         got: u64,
     },
     /// It is another kind of file.
@@ -27,7 +25,6 @@ pub enum FormatError {
     Magic {
         /// What it should be.
         what: &'static str,
-        /// What is there.
         found: Vec<u8>,
     },
     /// Its bytes changed.

@@ -16,7 +16,6 @@ pub(super) trait Picture: Sync {
     /// How every image begins.
     const MAGIC: &'static [u8];
 
-    /// Bytes of the file.
     fn file_len(raster: &Raster) -> u64;
     fn write(
         spec: &FileSpec,

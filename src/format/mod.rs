@@ -68,11 +68,8 @@ pub use table::{Row, Verifies, Walked, built, row};
 /// What one file holds.
 #[derive(Clone)]
 pub struct FileSpec<'a> {
-    /// Shape of a sample.
     pub sample_dims: &'a [u64],
-    /// Samples.
     pub samples: u64,
-    /// Type of an element.
     pub element: Element,
     /// The sample bytes, by offset from the first sample.
     pub fill: Fill,
@@ -83,12 +80,10 @@ pub struct FileSpec<'a> {
 }
 
 impl FileSpec<'_> {
-    /// Elements of one sample.
     pub fn sample_elements(&self) -> u64 {
         self.sample_dims.iter().product()
     }
 
-    /// Bytes of one sample.
     pub fn sample_len(&self) -> u64 {
         self.sample_elements() * self.element.bytes
     }
@@ -209,7 +204,6 @@ pub trait Format: Sync {
         Ok(())
     }
 
-    /// Bytes of companion number `which`.
     fn companion_len(&self, which: usize, spec: &FileSpec) -> u64 {
         let _ = (which, spec);
         0
@@ -315,6 +309,5 @@ pub trait Checker: Send {
     fn begin(&mut self, opened: &Opened);
     /// Its next bytes.
     fn push(&mut self, chunk: &[u8]) -> Result<(), FormatError>;
-    /// Its end.
     fn finish(&mut self) -> Result<(), FormatError>;
 }

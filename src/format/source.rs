@@ -6,7 +6,6 @@ use super::FormatError;
 
 /// Random reads of one file. They go through the storage system but are no part of what is measured as sample bytes.
 pub trait Source {
-    /// Bytes of the file.
     fn file_len(&mut self) -> Result<u64, FormatError>;
     /// Reads `buf.len()` bytes at `offset`.
     ///

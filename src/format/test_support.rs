@@ -94,7 +94,6 @@ impl Memory {
         Ok((extents, Some(index)))
     }
 
-    /// The bytes of an extent.
     pub(crate) fn bytes(&self, extent: &Extent) -> Result<&[u8], FormatError> {
         let (from, to) = match *extent {
             Extent::Whole => (0, self.file.len()),
@@ -149,7 +148,6 @@ pub(crate) fn all(samples: u64) -> Expect {
     some(samples, 0, samples)
 }
 
-/// `count` of them from `sample`.
 pub(crate) fn some(samples: u64, sample: u64, count: u64) -> Expect {
     Expect {
         samples,

@@ -39,7 +39,6 @@ pub enum Phase {
     Start = 0,
     /// Writing the dataset.
     Generate,
-    /// Waiting for a batch.
     BatchWait,
     /// Emulating computation.
     Compute,
@@ -146,7 +145,6 @@ impl Stretch {
 /// Stretch that goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Working {
-    /// Which.
     pub what: Stretch,
     /// Done so far, in [`Stretch::unit`].
     pub done: u64,

@@ -19,7 +19,6 @@ pub(crate) struct Word {
     pub(crate) text: String,
     /// Dotted key without `workload.`; of `~key` too.
     pub(crate) key: String,
-    /// Its value.
     pub(crate) value: String,
 }
 
@@ -43,7 +42,6 @@ pub(crate) fn overrides<'w>(words: impl IntoIterator<Item = &'w str>) -> Vec<Wor
 /// Memory of all hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Memory {
-    /// Bytes.
     pub bytes: Ratio,
     /// Where the figure is from.
     pub source: String,
@@ -52,9 +50,7 @@ pub struct Memory {
 /// What is known of a run that is still to be made, beside its workload.
 #[derive(Debug, Clone, Default)]
 pub struct Inputs {
-    /// Ranks.
     pub accelerators: Option<u64>,
-    /// Hosts.
     pub hosts: Option<u64>,
     /// Ranks of every host, where the job is known.
     pub ranks_of_hosts: Option<Vec<u64>>,
@@ -69,11 +65,9 @@ pub struct Inputs {
 /// What the rules need to know.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// Whose rules.
     pub(crate) edition: Edition,
     /// The run is still to be made.
     pub(crate) is_before: bool,
-    /// What it does.
     pub(crate) kind: Kind,
     /// mlpstorage's name.
     pub model: Option<String>,
@@ -91,9 +85,7 @@ pub struct Facts {
     pub(crate) typed: Result<Box<Workload>, String>,
     /// Override words.
     pub(crate) words: Vec<Word>,
-    /// Ranks.
     pub(crate) accelerators: Option<u64>,
-    /// Hosts.
     pub(crate) hosts: Option<u64>,
     /// Ranks of every host, where known.
     pub(crate) ranks_of_hosts: Option<Vec<u64>>,
@@ -259,7 +251,6 @@ impl Facts {
 /// What the rules ask of a storage system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StorageFacts {
-    /// Its word.
     pub(crate) word: String,
     /// False for one that answers without reading anything.
     pub(crate) has_bytes: bool,
@@ -270,7 +261,6 @@ pub(crate) struct StorageFacts {
 }
 
 impl StorageFacts {
-    /// Of a workload.
     pub(crate) fn of(workload: &Workload) -> Self {
         let system = workload.storage_system();
         StorageFacts {

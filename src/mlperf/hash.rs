@@ -104,7 +104,6 @@ impl AllowList {
 /// The hash and what it is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CoreConfig {
-    /// [`ALGORITHM`]
     pub algorithm: String,
     /// Name of the allow-list.
     pub allowlist: String,

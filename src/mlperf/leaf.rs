@@ -17,7 +17,6 @@ use super::own::OwnReport;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Training.
     TrainingRun,
     /// Generation of a dataset.
     TrainingDatagen,
@@ -32,11 +31,9 @@ pub enum Kind {
 /// A run's folder.
 #[derive(Debug, Clone, Default)]
 pub struct Leaf {
-    /// The folder.
     pub path: PathBuf,
     /// Names of its files.
     pub(crate) files: BTreeSet<String>,
-    /// The folder of the configuration.
     pub(crate) config_folder: Option<PathBuf>,
     /// `summary.json`.
     pub(crate) summary: Document<Summary>,
@@ -215,12 +212,10 @@ impl Leaf {
         word.is_some_and(|word| !["training", "checkpointing"].contains(&word))
     }
 
-    /// Ranks.
     pub(crate) fn accelerators(&self) -> Option<u64> {
         self.summary.value()?.num_accelerators.whole()
     }
 
-    /// Hosts.
     pub(crate) fn hosts(&self) -> Option<u64> {
         self.summary.value()?.num_hosts.whole()
     }

@@ -38,7 +38,6 @@ impl Role {
 pub struct GroupRun {
     /// Its part.
     pub role: Role,
-    /// Its figures.
     #[serde(flatten)]
     pub run: RunFigures,
 }
@@ -83,7 +82,6 @@ pub struct CheckpointResult {
     pub size_gib: Option<f64>,
     /// Writes.
     pub write: Option<DirectionResult>,
-    /// Reads.
     pub read: Option<DirectionResult>,
 }
 
@@ -107,16 +105,13 @@ pub struct Group {
     pub reasons: Vec<String>,
     /// In order of time.
     pub runs: Vec<GroupRun>,
-    /// Of trainings.
     pub training: Option<TrainingResult>,
-    /// Of checkpoints.
     pub checkpointing: Option<CheckpointResult>,
 }
 
 /// Everything that was found.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Figures {
-    /// Groups that have figures.
     pub groups: Vec<Group>,
     /// Generations and sizings, which have none.
     pub without_figures: Vec<RunFigures>,

@@ -18,7 +18,6 @@ use crate::report::shown::{Block, Line, Shown, ShownCell};
 /// A run's report.
 #[derive(Debug, Serialize)]
 pub(crate) struct Run {
-    /// Its folder.
     pub(crate) path: String,
     /// From which files.
     pub(crate) source: &'static str,

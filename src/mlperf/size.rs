@@ -23,9 +23,7 @@ pub enum SizeError {
     /// A key is absent, or is no positive number.
     #[error("{key} is {found}; the formula needs a number above 0\n  remedy: set {key}")]
     NotANumber {
-        /// Dotted.
         key: &'static str,
-        /// What is there.
         found: String,
     },
     /// Beyond every disk.
@@ -125,7 +123,6 @@ pub struct Need {
     pub memory_bytes: Ratio,
     /// Ranks = simulated accelerators.
     pub accelerators: u64,
-    /// Samples of a file.
     pub samples_per_file: u64,
     /// Samples of a batch.
     pub batch_size: u64,

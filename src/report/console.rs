@@ -21,7 +21,6 @@ pub type Columns = Box<dyn Fn() -> usize + Send>;
 
 /// How progress is shown.
 pub enum Shows {
-    /// Not at all.
     Nothing,
     /// A line now and then.
     Lines,

@@ -17,26 +17,20 @@ const LINES: usize = 40;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "row", rename_all = "snake_case")]
 pub(crate) enum Line {
-    /// A figure.
     Figure {
-        /// Its name.
         label: String,
         /// Number, text or null. In the file every `value` has a formula; a cell is a copy of one.
         #[serde(rename = "cell")]
         value: Value,
         /// Unit; empty for words.
         unit: String,
-        /// What stands after the value.
         note: String,
     },
-    /// A sentence.
     Text {
-        /// It.
         text: String,
     },
     /// A list of like things.
     Table {
-        /// Above it.
         title: String,
         /// Name and unit of each column.
         columns: Vec<(String, String)>,
@@ -170,11 +164,9 @@ impl Shown {
 pub(crate) enum Block<'a> {
     /// Names, values and notes of figures.
     Figures(Vec<(&'a str, ShownCell<'a>, &'a str)>),
-    /// A sentence.
     Text(&'a str),
     /// A list of like things.
     Table {
-        /// Above it.
         title: &'a str,
         /// Names of the columns.
         head: Vec<&'a str>,

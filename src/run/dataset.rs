@@ -34,9 +34,7 @@ const MOST_DRAWS: u64 = 100_000_000;
 /// Where the files of a workload are.
 pub struct DatasetFiles {
     root: PathBuf,
-    /// `train/`
     pub train: DatasetPlan,
-    /// `valid/`
     pub valid: DatasetPlan,
     /// Files that the workload uses, of those that exist.
     pub used: (u64, u64),
@@ -237,7 +235,6 @@ impl DatasetFiles {
         &self.root
     }
 
-    /// The plan of a split.
     pub fn split(&self, split: Split) -> &DatasetPlan {
         match split {
             Split::Train => &self.train,

@@ -13,21 +13,16 @@ pub enum RankError {
     /// Another rank failed; it tells why.
     #[error("another rank failed")]
     Elsewhere,
-    /// The loader.
     #[error("{0}")]
     Loader(#[from] LoaderError),
-    /// A checkpoint.
     #[error("{0}")]
     Checkpoint(#[from] CheckpointError),
-    /// The storage system.
     #[error("{0}")]
     Storage(#[from] StorageError),
     /// An encoder.
     #[error("encode {path}: {source}")]
     Encode {
-        /// The file.
         path: String,
-        /// Why.
         #[source]
         source: FormatError,
     },
@@ -50,9 +45,7 @@ pub enum JobError {
     Failed {
         /// The lowest rank that failed.
         rank: usize,
-        /// Its host.
         host: String,
-        /// Why.
         message: String,
         /// How many other ranks failed too.
         more: usize,

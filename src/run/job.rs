@@ -33,7 +33,6 @@ use crate::storage::Telemetry;
 
 /// Why a job failed.
 pub struct JobFailure {
-    /// The cause.
     pub error: JobError,
     /// The standard error output has it already, as a line of DLIO's log.
     pub is_printed: bool,

@@ -44,7 +44,6 @@ pub(crate) fn header(descr: &str, shape: &[u64]) -> Vec<u8> {
 /// What an NPY header says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
-    /// Bytes of the header.
     pub len: u64,
     /// Type of an element as numpy writes it, such as `<f4`.
     pub descr: String,
@@ -52,7 +51,6 @@ pub(crate) struct Header {
     pub file_len: u64,
     /// Whether the first axis varies fastest.
     pub fortran_order: bool,
-    /// Axes.
     pub shape: Vec<u64>,
 }
 
@@ -108,7 +106,6 @@ impl Header {
         }))
     }
 
-    /// One line for people.
     pub(crate) fn describe(&self) -> String {
         let order = if self.fortran_order {
             ", Fortran order"

@@ -127,7 +127,6 @@ impl Layout {
         self.dims[1..].iter().product::<u64>() * self.element.bytes
     }
 
-    /// Bytes of one dataset.
     pub(super) fn dataset_len(&self) -> u64 {
         self.part_len() * self.dims[0]
     }

@@ -132,7 +132,6 @@ impl<'s> Reader<'s> {
         Err(FormatError::magic("an hdf5 file", start))
     }
 
-    /// Bytes of the file.
     pub(super) fn file_len(&self) -> u64 {
         self.file_len
     }

@@ -123,7 +123,6 @@ impl RowGroups {
         }
     }
 
-    /// The rows of a row group.
     pub(super) fn rows(&self, group: usize) -> Range<u64> {
         self.starts[group]..self.starts[group + 1]
     }

@@ -54,7 +54,6 @@ pub(super) enum Values {
     Text,
     /// A text of so many bytes.
     Bytes(u64),
-    /// Bits.
     Bits,
 }
 
@@ -63,7 +62,6 @@ pub(super) enum Values {
 pub(super) enum Logical {
     /// Nothing.
     None,
-    /// An integer of so many bits.
     Integer { bits: i8, is_signed: bool },
     /// Half precision.
     Float16,
@@ -229,12 +227,10 @@ impl Column {
         Ok(columns)
     }
 
-    /// Values in so many rows.
     pub(super) fn values_in(&self, rows: u64) -> u64 {
         rows * self.list.unwrap_or(1)
     }
 
-    /// Bytes of the fill for so many rows.
     fn fill_len(&self, rows: u64) -> u64 {
         let values = self.values_in(rows);
         match self.values {

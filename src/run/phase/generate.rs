@@ -31,11 +31,9 @@ use crate::storage::{Buffer, FolderLock, Storage, StorageError, Telemetry};
 /// What generation did on this rank.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Generated {
-    /// Files written.
     pub files_written: u64,
     /// Files found complete.
     pub files_skipped: u64,
-    /// Bytes written.
     pub bytes_written: u64,
     /// Wall time, nanoseconds.
     pub elapsed_ns: u64,

@@ -203,7 +203,6 @@ impl<'a> Training<'a> {
         })
     }
 
-    /// One epoch.
     fn step(&mut self, events: &mut Events, epoch: u64) -> Result<(), JobError> {
         let (work, sample) = self.begin_epoch(events, epoch)?;
         let before = self.counts();

@@ -165,14 +165,12 @@ pub fn assess(made: &Made, edition: Edition) -> Assessment {
     assess_folder(&folder, edition)
 }
 
-/// The same of a folder.
 pub fn assess_folder(folder: &Path, edition: Edition) -> Assessment {
     let checked = super::engine::folder(folder, edition).unwrap();
     assert_eq!(checked.assessments.len(), 1);
     checked.assessments.into_iter().next().unwrap()
 }
 
-/// The findings of a rule that failed.
 pub fn failed<'a>(assessment: &'a Assessment, rule: &str) -> Vec<&'a Finding> {
     let failed = assessment
         .findings
