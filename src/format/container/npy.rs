@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use crate::format::FormatError;
+use crate::format::{FormatError, Result};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
@@ -56,7 +56,7 @@ pub(crate) struct Header {
 
 impl Header {
     /// Reads a header from the start of `bytes`; None when more bytes are needed.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Header>, FormatError> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Header>> {
         let Some(place) = dictionary(bytes)? else {
             return Ok(None);
         };
@@ -117,7 +117,7 @@ impl Header {
 }
 
 /// Where the dictionary of a header lies; None when more bytes are needed to tell.
-fn dictionary(bytes: &[u8]) -> Result<Option<Range<usize>>, FormatError> {
+fn dictionary(bytes: &[u8]) -> Result<Option<Range<usize>>> {
     let n = bytes.len().min(MAGIC.len());
     if bytes[..n] != MAGIC[..n] {
         return Err(FormatError::magic("an npy array", &bytes[..n]));
@@ -146,7 +146,7 @@ fn dictionary(bytes: &[u8]) -> Result<Option<Range<usize>>, FormatError> {
 }
 
 /// Bytes of an element of a type such as `<f4`.
-fn element_bytes(descr: &str, bad: impl Fn() -> FormatError) -> Result<u64, FormatError> {
+fn element_bytes(descr: &str, bad: impl Fn() -> FormatError) -> Result<u64> {
     let kind = descr.trim_start_matches(['<', '>', '|', '=']);
     let (kind, size) = kind.split_at(kind.chars().next().map_or(0, char::len_utf8));
     // Times end with their unit: `<M8[ns]`.
