@@ -11,6 +11,7 @@ use super::ratio::Ratio;
 use super::size::GIB;
 use super::size::memory_of_hosts;
 use crate::config::{self, LoadRequest, Loaded, Source, Workload};
+use crate::storage::System;
 
 /// An override word.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +84,6 @@ pub struct Facts {
     pub(crate) effective: Parameters,
     /// The workload with all defaults, or why it is none.
     pub(crate) typed: Result<Box<Workload>, String>,
-    /// Override words.
     pub(crate) words: Vec<Word>,
     pub(crate) accelerators: Option<u64>,
     pub(crate) hosts: Option<u64>,
@@ -216,9 +216,9 @@ impl Facts {
         !self.is_before && self.leaf.declared_kind() == Kind::Unknown
     }
 
-    /// What the rules ask of the storage system, where the workload is one.
-    pub(crate) fn storage(&self) -> Option<StorageFacts> {
-        self.typed.as_ref().ok().map(|w| StorageFacts::of(w))
+    /// The storage system of the dataset, where the workload is one.
+    pub(crate) fn storage(&self) -> Option<&'static System> {
+        self.typed.as_ref().ok().map(|w| w.storage_system())
     }
 
     /// One line for people.
@@ -245,30 +245,6 @@ impl Facts {
             text += &format!(", {:.1} GiB of memory", memory.bytes.to_f64() / GIB);
         }
         text
-    }
-}
-
-/// What the rules ask of a storage system.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StorageFacts {
-    pub(crate) word: String,
-    /// False for one that answers without reading anything.
-    pub(crate) has_bytes: bool,
-    /// It is an object store.
-    pub(crate) is_object: bool,
-    /// DLIO has it too.
-    pub(crate) is_dlios: bool,
-}
-
-impl StorageFacts {
-    pub(crate) fn of(workload: &Workload) -> Self {
-        let system = workload.storage_system();
-        StorageFacts {
-            word: system.to_string(),
-            has_bytes: system.has_bytes,
-            is_object: system.objects,
-            is_dlios: system.in_dlio,
-        }
     }
 }
 

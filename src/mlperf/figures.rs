@@ -192,12 +192,7 @@ pub fn of(leaf: &Leaf) -> Result<RunFigures, Unreadable> {
             "there are no parameters: neither metadata nor dlio_config/config.yaml",
         );
     }
-    let place = place(
-        &leaf
-            .path
-            .canonicalize()
-            .unwrap_or_else(|_| leaf.path.clone()),
-    );
+    let place = place(&leaf.real_path());
     let is_ours = leaf.is_ours();
     Ok(RunFigures {
         path: leaf.path.display().to_string(),

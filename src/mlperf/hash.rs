@@ -165,6 +165,16 @@ pub(crate) fn work(leaf: &Leaf) -> BTreeMap<String, String> {
     leaf.workload().and_then(of).unwrap_or_default()
 }
 
+/// Keys of which two of these have different values, or one has none.
+pub(crate) fn keys_that_differ<'w>(
+    a: &'w BTreeMap<String, String>,
+    b: &'w BTreeMap<String, String>,
+) -> Vec<&'w str> {
+    let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    let differ = keys.into_iter().filter(|key| a.get(*key) != b.get(*key));
+    differ.map(String::as_str).collect()
+}
+
 /// Every value of a tree under its dotted key; lists are values. Empty maps leave nothing.
 pub fn flatten(tree: &Value) -> BTreeMap<String, Value> {
     fn walk(prefix: &str, value: &Value, out: &mut BTreeMap<String, Value>) {

@@ -81,10 +81,10 @@ impl Leaf {
         };
         let of_dlio = |name: &String| {
             name == "summary.json"
-                || name.strip_suffix("_output.json").is_some_and(is_rank)
+                || name.strip_suffix("_output.json").is_some_and(is_digits)
                 || name
                     .strip_suffix("_per_epoch_stats.json")
-                    .is_some_and(is_rank)
+                    .is_some_and(is_digits)
         };
         let of_mlpstorage = |name: &String| {
             name.ends_with("_metadata.json")
@@ -107,6 +107,11 @@ impl Leaf {
         self.path
             .file_name()
             .map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+    }
+
+    /// The folder without links, where it can be found.
+    pub(crate) fn real_path(&self) -> PathBuf {
+        self.path.canonicalize().unwrap_or(self.path.clone())
     }
 
     /// mlpstorage's metadata, where there is exactly one file of it.
@@ -264,7 +269,7 @@ fn in_folder<T: serde::de::DeserializeOwned>(folder: Option<&Path>, name: &str) 
     })
 }
 
-fn is_rank(text: &str) -> bool {
+pub(crate) fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::editions::{CHECKPOINTS, TRAINING_RUNS};
 use super::figures::{self, Checkpoints, Direction, Means, RunFigures, Training, Unreadable};
 use super::group::{self, groups};
-use super::hash::work;
+use super::hash::{keys_that_differ, work};
 use super::leaf::{Kind, Leaf};
 use super::sample::Sample;
 use super::{NO_RUNS, tree};
@@ -19,12 +19,10 @@ use super::{NO_RUNS, tree};
 pub enum Role {
     /// The earliest of six: excluded.
     WarmUp,
-    /// It counts.
     Measured,
 }
 
 impl Role {
-    /// For tables.
     pub fn word(self) -> &'static str {
         match self {
             Role::WarmUp => "warm-up",
@@ -101,7 +99,6 @@ pub struct Group {
     /// True where the number of runs or operations is what a published figure needs, none lacks it, and all did the same
     /// work on as many accelerators and hosts.
     pub complete: bool,
-    /// Why it is not.
     pub reasons: Vec<String>,
     /// In order of time.
     pub runs: Vec<GroupRun>,
@@ -162,11 +159,7 @@ pub fn read(places: &[impl AsRef<Path>]) -> Figures {
             found.unreadable.push(unreadable(place, NO_RUNS.into()));
         }
         for leaf in tree.leaves {
-            let same = leaf
-                .path
-                .canonicalize()
-                .unwrap_or_else(|_| leaf.path.clone());
-            if !seen.insert(same) {
+            if !seen.insert(leaf.real_path()) {
                 continue;
             }
             match figures::of(&leaf) {
@@ -252,11 +245,7 @@ fn differences(runs: &[Run]) -> Vec<String> {
     let wanted = work(&first.leaf);
     for run in others {
         let has = work(&run.leaf);
-        let keys: BTreeSet<&String> = wanted.keys().chain(has.keys()).collect();
-        let differ = keys
-            .into_iter()
-            .filter(|key| wanted.get(*key) != has.get(*key));
-        let keys: Vec<&str> = differ.map(String::as_str).collect();
+        let keys = keys_that_differ(&wanted, &has);
         if !keys.is_empty() {
             let (a, b) = (&run.figures.path, &first.figures.path);
             out.push(format!("{a} differs from {b} in {}", keys.join(", ")));

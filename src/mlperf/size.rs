@@ -22,10 +22,7 @@ pub(crate) use crate::util::units::GIB;
 pub enum SizeError {
     /// A key is absent, or is no positive number.
     #[error("{key} is {found}; the formula needs a number above 0\n  remedy: set {key}")]
-    NotANumber {
-        key: &'static str,
-        found: String,
-    },
+    NotANumber { key: &'static str, found: String },
     /// Beyond every disk.
     #[error(
         "the numbers are too large: {what} overflows\n  remedy: check accelerators, memory and dataset.record_length_bytes"
@@ -124,9 +121,7 @@ pub struct Need {
     /// Ranks = simulated accelerators.
     pub accelerators: u64,
     pub samples_per_file: u64,
-    /// Samples of a batch.
     pub batch_size: u64,
-    /// Bytes of a sample.
     pub record: RecordLength,
 }
 

@@ -29,7 +29,6 @@ pub(crate) enum Line {
     Text {
         text: String,
     },
-    /// A list of like things.
     Table {
         title: String,
         /// Name and unit of each column.
@@ -39,7 +38,6 @@ pub(crate) enum Line {
         /// Lines that are left out.
         more: usize,
     },
-    /// An empty line.
     Gap,
 }
 
@@ -77,6 +75,19 @@ impl Shown {
             value: value.into(),
             unit: unit.into(),
             note: note.into(),
+        });
+    }
+
+    /// Adds a table of these columns, by name and unit.
+    pub(crate) fn table(&mut self, title: &str, columns: &[(&str, &str)], lines: Vec<Vec<Value>>) {
+        let columns = columns
+            .iter()
+            .map(|&(name, unit)| (name.into(), unit.into()));
+        self.0.push(Line::Table {
+            title: title.into(),
+            columns: columns.collect(),
+            lines,
+            more: 0,
         });
     }
 
@@ -165,10 +176,8 @@ pub(crate) enum Block<'a> {
     /// Names, values and notes of figures.
     Figures(Vec<(&'a str, ShownCell<'a>, &'a str)>),
     Text(&'a str),
-    /// A list of like things.
     Table {
         title: &'a str,
-        /// Names of the columns.
         head: Vec<&'a str>,
         /// As many cells as columns.
         rows: Vec<Vec<ShownCell<'a>>>,
@@ -188,7 +197,6 @@ pub(crate) struct ShownCell<'a> {
 }
 
 impl ShownCell<'_> {
-    /// For people.
     pub(crate) fn text(&self) -> String {
         human(self.value, self.unit)
     }

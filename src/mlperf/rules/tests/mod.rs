@@ -179,6 +179,15 @@ pub fn failed<'a>(assessment: &'a Assessment, rule: &str) -> Vec<&'a Finding> {
     failed.collect()
 }
 
+/// The first finding of a rule.
+pub fn finding<'a>(assessment: &'a Assessment, rule: &str) -> Option<&'a Finding> {
+    assessment.findings.iter().find(|f| f.rule == rule)
+}
+
+pub fn verdict(assessment: &Assessment, rule: &str) -> Option<Verdict> {
+    finding(assessment, rule).map(|f| f.verdict)
+}
+
 /// Rules that failed, once each.
 pub fn failures(assessment: &Assessment) -> Vec<&'static str> {
     let mut out: Vec<_> = assessment
