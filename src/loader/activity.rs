@@ -121,7 +121,6 @@ impl Stretch {
         Stretch::DropCache,
     ];
 
-    /// For people.
     pub fn name(self) -> &'static str {
         match self {
             Stretch::Evaluation => "evaluation",
@@ -346,6 +345,14 @@ impl Activity {
     pub fn io_ends(&self, thread: usize) {
         self.words[HEAD + PER_READER * thread].store(0, Relaxed);
         self.moved();
+    }
+
+    /// An I/O call of reader `thread`, from beginning to end.
+    pub fn io<T>(&self, thread: usize, file: u64, offset: u64, call: impl FnOnce() -> T) -> T {
+        self.io_begins(thread, file, offset);
+        let outcome = call();
+        self.io_ends(thread);
+        outcome
     }
 
     /// The oldest I/O call that has not ended.

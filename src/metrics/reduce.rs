@@ -282,9 +282,7 @@ impl Sums {
         cluster.sum_u64(&mut s.words);
         cluster.sum_f64(&mut s.breakdowns);
         cluster.max_u64(&mut s.train_ns);
-        let mut planned = [s.planned_bytes];
-        cluster.max_u64(&mut planned);
-        s.planned_bytes = planned[0];
+        s.planned_bytes = cluster.largest(s.planned_bytes);
         s
     }
 }

@@ -230,7 +230,6 @@ impl DatasetFiles {
         }
     }
 
-    /// The data folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -267,6 +266,13 @@ impl DatasetFiles {
     pub fn path_of_global(&self, index: u64, path: &mut PathBuf) {
         let (split, index) = split_of(index, self.train.files());
         self.path_of(split, index, path);
+    }
+
+    /// The path of such an index, for messages.
+    pub fn shown(&self, index: u64) -> String {
+        let mut path = PathBuf::new();
+        self.path_of_global(index, &mut path);
+        path.display().to_string()
     }
 
     /// Folders to make before generation; `train` and `valid` both exist even when one is empty, as in DLIO.

@@ -26,7 +26,6 @@ pub enum RankError {
         #[source]
         source: FormatError,
     },
-    /// Writing results.
     #[error("{0}")]
     Report(#[from] ReportError),
     /// The dataset is not what the workload says.
@@ -47,7 +46,6 @@ pub enum JobError {
         rank: usize,
         host: String,
         message: String,
-        /// How many other ranks failed too.
         more: usize,
     },
     /// On the other ranks: rank 0 prints it.
@@ -69,6 +67,19 @@ fn others(more: usize) -> String {
     } else {
         format!("\n  ({more} other rank(s) failed too)")
     }
+}
+
+/// All go on when `work` is done on the ranks that have it to do, or none. A collective.
+pub fn only_where<E>(
+    cluster: &dyn Cluster,
+    is_mine: bool,
+    work: impl FnOnce() -> Result<(), E>,
+) -> Result<(), JobError>
+where
+    RankError: From<E>,
+{
+    let mine = if is_mine { work() } else { Ok(()) };
+    agree(cluster, mine.map_err(RankError::from))
 }
 
 /// Every rank brings its result; all get Ok only when all were Ok. A collective.
