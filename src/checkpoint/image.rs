@@ -20,7 +20,6 @@ pub enum Container {
 }
 
 impl Container {
-    /// Of a framework.
     pub fn of(framework: Framework) -> Self {
         match framework {
             Framework::TensorFlow => Container::Npz,
@@ -40,9 +39,7 @@ impl Container {
 /// The data of a tensor inside its member.
 #[derive(Clone)]
 pub struct Body {
-    /// What it holds.
     pub content: Content,
-    /// Bytes.
     pub len: u64,
     /// Its keys, for messages.
     pub label: String,
@@ -64,7 +61,6 @@ pub struct Member {
 }
 
 impl Member {
-    /// Bytes of its data.
     pub fn len(&self) -> u64 {
         self.prefix.len() as u64 + self.body.as_ref().map_or(0, |b| b.len)
     }
@@ -158,12 +154,10 @@ impl Image {
         image
     }
 
-    /// Bytes of the file.
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// The members in order.
     pub fn members(&self) -> &[Member] {
         &self.members
     }

@@ -14,7 +14,6 @@ use crate::storage::{Buffer, Storage, StorageError};
 
 /// A file to save.
 pub struct Target {
-    /// Full path.
     pub path: PathBuf,
     /// What kind of state it holds.
     pub state: State,

@@ -21,7 +21,6 @@ use crate::storage::{Extent, Lane, Request, Sink, Storage, StorageError};
 
 /// A file to load.
 pub struct Source {
-    /// Full path.
     pub path: PathBuf,
     /// What it should hold.
     pub plan: FilePlan,
@@ -32,15 +31,11 @@ pub struct Source {
 /// How to load.
 #[derive(Debug, Clone, Copy)]
 pub struct LoadOptions {
-    /// Reader threads.
     pub threads: usize,
     /// Compare every byte of every tensor.
     pub verify: bool,
-    /// Compression.
     pub packing: Packing,
-    /// Container.
     pub container: Container,
-    /// Bytes of one read call.
     pub transfer: usize,
     /// Called by each thread that is started.
     pub thread_begins: fn(),
@@ -51,7 +46,6 @@ pub struct LoadOptions {
 pub struct Loaded {
     /// Bytes that the storage system delivered.
     pub file_bytes: u64,
-    /// Read calls.
     pub calls: u64,
     /// Calls repeated after an error.
     pub retries: u64,

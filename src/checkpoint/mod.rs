@@ -41,87 +41,60 @@ pub const INCOMPLETE_MARKER: &str = "INCOMPLETE";
 pub enum CheckpointError {
     /// The file system filled up.
     #[error("save checkpoint file {}: no space left after {written} bytes of this file; {} stays marked incomplete and is not loaded\n  remedy: free space, or set checkpoint.keep to delete older checkpoints of the run", .path.display(), parent(.path))]
-    Full {
-        /// The file.
-        path: PathBuf,
-        /// Bytes of it that were written.
-        written: u64,
-    },
+    Full { path: PathBuf, written: u64 },
     /// The folder of checkpoints cannot be made.
     #[error("make the checkpoint folder {}: {source}\n  remedy: check checkpoint.checkpoint_folder: it must be, or be possible to make as, a writable folder on every node", .path.display())]
     Folder {
-        /// The folder.
         path: PathBuf,
-        /// What the storage system said.
         #[source]
         source: StorageError,
     },
     /// The storage system refused while saving.
     #[error("save checkpoint file {}: {source}", .path.display())]
     Save {
-        /// The file.
         path: PathBuf,
-        /// What it said.
         #[source]
         source: StorageError,
     },
     /// The storage system refused while loading.
     #[error("load checkpoint file {}: {source}", .path.display())]
     Load {
-        /// The file.
         path: PathBuf,
-        /// What it said.
         #[source]
         source: StorageError,
     },
     /// A file that the plan names is not there.
     #[error("load checkpoint file {}: it does not exist\n  remedy: save the checkpoint first, with the same model, parallelism, ZeRO stage and number of ranks", .path.display())]
-    Missing {
-        /// The file.
-        path: PathBuf,
-    },
+    Missing { path: PathBuf },
     /// A checkpoint is marked incomplete.
     #[error("load checkpoint {}: it is marked incomplete by its file {INCOMPLETE_MARKER}: the run that saved it did not finish it\n  remedy: save it again, or load fewer checkpoints (checkpoint.num_checkpoints_read)", .folder.display())]
-    Incomplete {
-        /// Its folder.
-        folder: PathBuf,
-    },
+    Incomplete { folder: PathBuf },
     /// The file is not what the plan says.
     #[error("load checkpoint file {}: {cause}\n  remedy: load with the model, parallelism, ZeRO stage and number of ranks that it was saved with; a damaged file must be saved again", .path.display())]
     Layout {
-        /// The file.
         path: PathBuf,
         /// What differs.
         cause: String,
     },
     /// The file holds the planned tensors without a container, and their bytes are to be compared.
     #[error("load checkpoint file {}: it holds the bare bytes of the planned tensors, as MLCommons' DLIO saves them: they are random, so there is nothing to compare them with\n  remedy: set checkpoint.verify_content=false to measure the load", .path.display())]
-    Bare {
-        /// The file.
-        path: PathBuf,
-    },
+    Bare { path: PathBuf },
     /// A byte differs from what was saved.
     #[error("load checkpoint file {}: byte {offset}{} is {got:#04x} where {expected:#04x} was saved\n  remedy: the file was altered, or saved with another seed (dataset.fill_seed) or checkpoint.randomize_tensor; save it again", .path.display(), within(.tensor))]
     Altered {
-        /// The file.
         path: PathBuf,
         /// Byte of the file (of its uncompressed content where it is compressed).
         offset: u64,
         /// The tensor that holds it; empty outside tensors.
         tensor: String,
-        /// As read.
         got: u8,
-        /// As saved.
         expected: u8,
     },
     /// A thread could not be started.
     #[error(
         "start a checkpoint thread: {cause}\n  remedy: raise the limit of processes (ulimit -u)"
     )]
-    Thread {
-        /// What the system said.
-        cause: String,
-    },
+    Thread { cause: String },
 }
 
 fn parent(path: &Path) -> String {

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 /// How files are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
-    /// Not at all.
     None,
     /// One zstd frame of this level, with its checksum.
     Zstd(i32),
@@ -35,7 +34,6 @@ impl Packer {
         Ok(Packer(encoder))
     }
 
-    /// Takes the next bytes.
     pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes)
     }
@@ -73,7 +71,6 @@ impl<W: Write> Unpacker<W> {
         Ok(self.0.into_inner())
     }
 
-    /// The sink.
     pub fn sink(&mut self) -> &mut W {
         self.0.get_mut()
     }

@@ -111,7 +111,6 @@ const MAX_DEPTH: u8 = 16;
 pub struct Named {
     /// Key of the inner dictionary.
     pub group: Option<Rc<str>>,
-    /// Its key.
     pub key: Rc<str>,
     /// Element type.
     pub dtype: DType,

@@ -22,7 +22,6 @@ use crate::storage::{Buffer, Storage};
 pub struct SaveOptions {
     /// Make files and folder durable before returning.
     pub fsync: bool,
-    /// Compression.
     pub packing: Packing,
     /// Called by each thread that is started.
     pub thread_begins: fn(),

@@ -33,18 +33,17 @@ pub(super) fn enforce(
     };
     let inputs = inputs(cluster, results);
     let mut found = Value::Null;
-    let mut violations = [0];
+    let mut violations = 0;
     let mut message = String::new();
     if cluster.rank() == 0 {
         let assessment = engine::before(loaded, &inputs, edition);
         found = of_report(edition, &assessment.findings);
         let checked = Checked::new(edition, vec![assessment]);
-        violations[0] = checked.violations as u64;
+        violations = checked.violations;
         print(&checked, args, as_dlio);
         message = refusal(&checked, edition);
     }
-    cluster.max_u64(&mut violations);
-    if violations[0] > 0 {
+    if cluster.any(violations > 0) {
         return Err(message);
     }
     Ok(found)

@@ -95,6 +95,16 @@ pub trait Cluster {
     fn min_u64(&self, values: &mut [u64]);
     /// Elementwise maximum over ranks, on every rank.
     fn max_u64(&self, values: &mut [u64]);
+    /// The largest of the ranks' values, on every rank.
+    fn largest(&self, value: u64) -> u64 {
+        let mut values = [value];
+        self.max_u64(&mut values);
+        values[0]
+    }
+    /// Whether it is so on any rank.
+    fn any(&self, is_so: bool) -> bool {
+        self.largest(u64::from(is_so)) > 0
+    }
     /// Elementwise sum over ranks, on every rank.
     fn sum_f64(&self, values: &mut [f64]);
     /// Every rank's bytes in rank order, on rank 0 only.

@@ -114,7 +114,6 @@ impl Job {
         }
     }
 
-    /// The job of these ranks of this one.
     fn of(&self, ranks: &[usize]) -> Job {
         let mut nodes = Vec::new();
         let mut node_of_rank = Vec::new();

@@ -14,7 +14,6 @@ use super::tolerance::Tolerance;
 pub enum Verdict {
     /// Within tolerance.
     Within,
-    /// Beyond it.
     Beyond,
     /// Different, which the tolerance lets pass.
     Noted,
@@ -39,7 +38,6 @@ pub struct Item {
     pub difference_unit: &'static str,
     /// How far they may lie apart, in `difference_unit`.
     pub tolerance: Option<f64>,
-    /// What follows.
     pub verdict: Verdict,
     /// Why, where the numbers do not say it.
     pub note: Option<String>,
@@ -63,7 +61,6 @@ fn test_or_reason<S: serde::Serializer>(
 /// A parameter that the runs do not share.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Parameter {
-    /// Dotted.
     pub key: String,
     /// Of the first run; null where it does not set it.
     pub a: Value,
@@ -78,9 +75,7 @@ pub struct Comparison {
     pub a: String,
     /// Folder of the second run.
     pub b: String,
-    /// The tolerances.
     pub tolerance: Tolerance,
-    /// Figures.
     pub items: Vec<Item>,
     /// Parameters of the workloads that differ.
     pub parameters: Vec<Parameter>,

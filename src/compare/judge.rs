@@ -26,6 +26,18 @@ pub(super) struct Rule {
     pub(super) more_is_better: Option<bool>,
 }
 
+impl Rule {
+    /// So many percent, whichever way.
+    pub(super) fn percent(tolerance: f64) -> Rule {
+        Rule {
+            tolerance,
+            points: false,
+            floor: 0.0,
+            more_is_better: None,
+        }
+    }
+}
+
 impl Job<'_> {
     pub(super) fn push_skip(
         &mut self,
@@ -234,12 +246,7 @@ mod tests {
             tolerance: &tolerance,
             items: Vec::new(),
         };
-        let rule = Rule {
-            tolerance: 0.0,
-            points: true,
-            floor: 0.0,
-            more_is_better: None,
-        };
+        let rule = Rule::percent(0.0);
         job.number("x", "s", (None, Some(1.0)), "the file", &rule, None);
         job.equal(
             "y",

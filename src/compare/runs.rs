@@ -13,7 +13,7 @@ use crate::mlperf::figures::{self, Direction as CheckpointDirection, RunFigures}
 use crate::mlperf::hash::differing;
 use crate::mlperf::leaf::Leaf;
 use crate::mlperf::own::{Direction as OwnDirection, OwnReport, Stage};
-use crate::mlperf::steps::{median_ms, steps};
+use crate::mlperf::steps::{KINDS, median_ms, steps};
 use crate::report::provenance::Provenance;
 
 /// Compares two runs. Err: one of them cannot be read, or they cannot be compared.
@@ -121,18 +121,15 @@ impl Job<'_> {
             (a.au_mean_percent, b.au_mean_percent),
             "train_au_mean_percentage in summary.json",
             &Rule {
-                tolerance: t.au_points,
                 points: true,
-                floor: 0.0,
                 more_is_better: Some(true),
+                ..Rule::percent(t.au_points)
             },
             Some(welch(&known(&a.au_percent), &known(&b.au_percent))),
         );
         let rate = Rule {
-            tolerance: t.throughput_percent,
-            points: false,
-            floor: 0.0,
             more_is_better: Some(true),
+            ..Rule::percent(t.throughput_percent)
         };
         self.number(
             "throughput",
@@ -169,12 +166,7 @@ impl Job<'_> {
             ),
         ];
         for (figure, unit, of, tolerance) in counters {
-            let rule = Rule {
-                tolerance,
-                points: false,
-                floor: 0.0,
-                more_is_better: None,
-            };
+            let rule = Rule::percent(tolerance);
             self.number(figure, unit, self.own(of), OURS, &rule, None);
         }
         let digest = self.own(|r| r.order_digest.clone());
@@ -190,11 +182,7 @@ impl Job<'_> {
     /// Times of steps, of all ranks and blocks: DLIO keeps them too.
     fn steps(&mut self) {
         let (a, b) = (steps(self.a), steps(self.b));
-        for (what, key) in [
-            ("load", "load"),
-            ("load + compute", "proc"),
-            ("compute", "compute"),
-        ] {
+        for (what, key) in KINDS {
             let figure = format!("median {what} time of a step");
             let source = "step times in <rank>_output.json";
             let none = Vec::new();
@@ -220,10 +208,9 @@ impl Job<'_> {
 
     fn latency(&self) -> Rule {
         Rule {
-            tolerance: self.tolerance.percentile_percent,
-            points: false,
             floor: self.tolerance.percentile_floor_ms,
             more_is_better: Some(false),
+            ..Rule::percent(self.tolerance.percentile_percent)
         }
     }
 
@@ -238,19 +225,15 @@ impl Job<'_> {
         }
         let t = self.tolerance;
         let of = |f: fn(&CheckpointDirection) -> Option<f64>| (a.and_then(f), b.and_then(f));
-        let values = |d: Option<&CheckpointDirection>, f: fn(&CheckpointDirection) -> &Vec<f64>| {
-            d.map_or_else(Vec::new, |d| f(d).clone())
+        let test = |of: fn(&CheckpointDirection) -> &Vec<f64>| {
+            let [a, b] = [a, b].map(|d| d.map_or(&[][..], |d| of(d).as_slice()));
+            Some(welch(a, b))
         };
-        let time = Rule {
-            tolerance: t.throughput_percent,
-            points: false,
-            floor: 0.0,
-            more_is_better: Some(false),
+        let of_speed = |more_is_better| Rule {
+            more_is_better: Some(more_is_better),
+            ..Rule::percent(t.throughput_percent)
         };
-        let rate = Rule {
-            more_is_better: Some(true),
-            ..time
-        };
+        let (time, rate) = (of_speed(false), of_speed(true));
         let name = |what: &str| format!("checkpoint {word} {what}");
         let source = format!("{word}s of checkpoints");
         self.number(
@@ -259,10 +242,7 @@ impl Job<'_> {
             of(|d| d.means.gib_per_second),
             &source,
             &rate,
-            Some(welch(
-                &values(a, |d| &d.throughputs),
-                &values(b, |d| &d.throughputs),
-            )),
+            test(|d| &d.throughputs),
         );
         self.number(
             &name("duration"),
@@ -270,10 +250,7 @@ impl Job<'_> {
             of(|d| d.means.duration_seconds),
             &source,
             &time,
-            Some(welch(
-                &values(a, |d| &d.durations),
-                &values(b, |d| &d.durations),
-            )),
+            test(|d| &d.durations),
         );
         self.number(
             &name("duration of the slowest rank"),
@@ -283,11 +260,7 @@ impl Job<'_> {
             &time,
             None,
         );
-        let bytes = Rule {
-            tolerance: t.bytes_percent,
-            more_is_better: None,
-            ..time
-        };
+        let bytes = Rule::percent(t.bytes_percent);
         let is_save = word == "save";
         let bytes_of = self.own(|r| {
             let both = r.checkpoint.as_ref()?;
@@ -306,14 +279,9 @@ impl Job<'_> {
         }
         for (name, x) in &a {
             let Some(y) = b.get(name) else {
+                let figure = format!("{name} percentiles");
                 let why = Self::lacking(false, true, "this stage");
-                self.push_skip(
-                    &format!("{name} percentiles"),
-                    "ms",
-                    Value::Null,
-                    Value::Null,
-                    why,
-                );
+                self.push_skip(&figure, "ms", Value::Null, Value::Null, why);
                 continue;
             };
             type Percentile = fn(&Stage) -> Option<f64>;

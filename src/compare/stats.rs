@@ -42,14 +42,15 @@ pub fn welch(a: &[f64], b: &[f64]) -> Result<Significance, String> {
         sample_variance(b) / n[1] as f64,
     ];
     let difference = mean(a) - mean(b);
+    let of = |statistic, p_value| Significance {
+        test: "welch_t",
+        n,
+        statistic,
+        p_value,
+    };
     if va + vb == 0.0 {
         return if difference == 0.0 {
-            Ok(Significance {
-                test: "welch_t",
-                n,
-                statistic: 0.0,
-                p_value: 1.0,
-            })
+            Ok(of(0.0, 1.0))
         } else {
             Err("neither run's values vary: a t-test needs a variance".into())
         };
@@ -58,12 +59,7 @@ pub fn welch(a: &[f64], b: &[f64]) -> Result<Significance, String> {
     let freedom =
         (va + vb).powi(2) / (va.powi(2) / (n[0] as f64 - 1.0) + vb.powi(2) / (n[1] as f64 - 1.0));
     let distribution = StudentsT::new(0.0, 1.0, freedom).map_err(|e| e.to_string())?;
-    Ok(Significance {
-        test: "welch_t",
-        n,
-        statistic: t,
-        p_value: (2.0 * distribution.cdf(-t.abs())).min(1.0),
-    })
+    Ok(of(t, (2.0 * distribution.cdf(-t.abs())).min(1.0)))
 }
 
 /// The Mann-Whitney U test, two-sided: the normal approximation with corrections for ties and continuity.

@@ -47,7 +47,6 @@ pub struct Tolerance {
     pub order_digest: Demand,
     /// Ranks and hosts.
     pub layout: Demand,
-    /// Comparability hash.
     pub comparability_hash: Demand,
     /// Which differences count.
     pub direction: Direction,

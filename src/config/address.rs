@@ -11,13 +11,11 @@ use crate::storage::{SYSTEMS, System};
 /// Where a folder of a workload is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Address {
-    /// The storage system that it names.
     pub system: &'static System,
     /// What every other module passes to the storage system: a local path, or a URI.
     pub path: PathBuf,
 }
 
-/// The forms that a message shows.
 fn forms() -> String {
     let forms: Vec<_> = SYSTEMS
         .iter()

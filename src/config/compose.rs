@@ -296,7 +296,6 @@ impl Composer<'_> {
     }
 }
 
-/// Places of a YAML as origins.
 fn origins_of(places: &yaml::Places, place: &Place) -> BTreeMap<String, Origin> {
     places
         .iter()

@@ -7,88 +7,38 @@ pub struct Element {
     pub name: &'static str,
     /// numpy's array-protocol string, such as `<f4`.
     pub descr: &'static str,
-    /// Bytes of one element.
     pub bytes: u64,
 }
 
 const ELEMENTS: [Element; 13] = [
-    Element {
-        name: "uint8",
-        descr: "|u1",
-        bytes: 1,
-    },
-    Element {
-        name: "int8",
-        descr: "|i1",
-        bytes: 1,
-    },
-    Element {
-        name: "uint16",
-        descr: "<u2",
-        bytes: 2,
-    },
-    Element {
-        name: "int16",
-        descr: "<i2",
-        bytes: 2,
-    },
-    Element {
-        name: "uint32",
-        descr: "<u4",
-        bytes: 4,
-    },
-    Element {
-        name: "int32",
-        descr: "<i4",
-        bytes: 4,
-    },
-    Element {
-        name: "uint64",
-        descr: "<u8",
-        bytes: 8,
-    },
-    Element {
-        name: "int64",
-        descr: "<i8",
-        bytes: 8,
-    },
-    Element {
-        name: "float16",
-        descr: "<f2",
-        bytes: 2,
-    },
-    Element {
-        name: "float32",
-        descr: "<f4",
-        bytes: 4,
-    },
-    Element {
-        name: "float64",
-        descr: "<f8",
-        bytes: 8,
-    },
-    Element {
-        name: "complex64",
-        descr: "<c8",
-        bytes: 8,
-    },
-    Element {
-        name: "complex128",
-        descr: "<c16",
-        bytes: 16,
-    },
+    Element::new("uint8", "|u1", 1),
+    Element::new("int8", "|i1", 1),
+    Element::new("uint16", "<u2", 2),
+    Element::new("int16", "<i2", 2),
+    Element::new("uint32", "<u4", 4),
+    Element::new("int32", "<i4", 4),
+    Element::new("uint64", "<u8", 8),
+    Element::new("int64", "<i8", 8),
+    Element::new("float16", "<f2", 2),
+    Element::new("float32", "<f4", 4),
+    Element::new("float64", "<f8", 8),
+    Element::new("complex64", "<c8", 8),
+    Element::new("complex128", "<c16", 16),
 ];
 
 impl Element {
     /// uint8.
     pub const BYTE: Element = ELEMENTS[0];
 
+    const fn new(name: &'static str, descr: &'static str, bytes: u64) -> Element {
+        Element { name, descr, bytes }
+    }
+
     /// The element type of this name; None when it is not a numeric dtype.
     pub fn parse(name: &str) -> Option<Element> {
         ELEMENTS.into_iter().find(|e| e.name == name)
     }
 
-    /// All names, for messages.
     pub fn names() -> String {
         ELEMENTS.map(|e| e.name).join(", ")
     }

@@ -11,11 +11,9 @@ use super::schema::{self, Condition, Key, Kind};
 /// How entries are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For a terminal.
     Text,
     /// As docs/reference/keys.md.
     Markdown,
-    /// For programs.
     Json,
 }
 

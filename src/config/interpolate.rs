@@ -17,7 +17,6 @@ type Resolved = Result<Value, String>;
 pub(super) struct Resolver<'a> {
     /// The tree of the workload, unresolved.
     pub(super) root: &'a Value,
-    /// The environment.
     pub(super) env: &'a BTreeMap<String, String>,
     /// One time for all `${now:...}` of a job.
     pub(super) now: chrono::DateTime<chrono::Local>,

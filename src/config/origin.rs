@@ -9,29 +9,23 @@ use super::secret::redact_word;
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
-    /// A word of the command line.
     CommandLine(String),
     /// A line of the YAML.
     File {
-        /// Its path.
         path: String,
         /// From 1.
         line: usize,
         /// From 1.
         column: usize,
     },
-    /// A line of a built-in config.
     BuiltIn {
-        /// Its name.
         name: String,
         /// From 1.
         line: usize,
         /// From 1.
         column: usize,
     },
-    /// A variable of the environment.
     Environment(String),
-    /// A variable of `.env`.
     DotEnv(String),
     /// Sized by the machine; how.
     Machine(String),

@@ -11,7 +11,6 @@ pub enum Change {
     Set(Value),
     /// Create; an error where the key exists.
     Add(Value),
-    /// Delete.
     Delete,
 }
 
@@ -20,7 +19,6 @@ pub enum Change {
 pub struct Override {
     /// Dotted path without `workload.`.
     pub path: String,
-    /// What to do there.
     pub change: Change,
 }
 

@@ -148,7 +148,6 @@ pub(super) fn keys() -> &'static [Key] {
     })
 }
 
-/// The key of this path.
 pub(super) fn key(path: &str) -> Option<&'static Key> {
     keys().iter().find(|key| key.path == path)
 }

@@ -16,7 +16,6 @@ const LEAST_UNCACHED: u64 = 8;
 pub struct Machine {
     /// Logical CPUs of the host, whatever the process is bound to, or those of the cgroup's quota.
     pub cpus: usize,
-    /// Ranks on the host.
     pub ranks: usize,
 }
 

@@ -18,7 +18,6 @@ pub struct YamlError {
     pub line: usize,
     /// From 1.
     pub column: usize,
-    /// What is wrong.
     pub what: String,
 }
 

@@ -17,7 +17,6 @@ struct Case {
     row: &'static Row,
     format: &'static dyn Format,
     options: FormatOptions,
-    /// For messages.
     name: String,
 }
 

@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use super::length::file_offset;
-use super::{Checker, Expect, Extent, FileSpec, Format, FormatError, FormatOptions, Index, Opened};
+use super::{
+    Checker, Expect, Extent, FileSpec, Format, FormatError, FormatOptions, Index, Opened, Result,
+};
 use crate::config::Element;
 use crate::plan::fill::Fill;
 
@@ -96,7 +98,7 @@ impl ContentChecker {
         }
     }
 
-    fn compare(&mut self) -> Result<(), FormatError> {
+    fn compare(&mut self) -> Result<()> {
         let Some(wanted) = &self.wanted else {
             return Ok(());
         };
@@ -161,7 +163,7 @@ impl Checker for ContentChecker {
         });
     }
 
-    fn push(&mut self, chunk: &[u8]) -> Result<(), FormatError> {
+    fn push(&mut self, chunk: &[u8]) -> Result<()> {
         if self.wanted.is_some() {
             self.read.push(chunk);
             self.bytes += chunk.len() as u64;
@@ -169,7 +171,7 @@ impl Checker for ContentChecker {
         self.inner.push(chunk)
     }
 
-    fn finish(&mut self) -> Result<(), FormatError> {
+    fn finish(&mut self) -> Result<()> {
         // The format's own verdict comes first: it says more.
         self.inner.finish()?;
         self.compare()

@@ -15,13 +15,12 @@ use super::csv_check::CsvChecker;
 use super::npz::zip_options;
 use super::spans::SpanIndex;
 use super::{
-    Checker, Chunks, Element, Expect, FileSpec, Format, FormatError, FormatOptions, Index,
-    LengthChecker, Opened, Out, Source,
+    Checker, Chunks, Element, Expect, FileSpec, Format, FormatError, FormatOptions, Index, Opened,
+    Out, Result, Source,
 };
-use crate::config::{Compression, Decode};
+use crate::config::Compression;
 use crate::storage::Extent;
 
-/// The csv format.
 pub struct Csv;
 
 /// Bytes of the fill that are turned to text at once; a multiple of every element's size.
@@ -124,7 +123,7 @@ fn cells(element: Element) -> Option<Cells> {
 }
 
 /// Streams the rows as text.
-fn rows(spec: &FileSpec, out: &mut dyn Write) -> Result<(), FormatError> {
+fn rows(spec: &FileSpec, out: &mut dyn Write) -> Result<()> {
     let Some(cells) = cells(spec.element) else {
         return Err(no_cells(spec.element));
     };
@@ -156,7 +155,7 @@ fn no_cells(element: Element) -> FormatError {
 }
 
 impl Format for Csv {
-    fn supports(&self, spec: &FileSpec) -> Result<(), FormatError> {
+    fn supports(&self, spec: &FileSpec) -> Result<()> {
         if cells(spec.element).is_none() {
             return Err(no_cells(spec.element));
         }
@@ -170,7 +169,7 @@ impl Format for Csv {
     fn encoded_len(&self, _: &FileSpec) -> Option<u64> {
         None
     }
-    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
+    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<()> {
         let mut chunks = Chunks::new(chunk, out);
         let level = spec.options.compression_level;
         let mut to = chunks.writer();
@@ -208,11 +207,7 @@ impl Format for Csv {
         }
         Ok(chunks.end()?)
     }
-    fn index(
-        &self,
-        source: &mut dyn Source,
-        _: &FormatOptions,
-    ) -> Result<Arc<dyn Index>, FormatError> {
+    fn index(&self, source: &mut dyn Source, _: &FormatOptions) -> Result<Arc<dyn Index>> {
         let file_len = source.file_len()?;
         let mut checker = CsvChecker::new(false);
         checker.begin(&Opened {
@@ -254,12 +249,8 @@ impl Format for Csv {
             _ => 1,
         }
     }
-    fn checker(&self, decode: Decode, _: &FormatOptions) -> Box<dyn Checker> {
-        match decode {
-            Decode::None => Box::new(LengthChecker::default()),
-            Decode::Verify => Box::new(CsvChecker::new(false)),
-            Decode::Full => Box::new(CsvChecker::new(true)),
-        }
+    fn content_checker(&self, is_full: bool, _: &FormatOptions) -> Box<dyn Checker> {
+        Box::new(CsvChecker::new(is_full))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Read, Write};
 
-use super::{Checker, FormatError, Opened, check_len, unpacked_limit};
+use super::{Checker, FormatError, Opened, Result, check_len, unpacked_limit};
 
 /// No number is longer.
 const MAX_CELL: usize = 400;
@@ -133,7 +133,7 @@ impl Table {
     }
 
     /// Rows and columns. Only files of our own are known to end with a line end.
-    fn shape(&mut self, is_own: bool) -> Result<(u64, u64), FormatError> {
+    fn shape(&mut self, is_own: bool) -> Result<(u64, u64)> {
         if !self.is_blank {
             if is_own {
                 return Err(FormatError::damaged(format!(
@@ -239,7 +239,7 @@ impl CsvChecker {
         }
     }
 
-    fn begin_unpacking(&mut self) -> Result<(), FormatError> {
+    fn begin_unpacking(&mut self) -> Result<()> {
         let table = Table::new(self.parses, unpacked_limit(self.file_len));
         self.unpack = match self.packing() {
             Packing::Gzip => Unpack::Gzip(Box::new(flate2::write::MultiGzDecoder::new(table))),
@@ -266,7 +266,7 @@ impl CsvChecker {
         outcome
     }
 
-    fn unpack(&mut self, bytes: &[u8]) -> Result<(), FormatError> {
+    fn unpack(&mut self, bytes: &[u8]) -> Result<()> {
         let (outcome, table) = match &mut self.unpack {
             Unpack::Unknown => return Ok(()),
             Unpack::Plain(table) => (table.write_all(bytes), &**table),
@@ -281,7 +281,7 @@ impl CsvChecker {
         outcome.map_err(|e| unpacking(table, &e))
     }
 
-    fn end_unpacking(&mut self) -> Result<Table, FormatError> {
+    fn end_unpacking(&mut self) -> Result<Table> {
         fn truncated(e: std::io::Error) -> FormatError {
             FormatError::damaged(format!("truncated or damaged: {e}"))
         }
@@ -300,7 +300,7 @@ impl CsvChecker {
         }
     }
 
-    fn unzip(&self, bytes: &[u8]) -> Result<Table, FormatError> {
+    fn unzip(&self, bytes: &[u8]) -> Result<Table> {
         let bad = |e: &dyn std::fmt::Display| {
             FormatError::damaged(format!("the archive cannot be read: {e}"))
         };
@@ -326,7 +326,7 @@ impl CsvChecker {
     }
 
     /// Rows and columns, after the last byte.
-    pub(super) fn shape(&mut self) -> Result<(u64, u64), FormatError> {
+    pub(super) fn shape(&mut self) -> Result<(u64, u64)> {
         check_len(self.got, self.file_len, 1)?;
         if matches!(self.unpack, Unpack::Unknown) {
             self.begin_unpacking()?;
@@ -357,7 +357,7 @@ impl Checker for CsvChecker {
         self.table = None;
     }
 
-    fn push(&mut self, mut chunk: &[u8]) -> Result<(), FormatError> {
+    fn push(&mut self, mut chunk: &[u8]) -> Result<()> {
         self.got += chunk.len() as u64;
         if matches!(self.unpack, Unpack::Unknown) {
             let n = chunk.len().min(HEAD - self.head.len());
@@ -371,7 +371,7 @@ impl Checker for CsvChecker {
         self.unpack(chunk)
     }
 
-    fn finish(&mut self) -> Result<(), FormatError> {
+    fn finish(&mut self) -> Result<()> {
         let (rows, _) = self.shape()?;
         if rows != self.samples {
             return Err(FormatError::content(format!(

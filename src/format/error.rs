@@ -14,20 +14,13 @@ pub(crate) enum Found {
 /// What is wrong with a file's contents.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
-    /// It ends too early.
     #[error("truncated: {got} bytes where {expected} were expected")]
-    Truncated {
-        /// Bytes expected.
-        expected: u64,
-        /// Bytes there.
-        got: u64,
-    },
+    Truncated { expected: u64, got: u64 },
     /// It is another kind of file.
     #[error("wrong magic: {found:02x?} is not the start of {what}")]
     Magic {
         /// What it should be.
         what: &'static str,
-        /// What is there.
         found: Vec<u8>,
     },
     /// Its bytes changed.

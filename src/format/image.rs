@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::spans::SpanIndex;
 use super::{
     Checker, Chunks, Expect, FileSpec, Format, FormatError, FormatOptions, Index, Key,
-    LengthChecker, Opened, Out, Source, check_len, no_compression,
+    LengthChecker, Opened, Out, Result, Source, check_len, no_compression,
 };
-use crate::config::{Decode, ImageEncoding};
+use crate::config::ImageEncoding;
 
 /// A format of one image per file, as far as it differs from others of them.
 pub(super) trait Picture: Sync {
@@ -16,22 +16,16 @@ pub(super) trait Picture: Sync {
     /// How every image begins.
     const MAGIC: &'static [u8];
 
-    /// Bytes of the file.
     fn file_len(raster: &Raster) -> u64;
-    fn write(
-        spec: &FileSpec,
-        raster: &Raster,
-        chunk: &mut [u8],
-        out: Out,
-    ) -> Result<(), FormatError>;
+    fn write(spec: &FileSpec, raster: &Raster, chunk: &mut [u8], out: Out) -> Result<()>;
     /// What the header says, for people.
-    fn describe(source: &mut dyn Source) -> Result<String, FormatError>;
+    fn describe(source: &mut dyn Source) -> Result<String>;
     /// Checks containers and checksums.
     fn verifier() -> Box<dyn Checker>;
     /// Decodes a file over what the raster held.
-    fn decode(file: &[u8], raster: &mut Vec<u8>) -> Result<(), FormatError>;
+    fn decode(file: &[u8], raster: &mut Vec<u8>) -> Result<()>;
 
-    fn raster(spec: &FileSpec) -> Result<Raster, FormatError> {
+    fn raster(spec: &FileSpec) -> Result<Raster> {
         Raster::of(spec.sample_dims, Self::MAX_SIDE)
     }
 }
@@ -40,7 +34,7 @@ impl<P: Picture> Format for P {
     fn holds_whole_file(&self) -> bool {
         true
     }
-    fn supports(&self, spec: &FileSpec) -> Result<(), FormatError> {
+    fn supports(&self, spec: &FileSpec) -> Result<()> {
         no_compression(spec)?;
         if !is_raw(spec) {
             P::raster(spec)?;
@@ -64,7 +58,7 @@ impl<P: Picture> Format for P {
         // One image per file, whatever the number of samples.
         raw_len(spec)
     }
-    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
+    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<()> {
         if is_raw(spec) {
             return encode_raw(spec, chunk, out);
         }
@@ -76,18 +70,14 @@ impl<P: Picture> Format for P {
     fn is_bare(&self, spec: &FileSpec, file_len: u64, head: &[u8]) -> bool {
         file_len == raw_len(spec) && !head.starts_with(P::MAGIC)
     }
-    fn index(
-        &self,
-        source: &mut dyn Source,
-        _: &FormatOptions,
-    ) -> Result<Arc<dyn Index>, FormatError> {
+    fn index(&self, source: &mut dyn Source, _: &FormatOptions) -> Result<Arc<dyn Index>> {
         Ok(SpanIndex::whole(1, vec![P::describe(source)?]))
     }
-    fn checker(&self, decode: Decode, options: &FormatOptions) -> Box<dyn Checker> {
-        match (decode, options.image_encoding) {
-            (Decode::None, _) | (_, ImageEncoding::Raw) => Box::new(LengthChecker::default()),
-            (Decode::Verify, _) => P::verifier(),
-            (Decode::Full, _) => Box::new(ImageChecker::new(P::decode)),
+    fn content_checker(&self, is_full: bool, options: &FormatOptions) -> Box<dyn Checker> {
+        match options.image_encoding {
+            ImageEncoding::Raw => Box::new(LengthChecker::default()),
+            _ if is_full => Box::new(ImageChecker::new(P::decode)),
+            _ => P::verifier(),
         }
     }
 }
@@ -106,7 +96,7 @@ pub(super) struct Raster {
 
 impl Raster {
     /// Of a sample's shape, (rows, columns) or (rows, columns, 3).
-    pub(super) fn of(dims: &[u64], limit: u64) -> Result<Raster, FormatError> {
+    pub(super) fn of(dims: &[u64], limit: u64) -> Result<Raster> {
         let raster = match *dims {
             [height, width] | [height, width, 1] => Raster {
                 width,
@@ -150,7 +140,7 @@ fn raw_len(spec: &FileSpec) -> u64 {
 }
 
 /// Streams a bare file.
-fn encode_raw(spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
+fn encode_raw(spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<()> {
     let mut chunks = Chunks::new(chunk, out);
     chunks.fill(&spec.fill, 0, raw_len(spec))?;
     Ok(chunks.end()?)
@@ -162,12 +152,12 @@ struct ImageChecker {
     raster: Vec<u8>,
     file_len: u64,
     expect: Option<Expect>,
-    decode: fn(file: &[u8], raster: &mut Vec<u8>) -> Result<(), FormatError>,
+    decode: fn(file: &[u8], raster: &mut Vec<u8>) -> Result<()>,
 }
 
 impl ImageChecker {
     /// With a decoder that is given the file and a raster to write over.
-    fn new(decode: fn(file: &[u8], raster: &mut Vec<u8>) -> Result<(), FormatError>) -> Self {
+    fn new(decode: fn(file: &[u8], raster: &mut Vec<u8>) -> Result<()>) -> Self {
         ImageChecker {
             bytes: Vec::new(),
             raster: Vec::new(),
@@ -184,11 +174,11 @@ impl Checker for ImageChecker {
         self.file_len = LengthChecker::expected(opened);
         self.expect = Some(opened.expect);
     }
-    fn push(&mut self, chunk: &[u8]) -> Result<(), FormatError> {
+    fn push(&mut self, chunk: &[u8]) -> Result<()> {
         self.bytes.extend_from_slice(chunk);
         Ok(())
     }
-    fn finish(&mut self) -> Result<(), FormatError> {
+    fn finish(&mut self) -> Result<()> {
         check_len(self.bytes.len() as u64, self.file_len, 1)?;
         (self.decode)(&self.bytes, &mut self.raster)
     }

@@ -10,13 +10,11 @@ use std::sync::Arc;
 
 use super::spans::{SpanIndex, Spans};
 use super::{
-    Checker, Chunks, Companion, Expect, FileSpec, Format, FormatError, FormatOptions, Index,
-    LengthChecker, Opened, Out, Source,
+    Chunks, Companion, Expect, FileSpec, Format, FormatError, FormatOptions, Index, Opened, Out,
+    Result, Source,
 };
-use crate::config::Decode;
 use crate::storage::Extent;
 
-/// Both formats.
 pub struct IndexedBinary;
 
 const OFFSETS: Companion = Companion::Suffix(".off.idx");
@@ -28,11 +26,7 @@ const SIZES_NUMBER: usize = 1;
 /// Index entries of the largest index that is read: 128 MiB of them.
 const MAX_ENTRIES: u64 = 1 << 24;
 
-fn words(
-    source: &mut dyn Source,
-    companion: &Companion,
-    file_len: u64,
-) -> Result<Vec<u64>, FormatError> {
+fn words(source: &mut dyn Source, companion: &Companion, file_len: u64) -> Result<Vec<u64>> {
     // A sample has at least one byte.
     let limit = 8 * file_len.clamp(1, MAX_ENTRIES);
     let bytes = source.companion(companion, limit)?.ok_or_else(|| {
@@ -56,7 +50,7 @@ impl Format for IndexedBinary {
     fn encoded_len(&self, spec: &FileSpec) -> Option<u64> {
         Some(spec.payload_len())
     }
-    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
+    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<()> {
         let mut chunks = Chunks::new(chunk, out);
         chunks.fill(&spec.fill, 0, spec.payload_len())?;
         Ok(chunks.end()?)
@@ -70,7 +64,7 @@ impl Format for IndexedBinary {
         spec: &FileSpec,
         chunk: &mut [u8],
         out: Out,
-    ) -> Result<(), FormatError> {
+    ) -> Result<()> {
         let mut chunks = Chunks::new(chunk, out);
         let len = spec.sample_len();
         for k in 0..spec.samples {
@@ -85,11 +79,7 @@ impl Format for IndexedBinary {
     fn needs_index(&self, _: &Expect, _: &FormatOptions) -> bool {
         true
     }
-    fn index(
-        &self,
-        source: &mut dyn Source,
-        _: &FormatOptions,
-    ) -> Result<Arc<dyn Index>, FormatError> {
+    fn index(&self, source: &mut dyn Source, _: &FormatOptions) -> Result<Arc<dyn Index>> {
         let file_len = source.file_len()?;
         let offsets = words(source, &OFFSETS, file_len)?;
         let sizes = words(source, &SIZES, file_len)?;
@@ -113,11 +103,7 @@ impl Format for IndexedBinary {
             lines: vec![line],
         }))
     }
-    fn checker(&self, _: Decode, _: &FormatOptions) -> Box<dyn Checker> {
-        // The format has neither structure nor checksum inside: its length is all there is to check.
-        Box::new(LengthChecker::default())
-    }
-    fn expected(&self, opened: &Opened, spec: &FileSpec, out: Out) -> Result<(), FormatError> {
+    fn expected(&self, opened: &Opened, spec: &FileSpec, out: Out) -> Result<()> {
         let mut chunk = vec![0; 1 << 18];
         let mut chunks = Chunks::new(&mut chunk, out);
         for extent in opened.extents {

@@ -19,9 +19,8 @@
 
 use super::image::{Picture, Raster};
 use super::jpeg_check::{MarkerChecker, decode_full, describe};
-use super::{Checker, Chunks, FileSpec, FormatError, Out, Source};
+use super::{Checker, Chunks, FileSpec, Out, Result, Source};
 
-/// The jpeg format.
 pub struct Jpeg;
 
 /// Bytes of a block of 8 x 8 pixels.
@@ -115,12 +114,7 @@ impl Picture for Jpeg {
     fn file_len(raster: &Raster) -> u64 {
         start(raster).len() as u64 + blocks(raster) * BLOCK + 2
     }
-    fn write(
-        spec: &FileSpec,
-        raster: &Raster,
-        chunk: &mut [u8],
-        out: Out,
-    ) -> Result<(), FormatError> {
+    fn write(spec: &FileSpec, raster: &Raster, chunk: &mut [u8], out: Out) -> Result<()> {
         let mut chunks = Chunks::new(chunk, out);
         chunks.bytes(&start(raster))?;
         let total = blocks(raster) * BLOCK;
@@ -138,13 +132,13 @@ impl Picture for Jpeg {
         chunks.bytes(&[0xff, 0xd9])?;
         Ok(chunks.end()?)
     }
-    fn describe(source: &mut dyn Source) -> Result<String, FormatError> {
+    fn describe(source: &mut dyn Source) -> Result<String> {
         describe(source)
     }
     fn verifier() -> Box<dyn Checker> {
         Box::new(MarkerChecker::default())
     }
-    fn decode(file: &[u8], raster: &mut Vec<u8>) -> Result<(), FormatError> {
+    fn decode(file: &[u8], raster: &mut Vec<u8>) -> Result<()> {
         decode_full(file, raster)
     }
 }

@@ -1,7 +1,7 @@
 //! Checking jpeg files: the sequence of markers, and decoding.
 
 use super::image::MAX_RASTER;
-use super::{Checker, FormatError, Opened, Source, check_len};
+use super::{Checker, FormatError, Opened, Result, Source, check_len};
 
 const SOI: u8 = 0xd8;
 const EOI: u8 = 0xd9;
@@ -11,7 +11,7 @@ const SOS: u8 = 0xda;
 const MAX_HEADERS: u64 = 1 << 20;
 
 /// Decodes any baseline or progressive image.
-pub(super) fn decode_full(file: &[u8], raster: &mut Vec<u8>) -> Result<(), FormatError> {
+pub(super) fn decode_full(file: &[u8], raster: &mut Vec<u8>) -> Result<()> {
     use zune_jpeg::zune_core::bytestream::ZCursor;
     use zune_jpeg::zune_core::options::DecoderOptions;
     if !file.starts_with(&[0xff, SOI]) {
@@ -68,7 +68,7 @@ fn magic(found: &[u8]) -> FormatError {
 }
 
 /// Size and kind of an image, for people.
-pub(super) fn describe(source: &mut dyn Source) -> Result<String, FormatError> {
+pub(super) fn describe(source: &mut dyn Source) -> Result<String> {
     let len = source.file_len()?.min(MAX_HEADERS);
     let mut head = vec![0; len as usize];
     source.read_at(0, &mut head)?;
@@ -138,7 +138,7 @@ enum State {
 }
 
 impl MarkerChecker {
-    fn code(&mut self, code: u8) -> Result<(), FormatError> {
+    fn code(&mut self, code: u8) -> Result<()> {
         self.state = match code {
             // Fill bytes may stand before any marker.
             0xff => State::Code,
@@ -161,7 +161,7 @@ impl MarkerChecker {
         Ok(())
     }
 
-    fn byte(&mut self, byte: u8) -> Result<(), FormatError> {
+    fn byte(&mut self, byte: u8) -> Result<()> {
         match self.state {
             State::Start => {
                 self.head.push(byte);
@@ -217,7 +217,7 @@ impl Checker for MarkerChecker {
         };
     }
 
-    fn push(&mut self, mut chunk: &[u8]) -> Result<(), FormatError> {
+    fn push(&mut self, mut chunk: &[u8]) -> Result<()> {
         while let Some(&byte) = chunk.first() {
             match self.state {
                 State::Segment { is_scan } if self.left == 0 => {
@@ -253,7 +253,7 @@ impl Checker for MarkerChecker {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), FormatError> {
+    fn finish(&mut self) -> Result<()> {
         check_len(self.got, self.file_len, 1)?;
         if self.state != State::End {
             return Err(FormatError::Truncated {

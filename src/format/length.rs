@@ -1,6 +1,6 @@
 //! `decode: none`: counting bytes.
 
-use super::{Checker, Extent, FormatError, Opened};
+use super::{Checker, Extent, FormatError, Opened, Result};
 
 /// Counts bytes only: what `decode: none` does.
 #[derive(Default)]
@@ -30,11 +30,11 @@ impl Checker for LengthChecker {
             got: 0,
         };
     }
-    fn push(&mut self, chunk: &[u8]) -> Result<(), FormatError> {
+    fn push(&mut self, chunk: &[u8]) -> Result<()> {
         self.got += chunk.len() as u64;
         Ok(())
     }
-    fn finish(&mut self) -> Result<(), FormatError> {
+    fn finish(&mut self) -> Result<()> {
         if self.got < self.expected {
             return Err(FormatError::Truncated {
                 expected: self.expected,
@@ -46,7 +46,7 @@ impl Checker for LengthChecker {
 }
 
 /// All of the file was seen, and it is as long as its samples need.
-pub(crate) fn check_len(got: u64, file_len: u64, min_len: u64) -> Result<(), FormatError> {
+pub(crate) fn check_len(got: u64, file_len: u64, min_len: u64) -> Result<()> {
     let expected = file_len.max(min_len).max(1);
     if got < expected {
         Err(FormatError::Truncated { expected, got })

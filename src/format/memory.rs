@@ -1,6 +1,6 @@
 //! Files in memory, put through everything that reads files: what the fuzz targets and the tests of damage call.
 
-use super::{Access, Companion, Expect, FormatError, FormatOptions, Opened, Source, row};
+use super::{Access, Companion, Expect, FormatError, FormatOptions, Opened, Result, Source, row};
 use crate::config::Decode;
 use crate::storage::Extent;
 
@@ -20,10 +20,10 @@ impl<'a> InMemory<'a> {
 }
 
 impl Source for InMemory<'_> {
-    fn file_len(&mut self) -> Result<u64, FormatError> {
+    fn file_len(&mut self) -> Result<u64> {
         Ok(self.file.len() as u64)
     }
-    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), FormatError> {
+    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<()> {
         let end = offset.saturating_add(buf.len() as u64);
         let bytes = usize::try_from(offset)
             .ok()
@@ -34,11 +34,7 @@ impl Source for InMemory<'_> {
         })?);
         Ok(())
     }
-    fn companion(
-        &mut self,
-        companion: &Companion,
-        limit: u64,
-    ) -> Result<Option<Vec<u8>>, FormatError> {
+    fn companion(&mut self, companion: &Companion, limit: u64) -> Result<Option<Vec<u8>>> {
         let second = companion.suffix() == ".sz.idx";
         let Some(bytes) = self.companions[usize::from(second)] else {
             return Ok(None);
@@ -57,7 +53,7 @@ impl Source for InMemory<'_> {
 /// `word`: its format; `companions`: its index files, empty where there are none. Returns what would be said of it.
 ///
 /// Errors: whatever is wrong with it. It never panics, and allocates in proportion to the file.
-pub fn check(word: &str, file: &[u8], companions: [&[u8]; 2]) -> Result<Vec<String>, FormatError> {
+pub fn check(word: &str, file: &[u8], companions: [&[u8]; 2]) -> Result<Vec<String>> {
     let options = FormatOptions::default();
     let format = row(word)
         .and_then(|row| row.format)

@@ -65,14 +65,14 @@ pub use options::{FormatOptions, Key};
 pub use source::{Companion, Source};
 pub use table::{Row, Verifies, Walked, built, row};
 
+/// What encoding, reading and checking of files come to.
+pub type Result<T, E = FormatError> = std::result::Result<T, E>;
+
 /// What one file holds.
 #[derive(Clone)]
 pub struct FileSpec<'a> {
-    /// Shape of a sample.
     pub sample_dims: &'a [u64],
-    /// Samples.
     pub samples: u64,
-    /// Type of an element.
     pub element: Element,
     /// The sample bytes, by offset from the first sample.
     pub fill: Fill,
@@ -83,12 +83,10 @@ pub struct FileSpec<'a> {
 }
 
 impl FileSpec<'_> {
-    /// Elements of one sample.
     pub fn sample_elements(&self) -> u64 {
         self.sample_dims.iter().product()
     }
 
-    /// Bytes of one sample.
     pub fn sample_len(&self) -> u64 {
         self.sample_elements() * self.element.bytes
     }
@@ -102,7 +100,6 @@ impl FileSpec<'_> {
 /// What a reader expects of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expect {
-    /// Samples in the file.
     pub samples: u64,
     /// The first sample that is wanted.
     pub sample: u64,
@@ -148,7 +145,6 @@ pub enum Access {
 
 /// A file's metadata: where its samples lie.
 pub trait Index: Send + Sync {
-    /// Samples in the file.
     fn samples(&self) -> u64;
     /// Appends the byte ranges of `count` samples from `first`; `first + count <= samples()`.
     fn extents(&self, first: u64, count: u64, access: Access, out: &mut Vec<Extent>);
@@ -172,7 +168,7 @@ pub trait Format: Sync {
     }
 
     /// Whether files of these dimensions and options can be made; says why not.
-    fn supports(&self, spec: &FileSpec) -> Result<(), FormatError> {
+    fn supports(&self, spec: &FileSpec) -> Result<()> {
         no_compression(spec)
     }
 
@@ -190,7 +186,7 @@ pub trait Format: Sync {
     }
 
     /// Streams a file in order through `chunk`-sized writes; memory does not depend on the file's size.
-    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError>;
+    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<()>;
 
     /// Files that belong to each data file. They are written before it.
     fn companions(&self) -> &'static [Companion] {
@@ -204,12 +200,11 @@ pub trait Format: Sync {
         spec: &FileSpec,
         chunk: &mut [u8],
         out: Out,
-    ) -> Result<(), FormatError> {
+    ) -> Result<()> {
         let _ = (which, spec, chunk, out);
         Ok(())
     }
 
-    /// Bytes of companion number `which`.
     fn companion_len(&self, which: usize, spec: &FileSpec) -> u64 {
         let _ = (which, spec);
         0
@@ -234,11 +229,7 @@ pub trait Format: Sync {
     /// Reads a file's metadata. Only called where [`Format::needs_index`] says so, and for people.
     ///
     /// Errors: the metadata is damaged, disagrees with the file, or cannot be read.
-    fn index(
-        &self,
-        source: &mut dyn Source,
-        options: &FormatOptions,
-    ) -> Result<Arc<dyn Index>, FormatError> {
+    fn index(&self, source: &mut dyn Source, options: &FormatOptions) -> Result<Arc<dyn Index>> {
         let _ = (source, options);
         Err(FormatError::content(
             "files of this format are read whole and have no index",
@@ -251,7 +242,18 @@ pub trait Format: Sync {
     }
 
     /// A checker that is used for one file after another.
-    fn checker(&self, decode: Decode, options: &FormatOptions) -> Box<dyn Checker>;
+    fn checker(&self, decode: Decode, options: &FormatOptions) -> Box<dyn Checker> {
+        match decode {
+            Decode::None => Box::new(LengthChecker::default()),
+            _ => self.content_checker(decode == Decode::Full, options),
+        }
+    }
+
+    /// The checker of `decode: full`, else of `verify`. A format with neither structure nor checksum has a length to check.
+    fn content_checker(&self, is_full: bool, options: &FormatOptions) -> Box<dyn Checker> {
+        let _ = (is_full, options);
+        Box::new(LengthChecker::default())
+    }
 
     /// Whether `head`, the first bytes of an existing file, is how this file begins.
     fn stamp(&self, spec: &FileSpec, head: &[u8]) -> bool {
@@ -271,17 +273,14 @@ pub trait Format: Sync {
     }
 
     /// Streams what extents of a file made here hold, one after another.
-    fn expected(&self, opened: &Opened, spec: &FileSpec, out: Out) -> Result<(), FormatError> {
+    fn expected(&self, opened: &Opened, spec: &FileSpec, out: Out) -> Result<()> {
         let _ = opened;
         self.encode(spec, &mut vec![0; 1 << 18], out)
     }
 }
 
 /// Whether what `encode` streams begins with `head`.
-pub(crate) fn begins_with(
-    head: &[u8],
-    encode: impl FnOnce(&mut [u8], Out) -> Result<(), FormatError>,
-) -> bool {
+pub(crate) fn begins_with(head: &[u8], encode: impl FnOnce(&mut [u8], Out) -> Result<()>) -> bool {
     let mut chunk = vec![0; head.len().clamp(1, 1 << 16)];
     let mut at = 0;
     let mut same = true;
@@ -300,7 +299,7 @@ pub(crate) fn begins_with(
 }
 
 /// Refuses `dataset.compression` for a format that has none.
-pub(crate) fn no_compression(spec: &FileSpec) -> Result<(), FormatError> {
+pub(crate) fn no_compression(spec: &FileSpec) -> Result<()> {
     match spec.options.compression {
         crate::config::Compression::None => Ok(()),
         other => Err(FormatError::Content(format!(
@@ -314,7 +313,6 @@ pub trait Checker: Send {
     /// A file begins.
     fn begin(&mut self, opened: &Opened);
     /// Its next bytes.
-    fn push(&mut self, chunk: &[u8]) -> Result<(), FormatError>;
-    /// Its end.
-    fn finish(&mut self) -> Result<(), FormatError>;
+    fn push(&mut self, chunk: &[u8]) -> Result<()>;
+    fn finish(&mut self) -> Result<()>;
 }

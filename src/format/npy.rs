@@ -7,12 +7,10 @@ use std::sync::Arc;
 use super::container::npy::{Header, MAX_HEADER, header};
 use super::spans::SpanIndex;
 use super::{
-    Checker, Chunks, Expect, FileSpec, Format, FormatError, FormatOptions, Index, LengthChecker,
-    Opened, Out, Source, check_len,
+    Checker, Chunks, Expect, FileSpec, Format, FormatError, FormatOptions, Index, Opened, Out,
+    Result, Source, check_len,
 };
-use crate::config::Decode;
 
-/// The npy format.
 pub struct Npy;
 
 /// Shape of a file's array: the sample axis comes last.
@@ -28,23 +26,16 @@ impl Format for Npy {
     fn encoded_len(&self, spec: &FileSpec) -> Option<u64> {
         Some(header(spec.element.descr, &array_shape(spec)).len() as u64 + spec.payload_len())
     }
-    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
+    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<()> {
         let mut chunks = Chunks::new(chunk, out);
         chunks.bytes(&header(spec.element.descr, &array_shape(spec)))?;
         chunks.fill(&spec.fill, 0, spec.payload_len())?;
         Ok(chunks.end()?)
     }
-    fn checker(&self, decode: Decode, _: &FormatOptions) -> Box<dyn Checker> {
-        match decode {
-            Decode::None => Box::new(LengthChecker::default()),
-            _ => Box::new(NpyChecker::default()),
-        }
+    fn content_checker(&self, _: bool, _: &FormatOptions) -> Box<dyn Checker> {
+        Box::new(NpyChecker::default())
     }
-    fn index(
-        &self,
-        source: &mut dyn Source,
-        _: &FormatOptions,
-    ) -> Result<Arc<dyn Index>, FormatError> {
+    fn index(&self, source: &mut dyn Source, _: &FormatOptions) -> Result<Arc<dyn Index>> {
         let len = source.file_len()?;
         let mut head = vec![0; len.min(MAX_HEADER as u64 + 12) as usize];
         source.read_at(0, &mut head)?;
@@ -63,7 +54,7 @@ impl Format for Npy {
 }
 
 /// The last axis must hold the samples that are wanted.
-pub(super) fn check_samples(header: &Header, samples: u64) -> Result<(), FormatError> {
+pub(super) fn check_samples(header: &Header, samples: u64) -> Result<()> {
     match header.shape.last() {
         Some(&n) if n >= samples => Ok(()),
         _ => Err(FormatError::Content(format!(
@@ -103,7 +94,7 @@ impl Checker for NpyChecker {
         self.expect = Some(opened.expect);
         self.got = 0;
     }
-    fn push(&mut self, chunk: &[u8]) -> Result<(), FormatError> {
+    fn push(&mut self, chunk: &[u8]) -> Result<()> {
         self.got += chunk.len() as u64;
         if self.header.is_none() {
             self.header = if self.start.is_empty() {
@@ -118,7 +109,7 @@ impl Checker for NpyChecker {
         }
         Ok(())
     }
-    fn finish(&mut self) -> Result<(), FormatError> {
+    fn finish(&mut self) -> Result<()> {
         let expect = self.expect.expect("begin is called before finish");
         let Some(header) = &self.header else {
             return Err(FormatError::Truncated {

@@ -16,12 +16,11 @@ use super::container::zip::{Entry, NUMPY};
 use super::npy::{array_shape, stamp_matches};
 use super::npz_check::{FullChecker, VerifyChecker, describe};
 use super::{
-    Checker, Chunks, FileSpec, Format, FormatError, FormatOptions, Index, LengthChecker, Out,
-    Source, begins_with,
+    Checker, Chunks, FileSpec, Format, FormatError, FormatOptions, Index, Out, Result, Source,
+    begins_with,
 };
-use crate::config::{Compression, Decode};
+use crate::config::Compression;
 
-/// The npz format.
 pub struct Npz;
 
 /// Everything of a file but its samples.
@@ -61,7 +60,7 @@ impl Layout {
 }
 
 /// Streams the archive with deflated members.
-fn encode_deflated(spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
+fn encode_deflated(spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<()> {
     let packed = |e: zip::result::ZipError| FormatError::Io(e.into());
     let mut chunks = Chunks::new(chunk, out);
     let mut archive = zip::ZipWriter::new_stream(chunks.writer());
@@ -102,7 +101,7 @@ impl Format for Npz {
     fn holds_whole_file(&self) -> bool {
         true
     }
-    fn supports(&self, spec: &FileSpec) -> Result<(), FormatError> {
+    fn supports(&self, spec: &FileSpec) -> Result<()> {
         match spec.options.compression {
             Compression::None | Compression::Zip => Ok(()),
             other => Err(FormatError::Content(format!(
@@ -118,7 +117,7 @@ impl Format for Npz {
         let frame = layout.x_start.len() + layout.y.len() + layout.tail.len();
         Some(frame as u64 + spec.payload_len())
     }
-    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
+    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<()> {
         if is_deflated(spec) {
             return encode_deflated(spec, chunk, out);
         }
@@ -130,18 +129,14 @@ impl Format for Npz {
         chunks.bytes(&layout.tail)?;
         Ok(chunks.end()?)
     }
-    fn checker(&self, decode: Decode, _: &FormatOptions) -> Box<dyn Checker> {
-        match decode {
-            Decode::None => Box::new(LengthChecker::default()),
-            Decode::Verify => Box::new(VerifyChecker::default()),
-            Decode::Full => Box::new(FullChecker::default()),
+    fn content_checker(&self, is_full: bool, _: &FormatOptions) -> Box<dyn Checker> {
+        if is_full {
+            Box::new(FullChecker::default())
+        } else {
+            Box::new(VerifyChecker::default())
         }
     }
-    fn index(
-        &self,
-        source: &mut dyn Source,
-        _: &FormatOptions,
-    ) -> Result<Arc<dyn Index>, FormatError> {
+    fn index(&self, source: &mut dyn Source, _: &FormatOptions) -> Result<Arc<dyn Index>> {
         describe(source)
     }
     fn stamp(&self, spec: &FileSpec, head: &[u8]) -> bool {

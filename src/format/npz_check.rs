@@ -12,7 +12,9 @@ use super::container::zip::{
 };
 use super::npy::check_samples;
 use super::spans::SpanIndex;
-use super::{Checker, Expect, FormatError, Index, Opened, Source, check_len, unpacked_limit};
+use super::{
+    Checker, Expect, FormatError, Index, Opened, Result, Source, check_len, unpacked_limit,
+};
 use crate::util::bytes::{le16, le32};
 
 /// The part of a zip's tail that is kept; npz archives have a handful of members.
@@ -97,7 +99,7 @@ impl VerifyChecker {
         self.got - chunk.len() as u64
     }
 
-    fn between(&mut self, chunk: &mut &[u8]) -> Result<(), FormatError> {
+    fn between(&mut self, chunk: &mut &[u8]) -> Result<()> {
         if !self.collect(chunk, 4) {
             return Ok(());
         }
@@ -180,7 +182,7 @@ impl VerifyChecker {
         member.unpacked += bytes.len() as u64;
     }
 
-    fn data(&mut self, chunk: &mut &[u8]) -> Result<(), FormatError> {
+    fn data(&mut self, chunk: &mut &[u8]) -> Result<()> {
         let member = self
             .members
             .last_mut()
@@ -224,7 +226,7 @@ impl VerifyChecker {
         Ok(())
     }
 
-    fn end_member(&mut self) -> Result<(), FormatError> {
+    fn end_member(&mut self) -> Result<()> {
         let member = self
             .members
             .last_mut()
@@ -267,7 +269,7 @@ impl VerifyChecker {
     }
 
     /// The data descriptor of a streamed member stands before the next header: its magic is optional.
-    fn skip_descriptor(&mut self) -> Result<bool, FormatError> {
+    fn skip_descriptor(&mut self) -> Result<bool> {
         let Some(member) = self.members.last() else {
             return Ok(false);
         };
@@ -301,7 +303,7 @@ impl VerifyChecker {
         Ok(false)
     }
 
-    fn check_tail(&self) -> Result<(), FormatError> {
+    fn check_tail(&self) -> Result<()> {
         let tail = &self.small;
         let truncated = || FormatError::Truncated {
             expected: self.got + 22,
@@ -353,7 +355,7 @@ impl Checker for VerifyChecker {
         self.saw_samples = false;
     }
 
-    fn push(&mut self, mut chunk: &[u8]) -> Result<(), FormatError> {
+    fn push(&mut self, mut chunk: &[u8]) -> Result<()> {
         self.got += chunk.len() as u64;
         while !chunk.is_empty() {
             match self.state {
@@ -383,7 +385,7 @@ impl Checker for VerifyChecker {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), FormatError> {
+    fn finish(&mut self) -> Result<()> {
         check_len(self.got, self.file_len, self.expect.min_len)?;
         if !matches!(self.state, State::Tail) {
             let missing = self
@@ -420,11 +422,11 @@ impl Checker for FullChecker {
         self.file_len = opened.file_len;
         self.expect = Some(opened.expect);
     }
-    fn push(&mut self, chunk: &[u8]) -> Result<(), FormatError> {
+    fn push(&mut self, chunk: &[u8]) -> Result<()> {
         self.bytes.extend_from_slice(chunk);
         Ok(())
     }
-    fn finish(&mut self) -> Result<(), FormatError> {
+    fn finish(&mut self) -> Result<()> {
         let expect = self.expect.expect("begin is called before finish");
         check_len(self.bytes.len() as u64, self.file_len, expect.min_len)?;
         if !self.bytes.starts_with(&LOCAL.to_le_bytes()) {
@@ -481,7 +483,7 @@ fn unreadable(error: zip::result::ZipError) -> FormatError {
 }
 
 /// Names, shapes and types of the arrays, for people.
-pub(super) fn describe(source: &mut dyn Source) -> Result<Arc<dyn Index>, FormatError> {
+pub(super) fn describe(source: &mut dyn Source) -> Result<Arc<dyn Index>> {
     let len = source.file_len()?;
     let mut magic = vec![0; len.min(4) as usize];
     source.read_at(0, &mut magic)?;

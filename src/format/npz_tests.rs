@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::Element;
+use crate::config::{Decode, Element};
 use crate::format::{Expect, Opened, npy::Npy};
 use crate::plan::fill::FillSource;
 use crate::storage::Extent;
@@ -34,7 +34,7 @@ fn verdict(
     file: &[u8],
     samples: u64,
     step: usize,
-) -> Result<(), FormatError> {
+) -> Result<()> {
     let mut checker = format.checker(decode, &FormatOptions::default());
     checker.begin(&Opened {
         file_len: file.len() as u64,

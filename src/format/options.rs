@@ -54,7 +54,6 @@ impl Default for FormatOptions {
 pub struct Key {
     /// Its name below `dataset`.
     pub name: &'static str,
-    /// Its value.
     pub value: Value,
 }
 

@@ -5,9 +5,8 @@
 //! image is.
 
 use super::image::{MAX_RASTER, Picture, Raster};
-use super::{Checker, Chunks, FileSpec, FormatError, Opened, Out, Source, check_len};
+use super::{Checker, Chunks, FileSpec, FormatError, Opened, Out, Result, Source, check_len};
 
-/// The png format.
 pub struct Png;
 
 const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
@@ -78,7 +77,7 @@ impl Scanlines<'_> {
     }
 }
 
-fn encode(spec: &FileSpec, raster: &Raster, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
+fn encode(spec: &FileSpec, raster: &Raster, chunk: &mut [u8], out: Out) -> Result<()> {
     let mut chunks = Chunks::new(chunk, out);
     chunks.bytes(&SIGNATURE)?;
     let mut header = Vec::with_capacity(13);
@@ -140,15 +139,10 @@ impl Picture for Png {
     fn file_len(raster: &Raster) -> u64 {
         file_len(raster)
     }
-    fn write(
-        spec: &FileSpec,
-        raster: &Raster,
-        chunk: &mut [u8],
-        out: Out,
-    ) -> Result<(), FormatError> {
+    fn write(spec: &FileSpec, raster: &Raster, chunk: &mut [u8], out: Out) -> Result<()> {
         encode(spec, raster, chunk, out)
     }
-    fn describe(source: &mut dyn Source) -> Result<String, FormatError> {
+    fn describe(source: &mut dyn Source) -> Result<String> {
         let mut start = [0; START as usize - 4];
         source.read_at(0, &mut start)?;
         let header = Header::parse(&start)?;
@@ -168,7 +162,7 @@ impl Picture for Png {
     fn verifier() -> Box<dyn Checker> {
         Box::new(ChunkChecker::default())
     }
-    fn decode(file: &[u8], raster: &mut Vec<u8>) -> Result<(), FormatError> {
+    fn decode(file: &[u8], raster: &mut Vec<u8>) -> Result<()> {
         decode_full(file, raster)
     }
 }
@@ -183,7 +177,7 @@ struct Header {
 }
 
 impl Header {
-    fn parse(start: &[u8; START as usize - 4]) -> Result<Header, FormatError> {
+    fn parse(start: &[u8; START as usize - 4]) -> Result<Header> {
         if start[..8] != SIGNATURE {
             return Err(FormatError::magic("a png image", start));
         }
@@ -214,7 +208,7 @@ fn too_large() -> FormatError {
     ))
 }
 
-fn decode_full(file: &[u8], raster: &mut Vec<u8>) -> Result<(), FormatError> {
+fn decode_full(file: &[u8], raster: &mut Vec<u8>) -> Result<()> {
     if !file.starts_with(&SIGNATURE) {
         return Err(FormatError::magic("a png image", file));
     }
@@ -264,7 +258,7 @@ impl ChunkChecker {
         format!("chunk {}", String::from_utf8_lossy(&self.kind))
     }
 
-    fn small(&mut self) -> Result<(), FormatError> {
+    fn small(&mut self) -> Result<()> {
         let small = std::mem::take(&mut self.small);
         match self.state {
             State::Signature if small != SIGNATURE => {
@@ -324,7 +318,7 @@ impl Checker for ChunkChecker {
         self.small.clear();
     }
 
-    fn push(&mut self, mut chunk: &[u8]) -> Result<(), FormatError> {
+    fn push(&mut self, mut chunk: &[u8]) -> Result<()> {
         while !chunk.is_empty() {
             let wanted = match self.state {
                 State::Signature | State::Head => 8,
@@ -360,7 +354,7 @@ impl Checker for ChunkChecker {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), FormatError> {
+    fn finish(&mut self) -> Result<()> {
         check_len(self.got, self.file_len, 1)?;
         if self.state != State::End {
             return Err(FormatError::Truncated {

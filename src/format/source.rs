@@ -2,22 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use super::FormatError;
+use super::Result;
 
 /// Random reads of one file. They go through the storage system but are no part of what is measured as sample bytes.
 pub trait Source {
-    /// Bytes of the file.
-    fn file_len(&mut self) -> Result<u64, FormatError>;
+    fn file_len(&mut self) -> Result<u64>;
     /// Reads `buf.len()` bytes at `offset`.
     ///
     /// Errors: [`FormatError::Truncated`] when the file ends before; whatever the storage system says.
-    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), FormatError>;
+    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<()>;
     /// All bytes of a companion file, at most `limit`; None when it does not exist.
-    fn companion(
-        &mut self,
-        companion: &Companion,
-        limit: u64,
-    ) -> Result<Option<Vec<u8>>, FormatError>;
+    fn companion(&mut self, companion: &Companion, limit: u64) -> Result<Option<Vec<u8>>>;
     /// A companion's name, for messages.
     fn companion_name(&self, companion: &Companion) -> String {
         format!("the file of its name and {}", companion.suffix())

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::{Access, FormatError, Index};
+use super::{Access, FormatError, Index, Result};
 use crate::storage::Extent;
 
 /// Placement of the samples of one file.
@@ -15,7 +15,6 @@ pub(crate) enum Spans {
     Stride {
         /// Offset of sample 0.
         start: u64,
-        /// Bytes of a sample.
         len: u64,
     },
     /// Offset and length of each sample, ascending, without overlap.
@@ -26,7 +25,7 @@ impl Spans {
     /// From each sample's offset and length; regular ones are kept as a stride.
     ///
     /// Errors: a sample is empty, overlaps the one before, or ends beyond `file_len`.
-    pub(crate) fn listed(list: Vec<[u64; 2]>, file_len: u64) -> Result<Spans, FormatError> {
+    pub(crate) fn listed(list: Vec<[u64; 2]>, file_len: u64) -> Result<Spans> {
         let mut end = 0;
         for (k, &[offset, len]) in list.iter().enumerate() {
             let stop = offset.checked_add(len).filter(|&stop| stop <= file_len);

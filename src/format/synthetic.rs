@@ -5,13 +5,8 @@
 use std::sync::Arc;
 
 use super::spans::SpanIndex;
-use super::{
-    Checker, Chunks, FileSpec, Format, FormatError, FormatOptions, Index, LengthChecker, Out,
-    Source,
-};
-use crate::config::Decode;
+use super::{Chunks, FileSpec, Format, FormatError, FormatOptions, Index, Out, Result, Source};
 
-/// The synthetic format.
 pub struct Synthetic;
 
 /// Digits of the largest file number.
@@ -27,7 +22,7 @@ impl Format for Synthetic {
     fn nominal_len(&self, _: &FileSpec) -> u64 {
         0
     }
-    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
+    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<()> {
         let mut chunks = Chunks::new(chunk, out);
         chunks.bytes(spec.file.to_string().as_bytes())?;
         Ok(chunks.end()?)
@@ -35,11 +30,7 @@ impl Format for Synthetic {
     fn has_reads(&self) -> bool {
         false
     }
-    fn index(
-        &self,
-        source: &mut dyn Source,
-        _: &FormatOptions,
-    ) -> Result<Arc<dyn Index>, FormatError> {
+    fn index(&self, source: &mut dyn Source, _: &FormatOptions) -> Result<Arc<dyn Index>> {
         let len = source.file_len()?;
         let mut text = vec![0; len.min(MAX_LEN + 1) as usize];
         source.read_at(0, &mut text)?;
@@ -50,8 +41,5 @@ impl Format for Synthetic {
         }
         let number = String::from_utf8_lossy(&text);
         Ok(SpanIndex::whole(1, vec![format!("file number {number}")]))
-    }
-    fn checker(&self, _: Decode, _: &FormatOptions) -> Box<dyn Checker> {
-        Box::new(LengthChecker::default())
     }
 }

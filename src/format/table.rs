@@ -18,7 +18,6 @@ pub enum Walked {
 pub enum Verifies {
     /// Nothing: no bytes are read.
     Nothing,
-    /// Its length.
     Length,
     /// Its structure: whatever stands between the elements of samples.
     Structure,
@@ -65,7 +64,6 @@ const fn samples(word: &'static str, verifies: Verifies, format: &'static dyn Fo
     }
 }
 
-/// Every format.
 pub static FORMATS: &[Row] = &[
     samples("npz", Verifies::Checksums, &npz::Npz),
     samples("npy", Verifies::Structure, &npy::Npy),

@@ -77,7 +77,7 @@ impl Memory {
         format: &dyn Format,
         options: &FormatOptions,
         expect: Expect,
-    ) -> Result<Located, FormatError> {
+    ) -> Result<Located> {
         if !format.needs_index(&expect, options) {
             return Ok((vec![Extent::Whole], None));
         }
@@ -94,8 +94,7 @@ impl Memory {
         Ok((extents, Some(index)))
     }
 
-    /// The bytes of an extent.
-    pub(crate) fn bytes(&self, extent: &Extent) -> Result<&[u8], FormatError> {
+    pub(crate) fn bytes(&self, extent: &Extent) -> Result<&[u8]> {
         let (from, to) = match *extent {
             Extent::Whole => (0, self.file.len()),
             Extent::Range { offset, len } => (offset as usize, (offset + len) as usize),
@@ -114,7 +113,7 @@ impl Memory {
         options: &FormatOptions,
         expect: Expect,
         spec: Option<&FileSpec>,
-    ) -> Result<u64, FormatError> {
+    ) -> Result<u64> {
         let (extents, index) = self.locate(format, options, expect)?;
         let mut checker = format.checker(decode, options);
         if spec.is_some() {
@@ -149,7 +148,6 @@ pub(crate) fn all(samples: u64) -> Expect {
     some(samples, 0, samples)
 }
 
-/// `count` of them from `sample`.
 pub(crate) fn some(samples: u64, sample: u64, count: u64) -> Expect {
     Expect {
         samples,

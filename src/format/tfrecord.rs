@@ -11,13 +11,11 @@ use super::tfrecord_check::TfrecordChecker;
 use super::tfrecord_frame::{FOOTER, HEADER, masked, record_len};
 use super::{
     Checker, Chunks, Companion, Expect, FileSpec, Format, FormatError, FormatOptions, Index,
-    LengthChecker, Opened, Out, Source,
+    Opened, Out, Result, Source,
 };
-use crate::config::Decode;
 use crate::storage::Extent;
 use crate::util::{crc32c, varint};
 
-/// The tfrecord format.
 pub struct Tfrecord;
 
 const INDEX: Companion = Companion::IndexFolder(".idx");
@@ -89,7 +87,7 @@ fn records(
     first: u64,
     count: u64,
     chunks: &mut Chunks,
-) -> Result<(), FormatError> {
+) -> Result<()> {
     let len = spec.sample_len();
     for k in first..first + count {
         chunks.bytes(&frame.start)?;
@@ -107,7 +105,7 @@ fn records(
 /// Offset and length of each record as an index file says.
 ///
 /// Errors: the index is not what this format has, or of another file; `name` is the index's.
-fn parse_index(text: &[u8], file_len: u64, name: &str) -> Result<Vec<[u64; 2]>, FormatError> {
+fn parse_index(text: &[u8], file_len: u64, name: &str) -> Result<Vec<[u64; 2]>> {
     let mut spans = Vec::new();
     let mut end = 0;
     for (number, line) in text.split(|&b| b == b'\n').enumerate() {
@@ -145,7 +143,7 @@ fn parse_index(text: &[u8], file_len: u64, name: &str) -> Result<Vec<[u64; 2]>, 
 /// Finds the records by their headers, once per file.
 ///
 /// Cost: short records are read in windows of [`WINDOW`]; of records longer than that only the headers are read.
-fn scan(source: &mut dyn Source, file_len: u64) -> Result<Vec<[u64; 2]>, FormatError> {
+fn scan(source: &mut dyn Source, file_len: u64) -> Result<Vec<[u64; 2]>> {
     let mut spans = Vec::new();
     let mut window = vec![0; WINDOW as usize];
     // What the window holds: first byte and end.
@@ -178,7 +176,7 @@ impl Format for Tfrecord {
     fn encoded_len(&self, spec: &FileSpec) -> Option<u64> {
         Some(spec.samples * Frame::new(spec.sample_len()).record_len())
     }
-    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
+    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<()> {
         let mut chunks = Chunks::new(chunk, out);
         let frame = Frame::new(spec.sample_len());
         records(spec, &frame, 0, spec.samples, &mut chunks)?;
@@ -193,7 +191,7 @@ impl Format for Tfrecord {
         spec: &FileSpec,
         chunk: &mut [u8],
         out: Out,
-    ) -> Result<(), FormatError> {
+    ) -> Result<()> {
         let mut chunks = Chunks::new(chunk, out);
         let len = Frame::new(spec.sample_len()).record_len();
         for k in 0..spec.samples {
@@ -211,11 +209,7 @@ impl Format for Tfrecord {
     fn needs_index(&self, expect: &Expect, _: &FormatOptions) -> bool {
         expect.count < expect.samples
     }
-    fn index(
-        &self,
-        source: &mut dyn Source,
-        _: &FormatOptions,
-    ) -> Result<Arc<dyn Index>, FormatError> {
+    fn index(&self, source: &mut dyn Source, _: &FormatOptions) -> Result<Arc<dyn Index>> {
         let file_len = source.file_len()?;
         if file_len == 0 {
             let expected = HEADER + FOOTER;
@@ -243,14 +237,10 @@ impl Format for Tfrecord {
             )],
         }))
     }
-    fn checker(&self, decode: Decode, _: &FormatOptions) -> Box<dyn Checker> {
-        match decode {
-            Decode::None => Box::new(LengthChecker::default()),
-            Decode::Verify => Box::new(TfrecordChecker::new(false)),
-            Decode::Full => Box::new(TfrecordChecker::new(true)),
-        }
+    fn content_checker(&self, is_full: bool, _: &FormatOptions) -> Box<dyn Checker> {
+        Box::new(TfrecordChecker::new(is_full))
     }
-    fn expected(&self, opened: &Opened, spec: &FileSpec, out: Out) -> Result<(), FormatError> {
+    fn expected(&self, opened: &Opened, spec: &FileSpec, out: Out) -> Result<()> {
         let frame = Frame::new(spec.sample_len());
         let mut chunk = vec![0; 1 << 18];
         let mut chunks = Chunks::new(&mut chunk, out);

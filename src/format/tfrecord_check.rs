@@ -2,7 +2,7 @@
 
 use super::length::file_offset;
 use super::tfrecord_frame::{FOOTER, HEADER, masked, record_len};
-use super::{Checker, Extent, FormatError, LengthChecker, Opened};
+use super::{Checker, Extent, FormatError, LengthChecker, Opened, Result};
 use crate::util::bytes::le32;
 use crate::util::{crc32c, varint};
 
@@ -64,7 +64,7 @@ impl TfrecordChecker {
         format!("record {} at byte {offset}", self.first + self.found)
     }
 
-    fn end_record(&mut self) -> Result<(), FormatError> {
+    fn end_record(&mut self) -> Result<()> {
         let stored = le32(&self.small, 0).unwrap_or(0);
         let computed = masked(self.crc);
         if stored != computed {
@@ -103,7 +103,7 @@ impl Checker for TfrecordChecker {
         self.in_payload = false;
     }
 
-    fn push(&mut self, mut chunk: &[u8]) -> Result<(), FormatError> {
+    fn push(&mut self, mut chunk: &[u8]) -> Result<()> {
         while !chunk.is_empty() {
             if !self.in_payload {
                 if !self.gather(&mut chunk, HEADER) {
@@ -140,7 +140,7 @@ impl Checker for TfrecordChecker {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), FormatError> {
+    fn finish(&mut self) -> Result<()> {
         if self.in_payload || !self.small.is_empty() || self.got < self.length {
             return Err(FormatError::Truncated {
                 expected: self.length.max(self.got + self.left + 1),

@@ -2,7 +2,7 @@
 //!
 //! Source: TensorFlow's record format (`tensorflow/core/lib/io/record_writer.h`).
 
-use super::FormatError;
+use super::{FormatError, Result};
 use crate::util::bytes::{le32, le64};
 use crate::util::crc32c;
 
@@ -19,11 +19,7 @@ pub(super) fn masked(crc: u32) -> u32 {
 /// Bytes of the record that begins with `header` at `offset` of the file, of which `left` bytes are left.
 ///
 /// Errors: no record begins there, or it ends beyond what is left.
-pub(super) fn record_len(
-    header: &[u8; HEADER as usize],
-    offset: u64,
-    left: u64,
-) -> Result<u64, FormatError> {
+pub(super) fn record_len(header: &[u8; HEADER as usize], offset: u64, left: u64) -> Result<u64> {
     let (len, crc) = header.split_at(8);
     let stored = le32(crc, 0).unwrap_or(0);
     let computed = masked(crc32c::of(len));

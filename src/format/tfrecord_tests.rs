@@ -55,14 +55,14 @@ fn a_scan_reads_windows_and_finds_what_the_index_says() {
         reads: Vec<(u64, u64)>,
     }
     impl Source for Counted<'_> {
-        fn file_len(&mut self) -> Result<u64, FormatError> {
+        fn file_len(&mut self) -> Result<u64> {
             self.inner.file_len()
         }
-        fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), FormatError> {
+        fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<()> {
             self.reads.push((offset, buf.len() as u64));
             self.inner.read_at(offset, buf)
         }
-        fn companion(&mut self, _: &Companion, _: u64) -> Result<Option<Vec<u8>>, FormatError> {
+        fn companion(&mut self, _: &Companion, _: u64) -> Result<Option<Vec<u8>>> {
             Ok(None)
         }
     }

@@ -14,7 +14,6 @@ pub struct Limits {
     pub cpu_quota: Option<f64>,
     /// CPUs that may be used, as the kernel lists them (`0-3,8`).
     pub cpus: Option<String>,
-    /// Bytes of memory.
     pub memory_bytes: Option<u64>,
 }
 
@@ -30,7 +29,6 @@ pub struct Pressure {
 }
 
 impl Pressure {
-    /// Now.
     pub fn read() -> Self {
         Groups::read(Path::new("/")).pressure(Path::new("/"))
     }

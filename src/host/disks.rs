@@ -12,13 +12,11 @@ const MILLISECOND: u64 = 1_000_000;
 pub struct DiskCounters {
     /// Reads completed.
     pub reads: u64,
-    /// Bytes read.
     pub bytes_read: u64,
     /// Time that reads took, added over reads, ns.
     pub read_ns: u64,
     /// Writes completed.
     pub writes: u64,
-    /// Bytes written.
     pub bytes_written: u64,
     /// Time that writes took, added over writes, ns.
     pub write_ns: u64,

@@ -12,7 +12,6 @@ use crate::util::units::gib;
 /// What DLIO writes about a host.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostFacts {
-    /// Host name.
     pub name: String,
     /// Logical CPUs online.
     pub cpu_count: u64,
@@ -90,7 +89,6 @@ impl From<Meminfo> for Vec<(String, String)> {
 }
 
 impl Meminfo {
-    /// Of now.
     pub fn read() -> Self {
         Self::of(&read_meminfo())
     }

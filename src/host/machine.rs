@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 /// A network interface with hardware behind it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Nic {
-    /// Its name.
     pub name: String,
     /// Megabits per second, where the driver says it.
     pub speed_mbit: Option<u64>,

@@ -13,7 +13,6 @@ pub struct Mount {
     pub source: String,
     /// Type of the file system, such as `ext4` or `nfs4`.
     pub fs_type: String,
-    /// Where it is mounted.
     pub point: String,
 }
 
@@ -92,7 +91,6 @@ fn unescape(text: &str) -> String {
 /// Bytes of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// In all.
     pub total: u64,
     /// That this user may still write.
     pub available: u64,

@@ -29,7 +29,6 @@ pub enum Medium {
 /// A mount, as `/proc/self/mountinfo` lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// Where it is mounted.
     pub point: PathBuf,
     /// File system type.
     pub kind: String,

@@ -39,7 +39,6 @@ pub enum Phase {
     Start = 0,
     /// Writing the dataset.
     Generate,
-    /// Waiting for a batch.
     BatchWait,
     /// Emulating computation.
     Compute,
@@ -122,7 +121,6 @@ impl Stretch {
         Stretch::DropCache,
     ];
 
-    /// For people.
     pub fn name(self) -> &'static str {
         match self {
             Stretch::Evaluation => "evaluation",
@@ -146,7 +144,6 @@ impl Stretch {
 /// Stretch that goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Working {
-    /// Which.
     pub what: Stretch,
     /// Done so far, in [`Stretch::unit`].
     pub done: u64,
@@ -348,6 +345,14 @@ impl Activity {
     pub fn io_ends(&self, thread: usize) {
         self.words[HEAD + PER_READER * thread].store(0, Relaxed);
         self.moved();
+    }
+
+    /// An I/O call of reader `thread`, from beginning to end.
+    pub fn io<T>(&self, thread: usize, file: u64, offset: u64, call: impl FnOnce() -> T) -> T {
+        self.io_begins(thread, file, offset);
+        let outcome = call();
+        self.io_ends(thread);
+        outcome
     }
 
     /// The oldest I/O call that has not ended.

@@ -79,7 +79,6 @@ pub trait Work: Send + Sync {
 /// Where a run lies. Reused from run to run.
 #[derive(Default)]
 pub struct Place {
-    /// The file.
     pub path: PathBuf,
     /// The bytes to read, in order; none when the samples came with earlier ones.
     pub extents: Vec<Extent>,
@@ -141,7 +140,6 @@ pub trait Recorder: Send {
 pub struct Shape {
     /// What a thread takes at once.
     pub unit: Unit,
-    /// Reader threads.
     pub threads: usize,
     /// Batches that may be begun before they are asked for; 0: a batch is begun when it is asked for.
     pub window: usize,
@@ -163,7 +161,6 @@ pub enum Engine {
     Threads,
     /// Readers are tasks of a few threads, each of which has a ring of io_uring.
     Rings {
-        /// These threads.
         threads: usize,
         /// The kernel pins the readers' buffers once, in place of at each read.
         pins: bool,
@@ -198,13 +195,10 @@ impl Batch {
 pub struct Totals {
     /// Bytes delivered by the storage system, metadata included.
     pub bytes: u64,
-    /// Read calls.
     pub calls: u64,
     /// Calls repeated.
     pub retries: u64,
-    /// Samples.
     pub samples: u64,
-    /// Bytes of metadata (of `bytes`).
     pub metadata_bytes: u64,
     /// Read calls for metadata (of `calls`).
     pub metadata_calls: u64,
@@ -227,9 +221,7 @@ pub struct Delivery {
     pub from_ns: u64,
     /// When it ended.
     pub to_ns: u64,
-    /// Bytes of it.
     pub bytes: u64,
-    /// Samples in it.
     pub samples: u64,
 }
 
@@ -242,7 +234,6 @@ pub enum LoaderError {
     /// The metadata is not what it should be.
     #[error("read the metadata of {}: {source}\n  remedy: {}", .path.display(), .source.remedy(Found::InMetadata))]
     Metadata {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         #[source]
@@ -251,7 +242,6 @@ pub enum LoaderError {
     /// The content is not what it should be.
     #[error("decode {}: {source}\n  remedy: {}", .path.display(), .source.remedy(Found::InContents))]
     Content {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         #[source]
@@ -260,9 +250,7 @@ pub enum LoaderError {
     /// It has another length than its dataset's manifest says.
     #[error("use {}: it has {len} bytes, and a file of the dataset that {by} describes has {expected}\n  remedy: it was changed or replaced; generate it again, or delete the manifest if the files are meant to be other ones", .path.display())]
     Replaced {
-        /// The file.
         path: PathBuf,
-        /// Bytes that it has.
         len: u64,
         /// Bytes that it should have.
         expected: u64,
@@ -279,7 +267,6 @@ pub enum LoaderError {
     Threads {
         /// How many were wanted.
         threads: usize,
-        /// What the system said.
         cause: String,
     },
 }

@@ -40,7 +40,6 @@ impl Window {
 /// Sums over the window of one block, ns.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WindowSums {
-    /// Steps in the window.
     pub steps: u64,
     /// Computation (DLIO's C).
     pub compute_ns: u64,

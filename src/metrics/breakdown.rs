@@ -62,7 +62,6 @@ impl Line {
         }
     }
 
-    /// For people.
     pub fn label(self) -> &'static str {
         match self {
             Line::Compute => "compute (= AU)",
@@ -153,7 +152,6 @@ pub struct Breakdown {
     pub percent: Slices,
     /// Computation beyond the configured time, percent of AU's window; part of the line `compute`.
     pub overshoot_percent: f64,
-    /// The same in seconds.
     pub overshoot_s: f64,
     /// Seconds of the steps that the window leaves out: their waits and computation.
     pub left_out_s: f64,

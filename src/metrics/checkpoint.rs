@@ -12,10 +12,8 @@ use crate::util::units::GIB;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckpointKind {
-    /// Written.
     #[default]
     Save,
-    /// Read.
     Load,
 }
 
@@ -32,7 +30,6 @@ impl CheckpointKind {
 /// One checkpoint on this rank. Units: bytes and nanoseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckpointRecord {
-    /// Save or load.
     pub kind: CheckpointKind,
     /// Epoch in its name.
     pub epoch: u64,
@@ -145,11 +142,8 @@ pub fn reduce(
 
 /// What reductions give of each checkpoint.
 struct OverRanks<'a> {
-    /// This rank's own.
     log: &'a CheckpointLog,
-    /// [`SUMS`] of each.
     sums: Vec<u64>,
-    /// [`MAXIMA`] of each.
     maxima: Vec<u64>,
     /// Of each rank: own nanoseconds of each, as bytes. On rank 0 only.
     own: Vec<Vec<u8>>,

@@ -17,11 +17,9 @@ use crate::util::hash::fnv1a;
 /// Whose trace.
 #[derive(Debug, Clone, Copy)]
 pub struct Process<'a> {
-    /// Its rank.
     pub rank: usize,
     /// Ranks of the job.
     pub ranks: usize,
-    /// Its host.
     pub host: &'a str,
     /// The common start, microseconds since 1970.
     pub start_us: u64,

@@ -55,7 +55,6 @@ pub struct Counts {
     pub resident_pages: u64,
 }
 
-/// Words of [`Counts::to_words`].
 pub(super) const WORDS: usize = 11;
 
 impl Counts {
@@ -108,9 +107,7 @@ pub struct Evidence {
     pub epoch: u64,
     /// Index into the host table; None: all hosts together, where a line per host would be too many.
     pub host: Option<usize>,
-    /// What was counted.
     pub counts: Counts,
-    /// The verdict.
     pub verdict: ServedByStorage,
     /// The rule that gave it.
     pub rule: String,

@@ -18,7 +18,6 @@ pub const SIGNIFICANT_DIGITS: u8 = 2;
 /// The percentiles of one stage over the whole job. Units: ns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageSummary {
-    /// Which stage.
     pub stage: Stage,
     /// Durations recorded.
     pub count: u64,

@@ -9,7 +9,6 @@ use super::series::Spread;
 pub struct MemoryPlan(pub Vec<(&'static str, u64)>);
 
 impl MemoryPlan {
-    /// All of it, bytes.
     pub fn total(&self) -> u64 {
         self.0.iter().fold(0, |sum, (_, n)| sum.saturating_add(*n))
     }
@@ -103,7 +102,6 @@ pub struct Peaks {
     pub rank_0: u64,
     /// The other ranks; zeros where there are none.
     pub others: Spread,
-    /// The largest of all.
     pub max: u64,
 }
 

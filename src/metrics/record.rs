@@ -69,7 +69,6 @@ pub struct EpochRecord {
 /// Everything measured on one rank.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RankRecord {
-    /// This rank.
     pub rank: usize,
     /// Epochs in order.
     pub epochs: Vec<EpochRecord>,

@@ -44,9 +44,7 @@ pub enum ReduceError {
         "reduce metrics: the facts sent by rank {rank} are not readable: {source}; all ranks must run the same binary"
     )]
     Blob {
-        /// Which rank.
         rank: usize,
-        /// Cause.
         source: serde_json::Error,
     },
 }
@@ -73,7 +71,6 @@ pub const EVIDENCE_LINES: usize = 16_384;
 
 /// Facts that the record does not hold.
 pub struct ReduceInput<'a> {
-    /// This rank's record.
     pub record: &'a RankRecord,
     /// This rank's histograms.
     pub histograms: &'a StageHistograms,
@@ -285,9 +282,7 @@ impl Sums {
         cluster.sum_u64(&mut s.words);
         cluster.sum_f64(&mut s.breakdowns);
         cluster.max_u64(&mut s.train_ns);
-        let mut planned = [s.planned_bytes];
-        cluster.max_u64(&mut planned);
-        s.planned_bytes = planned[0];
+        s.planned_bytes = cluster.largest(s.planned_bytes);
         s
     }
 }

@@ -83,7 +83,6 @@ impl AuTest {
         self.step_s.push(step_s);
     }
 
-    /// Steps so far.
     pub fn steps(&self) -> usize {
         self.step_s.len()
     }

@@ -16,7 +16,6 @@ pub struct Series {
 }
 
 impl Series {
-    /// Of these values.
     pub fn new(values: Vec<f64>) -> Self {
         let (mean, stdev) = mean_and_std(&values).unwrap_or_default();
         Series {
@@ -30,11 +29,9 @@ impl Series {
 /// Smallest, median and largest value over ranks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
-    /// Smallest.
     pub min: f64,
     /// Median: the mean of the middle two when their number is even.
     pub median: f64,
-    /// Largest.
     pub max: f64,
 }
 

@@ -7,7 +7,6 @@ use crate::util::units::gib;
 /// A few numbers of a workload. Built once by [`MetricSpec::of`], the only place in this module that knows a workload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MetricSpec {
-    /// Whose formulas.
     pub formula: MetricFormula,
     /// Training steps that count.
     pub train: Window,

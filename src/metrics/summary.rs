@@ -62,7 +62,6 @@ pub struct EpochSummary {
 /// One rank's own figures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RankSummary {
-    /// Which rank.
     pub rank: usize,
     /// Index into the host table.
     pub host: usize,
@@ -85,9 +84,7 @@ pub struct RankSummary {
 /// How ranks differ.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spreads {
-    /// AU, percent.
     pub au_percent: Spread,
-    /// Bytes read.
     pub bytes_read: Spread,
     /// Seconds of waiting for batches.
     pub wait_s: Spread,
@@ -116,7 +113,6 @@ pub struct HostSummary {
     pub pressure: Pressure,
     /// Time in which its ranks' readers could have run and had no CPU, ns.
     pub delay_ns: Option<u64>,
-    /// Ranks on it.
     pub ranks: usize,
     /// How its ranks differ.
     pub spreads: Spreads,
@@ -125,9 +121,7 @@ pub struct HostSummary {
 /// Everything measured, for the whole job; exists on rank 0 only.
 #[derive(Debug, Clone, Serialize)]
 pub struct JobSummary {
-    /// Ranks.
     pub ranks: usize,
-    /// Whose formulas.
     pub formula: MetricFormula,
     /// Required AU, percent.
     pub au_expected_percent: f64,

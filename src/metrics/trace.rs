@@ -287,7 +287,6 @@ fn nested(calls: &[Call]) -> Vec<Call> {
 pub enum PhaseKind {
     /// The training part of an epoch.
     Epoch,
-    /// An evaluation.
     Evaluation,
     /// A checkpoint was saved.
     Save,

@@ -11,6 +11,7 @@ use super::ratio::Ratio;
 use super::size::GIB;
 use super::size::memory_of_hosts;
 use crate::config::{self, LoadRequest, Loaded, Source, Workload};
+use crate::storage::System;
 
 /// An override word.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +20,6 @@ pub(crate) struct Word {
     pub(crate) text: String,
     /// Dotted key without `workload.`; of `~key` too.
     pub(crate) key: String,
-    /// Its value.
     pub(crate) value: String,
 }
 
@@ -43,7 +43,6 @@ pub(crate) fn overrides<'w>(words: impl IntoIterator<Item = &'w str>) -> Vec<Wor
 /// Memory of all hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Memory {
-    /// Bytes.
     pub bytes: Ratio,
     /// Where the figure is from.
     pub source: String,
@@ -52,9 +51,7 @@ pub struct Memory {
 /// What is known of a run that is still to be made, beside its workload.
 #[derive(Debug, Clone, Default)]
 pub struct Inputs {
-    /// Ranks.
     pub accelerators: Option<u64>,
-    /// Hosts.
     pub hosts: Option<u64>,
     /// Ranks of every host, where the job is known.
     pub ranks_of_hosts: Option<Vec<u64>>,
@@ -69,11 +66,9 @@ pub struct Inputs {
 /// What the rules need to know.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// Whose rules.
     pub(crate) edition: Edition,
     /// The run is still to be made.
     pub(crate) is_before: bool,
-    /// What it does.
     pub(crate) kind: Kind,
     /// mlpstorage's name.
     pub model: Option<String>,
@@ -89,11 +84,8 @@ pub struct Facts {
     pub(crate) effective: Parameters,
     /// The workload with all defaults, or why it is none.
     pub(crate) typed: Result<Box<Workload>, String>,
-    /// Override words.
     pub(crate) words: Vec<Word>,
-    /// Ranks.
     pub(crate) accelerators: Option<u64>,
-    /// Hosts.
     pub(crate) hosts: Option<u64>,
     /// Ranks of every host, where known.
     pub(crate) ranks_of_hosts: Option<Vec<u64>>,
@@ -224,9 +216,9 @@ impl Facts {
         !self.is_before && self.leaf.declared_kind() == Kind::Unknown
     }
 
-    /// What the rules ask of the storage system, where the workload is one.
-    pub(crate) fn storage(&self) -> Option<StorageFacts> {
-        self.typed.as_ref().ok().map(|w| StorageFacts::of(w))
+    /// The storage system of the dataset, where the workload is one.
+    pub(crate) fn storage(&self) -> Option<&'static System> {
+        self.typed.as_ref().ok().map(|w| w.storage_system())
     }
 
     /// One line for people.
@@ -253,32 +245,6 @@ impl Facts {
             text += &format!(", {:.1} GiB of memory", memory.bytes.to_f64() / GIB);
         }
         text
-    }
-}
-
-/// What the rules ask of a storage system.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StorageFacts {
-    /// Its word.
-    pub(crate) word: String,
-    /// False for one that answers without reading anything.
-    pub(crate) has_bytes: bool,
-    /// It is an object store.
-    pub(crate) is_object: bool,
-    /// DLIO has it too.
-    pub(crate) is_dlios: bool,
-}
-
-impl StorageFacts {
-    /// Of a workload.
-    pub(crate) fn of(workload: &Workload) -> Self {
-        let system = workload.storage_system();
-        StorageFacts {
-            word: system.to_string(),
-            has_bytes: system.has_bytes,
-            is_object: system.objects,
-            is_dlios: system.in_dlio,
-        }
     }
 }
 

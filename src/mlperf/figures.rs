@@ -22,9 +22,7 @@ const DEFAULT_AU: f64 = 0.90;
 /// Why a figure is not there.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Absence {
-    /// Which figure.
     pub figure: String,
-    /// The reason.
     pub reason: String,
 }
 
@@ -96,7 +94,6 @@ pub struct Training {
 /// Saves or loads of a run, or of a group of runs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Means {
-    /// How many.
     pub operations: usize,
     /// Mean, GiB/s: size / rank 0's duration, as DLIO computes it.
     pub gib_per_second: Option<f64>,
@@ -129,18 +126,14 @@ pub struct Checkpoints {
     pub mode: &'static str,
     /// Data-parallel instances, where the configuration says it.
     pub dp_instances: Option<u64>,
-    /// Writes.
     pub save: Option<Direction>,
-    /// Reads.
     pub load: Option<Direction>,
 }
 
 /// Everything about one run.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunFigures {
-    /// Its folder.
     pub path: String,
-    /// True where dlio-rs made it.
     pub is_ours: bool,
     /// `OPEN` for runs of dlio-rs and those in an OPEN tree. CLOSED is never claimed.
     pub division: Option<&'static str>,
@@ -148,7 +141,6 @@ pub struct RunFigures {
     pub organisation: Option<String>,
     /// System of a submission tree.
     pub system: Option<String>,
-    /// What it did.
     pub kind: Kind,
     /// mlpstorage's name of the model.
     pub model: Option<String>,
@@ -156,9 +148,7 @@ pub struct RunFigures {
     pub accelerator: Option<String>,
     /// `YYYYMMDD_HHMMSS`: the folder's, else of the start.
     pub timestamp: Option<String>,
-    /// Ranks.
     pub accelerators: Option<u64>,
-    /// Hosts.
     pub hosts: Option<u64>,
     /// Epochs that were trained.
     pub epochs: Option<u64>,
@@ -170,14 +160,12 @@ pub struct RunFigures {
     pub training: Option<Training>,
     /// Present for checkpoints.
     pub checkpoints: Option<Checkpoints>,
-    /// What is not there.
     pub absent: Vec<Absence>,
 }
 
 /// A run that cannot be used.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Unreadable {
-    /// Its folder.
     pub path: String,
     /// Cause and remedy.
     pub cause: String,
@@ -204,12 +192,7 @@ pub fn of(leaf: &Leaf) -> Result<RunFigures, Unreadable> {
             "there are no parameters: neither metadata nor dlio_config/config.yaml",
         );
     }
-    let place = place(
-        &leaf
-            .path
-            .canonicalize()
-            .unwrap_or_else(|_| leaf.path.clone()),
-    );
+    let place = place(&leaf.real_path());
     let is_ours = leaf.is_ours();
     Ok(RunFigures {
         path: leaf.path.display().to_string(),

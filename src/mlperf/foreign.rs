@@ -24,7 +24,6 @@ const MAX_MEMORY: usize = 2 << 30;
 /// A file of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) enum Document<T> {
-    /// There is none.
     #[default]
     Absent,
     /// It cannot be read; why.
@@ -41,7 +40,6 @@ impl<T: DeserializeOwned> Document<T> {
         })
     }
 
-    /// A YAML file.
     pub(crate) fn yaml(path: &Path) -> Self {
         Self::read(path, |text| {
             let (root, _) = crate::config::yaml::parse(text)
@@ -146,7 +144,6 @@ impl Loose {
         !self.0.is_null()
     }
 
-    /// Text.
     pub(crate) fn text(&self) -> Option<&str> {
         self.0.as_str()
     }

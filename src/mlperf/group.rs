@@ -21,9 +21,8 @@ pub(crate) struct Key {
 impl Key {
     fn of(leaf: &Leaf) -> Key {
         let is_training = leaf.kind() != Kind::Checkpointing;
-        let path = leaf.path.canonicalize();
         Key {
-            folder: home(&path.unwrap_or_else(|_| leaf.path.clone())),
+            folder: home(&leaf.real_path()),
             model: leaf.model(),
             accelerator: leaf.accelerator().filter(|_| is_training),
             is_training,

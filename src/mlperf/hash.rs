@@ -104,7 +104,6 @@ impl AllowList {
 /// The hash and what it is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CoreConfig {
-    /// [`ALGORITHM`]
     pub algorithm: String,
     /// Name of the allow-list.
     pub allowlist: String,
@@ -164,6 +163,16 @@ impl CoreConfig {
 pub(crate) fn work(leaf: &Leaf) -> BTreeMap<String, String> {
     let of = |workload| Some(AllowList::of_workflow(workload)?.entries(workload));
     leaf.workload().and_then(of).unwrap_or_default()
+}
+
+/// Keys of which two of these have different values, or one has none.
+pub(crate) fn keys_that_differ<'w>(
+    a: &'w BTreeMap<String, String>,
+    b: &'w BTreeMap<String, String>,
+) -> Vec<&'w str> {
+    let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    let differ = keys.into_iter().filter(|key| a.get(*key) != b.get(*key));
+    differ.map(String::as_str).collect()
 }
 
 /// Every value of a tree under its dotted key; lists are values. Empty maps leave nothing.

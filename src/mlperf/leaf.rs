@@ -17,7 +17,6 @@ use super::own::OwnReport;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Training.
     TrainingRun,
     /// Generation of a dataset.
     TrainingDatagen,
@@ -32,11 +31,9 @@ pub enum Kind {
 /// A run's folder.
 #[derive(Debug, Clone, Default)]
 pub struct Leaf {
-    /// The folder.
     pub path: PathBuf,
     /// Names of its files.
     pub(crate) files: BTreeSet<String>,
-    /// The folder of the configuration.
     pub(crate) config_folder: Option<PathBuf>,
     /// `summary.json`.
     pub(crate) summary: Document<Summary>,
@@ -84,10 +81,10 @@ impl Leaf {
         };
         let of_dlio = |name: &String| {
             name == "summary.json"
-                || name.strip_suffix("_output.json").is_some_and(is_rank)
+                || name.strip_suffix("_output.json").is_some_and(is_digits)
                 || name
                     .strip_suffix("_per_epoch_stats.json")
-                    .is_some_and(is_rank)
+                    .is_some_and(is_digits)
         };
         let of_mlpstorage = |name: &String| {
             name.ends_with("_metadata.json")
@@ -110,6 +107,11 @@ impl Leaf {
         self.path
             .file_name()
             .map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+    }
+
+    /// The folder without links, where it can be found.
+    pub(crate) fn real_path(&self) -> PathBuf {
+        self.path.canonicalize().unwrap_or(self.path.clone())
     }
 
     /// mlpstorage's metadata, where there is exactly one file of it.
@@ -215,12 +217,10 @@ impl Leaf {
         word.is_some_and(|word| !["training", "checkpointing"].contains(&word))
     }
 
-    /// Ranks.
     pub(crate) fn accelerators(&self) -> Option<u64> {
         self.summary.value()?.num_accelerators.whole()
     }
 
-    /// Hosts.
     pub(crate) fn hosts(&self) -> Option<u64> {
         self.summary.value()?.num_hosts.whole()
     }
@@ -269,7 +269,7 @@ fn in_folder<T: serde::de::DeserializeOwned>(folder: Option<&Path>, name: &str) 
     })
 }
 
-fn is_rank(text: &str) -> bool {
+pub(crate) fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 

@@ -18,7 +18,6 @@ pub(crate) struct OwnReport {
 }
 
 impl OwnReport {
-    /// True where dlio-rs wrote it.
     pub(crate) fn is_ours(&self) -> bool {
         let has_schema = self.schema_version.is_some()
             || self

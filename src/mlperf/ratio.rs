@@ -8,7 +8,6 @@ pub struct Ratio {
 }
 
 impl Ratio {
-    /// A whole number.
     pub fn whole(n: u128) -> Self {
         Ratio { num: n, den: 1 }
     }
@@ -74,17 +73,14 @@ impl Ratio {
         self.num.div_ceil(self.den)
     }
 
-    /// True for a whole number.
     pub fn is_whole(self) -> bool {
         self.den == 1
     }
 
-    /// True for 0.
     pub fn is_zero(self) -> bool {
         self.num == 0
     }
 
-    /// The nearest double.
     pub fn to_f64(self) -> f64 {
         self.num as f64 / self.den as f64
     }

@@ -10,9 +10,7 @@ use super::table::Table;
 /// Where the text goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// A terminal.
     Text,
-    /// Markdown.
     Markdown,
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::editions::{CHECKPOINTS, TRAINING_RUNS};
 use super::figures::{self, Checkpoints, Direction, Means, RunFigures, Training, Unreadable};
 use super::group::{self, groups};
-use super::hash::work;
+use super::hash::{keys_that_differ, work};
 use super::leaf::{Kind, Leaf};
 use super::sample::Sample;
 use super::{NO_RUNS, tree};
@@ -19,12 +19,10 @@ use super::{NO_RUNS, tree};
 pub enum Role {
     /// The earliest of six: excluded.
     WarmUp,
-    /// It counts.
     Measured,
 }
 
 impl Role {
-    /// For tables.
     pub fn word(self) -> &'static str {
         match self {
             Role::WarmUp => "warm-up",
@@ -38,7 +36,6 @@ impl Role {
 pub struct GroupRun {
     /// Its part.
     pub role: Role,
-    /// Its figures.
     #[serde(flatten)]
     pub run: RunFigures,
 }
@@ -83,7 +80,6 @@ pub struct CheckpointResult {
     pub size_gib: Option<f64>,
     /// Writes.
     pub write: Option<DirectionResult>,
-    /// Reads.
     pub read: Option<DirectionResult>,
 }
 
@@ -103,20 +99,16 @@ pub struct Group {
     /// True where the number of runs or operations is what a published figure needs, none lacks it, and all did the same
     /// work on as many accelerators and hosts.
     pub complete: bool,
-    /// Why it is not.
     pub reasons: Vec<String>,
     /// In order of time.
     pub runs: Vec<GroupRun>,
-    /// Of trainings.
     pub training: Option<TrainingResult>,
-    /// Of checkpoints.
     pub checkpointing: Option<CheckpointResult>,
 }
 
 /// Everything that was found.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Figures {
-    /// Groups that have figures.
     pub groups: Vec<Group>,
     /// Generations and sizings, which have none.
     pub without_figures: Vec<RunFigures>,
@@ -167,11 +159,7 @@ pub fn read(places: &[impl AsRef<Path>]) -> Figures {
             found.unreadable.push(unreadable(place, NO_RUNS.into()));
         }
         for leaf in tree.leaves {
-            let same = leaf
-                .path
-                .canonicalize()
-                .unwrap_or_else(|_| leaf.path.clone());
-            if !seen.insert(same) {
+            if !seen.insert(leaf.real_path()) {
                 continue;
             }
             match figures::of(&leaf) {
@@ -257,11 +245,7 @@ fn differences(runs: &[Run]) -> Vec<String> {
     let wanted = work(&first.leaf);
     for run in others {
         let has = work(&run.leaf);
-        let keys: BTreeSet<&String> = wanted.keys().chain(has.keys()).collect();
-        let differ = keys
-            .into_iter()
-            .filter(|key| wanted.get(*key) != has.get(*key));
-        let keys: Vec<&str> = differ.map(String::as_str).collect();
+        let keys = keys_that_differ(&wanted, &has);
         if !keys.is_empty() {
             let (a, b) = (&run.figures.path, &first.figures.path);
             out.push(format!("{a} differs from {b} in {}", keys.join(", ")));

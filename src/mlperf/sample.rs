@@ -5,15 +5,11 @@ use serde::Serialize;
 /// Several values of one figure.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Sample {
-    /// How many.
     pub n: usize,
-    /// Their mean.
     pub mean: f64,
     /// Population standard deviation, as DLIO's.
     pub stdev_population: f64,
-    /// The smallest.
     pub min: f64,
-    /// The largest.
     pub max: f64,
     /// 100 (max - min) / mean; None where the mean is 0.
     pub spread_percent: Option<f64>,

@@ -10,15 +10,14 @@ use super::figures::{self, Absence, Checkpoints, Training};
 use super::foreign::{Document, PerEpochStats};
 use super::leaf::Leaf;
 use super::render::{Style, number};
-use super::steps::steps;
+use super::steps::{KINDS, steps};
 use super::table::Table;
 use crate::report::html::{Recording, View};
-use crate::report::shown::{Block, Line, Shown, ShownCell};
+use crate::report::shown::{Block, Shown, ShownCell};
 
 /// A run's report.
 #[derive(Debug, Serialize)]
 pub(crate) struct Run {
-    /// Its folder.
     pub(crate) path: String,
     /// From which files.
     pub(crate) source: &'static str,
@@ -45,7 +44,6 @@ const OURS: [(&str, &str); 4] = [
     ("hosts, ranks and order digest", "DLIO does not record them"),
 ];
 
-/// The report of the run in a folder.
 pub(crate) fn of(leaf: &Leaf) -> Run {
     let report: Document<Value> = Document::json(&leaf.path.join("report.json"));
     let own = report.value().filter(|_| leaf.is_ours());
@@ -275,19 +273,13 @@ fn of_training(run: &mut Run, leaf: &Leaf, t: &Training) {
         "au_mean": figure(&json!(t.au_mean_percent), "%"),
         "au_meets_expectation": figures::au_verdict(leaf).map(|v| v.is_met),
     });
-    shown.0.push(Line::Table {
-        title: "epochs".into(),
-        columns: [
-            ("epoch", ""),
-            ("AU", "%"),
-            ("throughput", "samples/s"),
-            ("duration", "s"),
-        ]
-        .map(|(name, unit)| (name.into(), unit.into()))
-        .to_vec(),
-        lines,
-        more: 0,
-    });
+    let columns = [
+        ("epoch", ""),
+        ("AU", "%"),
+        ("throughput", "samples/s"),
+        ("duration", "s"),
+    ];
+    shown.table("epochs", &columns, lines);
 }
 
 fn of_checkpoints(run: &mut Run, c: &Checkpoints) {
@@ -306,13 +298,7 @@ fn of_checkpoints(run: &mut Run, c: &Checkpoints) {
 /// Percentiles of the times of steps, which DLIO keeps one by one.
 fn of_steps(run: &mut Run, leaf: &Leaf) {
     let all = steps(leaf);
-    let lines: Vec<Vec<Value>> = [
-        ("load", "load"),
-        ("load + compute", "proc"),
-        ("compute", "compute"),
-    ]
-    .into_iter()
-    .filter_map(|(name, key)| {
+    let lines = KINDS.into_iter().filter_map(|(name, key)| {
         let mut seconds = all.get(key).filter(|list| !list.is_empty())?.clone();
         seconds.sort_by(f64::total_cmp);
         let n = seconds.len();
@@ -326,24 +312,21 @@ fn of_steps(run: &mut Run, leaf: &Leaf) {
             json!(at(0.99)),
             json!(seconds[n - 1] * 1e9),
         ])
-    })
-    .collect();
+    });
+    let lines: Vec<Vec<Value>> = lines.collect();
     if lines.is_empty() {
         return run.lacks("times of steps", "no <rank>_output.json holds any");
     }
-    run.shown.0.push(Line::Table {
-        title: "steps of all ranks".into(),
-        columns: [
-            ("step", ""),
-            ("count", ""),
-            ("p50", "ns"),
-            ("p90", "ns"),
-            ("p99", "ns"),
-            ("max", "ns"),
-        ]
-        .map(|(name, unit)| (name.into(), unit.into()))
-        .to_vec(),
-        lines,
-        more: 0,
+    let columns = ["step", "count", "p50", "p90", "p99", "max"];
+    let columns = columns.map(|name| {
+        (
+            name,
+            if name.starts_with(['p', 'm']) {
+                "ns"
+            } else {
+                ""
+            },
+        )
     });
+    run.shown.table("steps of all ranks", &columns, lines);
 }

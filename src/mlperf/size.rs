@@ -22,12 +22,7 @@ pub(crate) use crate::util::units::GIB;
 pub enum SizeError {
     /// A key is absent, or is no positive number.
     #[error("{key} is {found}; the formula needs a number above 0\n  remedy: set {key}")]
-    NotANumber {
-        /// Dotted.
-        key: &'static str,
-        /// What is there.
-        found: String,
-    },
+    NotANumber { key: &'static str, found: String },
     /// Beyond every disk.
     #[error(
         "the numbers are too large: {what} overflows\n  remedy: check accelerators, memory and dataset.record_length_bytes"
@@ -125,11 +120,8 @@ pub struct Need {
     pub memory_bytes: Ratio,
     /// Ranks = simulated accelerators.
     pub accelerators: u64,
-    /// Samples of a file.
     pub samples_per_file: u64,
-    /// Samples of a batch.
     pub batch_size: u64,
-    /// Bytes of a sample.
     pub record: RecordLength,
 }
 

@@ -97,6 +97,10 @@ fn parquet_columns_are_counted_by_both_tables() {
 
 #[test]
 fn what_is_no_number_is_named() {
+    let record = |p: &Value| RecordLength::of(&Parameters::of(p));
+    let need = |p: &Value, memory| Need::of(&Parameters::of(p), 1, Ratio::whole(memory));
+    let is_unset =
+        |e: SizeError, name: &str| matches!(e, SizeError::NotANumber { key, .. } if key == name);
     for bad in [
         json!(0),
         json!(-3),
@@ -105,48 +109,30 @@ fn what_is_no_number_is_named() {
         json!({}),
         json!(true),
     ] {
-        let p = json!({"dataset": {"record_length_bytes": bad}});
-        assert!(matches!(
-            RecordLength::of(&Parameters::of(&p)),
-            Err(SizeError::NotANumber { .. })
+        let length = json!({"dataset": {"record_length_bytes": bad}});
+        assert!(is_unset(
+            record(&length).unwrap_err(),
+            "dataset.record_length_bytes"
         ));
-        let p = json!({
+        let samples = json!({
             "dataset": {"record_length_bytes": 1, "num_samples_per_file": bad},
             "reader": {"batch_size": 1},
         });
-        assert!(
-            Need::of(&Parameters::of(&p), 1, Ratio::whole(1)).is_err(),
-            "{p}"
-        );
-        let p = json!({"dataset": {"record_length_bytes": 1}, "reader": {"batch_size": bad}});
-        assert!(
-            Need::of(&Parameters::of(&p), 1, Ratio::whole(1)).is_err(),
-            "{p}"
-        );
+        assert!(is_unset(
+            need(&samples, 1).unwrap_err(),
+            "dataset.num_samples_per_file"
+        ));
+        let batch = json!({"dataset": {"record_length_bytes": 1}, "reader": {"batch_size": bad}});
+        assert!(is_unset(need(&batch, 1).unwrap_err(), "reader.batch_size"));
     }
-    assert!(RecordLength::of(&Parameters::default()).is_err());
+    assert!(record(&json!({})).is_err());
     // As in a template that only generates.
-    let p = json!({"dataset": {"record_length_bytes": 1}});
-    assert!(matches!(
-        Need::of(&Parameters::of(&p), 1, Ratio::whole(1)),
-        Err(SizeError::NotANumber {
-            key: "reader.batch_size",
-            ..
-        })
-    ));
-    let p = json!({"dataset": {"record_length_bytes": 1e-300}});
-    assert!(RecordLength::of(&Parameters::of(&p)).is_err());
-    let need = Need::of(
-        &Parameters::of(
-            &json!({"dataset": {"record_length_bytes": 1e-20}, "reader": {"batch_size": 1}}),
-        ),
-        1,
-        Ratio::whole(u128::MAX),
-    );
-    assert!(matches!(
-        DatasetSize::new(need.unwrap()),
-        Err(SizeError::TooLarge { .. })
-    ));
+    let only = json!({"dataset": {"record_length_bytes": 1}});
+    assert!(is_unset(need(&only, 1).unwrap_err(), "reader.batch_size"));
+    assert!(record(&json!({"dataset": {"record_length_bytes": 1e-300}})).is_err());
+    let tiny = json!({"dataset": {"record_length_bytes": 1e-20}, "reader": {"batch_size": 1}});
+    let size = DatasetSize::new(need(&tiny, u128::MAX).unwrap());
+    assert!(matches!(size, Err(SizeError::TooLarge { .. })));
 }
 
 #[test]

@@ -3,34 +3,34 @@
 use std::collections::BTreeMap;
 
 use super::foreign::{Document, Output};
-use super::leaf::Leaf;
+use super::leaf::{Leaf, is_digits};
+
+/// Kinds of time, for people and in DLIO's files.
+pub(crate) const KINDS: [(&str, &str); 3] = [
+    ("load", "load"),
+    ("load + compute", "proc"),
+    ("compute", "compute"),
+];
 
 /// Seconds of every step by kind of time, of all ranks. Files that are no JSON hold none.
 pub(crate) fn steps(leaf: &Leaf) -> BTreeMap<&'static str, Vec<f64>> {
     let mut out: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
-    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let of_ranks = leaf
         .files
         .iter()
         .filter(|name| name.strip_suffix("_output.json").is_some_and(is_digits));
     for name in of_ranks {
         let document: Document<Output> = Document::json(&leaf.path.join(name));
-        let epochs = document
-            .value()
-            .into_iter()
-            .flat_map(|output| &output.epochs);
+        let epochs = document.value().into_iter().flat_map(|o| &o.epochs);
         for (_, epoch) in epochs.filter(|(key, _)| is_digits(key)) {
             for (kind, blocks) in [
                 ("load", &epoch.load),
                 ("proc", &epoch.proc),
                 ("compute", &epoch.compute),
             ] {
-                let steps = blocks
-                    .iter()
-                    .filter(|(block, _)| block.starts_with("block"));
-                out.entry(kind)
-                    .or_default()
-                    .extend(steps.flat_map(|(_, list)| list));
+                let steps = blocks.iter().filter(|(key, _)| key.starts_with("block"));
+                let all = out.entry(kind).or_default();
+                all.extend(steps.flat_map(|(_, list)| list));
             }
         }
     }

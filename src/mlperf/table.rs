@@ -3,7 +3,6 @@
 /// Rows under a heading.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Table {
-    /// Names of the columns.
     pub columns: Vec<String>,
     /// Cells, as many as columns.
     pub rows: Vec<Vec<String>>,
@@ -43,7 +42,6 @@ impl Table {
         out
     }
 
-    /// A Markdown table.
     pub fn markdown(&self) -> String {
         let line = |cells: &[String]| {
             let cells: Vec<String> = cells

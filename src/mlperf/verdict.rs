@@ -165,7 +165,6 @@ pub struct Assessment {
     pub findings: Vec<Finding>,
     /// What the parameters qualify for by the rules.
     pub standing: Standing,
-    /// What it is.
     pub category: Category,
 }
 
@@ -230,7 +229,6 @@ impl Assessment {
 pub struct Checked {
     /// `dlio-rs/check/2`
     pub schema: &'static str,
-    /// Whose rules.
     pub edition: Edition,
     /// The reservation.
     pub not_closed: &'static str,

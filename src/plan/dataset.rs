@@ -25,7 +25,6 @@ impl Dims {
         }
     }
 
-    /// Elements of one sample.
     pub fn elements(&self) -> u64 {
         self.as_slice().iter().product()
     }
@@ -42,7 +41,6 @@ pub struct DatasetSpec {
     pub subfolders_train: u64,
     /// Subfolders of `valid/`; 0 and 1: none.
     pub subfolders_valid: u64,
-    /// Samples per file.
     pub samples_per_file: u64,
     /// Shape of a sample; empty: a square of `record_len` elements.
     pub record_dims: Vec<u64>,
@@ -50,7 +48,6 @@ pub struct DatasetSpec {
     pub record_len: f64,
     /// Standard deviation of it.
     pub record_len_stdev: f64,
-    /// Bytes of an element.
     pub element_bytes: u64,
     /// How files get their dimensions where there is a standard deviation.
     pub size_law: SizeLaw,
@@ -190,12 +187,10 @@ impl DatasetPlan {
         }
     }
 
-    /// Number of files.
     pub fn files(&self) -> u64 {
         self.files
     }
 
-    /// Samples per file.
     pub fn samples_per_file(&self) -> u64 {
         self.samples_per_file
     }

@@ -37,7 +37,6 @@ impl Default for Digest {
 }
 
 impl Digest {
-    /// The next step.
     pub fn push(&mut self, step_hash: u64) {
         self.0 = mix(self.0, step_hash);
     }

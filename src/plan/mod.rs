@@ -20,9 +20,7 @@ pub mod steps;
 /// Which part of a dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Split {
-    /// `train/`
     Train,
-    /// `valid/`
     Valid,
 }
 

@@ -43,7 +43,6 @@ impl Mt19937 {
         self.at = 0;
     }
 
-    /// The next 32 bits.
     pub fn next_u32(&mut self) -> u32 {
         if self.at == N {
             self.twist();
@@ -80,7 +79,6 @@ impl Mt19937 {
         }
     }
 
-    /// Normal.
     pub fn normal(&mut self, mean: f64, stdev: f64) -> f64 {
         mean + stdev * self.gauss()
     }
@@ -136,7 +134,6 @@ impl Mt19937 {
         }
     }
 
-    /// Poisson.
     pub fn poisson(&mut self, lam: f64) -> u64 {
         if lam >= 10.0 {
             self.poisson_ptrs(lam)

@@ -66,15 +66,12 @@ pub struct OrderSpec {
     pub dataset: Arc<DatasetPlan>,
     /// How many of them are used.
     pub files: u64,
-    /// Whose order.
     pub kind: OrderKind,
     /// How the loader walks a rank's samples.
     pub walk: Walk,
     /// Threads among which [`Walk::Iterative`] divides the samples.
     pub threads: u64,
-    /// Samples of a batch.
     pub batch_size: u64,
-    /// Seed of every shuffle.
     pub seed: u64,
     /// Whether the epoch is part of the seed.
     pub seed_change_epoch: bool,
@@ -206,7 +203,6 @@ impl ShardOrder {
         }
     }
 
-    /// The order of one epoch.
     pub fn epoch(&self, epoch: u64) -> EpochOrder {
         let (n, b) = (self.samples_per_file, self.batch_size);
         let kind = match &self.kind {

@@ -80,7 +80,6 @@ impl Reshard {
         (self.rank + self.size - from) % self.size
     }
 
-    /// The files of the epoch.
     pub(super) fn finish(mut self) -> Vec<u32> {
         let (n, size) = (self.files.len(), self.size);
         // Where the entries of each rank begin in the concatenation.

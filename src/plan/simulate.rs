@@ -39,7 +39,6 @@ impl JobOrder {
         }
     }
 
-    /// One rank's order of the epoch.
     pub fn rank(&self, rank: usize) -> EpochOrder {
         self.ranks[rank].epoch(self.epoch)
     }

@@ -5,7 +5,6 @@ use super::order::{OrderSpec, ShardOrder};
 /// What step counts depend on.
 #[derive(Debug, Clone)]
 pub struct StepsSpec {
-    /// The order of training.
     pub train: OrderSpec,
     /// The order of evaluation, where there is one.
     pub valid: Option<OrderSpec>,
@@ -16,7 +15,6 @@ pub struct StepsSpec {
 /// Step counts of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Steps {
-    /// Training steps per epoch.
     pub train: u64,
     /// True when `train.total_training_steps` cut it.
     pub overridden: bool,

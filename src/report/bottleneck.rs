@@ -22,7 +22,6 @@ fn largest(b: &Breakdown) -> (Line, f64) {
         .expect("there are lines besides computation")
 }
 
-/// The sentence for a job.
 pub(super) fn sentence(s: &JobSummary) -> String {
     let b = &s.breakdown;
     if b.window_s() <= 0.0 && b.percent[Line::Uncounted] <= 0.0 {

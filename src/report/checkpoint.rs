@@ -183,7 +183,6 @@ fn origin(p: &CheckpointPhase, at: impl Fn(&str) -> String) -> Vec<Row> {
     ]
 }
 
-/// The rows of the report.
 pub(super) fn rows(out: &mut Report, s: &CheckpointSummary, ranks: &[RankSummary]) {
     out.push(row("checkpoint/size", s.size_bytes, "B", "checkpoint_size").label("checkpoint"));
     for (kind, phase) in [

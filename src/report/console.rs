@@ -21,7 +21,6 @@ pub type Columns = Box<dyn Fn() -> usize + Send>;
 
 /// How progress is shown.
 pub enum Shows {
-    /// Not at all.
     Nothing,
     /// A line now and then.
     Lines,
@@ -279,15 +278,16 @@ pub fn final_report(s: &JobSummary, provenance: &Provenance) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::super::dlio::tests::job;
     use super::super::event_file::{JsonLines, RunId};
     use super::*;
 
+    /// What was written, readable beside its writer.
     #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
+    pub(in crate::report) struct Shared(pub(in crate::report) Arc<Mutex<Vec<u8>>>);
     impl Write for Shared {
         fn write(&mut self, b: &[u8]) -> std::io::Result<usize> {
             self.0.lock().unwrap().write(b)

@@ -229,50 +229,37 @@ pub fn metric_block(s: &JobSummary) -> String {
         MetricFormula::V3 => "MiB",
         MetricFormula::V2 => "MB",
     };
-    let verdict = |p: &PhaseSummary| {
-        if p.meets_expectation {
-            "success"
-        } else {
-            "fail"
-        }
-    };
-    let mut out = format!("Averaged metric over all steps/epochs\n{RULE}");
-    out += &format!("[METRIC] Number of Simulated Accelerators: {} \n", s.ranks);
     let mib = s.record_size_bytes / MIB;
-    if let Some(p) = &s.train {
+    let phase = |p: &PhaseSummary, name: &str, key: &str, io: &str, digits: usize| {
         let (a, t) = (&p.au_percent, &p.throughput);
-        out += &format!(
-            "[METRIC] Training Accelerator Utilization [AU] (%): {:.4} ({:.4})\n\
-             [METRIC] Training Throughput (samples/second): {:.4} ({:.4})\n\
-             [METRIC] Training I/O Throughput ({unit}/second): {:.4} ({:.4})\n\
-             [METRIC] train_au_meet_expectation: {}\n",
+        format!(
+            "[METRIC] {name} Accelerator Utilization [AU] (%): {:.4} ({:.4})\n\
+             [METRIC] {name} Throughput (samples/second): {:.digits$} ({:.digits$})\n\
+             [METRIC] {name} {io} ({unit}/second): {:.digits$} ({:.digits$})\n\
+             [METRIC] {key}_au_meet_expectation: {}\n",
             a.mean,
             a.stdev,
             t.mean,
             t.stdev,
             t.mean * mib,
             t.stdev * mib,
-            verdict(p)
-        );
+            if p.meets_expectation {
+                "success"
+            } else {
+                "fail"
+            }
+        )
+    };
+    let mut out = format!("Averaged metric over all steps/epochs\n{RULE}");
+    out += &format!("[METRIC] Number of Simulated Accelerators: {} \n", s.ranks);
+    if let Some(p) = &s.train {
+        out += &phase(p, "Training", "train", "I/O Throughput", 4);
     }
     if let Some(c) = &s.checkpoint {
         out += &checkpoint::metric_lines(c, s.formula);
     }
     if let Some(p) = &s.eval {
-        let (a, t) = (&p.au_percent, &p.throughput);
-        out += &format!(
-            "[METRIC] Eval Accelerator Utilization [AU] (%): {:.4} ({:.4})\n\
-             [METRIC] Eval Throughput (samples/second): {:.6} ({:.6})\n\
-             [METRIC] Eval Throughput ({unit}/second): {:.6} ({:.6})\n\
-             [METRIC] eval_au_meet_expectation: {}\n",
-            a.mean,
-            a.stdev,
-            t.mean,
-            t.stdev,
-            t.mean * mib,
-            t.stdev * mib,
-            verdict(p)
-        );
+        out += &phase(p, "Eval", "eval", "Throughput", 6);
     }
     out + RULE
 }

@@ -30,7 +30,6 @@ pub enum Level {
     Output,
     /// Errors only.
     Error,
-    /// Nothing.
     Critical,
 }
 
@@ -390,22 +389,10 @@ impl Listener for DlioLog {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
+    use super::super::console::tests::Shared;
     use super::super::dlio::tests::{job, record, workload};
     use super::*;
     use crate::config::TimeSpec;
-
-    #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
-    impl Write for Shared {
-        fn write(&mut self, b: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(b)
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
 
     #[test]
     fn lines_are_dlios() {

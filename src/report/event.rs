@@ -14,7 +14,6 @@ use crate::metrics::summary::JobSummary;
 pub enum Event {
     /// First of all.
     RunStarted {
-        /// Ranks.
         ranks: usize,
         /// Active phases: generate, train, evaluate, checkpoint.
         phases: Vec<&'static str>,
@@ -130,18 +129,11 @@ pub enum Event {
         optimizer_bytes: u64,
     },
     /// The first of a series of saves or loads follows.
-    CheckpointsStarted {
-        /// Save or load.
-        kind: CheckpointKind,
-    },
+    CheckpointsStarted { kind: CheckpointKind },
     /// The series has ended.
-    CheckpointsEnded {
-        /// Save or load.
-        kind: CheckpointKind,
-    },
+    CheckpointsEnded { kind: CheckpointKind },
     /// A save or load begins.
     CheckpointStarted {
-        /// Save or load.
         kind: CheckpointKind,
         /// From 1.
         epoch: u64,
@@ -201,7 +193,6 @@ pub enum Event {
     /// Everything is measured and reduced; emitted before the outputs are written, so that `dlio.log`
     /// is complete when they are published.
     RunMeasured {
-        /// The job's figures.
         summary: Box<JobSummary>,
         /// Folder in which the outputs will be.
         folder: String,

@@ -65,7 +65,6 @@ pub struct Question {
     pub ranks: usize,
     /// Number of hosts.
     pub hosts: usize,
-    /// Virtual time.
     pub virtual_time: bool,
     /// Hash of the effective workload.
     pub workload_hash: String,
@@ -81,9 +80,7 @@ pub struct Trial {
     pub number: u64,
     /// Ranks that trained.
     pub ranks: usize,
-    /// Their hosts.
     pub hosts: usize,
-    /// Reader threads of each.
     pub read_threads: u64,
     /// Against the threshold; None for checkpoints.
     pub outcome: Option<Outcome>,
@@ -95,7 +92,6 @@ pub struct Trial {
     pub warm_up_steps: usize,
     /// Steps of the steady state.
     pub steps: usize,
-    /// Seconds of the trial.
     pub seconds: f64,
     /// Samples per second of all ranks in the steady state.
     pub samples_per_second: Option<f64>,
@@ -126,7 +122,6 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// For people.
     pub fn words(self) -> &'static str {
         match self {
             Limit::Storage => "storage",
@@ -195,7 +190,6 @@ pub struct Answer {
     pub confidence_percent: f64,
     /// What kept the next number from passing.
     pub limit: Option<Limit>,
-    /// In words.
     pub text: String,
     /// What is odd about it.
     pub notes: Vec<String>,
@@ -204,9 +198,7 @@ pub struct Answer {
 /// A search.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Document {
-    /// [`SCHEMA`].
     pub schema: String,
-    /// Of dlio-rs.
     pub version: String,
     /// The workload's name.
     pub workload: String,
@@ -214,7 +206,6 @@ pub struct Document {
     pub command_line: Vec<String>,
     /// Longest trial, minutes.
     pub minutes: f64,
-    /// What was asked.
     pub question: Question,
     /// In the order in which they were made.
     pub trials: Vec<Trial>,
@@ -223,7 +214,6 @@ pub struct Document {
 }
 
 impl Document {
-    /// The trials, for people.
     pub fn table(&self) -> String {
         let by = self.question.by;
         let is_au = self.question.threshold_percent.is_some();

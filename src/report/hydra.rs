@@ -12,7 +12,6 @@ use crate::interrupt;
 /// What hydra would know of the command line.
 #[derive(Debug, Clone)]
 pub struct HydraFacts<'a> {
-    /// `workload=NAME`.
     pub workload_name: &'a str,
     /// The composed `workload` node, interpolations unresolved.
     pub tree: &'a Value,

@@ -48,27 +48,20 @@ pub enum ReportError {
         crate::storage::errno_words(.source)
     )]
     Write {
-        /// File.
         path: PathBuf,
-        /// Cause.
         source: std::io::Error,
     },
     /// They could not be written where they were wanted.
     #[error("{cause}\n  {place}")]
     Elsewhere {
-        /// Why.
         cause: Box<ReportError>,
-        /// Where they are.
         place: String,
     },
     /// The standard output does not take the report.
     #[error(
         "print the report: {source}; the results are saved, and report.json holds all that it says"
     )]
-    Print {
-        /// Cause.
-        source: std::io::Error,
-    },
+    Print { source: std::io::Error },
     /// The folder cannot be created or published.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -98,9 +91,7 @@ pub fn timestamp() -> String {
 
 /// What [`write_all`] writes.
 pub struct ReportInput<'a> {
-    /// The workload.
     pub workload: &'a Workload,
-    /// The job's figures.
     pub summary: &'a mut JobSummary,
     /// Where the figures come from.
     pub provenance: &'a provenance::Provenance,

@@ -14,7 +14,6 @@ pub const UNKNOWN: &str = "unknown";
 /// What this binary was built of.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Build {
-    /// `dlio-rs`
     pub tool: String,
     /// Optional parts.
     pub features: Vec<String>,
@@ -67,24 +66,19 @@ impl Build {
 /// A library.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Library {
-    /// Its name.
     pub name: String,
-    /// Its version.
     pub version: String,
 }
 
 /// Where a folder of the job lies on one host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostFolder {
-    /// Host name.
     pub host: String,
     /// What the job uses it for: `data` or `checkpoint`.
     pub folder: String,
-    /// The folder.
     pub path: String,
     /// What is mounted there: a device or a server.
     pub source: String,
-    /// Type of the file system.
     pub fs_type: String,
     /// All hosts see the same folder.
     pub shared: bool,
@@ -94,7 +88,6 @@ pub struct HostFolder {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Provenance {
-    /// Version of dlio-rs.
     pub version: String,
     /// Commit of the source tree, where known.
     pub git_commit: String,
@@ -106,7 +99,6 @@ pub struct Provenance {
     pub kernel: String,
     /// Host names in order of nodes.
     pub hosts: Vec<String>,
-    /// Ranks.
     pub ranks: usize,
     /// How ranks waited for each other after each step: `shared` or `mpi`.
     pub barrier: String,

@@ -15,18 +15,13 @@ pub enum PublishError {
     #[error(
         "create output folder {path}: it already holds summary.json of an earlier run; choose another folder (--output DIR)"
     )]
-    Exists {
-        /// Folder.
-        path: PathBuf,
-    },
+    Exists { path: PathBuf },
     /// Another job writes there.
     #[error(
         "create output folder {path}: another job is about to write its results there: {owner}; choose another folder (--output DIR), or delete {lock} if that job is gone"
     )]
     Taken {
-        /// Folder.
         path: PathBuf,
-        /// Who.
         owner: String,
         /// What holds the name.
         lock: PathBuf,
@@ -35,29 +30,20 @@ pub enum PublishError {
     #[error(
         "write results: their folder {path} was removed during the run; keep it, or choose another folder (--output DIR)"
     )]
-    Removed {
-        /// Folder.
-        path: PathBuf,
-    },
+    Removed { path: PathBuf },
     /// The path names no folder.
     #[error(
         "create output folder {path}: the path has no last component; give the folder itself (--output DIR)"
     )]
-    NoName {
-        /// As given.
-        path: PathBuf,
-    },
+    NoName { path: PathBuf },
     /// A file operation failed.
     #[error(
         "{operation} {path}: {}; check that the parent folder exists, is writable and has space, or choose another folder (--output DIR)",
         crate::storage::errno_words(.source)
     )]
     Io {
-        /// What was tried.
         operation: &'static str,
-        /// On what.
         path: PathBuf,
-        /// Cause.
         source: io::Error,
     },
 }
@@ -172,12 +158,10 @@ impl OutputDir {
         })
     }
 
-    /// Where to write.
     pub fn path(&self) -> &Path {
         &self.partial
     }
 
-    /// Where it will be.
     pub fn target(&self) -> &Path {
         &self.target
     }

@@ -113,13 +113,12 @@ fn seen_by_all(cluster: &dyn Cluster, folder: Option<&Path>) -> Option<PathBuf> 
     cluster.broadcast(&mut message);
     let seen = place_of(&message);
     // No rank is left out, and the file stays until all have looked.
-    let mut hidden = [u64::from(seen.is_none())];
-    cluster.max_u64(&mut hidden);
+    let is_hidden = cluster.any(seen.is_none());
     if let Some((marker, _)) = marker {
         // Where it cannot be removed, a file with a hidden name stays among the results.
         let _ = std::fs::remove_file(marker);
     }
-    seen.filter(|_| hidden[0] == 0)
+    seen.filter(|_| !is_hidden)
 }
 
 /// Bytes of a marker.

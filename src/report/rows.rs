@@ -85,7 +85,6 @@ pub(super) struct Table {
 pub(super) enum Item {
     /// One figure or sentence.
     Row(Row),
-    /// A list.
     Table(Table),
     /// An empty line on the console.
     Gap,
@@ -135,7 +134,6 @@ impl Report {
     }
 }
 
-/// Rows as one object.
 pub(super) fn object(rows: Vec<Row>) -> Map<String, Value> {
     let mut out = Map::new();
     for mut row in rows.into_iter().filter(|row| !row.path.is_empty()) {

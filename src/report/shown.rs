@@ -17,26 +17,19 @@ const LINES: usize = 40;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "row", rename_all = "snake_case")]
 pub(crate) enum Line {
-    /// A figure.
     Figure {
-        /// Its name.
         label: String,
         /// Number, text or null. In the file every `value` has a formula; a cell is a copy of one.
         #[serde(rename = "cell")]
         value: Value,
         /// Unit; empty for words.
         unit: String,
-        /// What stands after the value.
         note: String,
     },
-    /// A sentence.
     Text {
-        /// It.
         text: String,
     },
-    /// A list of like things.
     Table {
-        /// Above it.
         title: String,
         /// Name and unit of each column.
         columns: Vec<(String, String)>,
@@ -45,7 +38,6 @@ pub(crate) enum Line {
         /// Lines that are left out.
         more: usize,
     },
-    /// An empty line.
     Gap,
 }
 
@@ -83,6 +75,19 @@ impl Shown {
             value: value.into(),
             unit: unit.into(),
             note: note.into(),
+        });
+    }
+
+    /// Adds a table of these columns, by name and unit.
+    pub(crate) fn table(&mut self, title: &str, columns: &[(&str, &str)], lines: Vec<Vec<Value>>) {
+        let columns = columns
+            .iter()
+            .map(|&(name, unit)| (name.into(), unit.into()));
+        self.0.push(Line::Table {
+            title: title.into(),
+            columns: columns.collect(),
+            lines,
+            more: 0,
         });
     }
 
@@ -170,13 +175,9 @@ impl Shown {
 pub(crate) enum Block<'a> {
     /// Names, values and notes of figures.
     Figures(Vec<(&'a str, ShownCell<'a>, &'a str)>),
-    /// A sentence.
     Text(&'a str),
-    /// A list of like things.
     Table {
-        /// Above it.
         title: &'a str,
-        /// Names of the columns.
         head: Vec<&'a str>,
         /// As many cells as columns.
         rows: Vec<Vec<ShownCell<'a>>>,
@@ -196,7 +197,6 @@ pub(crate) struct ShownCell<'a> {
 }
 
 impl ShownCell<'_> {
-    /// For people.
     pub(crate) fn text(&self) -> String {
         human(self.value, self.unit)
     }

@@ -29,9 +29,8 @@ pub(super) fn recognise(
         0 => first_is_bare(storage, format, files),
         _ => Ok(false),
     };
-    let mut found = [u64::from(agree(job.cluster, is_bare)?)];
-    job.cluster.max_u64(&mut found);
-    if found == [0] {
+    let is_bare = agree(job.cluster, is_bare)?;
+    if !job.cluster.any(is_bare) {
         return Ok(());
     }
     files.read_as_bare();

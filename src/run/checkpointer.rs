@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::checkpoint_watch::Watched;
 use super::context::{JobContext, label};
 use super::events::Events;
-use super::failure::{JobError, RankError, agree};
+use super::failure::{JobError, RankError, agree, only_where};
 use super::open::open_store;
 use super::wire;
 use crate::checkpoint::content::ContentSource;
@@ -51,6 +51,27 @@ pub struct Moment {
     pub number: u64,
     /// Steps of the epoch taken before; DLIO says it in its log.
     pub taken: u64,
+}
+
+impl Moment {
+    fn started(self, kind: CheckpointKind) -> Event {
+        Event::CheckpointStarted {
+            kind,
+            epoch: self.epoch,
+            number: self.number,
+            step: self.taken,
+        }
+    }
+
+    fn record(self, kind: CheckpointKind) -> CheckpointRecord {
+        CheckpointRecord {
+            kind,
+            epoch: self.epoch,
+            step: self.step,
+            number: self.number,
+            ..CheckpointRecord::default()
+        }
+    }
 }
 
 /// Saves and loads this rank's part of checkpoints.
@@ -108,8 +129,7 @@ impl<'a> Checkpointer<'a> {
             CheckpointCompression::Zstd => Packing::Zstd(c.compression_level),
         };
         // The most that any rank has to write: those with less wait for it.
-        let mut largest = [plan.rank(rank).bytes()];
-        cluster.max_u64(&mut largest);
+        let largest = cluster.largest(plan.rank(rank).bytes());
         let container = Container::of(w.framework);
         let threads = c.read_threads.max(1) as usize;
         let load_options = LoadOptions {
@@ -146,7 +166,7 @@ impl<'a> Checkpointer<'a> {
                 job.gauges.as_deref(),
                 job.tracer.as_deref(),
             ),
-            patience_ns: largest[0].saturating_mul(PATIENCE_NS_PER_BYTE),
+            patience_ns: largest.saturating_mul(PATIENCE_NS_PER_BYTE),
             saved: VecDeque::new(),
             lock: None,
             storage,
@@ -174,7 +194,6 @@ impl<'a> Checkpointer<'a> {
         Ok(())
     }
 
-    /// The folder of a checkpoint.
     fn folder(&self, moment: Moment) -> PathBuf {
         self.root.join(folder_name(moment.epoch, moment.step))
     }
@@ -237,13 +256,11 @@ impl<'a> Checkpointer<'a> {
             .enter(Phase::Save, moment.epoch, moment.step);
         self.make_folders(moment, &folder)?;
         let (start_ns, record) = self.write(events, moment, &folder)?;
-        let cleared = if self.job.cluster.rank() == 0 {
+        let cluster = self.job.cluster;
+        only_where(cluster, cluster.rank() == 0, || {
             let _task = self.job.doing("remove", &self.marker(moment));
             self.storage.remove(&self.marker(moment))
-        } else {
-            Ok(())
-        };
-        agree(self.job.cluster, cleared.map_err(RankError::from))?;
+        })?;
         self.ended(events, start_ns, record);
         self.saved.push_back(moment);
         self.forget_oldest()
@@ -252,20 +269,12 @@ impl<'a> Checkpointer<'a> {
     /// The checkpoint's folder with its marker, wherever a rank writes into it. A collective.
     fn make_folders(&self, moment: Moment, folder: &Path) -> Result<(), JobError> {
         let cluster = self.job.cluster;
-        let prepared = if cluster.rank() == 0 {
-            self.mark(moment)
-        } else {
-            Ok(())
-        };
-        agree(cluster, prepared)?;
+        only_where(cluster, cluster.rank() == 0, || self.mark(moment))?;
         // The folder may be one of each node.
-        let made = if self.plan.files.is_empty() {
-            Ok(())
-        } else {
+        only_where(cluster, !self.plan.files.is_empty(), || {
             let _task = self.job.doing("make the folder", folder);
             self.make_folder(folder)
-        };
-        agree(cluster, made.map_err(RankError::from))
+        })
     }
 
     /// The timed part: this rank's files. A collective. Returns also when it began, [`now_ns`].
@@ -299,12 +308,7 @@ impl<'a> Checkpointer<'a> {
         let kind = CheckpointKind::Save;
         let mut begin = || {
             cluster.barrier();
-            events.emit(Event::CheckpointStarted {
-                kind,
-                epoch: moment.epoch,
-                number: moment.number,
-                step: moment.taken,
-            });
+            events.emit(moment.started(kind));
             activity.moved();
             start = (now_ns(), label());
         };
@@ -329,10 +333,6 @@ impl<'a> Checkpointer<'a> {
         activity.busy_until(0);
         activity.moved();
         let record = CheckpointRecord {
-            kind,
-            epoch: moment.epoch,
-            step: moment.step,
-            number: moment.number,
             start: start.1,
             end,
             wall_ns,
@@ -345,7 +345,7 @@ impl<'a> Checkpointer<'a> {
             stall_ns: saved.stall_ns,
             model_ns: saved.model_ns,
             optimizer_ns: saved.optimizer_ns,
-            device_bytes: None,
+            ..moment.record(kind)
         };
         Ok((start.0, record))
     }
@@ -361,29 +361,19 @@ impl<'a> Checkpointer<'a> {
                 break;
             };
             let folder = self.folder(oldest);
-            let marked = if cluster.rank() == 0 {
-                self.mark(oldest)
-            } else {
-                Ok(())
-            };
-            agree(cluster, marked)?;
+            let is_first = cluster.rank() == 0;
+            only_where(cluster, is_first, || self.mark(oldest))?;
             let task = self.job.doing("delete the files of", &folder);
             let deleted = (self.plan.files.iter())
                 .try_for_each(|file| self.storage.remove(&self.path(&folder, file)));
             drop(task);
             agree(cluster, deleted.map_err(RankError::from))?;
-            let unmarked = if cluster.rank() == 0 {
+            only_where(cluster, is_first, || {
                 self.storage.remove(&self.marker(oldest))
-            } else {
-                Ok(())
-            };
-            agree(cluster, unmarked.map_err(RankError::from))?;
-            let deleted = if cluster.local_rank() == 0 {
+            })?;
+            only_where(cluster, cluster.local_rank() == 0, || {
                 self.storage.remove_folder(&folder)
-            } else {
-                Ok(())
-            };
-            agree(cluster, deleted.map_err(RankError::from))?;
+            })?;
         }
         Ok(())
     }
@@ -457,12 +447,7 @@ impl<'a> Checkpointer<'a> {
         let readers = self.readers.get_or_insert_with(|| Readers::new(options));
         cluster.barrier();
         let kind = CheckpointKind::Load;
-        events.emit(Event::CheckpointStarted {
-            kind,
-            epoch: moment.epoch,
-            number: moment.number,
-            step: moment.taken,
-        });
+        events.emit(moment.started(kind));
         activity.moved();
         let device_before = device_bytes();
         let (start, start_label) = (now_ns(), label());
@@ -482,10 +467,6 @@ impl<'a> Checkpointer<'a> {
         activity.busy_until(0);
         activity.moved();
         let record = CheckpointRecord {
-            kind,
-            epoch: moment.epoch,
-            step: moment.step,
-            number: moment.number,
             start: start_label,
             end,
             wall_ns,
@@ -496,7 +477,7 @@ impl<'a> Checkpointer<'a> {
             model_ns: loaded.model_ns,
             optimizer_ns: loaded.optimizer_ns,
             device_bytes: device,
-            ..CheckpointRecord::default()
+            ..moment.record(kind)
         };
         self.ended(events, start, record);
         Ok(())
@@ -526,7 +507,6 @@ impl<'a> Checkpointer<'a> {
         self.log.between_phases_s = Some(seconds);
     }
 
-    /// The storage system of the folder.
     pub fn storage(&self) -> &dyn Storage {
         &*self.storage
     }

@@ -31,9 +31,7 @@ pub struct RunOptions {
 
 /// The job as its phases see it.
 pub struct JobContext<'a> {
-    /// The ranks.
     pub cluster: &'a dyn Cluster,
-    /// The workload.
     pub workload: &'a Workload,
     /// From the command line.
     pub options: RunOptions,

@@ -34,9 +34,7 @@ const MOST_DRAWS: u64 = 100_000_000;
 /// Where the files of a workload are.
 pub struct DatasetFiles {
     root: PathBuf,
-    /// `train/`
     pub train: DatasetPlan,
-    /// `valid/`
     pub valid: DatasetPlan,
     /// Files that the workload uses, of those that exist.
     pub used: (u64, u64),
@@ -232,12 +230,10 @@ impl DatasetFiles {
         }
     }
 
-    /// The data folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The plan of a split.
     pub fn split(&self, split: Split) -> &DatasetPlan {
         match split {
             Split::Train => &self.train,
@@ -270,6 +266,13 @@ impl DatasetFiles {
     pub fn path_of_global(&self, index: u64, path: &mut PathBuf) {
         let (split, index) = split_of(index, self.train.files());
         self.path_of(split, index, path);
+    }
+
+    /// The path of such an index, for messages.
+    pub fn shown(&self, index: u64) -> String {
+        let mut path = PathBuf::new();
+        self.path_of_global(index, &mut path);
+        path.display().to_string()
     }
 
     /// Folders to make before generation; `train` and `valid` both exist even when one is empty, as in DLIO.

@@ -13,25 +13,19 @@ pub enum RankError {
     /// Another rank failed; it tells why.
     #[error("another rank failed")]
     Elsewhere,
-    /// The loader.
     #[error("{0}")]
     Loader(#[from] LoaderError),
-    /// A checkpoint.
     #[error("{0}")]
     Checkpoint(#[from] CheckpointError),
-    /// The storage system.
     #[error("{0}")]
     Storage(#[from] StorageError),
     /// An encoder.
     #[error("encode {path}: {source}")]
     Encode {
-        /// The file.
         path: String,
-        /// Why.
         #[source]
         source: FormatError,
     },
-    /// Writing results.
     #[error("{0}")]
     Report(#[from] ReportError),
     /// The dataset is not what the workload says.
@@ -50,11 +44,8 @@ pub enum JobError {
     Failed {
         /// The lowest rank that failed.
         rank: usize,
-        /// Its host.
         host: String,
-        /// Why.
         message: String,
-        /// How many other ranks failed too.
         more: usize,
     },
     /// On the other ranks: rank 0 prints it.
@@ -76,6 +67,19 @@ fn others(more: usize) -> String {
     } else {
         format!("\n  ({more} other rank(s) failed too)")
     }
+}
+
+/// All go on when `work` is done on the ranks that have it to do, or none. A collective.
+pub fn only_where<E>(
+    cluster: &dyn Cluster,
+    is_mine: bool,
+    work: impl FnOnce() -> Result<(), E>,
+) -> Result<(), JobError>
+where
+    RankError: From<E>,
+{
+    let mine = if is_mine { work() } else { Ok(()) };
+    agree(cluster, mine.map_err(RankError::from))
 }
 
 /// Every rank brings its result; all get Ok only when all were Ok. A collective.

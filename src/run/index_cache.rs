@@ -42,7 +42,6 @@ struct Inner {
 }
 
 impl IndexCache {
-    /// An empty one.
     pub fn new(life: IndexCacheLife) -> Self {
         IndexCache {
             life,

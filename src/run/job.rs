@@ -12,10 +12,10 @@ use super::profile;
 use super::recording::EventRecorder;
 use super::request::JobRequest;
 use super::results::Begun;
-use super::ticker::Ticker;
+use super::ticker;
 use super::trace::{self, Tracing};
 use super::waiting::{Waiting, meeting};
-use super::watch::{Board, Watchdog};
+use super::watch::{self, Board};
 use super::{results, screen, shared, wire};
 use crate::clock::now_ns;
 use crate::cluster::Cluster;
@@ -33,7 +33,6 @@ use crate::storage::Telemetry;
 
 /// Why a job failed.
 pub struct JobFailure {
-    /// The cause.
     pub error: JobError,
     /// The standard error output has it already, as a line of DLIO's log.
     pub is_printed: bool,
@@ -67,7 +66,7 @@ pub fn run(cluster: &dyn Cluster, request: &JobRequest) -> Result<(), JobFailure
     let cluster = cluster;
     let mut job = JobContext::new(&cluster, workload, request.options, &board);
     let seen = board.clone();
-    let _watchdog = Watchdog::start(&cluster, board, request.options.stall_timeout);
+    let _watchdog = watch::start(&cluster, board, request.options.stall_timeout);
     let sampler = if request.is_recorded() {
         Some(agree(&cluster, start_recording(&mut job))?)
     } else {
@@ -82,7 +81,7 @@ pub fn run(cluster: &dyn Cluster, request: &JobRequest) -> Result<(), JobFailure
     let output = agree(&cluster, request.make_output(&job))?;
     let mut events = request.listeners(&job, output.as_ref())?;
     let is_shown = cluster.rank() == 0 && !request.options.virtual_time;
-    let ticker = is_shown.then(|| Ticker::start(&events, &seen, cluster.local_rank()));
+    let ticker = is_shown.then(|| ticker::start(&events, &seen, cluster.local_rank()));
     if let Some(reason) = &placement.reason {
         events.emit(Event::Info(format!(
             "reader and writer threads of rank 0 run on CPUs {}: {reason}",
@@ -296,9 +295,7 @@ impl JobRequest<'_> {
             .as_ref()
             .and_then(|s| s.train.as_ref())
             .map_or(100.0, |t| t.au_percent.mean);
-        let mut below = [u64::from(cluster.rank() == 0 && au < required)];
-        cluster.max_u64(&mut below);
-        if below[0] == 1 {
+        if cluster.any(cluster.rank() == 0 && au < required) {
             Err(JobError::AuBelow { au, required })
         } else {
             Ok(())

@@ -18,27 +18,19 @@ pub(super) const MANIFEST_LIMIT: usize = 1 << 20;
 pub struct Manifest {
     /// Version of this file's layout.
     pub schema: u32,
-    /// Version of the writer.
     pub dlio_rs: String,
-    /// Format word.
     pub format: String,
-    /// Training files.
     pub num_files_train: u64,
-    /// Evaluation files.
     pub num_files_eval: u64,
-    /// Samples per file.
     pub num_samples_per_file: u64,
     /// Bytes of a sample.
     pub record_length_bytes: f64,
     /// Standard deviation of it.
     pub record_length_bytes_stdev: f64,
-    /// Shape of a sample.
     pub record_dims: Vec<u64>,
     /// numpy dtype.
     pub record_element_type: String,
-    /// Subfolders.
     pub num_subfolders_train: u64,
-    /// Subfolders.
     pub num_subfolders_eval: u64,
     /// First part of file names.
     pub file_prefix: String,

@@ -10,6 +10,7 @@ pub mod checkpointer;
 pub mod dataset;
 pub mod failure;
 pub mod job;
+mod lookout;
 pub mod phase;
 pub mod preflight;
 mod profile;

@@ -72,7 +72,6 @@ impl Names {
         Names { text, starts }
     }
 
-    /// How many.
     pub(crate) fn len(&self) -> u64 {
         self.starts.len() as u64
     }

@@ -30,7 +30,6 @@ pub struct Voice {
 pub struct TraceRequest {
     /// The file; compressed where it ends in `.gz`. Only rank 0's counts.
     pub file: PathBuf,
-    /// Which ranks.
     pub ranks: Vec<usize>,
 }
 
@@ -40,7 +39,6 @@ pub struct JobRequest<'a> {
     pub loaded: &'a Loaded,
     /// What the command line adds to it.
     pub options: RunOptions,
-    /// How it speaks.
     pub voice: Voice,
     /// Folder of results; only rank 0's counts.
     pub folder: PathBuf,

@@ -201,10 +201,7 @@ fn evict(
         }
         let mut path = PathBuf::new();
         let file = used.path(rank + number * ranks, &mut path);
-        activity.io_begins(thread, file, 0);
-        let evicted = storage.evict(&path);
-        activity.io_ends(thread);
-        if let Err(error) = evicted {
+        if let Err(error) = activity.io(thread, file, 0, || storage.evict(&path)) {
             failure.lock().get_or_insert(error);
         }
         activity.worked(1);

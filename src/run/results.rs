@@ -82,11 +82,10 @@ pub(super) fn report(
         _ => Ok(()),
     };
     // All ranks send their files once more.
-    let mut again = [u64::from(matches!(written, Err(Unwritten::Files(_))))];
-    cluster.max_u64(&mut again);
-    let written = match again[0] {
-        0 => written.map_err(Unwritten::into),
-        _ => second_place(request, job, made.as_mut(), &own, events, written),
+    let written = if cluster.any(matches!(written, Err(Unwritten::Files(_)))) {
+        second_place(request, job, made.as_mut(), &own, events, written)
+    } else {
+        written.map_err(Unwritten::into)
     };
     agree(cluster, written.map_err(RankError::from))?;
     Ok(made.map(|made| made.summary))

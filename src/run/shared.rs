@@ -119,9 +119,7 @@ pub fn compare(job: &JobContext, events: &mut Events) -> Result<Hosts, JobError>
         if let Some(warning) = agree(cluster, judge(w, &folder, &sights, differs))? {
             events.emit(Event::Warning(warning));
         }
-        let mut own = [u64::from(differs)];
-        cluster.max_u64(&mut own);
-        hosts.has_own_data |= folder.role == DATA && own[0] == 1;
+        hosts.has_own_data |= cluster.any(differs) && folder.role == DATA;
         hosts
             .folders
             .extend(sights.into_iter().map(|sight| HostFolder {

@@ -20,7 +20,6 @@ pub struct StorageSource<'a> {
 }
 
 impl<'a> StorageSource<'a> {
-    /// The file at `path`.
     pub fn new(storage: &'a dyn Storage, path: &'a Path, lane: &'a mut Lane) -> Self {
         StorageSource {
             storage,

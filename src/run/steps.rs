@@ -38,9 +38,7 @@ pub trait Judge {
 
 /// The loops over steps, and what they keep from step to step.
 pub struct StepLoop<'a> {
-    /// Real or virtual.
     pub clock: Rc<dyn Clock>,
-    /// The job.
     pub cluster: &'a dyn Cluster,
     /// This rank's page.
     pub activity: Activity,
@@ -77,9 +75,7 @@ pub struct Recording {
 pub struct Span {
     /// From 1.
     pub epoch: u64,
-    /// Of how many.
     pub epochs: u64,
-    /// Steps to do.
     pub steps: u64,
     /// The step that comes next, from 1.
     pub next_step: u64,

@@ -1,12 +1,10 @@
 //! Looks at what the ranks of rank 0's host are in while their main threads are busy: the progress of phases that have no
 //! steps, and which ranks the others wait for.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::events::{Events, Listeners};
+use super::lookout::Lookout;
 use super::watch::Board;
 use crate::clock::now_ns;
 use crate::loader::{Activity, Phase, Working};
@@ -21,42 +19,25 @@ const LOOKS: u64 = 5;
 /// Slow ranks that are named.
 const NAMED: usize = 3;
 
-/// A running ticker; stops when dropped.
-pub(super) struct Ticker {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Ticker {
-    /// Starts on rank 0, whose node-local rank is `me`. Without a thread for it there is no such progress.
-    pub(super) fn start(events: &Events, board: &Board, me: usize) -> Ticker {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let listeners = events.listeners();
-        let look = Look {
-            own: board.pages[me],
-            ranks: (board.ranks.iter().copied())
-                .zip(board.pages.iter().copied())
-                .collect(),
-            behind: vec![0; board.pages.len()],
-            looks: 0,
-        };
-        let thread = std::thread::Builder::new()
-            .name("progress".into())
-            .spawn(move || look.run(&listeners, &stopped))
-            .ok();
-        Ticker { stop, thread }
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            let _ = thread.join();
+/// Starts on rank 0, whose node-local rank is `me`. Without a thread for it there is no such progress.
+pub(super) fn start(events: &Events, board: &Board, me: usize) -> Lookout {
+    let listeners = events.listeners();
+    let mut look = Look {
+        own: board.pages[me],
+        ranks: (board.ranks.iter().copied())
+            .zip(board.pages.iter().copied())
+            .collect(),
+        behind: vec![0; board.pages.len()],
+        looks: 0,
+    };
+    let mut number = 0u64;
+    Lookout::start("progress", LOOK_EVERY, move || {
+        number += 1;
+        look.compare();
+        if number.is_multiple_of(LOOKS) {
+            look.tell(&listeners);
         }
-    }
+    })
 }
 
 struct Look {
@@ -69,22 +50,12 @@ struct Look {
 }
 
 impl Look {
-    fn run(mut self, listeners: &Listeners, stopped: &AtomicBool) {
-        for look in 1.. {
-            std::thread::park_timeout(LOOK_EVERY);
-            if stopped.load(Ordering::Relaxed) {
-                return;
-            }
-            self.compare();
-            if look % LOOKS != 0 {
-                continue;
-            }
-            if let Some(work) = self.own.working() {
-                listeners.tell_if_free(&event_of(&work, now_ns()));
-            }
-            if let Some(event) = self.slowest() {
-                listeners.tell_if_free(&event);
-            }
+    fn tell(&mut self, listeners: &Listeners) {
+        if let Some(work) = self.own.working() {
+            listeners.tell_if_free(&event_of(&work, now_ns()));
+        }
+        if let Some(event) = self.slowest() {
+            listeners.tell_if_free(&event);
         }
     }
 

@@ -11,10 +11,10 @@ mod report;
 
 pub use board::{Board, Names};
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::lookout::Lookout;
 use crate::clock::now_ns;
 use crate::cluster::Cluster;
 use crate::interrupt;
@@ -22,41 +22,28 @@ use board::{FROZEN_NS, LOOK_EVERY};
 use link::Link;
 use report::{Sight, Verdict};
 
-/// A running watchdog; stops when dropped.
-pub struct Watchdog {
-    stop: Arc<AtomicBool>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Watchdog {
-    /// Watches the ranks of this host, and those of the others through their watchdogs, until dropped. `timeout` zero: off.
-    /// A collective.
-    pub fn start(cluster: &dyn Cluster, board: Board, timeout: Duration) -> Watchdog {
-        let stop = Arc::new(AtomicBool::new(false));
-        if timeout.is_zero() {
-            return Watchdog { stop, thread: None };
-        }
-        let link = Link::between_hosts(cluster);
-        let me = cluster.local_rank();
-        // One that is stopped before its watchdog has looked is known as stopped, too.
-        board.pages[me].sign_of_life();
-        let stopped = stop.clone();
-        let thread = std::thread::Builder::new()
-            .name("watchdog".into())
-            .spawn(move || Watch::new(board, me, timeout, link).run(&stopped))
-            .ok();
-        Watchdog { stop, thread }
+/// Watches the ranks of this host, and those of the others through their watchdogs, until what it returns is dropped.
+/// `timeout` zero: off. A collective.
+pub fn start(cluster: &dyn Cluster, board: Board, timeout: Duration) -> Option<Lookout> {
+    if timeout.is_zero() {
+        return None;
     }
-}
-
-impl Drop for Watchdog {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            let _ = thread.join();
-        }
-    }
+    let link = Link::between_hosts(cluster);
+    let me = cluster.local_rank();
+    // One that is stopped before its watchdog has looked is known as stopped, too.
+    board.pages[me].sign_of_life();
+    let now = now_ns();
+    let mut watch = Watch {
+        board,
+        me,
+        timeout,
+        link,
+        awake_since: now,
+        looked: now,
+    };
+    Some(Lookout::start("watchdog", LOOK_EVERY, move || {
+        watch.round()
+    }))
 }
 
 struct Watch {
@@ -67,39 +54,24 @@ struct Watch {
     link: Option<Link>,
     /// Since when this process runs without a break.
     awake_since: u64,
+    /// The last look.
+    looked: u64,
 }
 
 impl Watch {
-    fn new(board: Board, me: usize, timeout: Duration, link: Option<Link>) -> Self {
-        Watch {
-            board,
-            me,
-            timeout,
-            link,
-            awake_since: now_ns(),
+    fn round(&mut self) {
+        let now = now_ns();
+        // A process that was itself stopped must not judge the others by the time that it slept through.
+        if now - self.looked > FROZEN_NS {
+            self.awake_since = now;
+            if let Some(link) = &mut self.link {
+                link.wake(now);
+            }
         }
-    }
-
-    fn run(mut self, stopped: &AtomicBool) {
-        let mut looked = now_ns();
-        loop {
-            std::thread::park_timeout(LOOK_EVERY);
-            if stopped.load(Ordering::Relaxed) {
-                return;
-            }
-            let now = now_ns();
-            // A process that was itself stopped must not judge the others by the time that it slept through.
-            if now - looked > FROZEN_NS {
-                self.awake_since = now;
-                if let Some(link) = &mut self.link {
-                    link.wake(now);
-                }
-            }
-            looked = now;
-            self.board.pages[self.me].sign_of_life();
-            if let Some(verdict) = self.look(now) {
-                self.end(verdict);
-            }
+        self.looked = now;
+        self.board.pages[self.me].sign_of_life();
+        if let Some(verdict) = self.look(now) {
+            self.end(verdict);
         }
     }
 

@@ -22,7 +22,6 @@ static UNKNOWN: Row = Row {
     format: None,
 };
 
-/// The row of the workload's format.
 pub fn format_row(workload: &Workload) -> &'static Row {
     format::row(workload.dataset.format.word()).unwrap_or(&UNKNOWN)
 }

@@ -24,21 +24,17 @@ const SAMPLED: u64 = 64;
 
 /// What stays the same from epoch to epoch.
 pub struct Reading {
-    /// The files.
     pub files: Arc<DatasetFiles>,
     /// How they are laid out inside; None where no bytes are looked at.
     pub format: Option<&'static dyn Format>,
-    /// Where metadata comes from.
     pub storage: Arc<dyn Storage>,
     /// Metadata that was read, as far as it outlives an epoch.
     pub indexes: IndexCache,
     /// How samples are asked for.
     pub access: Access,
-    /// How far contents are checked.
     pub decode: Decode,
     /// Which contents are compared with what was generated.
     pub verify_content: VerifyContent,
-    /// Samples per file.
     pub samples_per_file: u64,
     /// Pause after each sample.
     pub preprocess: TimeSpec,
@@ -126,7 +122,6 @@ pub struct EpochWork {
 }
 
 impl EpochWork {
-    /// The epoch `epoch` of `split`.
     pub fn new(reading: Arc<Reading>, split: Split, epoch: u64, order: EpochOrder) -> Self {
         EpochWork {
             indexes: reading.indexes.next_epoch(),

@@ -14,7 +14,6 @@ pub(super) struct Open {
     /// End of the mapped bytes that were asked for ahead.
     pub(super) asked: u64,
     pub(super) file: File,
-    /// Its length.
     pub(super) len: u64,
     /// Calls begin and end at multiples of this many bytes.
     pub(super) align: u64,

@@ -2,12 +2,11 @@
 //!
 //! It makes tests deterministic and answers "what if the storage were like this?".
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::null::Sinkhole;
+use super::null::Formula;
 use super::row::FORMULA;
-use super::{Answer, Lane, Request, Sink, Storage, StorageError, System, Writer};
+use super::{Answer, Request, Sink, System};
 use crate::clock::{now_ns, sleep_until};
 use crate::util::hash::{GAMMA, mix64};
 
@@ -88,16 +87,11 @@ struct Model {
     link_free: &'static AtomicU64,
 }
 
-impl Storage for Model {
+impl Formula for Model {
     fn system(&self) -> &'static System {
         self.system
     }
-    fn read(
-        &self,
-        request: &Request,
-        _: &mut Lane,
-        sink: &mut dyn Sink,
-    ) -> Result<Answer, StorageError> {
+    fn answer(&self, request: &Request, sink: &mut dyn Sink) -> Answer {
         let start = now_ns();
         sink.position(0);
         let since = start - self.opened;
@@ -126,25 +120,7 @@ impl Storage for Model {
             ..Answer::default()
         };
         answer.called(end - start, sink);
-        Ok(answer)
-    }
-    fn len(&self, _: &Path) -> Result<Option<u64>, StorageError> {
-        Ok(None)
-    }
-    fn head(&self, _: &Path, _: &mut [u8]) -> Result<usize, StorageError> {
-        Ok(0)
-    }
-    fn create(&self, _: &Path) -> Result<Box<dyn Writer>, StorageError> {
-        Ok(Box::new(Sinkhole))
-    }
-    fn create_folder(&self, _: &Path) -> Result<(), StorageError> {
-        Ok(())
-    }
-    fn remove(&self, _: &Path) -> Result<(), StorageError> {
-        Ok(())
-    }
-    fn remove_folder(&self, _: &Path) -> Result<(), StorageError> {
-        Ok(())
+        answer
     }
 }
 

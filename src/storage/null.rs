@@ -5,19 +5,15 @@ use std::path::Path;
 use super::row::FORMULA;
 use super::{Answer, Lane, Request, Sink, Storage, StorageError, System, Writer};
 
-pub(super) const SYSTEM: System = System {
-    word: "null",
-    about: "Answers at once; calibrates the harness.",
-    open: Ok(|spec, _| Ok(Box::new(Null(spec.system)))),
-    ..FORMULA
-};
+/// A storage system that answers by a formula: it has every file, and keeps nothing.
+pub(super) trait Formula: Send + Sync {
+    fn system(&self) -> &'static System;
+    fn answer(&self, request: &Request, sink: &mut dyn Sink) -> Answer;
+}
 
-/// Infinitely fast storage that holds every file.
-struct Null(&'static System);
-
-impl Storage for Null {
+impl<F: Formula> Storage for F {
     fn system(&self) -> &'static System {
-        self.0
+        Formula::system(self)
     }
     fn read(
         &self,
@@ -25,12 +21,7 @@ impl Storage for Null {
         _: &mut Lane,
         sink: &mut dyn Sink,
     ) -> Result<Answer, StorageError> {
-        let mut answer = Answer {
-            bytes: request.planned_len,
-            ..Answer::default()
-        };
-        answer.called(0, sink);
-        Ok(answer)
+        Ok(self.answer(request, sink))
     }
     fn len(&self, _: &Path) -> Result<Option<u64>, StorageError> {
         Ok(None)
@@ -52,8 +43,32 @@ impl Storage for Null {
     }
 }
 
+pub(super) const SYSTEM: System = System {
+    word: "null",
+    about: "Answers at once; calibrates the harness.",
+    open: Ok(|spec, _| Ok(Box::new(Null(spec.system)))),
+    ..FORMULA
+};
+
+/// Infinitely fast storage that holds every file.
+struct Null(&'static System);
+
+impl Formula for Null {
+    fn system(&self) -> &'static System {
+        self.0
+    }
+    fn answer(&self, request: &Request, sink: &mut dyn Sink) -> Answer {
+        let mut answer = Answer {
+            bytes: request.planned_len,
+            ..Answer::default()
+        };
+        answer.called(0, sink);
+        answer
+    }
+}
+
 /// A writer that keeps nothing.
-pub(super) struct Sinkhole;
+struct Sinkhole;
 
 impl Writer for Sinkhole {
     fn write(&mut self, _: &[u8]) -> std::io::Result<()> {

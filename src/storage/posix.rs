@@ -10,30 +10,14 @@ use super::files::{Files, Way};
 use super::kept::Open;
 use super::{Pages, Storage, StorageError, StoreSpec};
 
-/// A local or mounted file system through the page cache.
-struct Posix;
-
-/// The same, where reads leave no pages in it.
-struct Uncached;
+/// A local or mounted file system through the page cache, with flags of preadv2(2): reads with [`RWF_DONTCACHE`] leave no pages.
+struct Posix(libc::c_int);
 
 pub(super) fn open(spec: &StoreSpec, _: &[AtomicU64]) -> Result<Box<dyn Storage>, StorageError> {
     Ok(match spec.pages {
-        Pages::DontCache => Files::open(spec, &Uncached),
-        Pages::Keep | Pages::Forget => Files::open(spec, &Posix),
+        Pages::DontCache => Files::open(spec, &Posix(RWF_DONTCACHE)),
+        Pages::Keep | Pages::Forget => Files::open(spec, &Posix(0)),
     })
-}
-
-fn next<'a>(
-    open: &Open,
-    at: u64,
-    to: u64,
-    buffer: &'a mut [u8],
-    calls: &mut Calls,
-    flags: libc::c_int,
-) -> io::Result<&'a [u8]> {
-    let want = (to - at).min(buffer.len() as u64) as usize;
-    let got = calls.read(&open.file, &mut buffer[..want], at, flags)?;
-    Ok(&buffer[..got])
 }
 
 impl Way for Posix {
@@ -45,24 +29,13 @@ impl Way for Posix {
         buffer: &'a mut [u8],
         calls: &mut Calls,
     ) -> io::Result<&'a [u8]> {
-        next(open, at, to, buffer, calls, 0)
-    }
-}
-
-impl Way for Uncached {
-    fn next<'a>(
-        &self,
-        open: &'a mut Open,
-        at: u64,
-        to: u64,
-        buffer: &'a mut [u8],
-        calls: &mut Calls,
-    ) -> io::Result<&'a [u8]> {
-        next(open, at, to, buffer, calls, RWF_DONTCACHE)
+        let want = (to - at).min(buffer.len() as u64) as usize;
+        let got = calls.read(&open.file, &mut buffer[..want], at, self.0)?;
+        Ok(&buffer[..got])
     }
 
     fn failed(&self, path: &Path, at: u64, source: io::Error) -> StorageError {
-        let cause = match source.raw_os_error() {
+        let cause = match source.raw_os_error().filter(|_| self.0 == RWF_DONTCACHE) {
             Some(libc::EOPNOTSUPP) => {
                 "this file system, or a kernel before Linux 6.14, does not have it"
             }

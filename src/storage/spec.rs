@@ -26,7 +26,6 @@ pub struct StoreSpec {
 /// What a store does about the page cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pages {
-    /// Nothing.
     #[default]
     Keep,
     /// The kernel is advised to forget a file's pages after the last byte was read or written, on the descriptor that is
@@ -49,82 +48,46 @@ impl StoreSpec {
     }
 }
 
-/// What object stores need: each key of `storage.storage_options` that they act upon, under its name.
+/// What object stores need: each key of `storage.storage_options` that they act upon, under its name; `config::StorageOptions`
+/// says what each means. `range_size`, `parts_in_flight` and `verify_checksums` come from other sections.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ObjectSpec {
-    /// Key id.
     pub access_key_id: Option<Secret>,
-    /// Secret key.
     pub secret_access_key: Option<Secret>,
-    /// S3: session token of temporary credentials.
     pub session_token: Option<Secret>,
-    /// URLs.
     pub endpoint_url: Vec<String>,
-    /// Region.
     pub region: Option<String>,
-    /// S3: bucket in the path instead of the host name.
     pub s3_force_path_style: Option<bool>,
-    /// Attempts of one request.
     pub s3_max_attempts: Option<u64>,
-    /// S3: profile of the credentials file.
     pub s3_profile: Option<String>,
-    /// Azure: storage account.
     pub account_name: Option<String>,
-    /// Azure: key of the account.
     pub account_key: Option<Secret>,
-    /// Azure: shared access signature.
     pub sas_token: Option<Secret>,
-    /// Azure: connection string.
     pub connection_string: Option<Secret>,
-    /// Azure: tenant of a service principal or workload identity.
     pub tenant_id: Option<String>,
-    /// Azure: the principal's client id.
     pub client_id: Option<String>,
-    /// Azure: the principal's secret.
     pub client_secret: Option<Secret>,
-    /// Azure: file with a workload identity's token.
     pub federated_token_file: Option<String>,
-    /// Azure: where tokens are given.
     pub authority_host: Option<String>,
-    /// Azure: URLs of the blob service.
     pub blob_endpoint: Vec<String>,
-    /// Seconds for a connection to be made.
     pub connect_timeout: Option<f64>,
-    /// Seconds without a byte before a request counts as lost.
     pub read_timeout: Option<f64>,
-    /// Seconds for one attempt of a request as a whole; 0: no limit.
     pub request_timeout: Option<f64>,
-    /// Retries that a rank may make in a run.
     pub retry_budget: Option<u64>,
-    /// Seconds before the first retry.
     pub retry_delay: Option<f64>,
-    /// Connections made at the same time.
     pub connect_ramp: Option<u64>,
-    /// Bytes of one GET; 0: the whole extent.
     pub range_size: Option<u64>,
-    /// GETs of one extent in flight.
     pub ranges_in_flight: Option<u64>,
-    /// Bytes of an upload's first parts.
     pub part_size: Option<u64>,
-    /// Parts of an upload in flight.
     pub parts_in_flight: Option<u64>,
-    /// URL of the proxy for endpoints with TLS.
     pub https_proxy: Option<Secret>,
-    /// URL of the proxy for the others.
     pub http_proxy: Option<Secret>,
-    /// Hosts that are reached without one.
     pub no_proxy: Option<String>,
-    /// PEM file of certificate authorities.
     pub ca_bundle: Option<String>,
-    /// False accepts any certificate.
     pub verify: Option<bool>,
-    /// S3: checksum sent with uploads.
     pub checksum: Option<String>,
-    /// Checksums that come with whole objects are compared.
     pub verify_checksums: bool,
-    /// TLS where the endpoint has no scheme.
     pub secure: Option<bool>,
-    /// Whose code moves the bytes.
     pub client: Client,
 }
 

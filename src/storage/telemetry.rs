@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 /// One endpoint. Times are summed over requests that ran side by side.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EndpointTelemetry {
-    /// URL.
     pub url: String,
     /// Attempts of GET.
     pub gets: u64,
@@ -51,11 +50,9 @@ pub struct AddressTelemetry {
 /// What connections cost.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ConnectionTelemetry {
-    /// Connections made.
     pub made: u64,
     /// Requests over a connection that was there.
     pub reused: u64,
-    /// TLS handshakes.
     pub tls_handshakes: u64,
     /// Seconds of looking names up.
     pub dns_s: f64,

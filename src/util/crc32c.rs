@@ -2,7 +2,6 @@
 
 use crc_fast::{CrcAlgorithm::Crc32Iscsi, Digest};
 
-/// Of these bytes.
 #[inline]
 pub(crate) fn of(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)

@@ -7,7 +7,6 @@ use super::{Named, open};
 
 /// What is known of this process: its environment, the programs that started it, and what the loader finds.
 pub(in crate::cluster) struct Surroundings<'a> {
-    /// A variable of the environment.
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// The executables of the process's parent, its parent and so on.
     pub ancestors: Vec<PathBuf>,
@@ -25,7 +24,6 @@ pub(in crate::cluster) struct Choice {
 /// Why no library is chosen.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ChooseError {
-    /// There is none.
     #[error("no MPI library was found for {launcher}; looked for {looked}")]
     Nothing {
         /// Who started this process.
@@ -38,15 +36,11 @@ pub enum ChooseError {
     Several {
         /// Who started this process.
         launcher: String,
-        /// The files.
         files: String,
     },
     /// Several are in the process already.
     #[error("several MPI libraries are loaded into this process: {files}")]
-    Loaded {
-        /// The files.
-        files: String,
-    },
+    Loaded { files: String },
 }
 
 /// Libraries that a launcher can serve.

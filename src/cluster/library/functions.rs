@@ -118,11 +118,8 @@ fn code<T: Datum>(values: &mut [T], operation: Operation) {
 /// What a reduction makes of two values.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cluster) enum Operation {
-    /// Their sum.
     Sum,
-    /// The lower.
     Min,
-    /// The higher.
     Max,
 }
 

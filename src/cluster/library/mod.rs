@@ -28,12 +28,7 @@ pub enum LibraryError {
     Choose(#[from] ChooseError),
     /// It cannot be opened.
     #[error("open the MPI library {why}: {error}")]
-    Open {
-        /// Why this one.
-        why: String,
-        /// What is wrong with it.
-        error: OpenError,
-    },
+    Open { why: String, error: OpenError },
     /// The binary has one that is not the one named.
     #[error("{named} cannot be opened: this binary is linked with {linked}")]
     Linked {
@@ -49,7 +44,6 @@ pub(super) const VARIABLE: &str = "DLIO_RS_MPI_LIB";
 
 /// A library that can be started.
 pub(super) struct Library {
-    /// Its functions.
     pub calls: Calls,
     /// Which file it is, its ABI, and why it is this one.
     pub source: String,
@@ -78,7 +72,6 @@ pub(super) fn find(
     })
 }
 
-/// The library's file.
 #[cfg(feature = "mpi-linked")]
 fn linked_file() -> PathBuf {
     let address = mpi::ffi::PMPI_Init_thread as *const std::ffi::c_void;
@@ -149,7 +142,6 @@ pub fn outlook(env: &dyn Fn(&str) -> Option<String>, named: Option<&Named>) -> V
 /// The library that the user names.
 #[derive(Debug, Clone)]
 pub struct Named {
-    /// A file.
     pub file: PathBuf,
     /// The option or the variable.
     pub by: &'static str,

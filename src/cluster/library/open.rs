@@ -19,7 +19,6 @@ pub enum OpenError {
     /// A library without MPI, or without what is needed of it.
     #[error("{file}: it has no function {missing}, which dlio-rs needs{hint}")]
     Incomplete {
-        /// The file.
         file: String,
         /// The function or variable.
         missing: String,
@@ -32,7 +31,6 @@ pub enum OpenError {
          MPI, Cray MPICH, MVAPICH) and of the MPI standard since version 5"
     )]
     UnknownAbi {
-        /// The file.
         file: String,
         /// Its own words.
         version: String,

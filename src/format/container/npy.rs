@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use crate::format::FormatError;
+use crate::format::{FormatError, Result};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
@@ -44,7 +44,6 @@ pub(crate) fn header(descr: &str, shape: &[u64]) -> Vec<u8> {
 /// What an NPY header says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
-    /// Bytes of the header.
     pub len: u64,
     /// Type of an element as numpy writes it, such as `<f4`.
     pub descr: String,
@@ -52,13 +51,12 @@ pub(crate) struct Header {
     pub file_len: u64,
     /// Whether the first axis varies fastest.
     pub fortran_order: bool,
-    /// Axes.
     pub shape: Vec<u64>,
 }
 
 impl Header {
     /// Reads a header from the start of `bytes`; None when more bytes are needed.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Header>, FormatError> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Header>> {
         let Some(place) = dictionary(bytes)? else {
             return Ok(None);
         };
@@ -108,7 +106,6 @@ impl Header {
         }))
     }
 
-    /// One line for people.
     pub(crate) fn describe(&self) -> String {
         let order = if self.fortran_order {
             ", Fortran order"
@@ -120,7 +117,7 @@ impl Header {
 }
 
 /// Where the dictionary of a header lies; None when more bytes are needed to tell.
-fn dictionary(bytes: &[u8]) -> Result<Option<Range<usize>>, FormatError> {
+fn dictionary(bytes: &[u8]) -> Result<Option<Range<usize>>> {
     let n = bytes.len().min(MAGIC.len());
     if bytes[..n] != MAGIC[..n] {
         return Err(FormatError::magic("an npy array", &bytes[..n]));
@@ -149,7 +146,7 @@ fn dictionary(bytes: &[u8]) -> Result<Option<Range<usize>>, FormatError> {
 }
 
 /// Bytes of an element of a type such as `<f4`.
-fn element_bytes(descr: &str, bad: impl Fn() -> FormatError) -> Result<u64, FormatError> {
+fn element_bytes(descr: &str, bad: impl Fn() -> FormatError) -> Result<u64> {
     let kind = descr.trim_start_matches(['<', '>', '|', '=']);
     let (kind, size) = kind.split_at(kind.chars().next().map_or(0, char::len_utf8));
     // Times end with their unit: `<M8[ns]`.

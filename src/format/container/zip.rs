@@ -84,7 +84,6 @@ pub(crate) struct Entry {
     pub crc: u32,
     /// Bytes of its data in the container.
     pub packed_len: u64,
-    /// Bytes of its data.
     pub len: u64,
     /// Where its local header begins.
     pub offset: u64,
@@ -168,7 +167,6 @@ impl Style {
         out
     }
 
-    /// Bytes of [`Style::descriptor`].
     pub(crate) fn descriptor_len(&self, len: u64) -> u64 {
         match self.flags & FLAG_DESCRIPTOR {
             0 => 0,
@@ -345,11 +343,8 @@ pub(crate) fn parse_entry(b: &[u8], at: usize) -> Option<(Entry, usize)> {
 /// Where a directory lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
-    /// First byte.
     pub offset: u64,
-    /// Bytes.
     pub len: u64,
-    /// Members.
     pub entries: u64,
 }
 

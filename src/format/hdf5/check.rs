@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::filters::undo;
 use super::index::Hdf5Index;
-use crate::format::{Checker, FormatError, Index, LengthChecker, Opened, unpacked_limit};
+use crate::format::{Checker, FormatError, Index, LengthChecker, Opened, Result, unpacked_limit};
 
 /// A run of bytes that is to come.
 struct Coming {
@@ -40,7 +40,7 @@ impl ChunkChecker {
         }
     }
 
-    fn chunk(&mut self, dataset: usize, skipped: u32) -> Result<(), FormatError> {
+    fn chunk(&mut self, dataset: usize, skipped: u32) -> Result<()> {
         let index = self.index.as_ref().and_then(downcast);
         let packing = index
             .and_then(|index| index.packing(dataset))
@@ -105,7 +105,7 @@ impl Checker for ChunkChecker {
         }
     }
 
-    fn push(&mut self, mut chunk: &[u8]) -> Result<(), FormatError> {
+    fn push(&mut self, mut chunk: &[u8]) -> Result<()> {
         self.length.push(chunk)?;
         while let Some(coming) = self.coming.get(self.next)
             && !chunk.is_empty()
@@ -128,7 +128,7 @@ impl Checker for ChunkChecker {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), FormatError> {
+    fn finish(&mut self) -> Result<()> {
         self.length.finish()
     }
 }

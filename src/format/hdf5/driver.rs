@@ -15,11 +15,10 @@ use hdf5_metno_sys::h5p::H5Pset_driver;
 use parking_lot::Mutex;
 
 use super::library::timeless;
-use crate::format::FormatError;
+use crate::format::{FormatError, Result};
 
 /// Bytes that libhdf5 takes for a file.
 pub(super) trait Backing: Send {
-    /// Bytes of the file.
     fn len(&self) -> u64;
     /// Fills `into`; beyond the end with zeros, as every driver of libhdf5 does. False: it cannot.
     fn read(&mut self, at: u64, into: &mut [u8]) -> bool;
@@ -180,7 +179,7 @@ unsafe impl Sync for Versioned {}
 /// The driver, registered when it is first needed.
 ///
 /// Errors: a version of libhdf5 whose drivers are not known here.
-pub(super) fn registered() -> Result<Driver, FormatError> {
+pub(super) fn registered() -> Result<Driver> {
     static DRIVER: OnceLock<Result<hid_t, String>> = OnceLock::new();
     let made = DRIVER.get_or_init(|| {
         let class: *const H5FD_class_t = match hdf5::library_version() {

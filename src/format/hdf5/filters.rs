@@ -5,7 +5,7 @@ use std::io::Read;
 use hdf5::filters::Filter;
 use hdf5_metno as hdf5;
 
-use crate::format::FormatError;
+use crate::format::{FormatError, Result};
 
 /// A filter that chunks are read through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(super) enum Undo {
 
 impl Undo {
     /// Errors: a filter that is not read here.
-    pub(super) fn of(filter: &Filter) -> Result<Undo, FormatError> {
+    pub(super) fn of(filter: &Filter) -> Result<Undo> {
         Ok(match filter {
             Filter::Deflate(_) => Undo::Inflate,
             Filter::Shuffle => Undo::Unshuffle,
@@ -54,7 +54,7 @@ pub(super) fn undo(
     bytes: &[u8],
     element_bytes: usize,
     limit: usize,
-) -> Result<Vec<u8>, FormatError> {
+) -> Result<Vec<u8>> {
     match filter {
         Undo::Inflate => {
             let mut out = Vec::new();
@@ -107,7 +107,7 @@ fn fletcher32(data: &[u8]) -> u32 {
 }
 
 /// Source: the LZF stream of liblzf: literal runs (control < 32) and back references.
-fn unlzf(mut bytes: &[u8], limit: usize) -> Result<Vec<u8>, FormatError> {
+fn unlzf(mut bytes: &[u8], limit: usize) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     let short = || bad("lzf: it ends too early");
     while let Some((&control, rest)) = bytes.split_first() {

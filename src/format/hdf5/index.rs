@@ -11,7 +11,7 @@ use super::layout::{Layout, coordinates, grid};
 use super::library::{Stored, chunk_at, failed};
 use super::reader::Reader;
 use super::skeleton::packed;
-use crate::format::{Access, Chunks, FileSpec, FormatError, Index, Out, Source};
+use crate::format::{Access, Chunks, FileSpec, FormatError, Index, Out, Result, Source};
 use crate::storage::Extent;
 
 /// Chunks of one file that are listed: 384 MiB of metadata.
@@ -59,12 +59,12 @@ pub(super) struct Packing<'a> {
 
 impl Hdf5Index {
     /// Errors: no HDF5 file, damaged metadata, no `records_0`, storage that no byte ranges describe.
-    pub(super) fn read(source: &mut dyn Source) -> Result<Self, FormatError> {
+    pub(super) fn read(source: &mut dyn Source) -> Result<Self> {
         Self::read_by(Reader::new(source)?)
     }
 
     /// The same, with metadata fetched as `reader` does.
-    pub(super) fn read_by(mut reader: Reader) -> Result<Self, FormatError> {
+    pub(super) fn read_by(mut reader: Reader) -> Result<Self> {
         let file = reader.open()?;
         let names = reader.libhdf5(|| file.member_names())?;
         let names = names.map_err(failed("list datasets"))?;
@@ -97,12 +97,7 @@ impl Hdf5Index {
         Ok(index)
     }
 
-    fn add(
-        &mut self,
-        name: &str,
-        dataset: &hdf5::Dataset,
-        reader: &mut Reader,
-    ) -> Result<(), FormatError> {
+    fn add(&mut self, name: &str, dataset: &hdf5::Dataset, reader: &mut Reader) -> Result<()> {
         let bad = failed(name);
         let dims: Vec<u64> = dataset.shape().iter().map(|&d| d as u64).collect();
         let dtype = reader.libhdf5(|| dataset.dtype())?.map_err(&bad)?;
@@ -225,7 +220,7 @@ impl Hdf5Index {
         first: u64,
         count: u64,
         out: Out,
-    ) -> Result<(), FormatError> {
+    ) -> Result<()> {
         let mut buffer = vec![0; 1 << 18];
         let mut chunks = Chunks::new(&mut buffer, out);
         let Some(chunk) = &layout.chunk else {
@@ -258,12 +253,7 @@ fn too_large(name: &str, dims: &[u64], element_bytes: u64) -> FormatError {
 }
 
 /// Where a contiguous dataset of `len` bytes lies.
-fn contiguous(
-    name: &str,
-    dataset: &hdf5::Dataset,
-    len: u64,
-    reader: &mut Reader,
-) -> Result<Place, FormatError> {
+fn contiguous(name: &str, dataset: &hdf5::Dataset, len: u64, reader: &mut Reader) -> Result<Place> {
     let first = reader.libhdf5(|| dataset.offset())?.ok_or_else(|| {
         FormatError::Content(format!("{name} has no storage: nothing was written"))
     })?;
@@ -283,7 +273,7 @@ fn chunked(
     dims: &[u64],
     element_bytes: u64,
     reader: &mut Reader,
-) -> Result<Place, FormatError> {
+) -> Result<Place> {
     let chunk = properties.chunk().unwrap_or_default();
     let chunk: Vec<u64> = chunk.iter().map(|&c| c as u64).collect();
     if chunk.len() != dims.len() || chunk.contains(&0) {

@@ -1,7 +1,7 @@
 //! The datasets of a file: shapes, chunks, and which bytes of the fill each holds.
 
 use crate::config::{Compression, Element};
-use crate::format::{FileSpec, FormatError};
+use crate::format::{FileSpec, FormatError, Result};
 use crate::plan::fill::Fill;
 
 /// What h5py's guess of chunks aims at, and its bounds: bytes.
@@ -27,12 +27,12 @@ pub(super) struct Layout {
     pub(super) level: u32,
 }
 
-fn refuse<T>(text: String) -> Result<T, FormatError> {
+fn refuse<T>(text: String) -> Result<T> {
     Err(FormatError::Content(text))
 }
 
 /// Shape of a sample's part in each of several datasets.
-fn part_of(spec: &FileSpec, datasets: u64) -> Result<Vec<u64>, FormatError> {
+fn part_of(spec: &FileSpec, datasets: u64) -> Result<Vec<u64>> {
     let mut part = spec.sample_dims.to_vec();
     if let Some(first) = part.first_mut() {
         *first /= datasets;
@@ -52,7 +52,7 @@ fn part_of(spec: &FileSpec, datasets: u64) -> Result<Vec<u64>, FormatError> {
 
 impl Layout {
     /// Errors: keys of `dataset.hdf5` that contradict the sample's shape; a compression that HDF5 does not have.
-    pub(super) fn of(spec: &FileSpec) -> Result<Layout, FormatError> {
+    pub(super) fn of(spec: &FileSpec) -> Result<Layout> {
         let options = spec.options;
         let section = &options.hdf5;
         if !matches!(
@@ -127,7 +127,6 @@ impl Layout {
         self.dims[1..].iter().product::<u64>() * self.element.bytes
     }
 
-    /// Bytes of one dataset.
     pub(super) fn dataset_len(&self) -> u64 {
         self.part_len() * self.dims[0]
     }

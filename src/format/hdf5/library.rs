@@ -11,7 +11,7 @@ use hdf5_metno_sys::h5f::{H5F_ACC_TRUNC, H5Fcreate};
 use hdf5_metno_sys::h5p::{H5P_DEFAULT, H5Pset_obj_track_times};
 
 use crate::config::Element;
-use crate::format::FormatError;
+use crate::format::{FormatError, Result};
 
 /// An address that means: not allocated.
 const NO_ADDRESS: u64 = u64::MAX;
@@ -34,7 +34,7 @@ pub(super) fn timeless() -> hdf5::Result<FileCreate> {
 }
 
 /// Makes a file at a path, of the latest layout and without times.
-pub(super) fn create_file(path: &Path) -> Result<hdf5::File, FormatError> {
+pub(super) fn create_file(path: &Path) -> Result<hdf5::File> {
     let bad = failed("make a file");
     let text = std::ffi::CString::new(path.as_os_str().as_bytes())
         .map_err(|e| FormatError::content(format!("hdf5: temporary image: {e}")))?;
@@ -63,7 +63,7 @@ pub(super) struct Stored {
 }
 
 /// Where the chunk that begins at element `first` lies.
-pub(super) fn chunk_at(dataset: &hdf5::Dataset, first: &[u64]) -> Result<Stored, FormatError> {
+pub(super) fn chunk_at(dataset: &hdf5::Dataset, first: &[u64]) -> Result<Stored> {
     let (mut skipped, mut address, mut len) = (0, NO_ADDRESS, 0);
     let status = hdf5::sync::sync(|| {
         // SAFETY: the dataset is open; `first` has one coordinate per axis of the dataset; the three results are ours.
@@ -95,7 +95,7 @@ pub(super) fn write_chunk(
     first: &[u64],
     skipped: u32,
     bytes: &[u8],
-) -> Result<(), FormatError> {
+) -> Result<()> {
     let status = hdf5::sync::sync(|| {
         // SAFETY: the dataset is open and chunked; `first` has one coordinate per axis, each a multiple of the chunk's
         // side; `bytes` holds `bytes.len()` bytes.

@@ -24,20 +24,19 @@ mod skeleton;
 use std::sync::Arc;
 
 use super::{
-    Checker, Chunks, Expect, FileSpec, Format, FormatError, FormatOptions, Index, Key,
-    LengthChecker, Opened, Out, Source,
+    Checker, Chunks, Expect, FileSpec, Format, FormatOptions, Index, Key, Opened, Out, Result,
+    Source,
 };
-use crate::config::{Compression, Decode};
+use crate::config::Compression;
 use check::ChunkChecker;
 use index::Hdf5Index;
 use layout::Layout;
 use skeleton::Skeleton;
 
-/// The hdf5 format.
 pub struct Hdf5;
 
 impl Format for Hdf5 {
-    fn supports(&self, spec: &FileSpec) -> Result<(), FormatError> {
+    fn supports(&self, spec: &FileSpec) -> Result<()> {
         Layout::of(spec).map(|_| ())
     }
     fn keys(&self, options: &FormatOptions) -> Vec<Key> {
@@ -62,7 +61,7 @@ impl Format for Hdf5 {
             _ => 1,
         }
     }
-    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
+    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<()> {
         let layout = Layout::of(spec)?;
         let mut chunks = Chunks::new(chunk, out);
         if layout.compression == Compression::None {
@@ -75,11 +74,7 @@ impl Format for Hdf5 {
     fn needs_index(&self, _: &Expect, _: &FormatOptions) -> bool {
         true
     }
-    fn index(
-        &self,
-        source: &mut dyn Source,
-        _: &FormatOptions,
-    ) -> Result<Arc<dyn Index>, FormatError> {
+    fn index(&self, source: &mut dyn Source, _: &FormatOptions) -> Result<Arc<dyn Index>> {
         Ok(Arc::new(Hdf5Index::read(source)?))
     }
     fn index_memory(&self, spec: &FileSpec) -> u64 {
@@ -89,14 +84,10 @@ impl Format for Hdf5 {
         });
         chunks.saturating_mul(size_of::<library::Stored>() as u64) + super::INDEX
     }
-    fn checker(&self, decode: Decode, _: &FormatOptions) -> Box<dyn Checker> {
-        match decode {
-            Decode::None => Box::new(LengthChecker::default()),
-            Decode::Verify => Box::new(ChunkChecker::new(false)),
-            Decode::Full => Box::new(ChunkChecker::new(true)),
-        }
+    fn content_checker(&self, is_full: bool, _: &FormatOptions) -> Box<dyn Checker> {
+        Box::new(ChunkChecker::new(is_full))
     }
-    fn expected(&self, opened: &Opened, spec: &FileSpec, out: Out) -> Result<(), FormatError> {
+    fn expected(&self, opened: &Opened, spec: &FileSpec, out: Out) -> Result<()> {
         let layout = Layout::of(spec)?;
         let index = opened
             .index

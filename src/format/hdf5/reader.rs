@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use super::driver::{self, Backing};
 use super::library::failed;
-use crate::format::{FormatError, Source};
+use crate::format::{FormatError, Result, Source};
 
 /// Bytes that are fetched at once. The metadata of most files lies within the first window.
 const WINDOW: u64 = 16 << 10;
@@ -87,15 +87,12 @@ impl<'s> Reader<'s> {
     /// Finds the superblock.
     ///
     /// Errors: there is none.
-    pub(super) fn new(source: &'s mut dyn Source) -> Result<Self, FormatError> {
+    pub(super) fn new(source: &'s mut dyn Source) -> Result<Self> {
         Self::with_window(source, WINDOW)
     }
 
     /// The same, with `window` bytes fetched at first.
-    pub(super) fn with_window(
-        source: &'s mut dyn Source,
-        window: u64,
-    ) -> Result<Self, FormatError> {
+    pub(super) fn with_window(source: &'s mut dyn Source, window: u64) -> Result<Self> {
         let file_len = source.file_len()?;
         let fetched = Fetched {
             ranges: BTreeMap::new(),
@@ -132,7 +129,6 @@ impl<'s> Reader<'s> {
         Err(FormatError::magic("an hdf5 file", start))
     }
 
-    /// Bytes of the file.
     pub(super) fn file_len(&self) -> u64 {
         self.file_len
     }
@@ -145,11 +141,11 @@ impl<'s> Reader<'s> {
     /// Makes a call that reads the file, again and again until it has all the bytes that it wants.
     ///
     /// Errors: bytes cannot be read. The call's own outcome is for the caller.
-    pub(super) fn libhdf5<T>(&mut self, mut call: impl FnMut() -> T) -> Result<T, FormatError> {
+    pub(super) fn libhdf5<T>(&mut self, mut call: impl FnMut() -> T) -> Result<T> {
         self.call(|_| call())
     }
 
-    fn call<T>(&mut self, mut call: impl FnMut(&Mutex<Fetched>) -> T) -> Result<T, FormatError> {
+    fn call<T>(&mut self, mut call: impl FnMut(&Mutex<Fetched>) -> T) -> Result<T> {
         loop {
             let outcome = call(&self.fetched);
             // Bound on its own: the lock must not be held while fetching.
@@ -163,7 +159,7 @@ impl<'s> Reader<'s> {
     }
 
     /// Fetches a window around bytes of which the first is missing.
-    fn fetch(&mut self, at: u64, len: u64) -> Result<(), FormatError> {
+    fn fetch(&mut self, at: u64, len: u64) -> Result<()> {
         if at == self.end && at > 0 {
             self.window = (2 * self.window).min(MAX_WINDOW.max(self.window));
         }
@@ -189,7 +185,7 @@ impl<'s> Reader<'s> {
     /// Opens the file.
     ///
     /// Errors: the metadata is damaged, or bytes of it cannot be read.
-    pub(super) fn open(&mut self) -> Result<hdf5::File, FormatError> {
+    pub(super) fn open(&mut self) -> Result<hdf5::File> {
         let driver = driver::registered()?;
         let fetched = self.fetched.clone();
         let file = self.libhdf5(|| driver.open(fetched.clone()))?;

@@ -14,7 +14,7 @@ use super::image::Image;
 use super::layout::{Layout, coordinates};
 use super::library::{chunk_at, create_file, descriptor, failed, write_chunk};
 use crate::config::Compression;
-use crate::format::{Chunks, FileSpec, FormatError};
+use crate::format::{Chunks, FileSpec, FormatError, Result};
 use crate::plan::fill::Fill;
 
 /// What lies at one place of a file.
@@ -31,7 +31,6 @@ enum Part {
 /// A file without its samples: the same for all files of a shape.
 pub(super) struct Skeleton {
     parts: Vec<Part>,
-    /// Bytes of the file.
     pub(super) len: u64,
 }
 
@@ -46,7 +45,7 @@ fn io(e: std::io::Error) -> FormatError {
     ))
 }
 
-fn temporary() -> Result<tempfile::NamedTempFile, FormatError> {
+fn temporary() -> Result<tempfile::NamedTempFile> {
     tempfile::Builder::new()
         .prefix(".dlio-rs-")
         .suffix(".hdf5")
@@ -55,10 +54,7 @@ fn temporary() -> Result<tempfile::NamedTempFile, FormatError> {
 }
 
 /// Creates all datasets in a new, empty file; sample storage is allocated at once unless it is to be compressed.
-pub(super) fn create(
-    file: &hdf5::File,
-    layout: &Layout,
-) -> Result<Vec<hdf5::Dataset>, FormatError> {
+pub(super) fn create(file: &hdf5::File, layout: &Layout) -> Result<Vec<hdf5::Dataset>> {
     let bad = failed("make a file");
     let is_compressed = layout.compression != Compression::None;
     let longest = layout.max_dims.as_ref().unwrap_or(&layout.dims);
@@ -110,7 +106,7 @@ pub(super) fn create(
 
 impl Skeleton {
     /// The skeleton of files of this layout, which must not be compressed.
-    pub(super) fn of(layout: &Layout) -> Result<Arc<Skeleton>, FormatError> {
+    pub(super) fn of(layout: &Layout) -> Result<Arc<Skeleton>> {
         let found = |made: &VecDeque<(Layout, Arc<Skeleton>)>| {
             made.iter()
                 .find(|(l, _)| l == layout)
@@ -128,7 +124,7 @@ impl Skeleton {
         Ok(skeleton)
     }
 
-    fn make(layout: &Layout) -> Result<Skeleton, FormatError> {
+    fn make(layout: &Layout) -> Result<Skeleton> {
         let image = Arc::new(Mutex::new(Image::default()));
         let file = driver::registered()?.create(image.clone());
         let file = file.map_err(failed("make a file"))?;
@@ -183,12 +179,7 @@ impl Skeleton {
     }
 
     /// Streams a file.
-    pub(super) fn stream(
-        &self,
-        layout: &Layout,
-        fill: &Fill,
-        chunks: &mut Chunks,
-    ) -> Result<(), FormatError> {
+    pub(super) fn stream(&self, layout: &Layout, fill: &Fill, chunks: &mut Chunks) -> Result<()> {
         let mut bytes = Vec::new();
         for part in &self.parts {
             match part {
@@ -211,7 +202,7 @@ impl Skeleton {
 /// A chunk as it is stored: its bytes, and which filters were left out.
 ///
 /// The fill does not compress, and LZF leaves such chunks as they are.
-pub(super) fn packed(layout: &Layout, chunk: &[u8]) -> Result<(Vec<u8>, u32), FormatError> {
+pub(super) fn packed(layout: &Layout, chunk: &[u8]) -> Result<(Vec<u8>, u32)> {
     if layout.compression != Compression::Gzip {
         return Ok((chunk.to_vec(), 1));
     }
@@ -226,7 +217,7 @@ pub(super) fn stream_compressed(
     layout: &Layout,
     spec: &FileSpec,
     chunks: &mut Chunks,
-) -> Result<(), FormatError> {
+) -> Result<()> {
     let mut image = temporary()?;
     let file = create_file(image.path())?;
     let datasets = create(&file, layout)?;

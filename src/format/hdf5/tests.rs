@@ -1,6 +1,6 @@
 use super::layout::guessed;
 use super::*;
-use crate::config::{Element, Hdf5Section};
+use crate::config::{Decode, Element, Hdf5Section};
 use crate::format::test_support::{Memory, all, some, spec};
 
 /// Chunk shapes that h5py 3.14 chose for these datasets (`compression="gzip"`).
@@ -157,21 +157,17 @@ fn no_lock_is_held_while_bytes_come() {
         first: bool,
     }
     impl Source for Meeting<'_> {
-        fn file_len(&mut self) -> Result<u64, FormatError> {
+        fn file_len(&mut self) -> Result<u64> {
             self.inner.file_len()
         }
-        fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), FormatError> {
+        fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<()> {
             // The first read is ours, before libhdf5 is called; the second is one that libhdf5 waits for.
             if !std::mem::take(&mut self.first) {
                 self.barrier.wait();
             }
             self.inner.read_at(offset, buf)
         }
-        fn companion(
-            &mut self,
-            _: &super::super::Companion,
-            _: u64,
-        ) -> Result<Option<Vec<u8>>, FormatError> {
+        fn companion(&mut self, _: &super::super::Companion, _: u64) -> Result<Option<Vec<u8>>> {
             Ok(None)
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Whatever the bytes announce, memory is that of the caller's slice. Source: `Encodings.md` of Apache Parquet.
 
-use crate::format::FormatError;
+use crate::format::{FormatError, Result};
 use crate::util::{self, bytes::le32};
 
 fn damaged(cause: &str) -> FormatError {
@@ -10,7 +10,7 @@ fn damaged(cause: &str) -> FormatError {
 }
 
 /// The first `n` bytes, which are taken off.
-pub(super) fn take<'a>(bytes: &mut &'a [u8], n: usize) -> Result<&'a [u8], FormatError> {
+pub(super) fn take<'a>(bytes: &mut &'a [u8], n: usize) -> Result<&'a [u8]> {
     let (head, rest) = bytes
         .split_at_checked(n)
         .ok_or_else(|| damaged(&format!("{n} bytes are needed and {} left", bytes.len())))?;
@@ -19,15 +19,15 @@ pub(super) fn take<'a>(bytes: &mut &'a [u8], n: usize) -> Result<&'a [u8], Forma
 }
 
 /// A little-endian length, which is taken off.
-pub(super) fn take_len(bytes: &mut &[u8]) -> Result<usize, FormatError> {
+pub(super) fn take_len(bytes: &mut &[u8]) -> Result<usize> {
     Ok(le32(take(bytes, 4)?, 0).unwrap_or(0) as usize)
 }
 
-fn varint(bytes: &mut &[u8]) -> Result<u64, FormatError> {
+fn varint(bytes: &mut &[u8]) -> Result<u64> {
     util::varint::take(bytes).map_err(|error| damaged(error.into()))
 }
 
-fn zigzag(bytes: &mut &[u8]) -> Result<i64, FormatError> {
+fn zigzag(bytes: &mut &[u8]) -> Result<i64> {
     Ok(util::varint::unzigzag(varint(bytes)?))
 }
 
@@ -66,7 +66,7 @@ pub(super) struct Hybrid<'a> {
 
 impl<'a> Hybrid<'a> {
     /// Errors: `width`, in bits, is more than 32.
-    pub(super) fn new(bytes: &'a [u8], width: u32) -> Result<Self, FormatError> {
+    pub(super) fn new(bytes: &'a [u8], width: u32) -> Result<Self> {
         if width > 32 {
             return Err(damaged(&format!("values of {width} bits")));
         }
@@ -84,7 +84,7 @@ impl<'a> Hybrid<'a> {
     /// The next values, as many as fit.
     ///
     /// Errors: there are fewer.
-    pub(super) fn read(&mut self, out: &mut [u32]) -> Result<(), FormatError> {
+    pub(super) fn read(&mut self, out: &mut [u32]) -> Result<()> {
         let mut done = 0;
         while done < out.len() {
             let room = (out.len() - done) as u64;
@@ -108,7 +108,7 @@ impl<'a> Hybrid<'a> {
         Ok(())
     }
 
-    fn next_run(&mut self) -> Result<(), FormatError> {
+    fn next_run(&mut self) -> Result<()> {
         let head = varint(&mut self.rest)?;
         if head & 1 == 0 {
             self.repeats = head >> 1;
@@ -153,7 +153,7 @@ pub(super) struct Delta<'a> {
 
 impl<'a> Delta<'a> {
     /// Errors: the header is no such header.
-    pub(super) fn new(mut bytes: &'a [u8]) -> Result<Self, FormatError> {
+    pub(super) fn new(mut bytes: &'a [u8]) -> Result<Self> {
         let block = varint(&mut bytes)?;
         let minis = varint(&mut bytes)?;
         let left = varint(&mut bytes)?;
@@ -188,7 +188,7 @@ impl<'a> Delta<'a> {
     /// The next values, as many as fit.
     ///
     /// Errors: there are fewer.
-    pub(super) fn read(&mut self, out: &mut [i64]) -> Result<(), FormatError> {
+    pub(super) fn read(&mut self, out: &mut [i64]) -> Result<()> {
         if out.len() as u64 > self.left {
             return Err(damaged(&format!(
                 "{} values are needed and {} left",
@@ -217,7 +217,7 @@ impl<'a> Delta<'a> {
         Ok(())
     }
 
-    fn next_mini(&mut self) -> Result<(), FormatError> {
+    fn next_mini(&mut self) -> Result<()> {
         if self.widths.is_empty() {
             self.smallest = zigzag(&mut self.rest)?;
             self.widths = take(&mut self.rest, self.minis)?;
@@ -234,7 +234,7 @@ impl<'a> Delta<'a> {
     }
 
     /// What follows the values: all of them are read, and dropped.
-    pub(super) fn after(mut self) -> Result<&'a [u8], FormatError> {
+    pub(super) fn after(mut self) -> Result<&'a [u8]> {
         let mut scratch = [0; 1024];
         while self.left > 0 {
             let n = self.left.min(scratch.len() as u64) as usize;

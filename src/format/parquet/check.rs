@@ -12,7 +12,7 @@ use super::footer::{Chunk, Leaf};
 use super::header::{MAX_HEADER, PageHeader, PageKind};
 use super::index::RowGroups;
 use super::thrift::Broken;
-use crate::format::{Checker, FormatError, Index, LengthChecker, Opened};
+use crate::format::{Checker, FormatError, Index, LengthChecker, Opened, Result};
 use crate::storage::Extent;
 
 /// The column chunk that is being walked.
@@ -87,7 +87,7 @@ impl PageChecker {
     }
 
     /// Goes on to the next chunk that has bytes.
-    fn next_chunk(&mut self) -> Result<bool, FormatError> {
+    fn next_chunk(&mut self) -> Result<bool> {
         let Some((chunk, group)) = self.peek() else {
             return Ok(false);
         };
@@ -141,7 +141,7 @@ impl PageChecker {
     }
 
     /// Looks at some bytes; returns how many were used.
-    fn step(&mut self, bytes: &[u8]) -> Result<usize, FormatError> {
+    fn step(&mut self, bytes: &[u8]) -> Result<usize> {
         if self.current.is_none() && !self.next_chunk()? {
             return Err(FormatError::damaged(format!(
                 "{} bytes follow the column chunks that were asked for",
@@ -169,7 +169,7 @@ impl PageChecker {
     }
 
     /// Reads a page's header, or as much of it as is there.
-    fn header(&mut self, bytes: &[u8]) -> Result<usize, FormatError> {
+    fn header(&mut self, bytes: &[u8]) -> Result<usize> {
         let current = self.current.as_mut().expect("a header is part of a chunk");
         let before = self.head.len();
         let room = (current.left.min(MAX_HEADER as u64) as usize).saturating_sub(before);
@@ -220,7 +220,7 @@ impl PageChecker {
     }
 
     /// The page is complete.
-    fn page_done(&mut self) -> Result<(), FormatError> {
+    fn page_done(&mut self) -> Result<()> {
         let (Some(current), Some(page)) = (self.current.as_mut(), self.page.take()) else {
             return Ok(());
         };
@@ -295,7 +295,7 @@ impl Checker for PageChecker {
             .unwrap_or(0..0);
     }
 
-    fn push(&mut self, chunk: &[u8]) -> Result<(), FormatError> {
+    fn push(&mut self, chunk: &[u8]) -> Result<()> {
         self.length.push(chunk)?;
         let mut rest = chunk;
         while !rest.is_empty() {
@@ -305,7 +305,7 @@ impl Checker for PageChecker {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), FormatError> {
+    fn finish(&mut self) -> Result<()> {
         self.length.finish()?;
         if self.current.is_some() || self.peek().is_some() {
             return Err(self.place(FormatError::damaged(

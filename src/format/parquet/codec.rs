@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use crate::config::{Compression, ParquetCompression};
-use crate::format::{FormatError, FormatOptions};
+use crate::format::{FormatError, FormatOptions, Result};
 
 /// Bytes of a page, compressed or not, beyond which it is refused: nobody writes such pages, and a few bytes can announce one.
 pub(super) const MAX_PAGE: usize = 256 << 20;
@@ -43,7 +43,7 @@ impl Codec {
     /// The codec of a workload.
     ///
     /// Errors: `dataset.compression` names one that the format has not, or another than `dataset.parquet.compression`.
-    pub(super) fn of(options: &FormatOptions) -> Result<Codec, FormatError> {
+    pub(super) fn of(options: &FormatOptions) -> Result<Codec> {
         let own = match options.parquet.compression {
             ParquetCompression::None => Codec::None,
             ParquetCompression::Snappy => Codec::Snappy,
@@ -69,7 +69,7 @@ impl Codec {
     /// The codec of this number.
     ///
     /// Errors: it is not supported.
-    pub(super) fn by_id(id: i32) -> Result<Codec, FormatError> {
+    pub(super) fn by_id(id: i32) -> Result<Codec> {
         let known = CODECS.iter().find(|c| c.1 == id);
         known.map(|c| c.0).ok_or_else(|| {
             FormatError::unsupported(format!(
@@ -112,12 +112,7 @@ impl Codec {
     /// Decompresses `from` over `to`, which then holds `len` bytes; `len` is at most [`MAX_PAGE`].
     ///
     /// Errors: it is damaged, or holds more or less than `len` bytes. Memory grows with what comes out, not with `len`.
-    pub(super) fn decompress(
-        self,
-        from: &[u8],
-        len: usize,
-        to: &mut Vec<u8>,
-    ) -> Result<(), FormatError> {
+    pub(super) fn decompress(self, from: &[u8], len: usize, to: &mut Vec<u8>) -> Result<()> {
         to.clear();
         let bad = |cause: String| {
             FormatError::damaged(format!(

@@ -10,7 +10,7 @@ use super::codec::Codec;
 use super::footer::Leaf;
 use super::header::{PageHeader, PageKind};
 use super::schema::physical;
-use crate::format::FormatError;
+use crate::format::{FormatError, Result};
 
 /// Values that are decoded at once.
 const BATCH: usize = 8192;
@@ -85,7 +85,7 @@ fn width(max: u32) -> u32 {
 
 impl ChunkDecoder {
     /// Errors: the column's type is unknown.
-    pub(super) fn new(leaf: &Leaf) -> Result<Self, FormatError> {
+    pub(super) fn new(leaf: &Leaf) -> Result<Self> {
         let kind = match leaf.physical {
             physical::BOOLEAN => Kind::Bits,
             physical::INT32 | physical::FLOAT => Kind::Fixed(4),
@@ -124,12 +124,7 @@ impl ChunkDecoder {
     /// Decodes a page, `stored` as it is in the file.
     ///
     /// Errors: it is damaged, or a bomb.
-    pub(super) fn page(
-        &mut self,
-        header: &PageHeader,
-        codec: Codec,
-        stored: &[u8],
-    ) -> Result<(), FormatError> {
+    pub(super) fn page(&mut self, header: &PageHeader, codec: Codec, stored: &[u8]) -> Result<()> {
         let mut plain = std::mem::take(&mut self.plain);
         let outcome = self.unpacked(header, codec, stored, &mut plain);
         self.plain = plain;
@@ -142,7 +137,7 @@ impl ChunkDecoder {
         codec: Codec,
         stored: &[u8],
         plain: &mut Vec<u8>,
-    ) -> Result<(), FormatError> {
+    ) -> Result<()> {
         match header.kind {
             PageKind::Other => Ok(()),
             PageKind::Dictionary { values, encoding } => {
@@ -211,7 +206,7 @@ impl ChunkDecoder {
         encoding: i32,
         [repetitions, definitions]: [&[u8]; 2],
         bytes: &[u8],
-    ) -> Result<(), FormatError> {
+    ) -> Result<()> {
         if values > MAX_VALUES {
             return Err(FormatError::unsupported(format!(
                 "a page announces {values} values: pages of more than {MAX_VALUES} are not supported"
@@ -276,7 +271,7 @@ fn unpack<'a>(
     codec: Codec,
     stored: &'a [u8],
     plain: &'a mut Vec<u8>,
-) -> Result<&'a [u8], FormatError> {
+) -> Result<&'a [u8]> {
     // Values that are all null leave nothing to compress.
     if codec != Codec::None && !(stored.is_empty() && header.plain_len == 0) {
         codec.decompress(stored, header.plain_len, plain)?;
@@ -293,12 +288,7 @@ fn unpack<'a>(
 }
 
 /// The next `n` levels of a page; none where all are 0.
-fn levels<'a>(
-    from: &mut Hybrid,
-    max: u32,
-    n: usize,
-    into: &'a mut Vec<u32>,
-) -> Result<&'a [u32], FormatError> {
+fn levels<'a>(from: &mut Hybrid, max: u32, n: usize, into: &'a mut Vec<u32>) -> Result<&'a [u32]> {
     if max == 0 {
         return Ok(&[]);
     }
@@ -310,7 +300,7 @@ fn levels<'a>(
     }
 }
 
-fn check_dictionary(kind: Kind, values: u32, mut bytes: &[u8]) -> Result<(), FormatError> {
+fn check_dictionary(kind: Kind, values: u32, mut bytes: &[u8]) -> Result<()> {
     match kind {
         Kind::Bits => return Err(damaged("a dictionary of truth values")),
         Kind::Fixed(width) => {
@@ -328,12 +318,7 @@ fn check_dictionary(kind: Kind, values: u32, mut bytes: &[u8]) -> Result<(), For
 }
 
 impl<'a> Values<'a> {
-    fn new(
-        kind: Kind,
-        encoding: i32,
-        has_dictionary: bool,
-        mut bytes: &'a [u8],
-    ) -> Result<Self, FormatError> {
+    fn new(kind: Kind, encoding: i32, has_dictionary: bool, mut bytes: &'a [u8]) -> Result<Self> {
         Ok(match (encoding, kind) {
             (0, Kind::Fixed(width)) => Values::Plain(bytes, width),
             (0, Kind::Bits) => Values::PlainBits(bytes, 0),
@@ -375,7 +360,7 @@ impl<'a> Values<'a> {
         dictionary: Option<&Dictionary>,
         kind: Kind,
         out: &mut Arrays,
-    ) -> Result<(), FormatError> {
+    ) -> Result<()> {
         match self {
             Values::Plain(bytes, width) => {
                 out.bytes.clear();
@@ -452,7 +437,7 @@ fn look_up(
     dictionary: &Dictionary,
     kind: Kind,
     out: &mut Arrays,
-) -> Result<(), FormatError> {
+) -> Result<()> {
     out.indices.resize(n, 0);
     indices.read(&mut out.indices)?;
     if let Some(index) = out.indices.iter().find(|&&i| i >= dictionary.values) {
@@ -479,7 +464,7 @@ fn continue_texts(
     suffixes: &mut Delta,
     bytes: &mut &[u8],
     text: &mut Vec<u8>,
-) -> Result<(), FormatError> {
+) -> Result<()> {
     let mut len = [0];
     for &shared in prefixes {
         suffixes.read(&mut len)?;
@@ -497,12 +482,12 @@ fn continue_texts(
     Ok(())
 }
 
-fn length(len: i64) -> Result<usize, FormatError> {
+fn length(len: i64) -> Result<usize> {
     usize::try_from(len).map_err(|_| damaged(format!("a length of {len}")))
 }
 
 /// Refuses more values than a page may have.
-fn bounded(delta: Delta) -> Result<Delta, FormatError> {
+fn bounded(delta: Delta) -> Result<Delta> {
     match delta.left() {
         n if n > MAX_VALUES.into() => Err(damaged(format!(
             "{n} differences: pages of more than {MAX_VALUES} are not supported"

@@ -22,7 +22,6 @@ const MANY: [u64; 2] = [1 << 11, 1 << 20];
 /// The dictionary of one chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Dictionary {
-    /// There is none.
     None,
     /// The first values of the chunk; value k has index k.
     First(u64),
@@ -122,7 +121,6 @@ impl Presence {
         });
     }
 
-    /// The dictionary.
     pub(super) fn end(self) -> Dictionary {
         let values = self.there.iter().enumerate().filter(|(_, there)| **there);
         Dictionary::Present(values.map(|(value, _)| value as u16).collect())

@@ -8,7 +8,7 @@ use super::codec::Codec;
 use super::page::{ChunkSize, PLAIN, Pages, RLE, RLE_DICTIONARY, plain_chunk_len};
 use super::schema::{Column, Logical, arrow_schema};
 use super::thrift::{BINARY, I32, STRUCT, Writer};
-use crate::format::{Chunks, FileSpec, FormatError, Out};
+use crate::format::{Chunks, FileSpec, FormatError, Out, Result};
 
 pub(super) const MAGIC: &[u8; 4] = b"PAR1";
 
@@ -29,7 +29,7 @@ pub(super) struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// Errors: the YAML asks for something that is not possible.
-    pub(super) fn new(spec: &'a FileSpec<'a>) -> Result<Self, FormatError> {
+    pub(super) fn new(spec: &'a FileSpec<'a>) -> Result<Self> {
         let row_group = spec.options.parquet.row_group_size;
         if row_group == 0 {
             return Err(FormatError::content(
@@ -58,7 +58,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Streams the file.
-    pub(super) fn write(&self, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
+    pub(super) fn write(&self, chunk: &mut [u8], out: Out) -> Result<()> {
         let mut chunks = Chunks::new(chunk, out);
         chunks.bytes(MAGIC)?;
         let mut pages = self.pages();
@@ -83,12 +83,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Streams the chunks of the columns of these numbers over rows `rows`.
-    pub(super) fn write_chunks(
-        &self,
-        rows: Range<u64>,
-        columns: &[usize],
-        out: Out,
-    ) -> Result<(), FormatError> {
+    pub(super) fn write_chunks(&self, rows: Range<u64>, columns: &[usize], out: Out) -> Result<()> {
         let mut pages = self.pages();
         for column in columns.iter().filter_map(|&i| self.columns.get(i)) {
             pages.chunk(column, &rows, &self.spec.fill, out)?;

@@ -2,7 +2,7 @@
 
 use super::encode::MAGIC;
 use super::thrift::{BINARY, Broken, Bytes, LIST, Reader, STRUCT};
-use crate::format::{FormatError, Source};
+use crate::format::{FormatError, Result, Source};
 
 /// Bytes of the footer in memory at once.
 const WINDOW: u64 = 256 << 10;
@@ -93,7 +93,7 @@ struct Element {
 /// Reads a file's footer; returns the number of rows.
 ///
 /// Errors: the file is none of this format, encrypted, or damaged.
-pub(super) fn read(source: &mut dyn Source, visitor: &mut dyn Visitor) -> Result<u64, FormatError> {
+pub(super) fn read(source: &mut dyn Source, visitor: &mut dyn Visitor) -> Result<u64> {
     let file_len = source.file_len()?;
     if file_len < 12 {
         return Err(FormatError::Truncated {

@@ -7,7 +7,7 @@ use super::codec;
 use super::footer::{Chunk, Leaf, Visitor, read};
 use super::schema::physical;
 use super::thrift::Broken;
-use crate::format::{Access, FormatError, FormatOptions, Index, Source};
+use crate::format::{Access, FormatError, FormatOptions, Index, Result, Source};
 use crate::storage::Extent;
 
 /// Bytes of memory of one column, with short names.
@@ -88,10 +88,7 @@ impl Visitor for Collector<'_> {
 
 impl RowGroups {
     /// Reads a file's footer.
-    pub(super) fn read(
-        source: &mut dyn Source,
-        options: &FormatOptions,
-    ) -> Result<Self, FormatError> {
+    pub(super) fn read(source: &mut dyn Source, options: &FormatOptions) -> Result<Self> {
         let mut collector = Collector {
             columns: &options.read_columns,
             wanted: Vec::new(),
@@ -123,7 +120,6 @@ impl RowGroups {
         }
     }
 
-    /// The rows of a row group.
     pub(super) fn rows(&self, group: usize) -> Range<u64> {
         self.starts[group]..self.starts[group + 1]
     }

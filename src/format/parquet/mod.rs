@@ -27,19 +27,17 @@ mod thrift;
 use std::sync::Arc;
 
 use super::{
-    Checker, Expect, FileSpec, Format, FormatError, FormatOptions, Index, Key, LengthChecker,
-    Opened, Out, Source,
+    Checker, Expect, FileSpec, Format, FormatError, FormatOptions, Index, Key, Opened, Out, Result,
+    Source,
 };
-use crate::config::Decode;
 
-/// The parquet format.
 pub struct Parquet;
 
 /// Magic, a footer's length, magic.
 const MIN_LEN: u64 = 12;
 
 impl Format for Parquet {
-    fn supports(&self, spec: &FileSpec) -> Result<(), FormatError> {
+    fn supports(&self, spec: &FileSpec) -> Result<()> {
         if let Some(column) = &spec.options.parquet.partition_by {
             return Err(FormatError::content(format!(
                 "dataset.parquet.partition_by={column} is not possible: it would spread each file over folders under names that no reader of a run looks for; leave it out"
@@ -61,7 +59,7 @@ impl Format for Parquet {
         MIN_LEN
     }
 
-    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<(), FormatError> {
+    fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<()> {
         encode::Plan::new(spec)?.write(chunk, out)
     }
 
@@ -76,23 +74,15 @@ impl Format for Parquet {
         columns * (index::PER_COLUMN + groups * index::PER_CHUNK) + groups * 16 + super::INDEX
     }
 
-    fn index(
-        &self,
-        source: &mut dyn Source,
-        options: &FormatOptions,
-    ) -> Result<Arc<dyn Index>, FormatError> {
+    fn index(&self, source: &mut dyn Source, options: &FormatOptions) -> Result<Arc<dyn Index>> {
         Ok(Arc::new(index::RowGroups::read(source, options)?))
     }
 
-    fn checker(&self, decode: Decode, _: &FormatOptions) -> Box<dyn Checker> {
-        match decode {
-            Decode::None => Box::new(LengthChecker::default()),
-            Decode::Verify => Box::new(check::PageChecker::new(false)),
-            Decode::Full => Box::new(check::PageChecker::new(true)),
-        }
+    fn content_checker(&self, is_full: bool, _: &FormatOptions) -> Box<dyn Checker> {
+        Box::new(check::PageChecker::new(is_full))
     }
 
-    fn expected(&self, opened: &Opened, spec: &FileSpec, out: Out) -> Result<(), FormatError> {
+    fn expected(&self, opened: &Opened, spec: &FileSpec, out: Out) -> Result<()> {
         let index = opened
             .index
             .and_then(|index| index.as_any().downcast_ref::<index::RowGroups>());

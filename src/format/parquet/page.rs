@@ -145,7 +145,6 @@ fn put_levels(column: &Column, first: u64, n: u64, out: &mut Vec<u8>) {
     });
 }
 
-/// The number of a text.
 fn text_number(word: [u8; 4]) -> u32 {
     u32::from_le_bytes(word) & 0x7fff_ffff
 }

@@ -29,7 +29,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::codec::MAX_PAGE;
 use crate::config::ParquetColumn;
-use crate::format::{FileSpec, FormatError};
+use crate::format::{FileSpec, FormatError, Result};
 
 /// Physical types, by their numbers in the format.
 pub(super) mod physical {
@@ -49,22 +49,25 @@ pub(super) enum Values {
     /// The bytes themselves, so many per value.
     Plain(u64),
     /// One or two bytes, widened to 32 bits.
-    Widened { bytes: u64, is_signed: bool },
+    Widened {
+        bytes: u64,
+        is_signed: bool,
+    },
     /// `s_<number>`
     Text,
     /// A text of so many bytes.
     Bytes(u64),
-    /// Bits.
     Bits,
 }
 
 /// What the schema says of a value beyond its physical type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Logical {
-    /// Nothing.
     None,
-    /// An integer of so many bits.
-    Integer { bits: i8, is_signed: bool },
+    Integer {
+        bits: i8,
+        is_signed: bool,
+    },
     /// Half precision.
     Float16,
     /// UTF-8.
@@ -128,7 +131,7 @@ fn number(dtype: &str) -> Option<(i32, Logical, Values, DataType)> {
 
 impl Column {
     /// One column of the YAML.
-    fn new(name: &str, dtype: &str, size: u64) -> Result<Self, FormatError> {
+    fn new(name: &str, dtype: &str, size: u64) -> Result<Self> {
         let bad = |what: String| {
             Err(FormatError::content(format!(
                 "dataset.parquet.columns: column '{name}' {what}"
@@ -193,7 +196,7 @@ impl Column {
     /// The columns of a file.
     ///
     /// Errors: two columns of one name, or a size that is not possible.
-    pub(super) fn all(spec: &FileSpec) -> Result<Vec<Column>, FormatError> {
+    pub(super) fn all(spec: &FileSpec) -> Result<Vec<Column>> {
         let said = &spec.options.parquet.columns;
         let mut columns = said
             .iter()
@@ -229,12 +232,10 @@ impl Column {
         Ok(columns)
     }
 
-    /// Values in so many rows.
     pub(super) fn values_in(&self, rows: u64) -> u64 {
         rows * self.list.unwrap_or(1)
     }
 
-    /// Bytes of the fill for so many rows.
     fn fill_len(&self, rows: u64) -> u64 {
         let values = self.values_in(rows);
         match self.values {

@@ -1,7 +1,7 @@
 use super::encode::{MAGIC, Plan};
 use super::page::{ChunkSize, Holds, header};
 use super::*;
-use crate::config::{Compression, Element, ParquetColumn, ParquetCompression};
+use crate::config::{Compression, Decode, Element, ParquetColumn, ParquetCompression};
 use crate::format::{Access, Companion};
 use crate::plan::fill::FillSource;
 use crate::storage::Extent;
@@ -10,10 +10,10 @@ use crate::storage::Extent;
 struct Memory<'a>(&'a [u8]);
 
 impl Source for Memory<'_> {
-    fn file_len(&mut self) -> Result<u64, FormatError> {
+    fn file_len(&mut self) -> Result<u64> {
         Ok(self.0.len() as u64)
     }
-    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), FormatError> {
+    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<()> {
         let end = offset + buf.len() as u64;
         let bytes = self.0.get(offset as usize..end as usize);
         buf.copy_from_slice(bytes.ok_or(FormatError::Truncated {
@@ -22,7 +22,7 @@ impl Source for Memory<'_> {
         })?);
         Ok(())
     }
-    fn companion(&mut self, _: &Companion, _: u64) -> Result<Option<Vec<u8>>, FormatError> {
+    fn companion(&mut self, _: &Companion, _: u64) -> Result<Option<Vec<u8>>> {
         Ok(None)
     }
 }
@@ -90,7 +90,7 @@ fn encoded(spec: &FileSpec) -> Vec<u8> {
     file
 }
 
-fn index(file: &[u8], options: &FormatOptions) -> Result<Arc<dyn Index>, FormatError> {
+fn index(file: &[u8], options: &FormatOptions) -> Result<Arc<dyn Index>> {
     Parquet.index(&mut Memory(file), options)
 }
 
@@ -113,7 +113,7 @@ fn read(
     (first, count): (u64, u64),
     access: Access,
     step: usize,
-) -> Result<usize, FormatError> {
+) -> Result<usize> {
     let index = index(file, options)?;
     let mut extents = Vec::new();
     index.extents(first, count, access, &mut extents);
@@ -138,7 +138,7 @@ fn read(
     Ok(bytes.len())
 }
 
-fn read_all(file: &[u8], options: &FormatOptions, decode: Decode) -> Result<usize, FormatError> {
+fn read_all(file: &[u8], options: &FormatOptions, decode: Decode) -> Result<usize> {
     let samples = index(file, options)?.samples();
     read(file, options, decode, (0, samples), Access::Random, 4096)
 }

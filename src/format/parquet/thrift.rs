@@ -157,7 +157,6 @@ impl Broken {
 pub(super) trait Bytes {
     /// The next byte.
     fn byte(&mut self) -> Result<u8, Broken>;
-    /// Bytes that are left.
     fn left(&self) -> u64;
 }
 
@@ -191,7 +190,6 @@ impl Bytes for Slice<'_> {
 
 /// Reads structures.
 pub(super) struct Reader<B> {
-    /// Where from.
     pub bytes: B,
     depth: usize,
 }
@@ -229,7 +227,6 @@ impl<B: Bytes> Reader<B> {
         Ok(len as usize)
     }
 
-    /// A text.
     pub(super) fn text(&mut self) -> Result<String, Broken> {
         let len = self.varint()?;
         if len > MAX_TEXT {

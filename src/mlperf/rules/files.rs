@@ -102,11 +102,11 @@ pub(super) fn storage(facts: &Facts) -> Vec<Outcome> {
     let Some(storage) = facts.storage() else {
         return Vec::new();
     };
-    let what = format!("storage.storage_type={}", storage.word);
+    let what = format!("storage.storage_type={storage}");
     if !storage.has_bytes {
         let what = format!("{what} answers without a storage system");
         vec![Outcome::fail(what).standing(Standing::Invalid)]
-    } else if !storage.is_dlios {
+    } else if !storage.in_dlio {
         let what = format!("{what} is none of DLIO's");
         vec![Outcome::warn(what).remedy("storage.storage_type=local_fs, or disclose it")]
     } else {

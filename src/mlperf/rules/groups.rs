@@ -1,13 +1,11 @@
 //! Runs that belong together: rules 2.1.17 to 2.1.24, 4.7.1 and 4.7.2.
 
-use std::collections::BTreeSet;
-
 use super::checkpointing::written_and_read;
 use crate::mlperf::editions::{CHECKPOINTS, TRAINING_RUNS, WRITE_READ_GAP_S};
 use crate::mlperf::facts::Facts;
 use crate::mlperf::foreign::Loose;
 use crate::mlperf::group::Group;
-use crate::mlperf::hash::work;
+use crate::mlperf::hash::{keys_that_differ, work};
 use crate::mlperf::leaf::Kind;
 use crate::mlperf::verdict::Outcome;
 
@@ -107,15 +105,12 @@ pub(super) fn same_work(group: &Runs) -> Vec<Outcome> {
         let (a, b) = (facts.leaf.name(), first.leaf.name());
         let has = work(&facts.leaf);
         if has != wanted {
-            let keys: BTreeSet<&String> = wanted.keys().chain(has.keys()).collect();
-            let differs = keys
-                .into_iter()
-                .filter(|key| has.get(*key) != wanted.get(*key));
             let unset = "not set".to_owned();
-            let of = |key: &String| {
+            let of = |key: &str| {
                 let [has, wanted] = [&has, &wanted].map(|of| of.get(key).unwrap_or(&unset));
                 format!("{key} is {has}, not {wanted}")
             };
+            let differs = keys_that_differ(&wanted, &has).into_iter();
             let list: Vec<String> = differs.take(6).map(of).collect();
             let what = format!(
                 "{a} differs from {b} in what the comparability hash holds: {}",

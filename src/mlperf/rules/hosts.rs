@@ -91,7 +91,7 @@ pub(super) fn separation(facts: &Facts) -> Vec<Outcome> {
         return Vec::new();
     };
     let storage = facts.storage();
-    if storage.as_ref().is_some_and(|s| !s.has_bytes) {
+    if storage.is_some_and(|s| !s.has_bytes) {
         return Vec::new();
     }
     let folder = facts
@@ -100,7 +100,7 @@ pub(super) fn separation(facts: &Facts) -> Vec<Outcome> {
         .data_folder
         .text()
         .unwrap_or_default();
-    if storage.is_some_and(|s| s.is_object)
+    if storage.is_some_and(|s| s.objects)
         || folder.contains("://")
         || data.to_string_lossy().contains("://")
     {

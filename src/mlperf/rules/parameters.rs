@@ -52,7 +52,6 @@ pub(super) fn training_model(facts: &Facts) -> Vec<Outcome> {
 /// A parameter that is not the workload's.
 struct Changed {
     key: String,
-    /// For people.
     shown: String,
     /// The override that changed it; None for an edited YAML.
     word: Option<String>,

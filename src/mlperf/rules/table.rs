@@ -16,7 +16,6 @@ pub(crate) enum Check {
     Run(fn(&Facts) -> Vec<Outcome>),
     /// Runs that belong together.
     Group(fn(&Group<&Facts>) -> Vec<Outcome>),
-    /// Both.
     Both(
         fn(&Facts) -> Vec<Outcome>,
         fn(&Group<&Facts>) -> Vec<Outcome>,
@@ -30,7 +29,6 @@ pub(crate) enum Check {
 pub(crate) enum When {
     /// Before the run.
     Before,
-    /// After it.
     After,
     /// Before and after.
     Both,
@@ -42,15 +40,11 @@ pub struct Rule {
     pub id: &'static str,
     /// Upstream's name.
     pub name: &'static str,
-    /// Which editions have it.
     pub(crate) editions: &'static [Edition],
-    /// When.
     pub(crate) when: When,
     /// Runs of which kinds.
     pub(crate) of: &'static [Kind],
-    /// How.
     pub(crate) check: Check,
-    /// What it demands.
     pub demand: &'static str,
     /// What to do about a violation; a finding may have a remedy of its own.
     pub remedy: &'static str,

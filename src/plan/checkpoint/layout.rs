@@ -16,7 +16,6 @@ pub enum State {
     Model,
     /// Weights of transformer layers.
     Layers,
-    /// The optimizer's state.
     Optimizer,
 }
 
@@ -25,7 +24,6 @@ pub enum State {
 pub struct TensorPlan {
     /// Key of the inner dictionary that holds it; None: it stands in the outer one. Tensors of a group follow each other.
     pub group: Option<String>,
-    /// Its key.
     pub key: String,
     /// Element type.
     pub dtype: DType,
@@ -34,7 +32,6 @@ pub struct TensorPlan {
 }
 
 impl TensorPlan {
-    /// Bytes of its data.
     pub fn bytes(&self) -> u64 {
         self.elements * self.dtype.bytes()
     }
@@ -45,7 +42,6 @@ impl TensorPlan {
 pub struct FilePlan {
     /// Name without folder and extension.
     pub name: String,
-    /// What it holds.
     pub state: State,
     /// In the order of the file.
     pub tensors: Vec<TensorPlan>,
@@ -75,7 +71,6 @@ impl RankPlan {
             .sum()
     }
 
-    /// Bytes of all tensors.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(FilePlan::bytes).sum()
     }
@@ -86,7 +81,6 @@ impl RankPlan {
 pub struct Totals {
     /// Model and layers.
     pub model_bytes: u64,
-    /// Optimizer.
     pub optimizer_bytes: u64,
     /// Files of all ranks.
     pub files: u64,
@@ -100,7 +94,6 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// All bytes.
     pub fn bytes(&self) -> u64 {
         self.model_bytes + self.optimizer_bytes
     }

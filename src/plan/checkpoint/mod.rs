@@ -19,7 +19,6 @@ pub enum PlanError {
     DataType {
         /// Key in the YAML.
         key: &'static str,
-        /// As given.
         word: String,
     },
     /// A number that is divided by is zero.

@@ -6,17 +6,11 @@ use crate::config::Model;
 /// Element type of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DType {
-    /// `int8`
     Int8,
-    /// `uint8`
     Uint8,
-    /// `fp16`
     Fp16,
-    /// `bf16`
     Bf16,
-    /// `fp32`
     Fp32,
-    /// `fp64`
     Fp64,
 }
 
@@ -39,7 +33,6 @@ impl DType {
         })
     }
 
-    /// Bytes of an element.
     pub fn bytes(self) -> u64 {
         match self {
             DType::Int8 | DType::Uint8 => 1,
@@ -94,7 +87,6 @@ impl Sizes {
         }))
     }
 
-    /// Parameters of the whole model.
     pub fn parameters(&self) -> u128 {
         let (h, f, v) = (self.hidden, self.ffn, self.vocab);
         let qkv = h * (h + 2 * self.kv);
@@ -102,7 +94,6 @@ impl Sizes {
         v * h + block * self.layers + h + v * h
     }
 
-    /// Transformer layers.
     pub fn layers(&self) -> u64 {
         self.layers as u64
     }

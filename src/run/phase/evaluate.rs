@@ -23,7 +23,6 @@ pub(super) struct Evaluation<'a> {
     job: &'a JobContext<'a>,
     source: Box<dyn BatchSource>,
     order: ShardOrder,
-    /// Steps of each.
     steps: u64,
     /// The epoch after which the next one is due.
     next: u64,

@@ -22,7 +22,7 @@ use crate::report::Event;
 use crate::run::context::JobContext;
 use crate::run::dataset::{DatasetFiles, split_of};
 use crate::run::events::Events;
-use crate::run::failure::{JobError, RankError, agree};
+use crate::run::failure::{JobError, RankError, agree, only_where};
 use crate::run::memory;
 use crate::run::open::{open_storage, pick_format};
 use crate::run::wire;
@@ -31,11 +31,9 @@ use crate::storage::{Buffer, FolderLock, Storage, StorageError, Telemetry};
 /// What generation did on this rank.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Generated {
-    /// Files written.
     pub files_written: u64,
     /// Files found complete.
     pub files_skipped: u64,
-    /// Bytes written.
     pub bytes_written: u64,
     /// Wall time, nanoseconds.
     pub elapsed_ns: u64,
@@ -139,19 +137,14 @@ impl<'a> Generation<'a> {
         let cluster = job.cluster;
         job.activity.enter(Phase::Generate, 0, 0);
         let named = files.clone();
-        job.names.add(move |file| {
-            let mut path = PathBuf::new();
-            named.path_of_global(file, &mut path);
-            Some(path.display().to_string())
-        });
+        job.names.add(move |file| Some(named.shown(file)));
         let prepared = if job.data_part().0 == 0 {
             prepare(job, storage, files)
         } else {
             Ok((None, true))
         };
         let (lock, is_new) = agree(cluster, prepared)?;
-        let mut are_there = [u64::from(!is_new)];
-        cluster.max_u64(&mut are_there);
+        let is_new = !cluster.any(!is_new);
         if let Some(warning) = lock.as_ref().and_then(|lock| lock.taken_over.clone()) {
             events.emit(Event::Warning(warning));
         }
@@ -161,7 +154,7 @@ impl<'a> Generation<'a> {
             storage,
             format,
             files,
-            is_new: are_there == [0],
+            is_new,
             start: now_ns(),
             _lock: lock,
         })
@@ -239,21 +232,17 @@ impl<'a> Generation<'a> {
         let mut sums = [mine.files_written, mine.files_skipped, mine.bytes_written];
         cluster.sum_u64(&mut sums);
         // The slowest rank's own work, as in the report.
-        let mut longest = [mine.elapsed_ns];
-        cluster.max_u64(&mut longest);
+        let longest = cluster.largest(mine.elapsed_ns);
         events.emit(Event::GenerationDone {
             files_written: sums[0],
             files_skipped: sums[1],
             bytes: sums[2],
-            elapsed_s: longest[0] as f64 / 1e9,
+            elapsed_s: longest as f64 / 1e9,
         });
-        let stamped = if self.job.data_part().0 == 0 {
+        only_where(cluster, self.job.data_part().0 == 0, || {
             let _task = (self.job).doing("write the manifest in", self.files.root());
             self.files.write_manifest(self.storage)
-        } else {
-            Ok(())
-        };
-        agree(cluster, stamped)?;
+        })?;
         settle(self.job, events);
         Ok(Generated {
             object_store: self.storage.telemetry(),
@@ -394,10 +383,8 @@ impl Shared<'_> {
             let (split, own) = split_of(index, self.files.train.files());
             let spec = self.files.spec(split, own, &dims);
             if !self.is_new {
-                self.activity.io_begins(thread, index, 0);
-                let is_complete = self.is_complete(&path, &spec, &mut head);
-                self.activity.io_ends(thread);
-                if is_complete? {
+                let look = || self.is_complete(&path, &spec, &mut head);
+                if self.activity.io(thread, index, 0, look)? {
                     self.skipped.fetch_add(1, Relaxed);
                     continue;
                 }
@@ -457,19 +444,15 @@ impl Shared<'_> {
         path: &Path,
         encode: &mut dyn FnMut(Out) -> Result<(), FormatError>,
     ) -> Result<(), RankError> {
-        self.activity.io_begins(thread, index, 0);
-        let writer = self.storage.create(path);
-        self.activity.io_ends(thread);
-        let mut writer = writer?;
+        let activity = self.activity;
+        let mut writer = activity.io(thread, index, 0, || self.storage.create(path))?;
         let mut written = 0;
         let mut io_failure = None;
         let outcome = encode(&mut |bytes| {
             if self.stop.load(Relaxed) {
                 return Err(std::io::ErrorKind::BrokenPipe.into());
             }
-            self.activity.io_begins(thread, index, written);
-            let result = writer.write(bytes);
-            self.activity.io_ends(thread);
+            let result = activity.io(thread, index, written, || writer.write(bytes));
             if let Err(error) = result {
                 let kind = error.kind();
                 io_failure = Some(StorageError::writing(path, written, error));
@@ -489,10 +472,7 @@ impl Shared<'_> {
             path: path.display().to_string(),
             source,
         })?;
-        self.activity.io_begins(thread, index, written);
-        let finished = writer.finish();
-        self.activity.io_ends(thread);
-        Ok(finished?)
+        Ok(activity.io(thread, index, written, || writer.finish())?)
     }
 }
 
@@ -535,11 +515,8 @@ fn delete_dataset(
         }
     }
     agree(job.cluster, mine)?;
-    let rest = if rank == 0 {
+    only_where(job.cluster, rank == 0, || {
         let _task = job.doing("remove the folders of", files.root());
         files.remove_folders(storage)
-    } else {
-        Ok(())
-    };
-    agree(job.cluster, rest)
+    })
 }

@@ -1,6 +1,5 @@
 //! Training: epochs of steps, the checkpoints and evaluations between them.
 
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -203,7 +202,6 @@ impl<'a> Training<'a> {
         })
     }
 
-    /// One epoch.
     fn step(&mut self, events: &mut Events, epoch: u64) -> Result<(), JobError> {
         let (work, sample) = self.begin_epoch(events, epoch)?;
         let before = self.counts();
@@ -455,11 +453,7 @@ impl<'a> Training<'a> {
         record.order_digest = self.steps.digest.finish();
         let files = self.reading.files.clone();
         let timeline = self.steps.recording.map(|recording| {
-            let name = |file| {
-                let mut path = PathBuf::new();
-                files.path_of_global(file, &mut path);
-                Some(path.display().to_string())
-            };
+            let name = |file| Some(files.shown(file));
             Recorded::new(record.rank, recording.recorder, &recording.gauges, name)
         });
         drop((self.source, self.evaluation));
@@ -479,7 +473,6 @@ impl<'a> Training<'a> {
     }
 }
 
-/// The loop before its first step.
 fn step_loop<'a>(
     job: &'a JobContext,
     virtual_clock: Option<Rc<VirtualClock>>,
@@ -551,11 +544,7 @@ fn reading_of(
 fn name_files(job: &JobContext, files: &Arc<DatasetFiles>) {
     let w = job.workload;
     let files = files.clone();
-    job.names.add(move |file| {
-        let mut path = PathBuf::new();
-        files.path_of_global(file, &mut path);
-        Some(path.display().to_string())
-    });
+    job.names.add(move |file| Some(files.shown(file)));
     if w.workflow.checkpoint
         && let Some(checkpoints) = FileNames::new(w, job.cluster.size())
     {

@@ -20,7 +20,6 @@ const NAMED: usize = 6;
 pub(super) struct Sight {
     /// Number of the host.
     pub(super) node: usize,
-    /// Its name.
     pub(super) host: String,
     /// Nanoseconds in which none of its ranks moved.
     pub(super) quiet_ns: u64,

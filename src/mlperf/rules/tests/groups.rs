@@ -119,12 +119,7 @@ fn measured_runs_that_differ_are_left_to_review() {
             };
             made.summary["metric"]["train_io_mean_MB_per_second"] = json!(rate);
         });
-        let g = group(dir.path(), V3);
-        g.findings
-            .iter()
-            .find(|f| f.rule == "spread")
-            .unwrap()
-            .verdict
+        super::verdict(&group(dir.path(), V3), "spread").unwrap()
     };
     // The first is the warm-up.
     assert_eq!(verdict(1049.0, 500.0), Verdict::Pass);

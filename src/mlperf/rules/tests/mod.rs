@@ -165,20 +165,27 @@ pub fn assess(made: &Made, edition: Edition) -> Assessment {
     assess_folder(&folder, edition)
 }
 
-/// The same of a folder.
 pub fn assess_folder(folder: &Path, edition: Edition) -> Assessment {
     let checked = super::engine::folder(folder, edition).unwrap();
     assert_eq!(checked.assessments.len(), 1);
     checked.assessments.into_iter().next().unwrap()
 }
 
-/// The findings of a rule that failed.
 pub fn failed<'a>(assessment: &'a Assessment, rule: &str) -> Vec<&'a Finding> {
     let failed = assessment
         .findings
         .iter()
         .filter(|f| f.verdict == Verdict::Fail && f.rule == rule);
     failed.collect()
+}
+
+/// The first finding of a rule.
+pub fn finding<'a>(assessment: &'a Assessment, rule: &str) -> Option<&'a Finding> {
+    assessment.findings.iter().find(|f| f.rule == rule)
+}
+
+pub fn verdict(assessment: &Assessment, rule: &str) -> Option<Verdict> {
+    finding(assessment, rule).map(|f| f.verdict)
 }
 
 /// Rules that failed, once each.

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{Made, assess, assess_folder, builtin, failed, failures, one};
+use super::{Made, assess, assess_folder, builtin, failed, failures, finding, one, verdict};
 use crate::mlperf::editions::Edition::{self, V2, V3};
 use crate::mlperf::leaf::{Kind, Leaf};
 use crate::mlperf::verdict::{Assessment, Category, Standing, Verdict};
@@ -17,13 +17,6 @@ fn changed(change: impl FnOnce(&mut Made)) -> Made {
 
 fn word(text: &str) -> impl FnOnce(&mut Made) + '_ {
     move |made| made.words.push(text.to_owned())
-}
-
-fn verdict(a: &Assessment, rule: &str) -> Option<Verdict> {
-    a.findings
-        .iter()
-        .find(|f| f.rule == rule)
-        .map(|f| f.verdict)
 }
 
 #[test]
@@ -139,23 +132,13 @@ fn a_changed_file_is_found() {
 #[test]
 fn the_comparability_class_is_that_of_the_edition() {
     let a = assess(&Made::unet3d(), V2);
-    let of = |a: &Assessment| {
-        a.findings
-            .iter()
-            .find(|f| f.rule == "EDN-02")
-            .unwrap()
-            .clone()
-    };
-    assert!(
-        of(&a)
-            .what
-            .ends_with("0f3dd7a4bf6433a3: class unet3d-h100-A"),
-        "{}",
-        of(&a).what
-    );
+    let what = &finding(&a, "EDN-02").unwrap().what;
+    let class = "0f3dd7a4bf6433a3: class unet3d-h100-A";
+    assert!(what.ends_with(class), "{what}");
     // Without its checkpoints it is another work.
     let off = changed(|m| m.workload["workflow"]["checkpoint"] = json!(false));
-    let found = of(&assess(&off, V2));
+    let a = assess(&off, V2);
+    let found = finding(&a, "EDN-02").unwrap();
     assert_eq!(
         (found.verdict, found.standing),
         (Verdict::Info, Some(Standing::Open))

@@ -90,16 +90,15 @@ impl Judge for AuJudge {
         for step in sums.as_chunks::<2>().0 {
             self.test.add(mean_s(step[0]), mean_s(step[1]));
         }
-        let mut is_done = [0];
+        let mut is_done = false;
         if self.is_first {
             self.elapsed_ns = self.elapsed(now_ns());
             let look = self.test.look();
             let is_late = self.elapsed_ns >= self.longest_ns;
-            is_done = [u64::from(is_late || look.outcome != Outcome::Undecided)];
+            is_done = is_late || look.outcome != Outcome::Undecided;
             self.seen = Some(look);
         }
-        cluster.max_u64(&mut is_done);
-        self.is_done = is_done[0] == 1;
+        self.is_done = cluster.any(is_done);
         let steps = self.test.steps();
         self.next_look = steps + (steps / 4).max(FEWEST / 4);
         // The look is no part of a step.

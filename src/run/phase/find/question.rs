@@ -17,7 +17,6 @@ pub struct FindLimits {
     pub at_most: Option<u64>,
     /// How often a search may end with a number that does not pass.
     pub error: f64,
-    /// Virtual time.
     pub virtual_time: bool,
 }
 

@@ -42,7 +42,6 @@ pub(super) fn of_checkpoints(number: u64, job: &JobContext, s: &JobSummary, seco
     }
 }
 
-/// What all trials have.
 fn trial_of(number: u64, job: &JobContext, s: &JobSummary, seconds: f64) -> Trial {
     let cpus_of = |host: &HostSummary| {
         let online = host.facts.cpu_count as f64;
