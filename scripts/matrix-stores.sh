@@ -57,7 +57,8 @@ cat <<'TEXT'
 
 A cell is `ok` when the command did what it says; the numbers are those of its requests and connections on the wire, which a
 forwarder counted and which the report of the run, where it leaves one, gave too (with the SDK: requests). `lost answer`: the
-forwarder broke one connection, and the report shows one retry. `n/a`: the server checks no keys, or the service has no such checksum.
+forwarder broke one connection, and the report shows one retry. `n/a`: the server checks no keys or knows no missing
+buckets, or the service has no such checksum.
 
 TEXT
 exec "$PYTHON_VENV/bin/python" scripts/matrix_stores.py --npm "$TARGET/npm" "$@" </dev/null
