@@ -16,6 +16,9 @@ use crate::storage::{self, Entry, Storage, StorageError};
 /// Folders that are listed at the same time.
 const AT_ONCE: usize = 16;
 
+/// Bytes of names that a thread keeps to itself.
+const AT_HAND: usize = 64 << 10;
+
 /// What ends a name in the text: no name holds it.
 const END: u8 = 0;
 
@@ -70,15 +73,11 @@ impl Names {
         all
     }
 
-    /// Appends those of another folder; the first ones are not copied.
-    fn append(&mut self, mut others: Names) {
-        if self.starts.is_empty() {
-            *self = others;
-            return;
-        }
+    /// Takes those that another thread found.
+    fn append(&mut self, others: &mut Names) {
         let base = self.text.len() as u64;
         self.starts
-            .extend(others.starts.iter().map(|start| start + base));
+            .extend(others.starts.drain(..).map(|start| start + base));
         self.text.append(&mut others.text);
     }
 
@@ -155,6 +154,9 @@ fn search(storage: &dyn Storage, root: &Path, suffixes: &[String]) -> Result<Nam
                 Entry::Folder(name) => below.push(join(&folder, name)),
                 Entry::File(name) if suffixes.iter().any(|s| name.ends_with(s.as_str())) => {
                     found.push([&prefix(&folder), name]);
+                    if found.text.len() >= AT_HAND {
+                        search.lock().names.append(&mut found);
+                    }
                 }
                 Entry::File(_) => {}
             });
@@ -163,7 +165,7 @@ fn search(storage: &dyn Storage, root: &Path, suffixes: &[String]) -> Result<Nam
             match outcome {
                 Ok(()) => {
                     state.folders.append(&mut below);
-                    state.names.append(found);
+                    state.names.append(&mut found);
                 }
                 Err(error) => {
                     state.folders.clear();
@@ -420,7 +422,8 @@ mod tests {
         }
         let mut more = Names::default();
         more.push(["c", ""]);
-        names.append(more);
+        names.append(&mut more);
+        assert_eq!(more, Names::default());
         names.sort();
         let there = Names::of_text(names.into_text());
         let all: Vec<_> = (0..there.len()).map(|i| there.get(i)).collect();
