@@ -1,6 +1,6 @@
 """Every server of object stores that installs from the registries, and what dlio-rs does with it: one table.
 
-  matrix_stores.py [--bin PATH] [--npm DIR] [--json] [--client native|sdk|both] [SERVER...]
+  matrix_stores.py [--bin PATH] [--npm DIR] [--built DIR] [--json] [--client native|sdk|both] [SERVER...]
 
 Without names: all servers. Prints a Markdown table, or with --json {server: {cell: outcome}}; an outcome is `ok`, with
 the requests and connections of the cell, or what went wrong. Between dlio-rs and the server stands a forwarder that counts
@@ -11,12 +11,14 @@ connections and retries must be the same. Servers and cells stand in SERVERS and
 import argparse
 import json
 import os
+import platform
 import random
 import re
 import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -24,6 +26,7 @@ from pathlib import Path
 # Seconds of a run; only what hangs takes as long.
 LONGEST = 600
 BUCKET = "matrix"
+ARCH = f"{platform.machine()}-linux-gnu"
 ACCOUNT = "devstoreaccount1"
 ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 CHECKER = Path(__file__).parent.parent / "tests/python/check_objects.py"
@@ -103,11 +106,13 @@ class Server:
     """One kind of server: how it is started, and in which words dlio-rs is told of it."""
 
     checks_keys = True
+    knows_buckets = True
     scheme = "s3"
     key, secret = "matrix-id", "matrix-secret-1234567"
 
-    def __init__(self, npm, port, folder):
-        self.npm, self.port, self.folder = npm, port, folder
+    def __init__(self, args, port, folder):
+        self.processes = []
+        self.npm, self.built, self.port, self.folder = args.npm, Path(args.built), port, folder
 
     def command(self):
         raise NotImplementedError
@@ -200,6 +205,105 @@ class Seaweed(Server):
         return command
 
 
+class S3sFs(Server):
+    """s3s-fs (crates.io): Rust, files on disk; a PUT makes the bucket that is missing"""
+
+    knows_buckets = False
+
+    def command(self):
+        return [str(self.built / "s3s-fs"), "--host", "127.0.0.1", "--port", str(self.port), "--access-key", self.key,
+                "--secret-key", self.secret, self.folder]  # fmt: skip
+
+
+class Ceph(Server):
+    """Ceph RGW (Debian: ceph-mon, ceph-osd, radosgw): C++, one monitor, one OSD in memory"""
+
+    @property
+    def root(self):
+        return "/" if Path("/usr/bin/radosgw").exists() else str(self.built / "ceph")
+
+    def run(self, name, *words, starts=False):
+        """One of its programs, to its end or not."""
+        command = [f"{self.root}/usr/bin/{name}", *words, "--conf", f"{self.folder}/ceph.conf"]
+        if name == "ceph":
+            command.insert(0, "/usr/bin/python3")
+        env = {**os.environ, **self.environment()}
+        if starts:
+            self.processes.append(subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            return
+        # A monitor that has just begun knows nobody.
+        for _ in range(100):
+            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=LONGEST)
+            if not done.returncode:
+                return
+            time.sleep(0.3)
+        raise RuntimeError(f"{name} ended with {done.returncode}: {done.stderr[-400:]}")
+
+    def environment(self):
+        if self.root == "/":
+            return {}
+        libraries = [f"{self.root}/usr/lib/{ARCH}", f"{self.root}/usr/lib/{ARCH}/ceph", f"{self.root}/lib/{ARCH}"]
+        return {"LD_LIBRARY_PATH": ":".join(libraries), "PYTHONPATH": f"{self.root}/usr/lib/python3/dist-packages"}
+
+    def command(self):
+        id, osd = "6d1b9a1c-0000-4000-8000-000000000001", "6d1b9a1c-0000-4000-8000-000000000002"
+        at = f"v1:127.0.0.1:{free_port()}"
+        for name in ("mon", "osd", "rgw"):
+            Path(self.folder, name).mkdir()
+        libraries = f"{self.root}/usr/lib/{ARCH}"
+        settings = f"""
+            [global]
+            fsid = {id}
+            mon host = {at}
+            mon initial members = a
+            auth cluster required = none
+            auth service required = none
+            auth client required = none
+            osd pool default size = 1
+            osd pool default min size = 1
+            osd pool default pg num = 8
+            osd pool default pg autoscale mode = off
+            osd crush chooseleaf type = 0
+            osd objectstore = memstore
+            memstore device bytes = 2147483648
+            plugin dir = {libraries}/ceph
+            erasure code dir = {libraries}/ceph/erasure-code
+            osd class dir = {libraries}/rados-classes
+            run dir = {self.folder}
+            log file = {self.folder}/$name.log
+            admin socket = {self.folder}/$name.asok
+            mon data = {self.folder}/mon
+            osd data = {self.folder}/osd
+            rgw data = {self.folder}/rgw
+            rgw frontends = beast endpoint=127.0.0.1:{self.port}
+        """
+        Path(self.folder, "ceph.conf").write_text(textwrap.dedent(settings))
+        monmap = f"{self.folder}/monmap"
+        self.run("monmaptool", "--create", "--fsid", id, "--addv", "a", f"[{at}]", monmap)
+        self.run("ceph-mon", "--mkfs", "-i", "a", "--monmap", monmap)
+        self.run("ceph-mon", "-f", "-i", "a", starts=True)
+        self.run("ceph", "osd", "new", osd)
+        self.run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
+        self.run("ceph-osd", "-f", "-i", "0", starts=True)
+        user = ["--uid=matrix", "--display-name=matrix", f"--access-key={self.key}", f"--secret-key={self.secret}"]
+        self.run("radosgw-admin", "user", "create", *user)
+        return [f"{self.root}/usr/bin/radosgw", "-c", f"{self.folder}/ceph.conf", "-f", "-n", "client.rgw.a"]
+
+
+class LocalStack(Server):
+    """LocalStack (PyPI), its S3 alone: Python, kin to moto"""
+
+    checks_keys = False
+
+    def command(self):
+        return [str(self.built.parent / "localstack/bin/python"), "-m", "localstack.runtime.main"]
+
+    def environment(self):
+        here = f"127.0.0.1:{self.port}"
+        return {"SERVICES": "s3", "GATEWAY_LISTEN": here, "LOCALSTACK_HOST": here, "FILESYSTEM_ROOT": self.folder,
+                "SKIP_SSL_CERT_DOWNLOAD": "1", "DISABLE_EVENTS": "1", "DNS_ADDRESS": "0", "EAGER_SERVICE_LOADING": "1"}  # fmt: skip
+
+
 class MotoAsGoogle(Moto):
     """moto, as gs://"""
 
@@ -240,6 +344,9 @@ SERVERS = {
     "s3rver": S3rver,
     "localbucket": LocalBucket,
     "nanio": Nanio,
+    "s3s-fs": S3sFs,
+    "ceph": Ceph,
+    "localstack": LocalStack,
     "azurite": Azurite,
 }
 
@@ -247,10 +354,9 @@ SERVERS = {
 NOT_HERE = """
 Not in the table:
 
-- LocalStack (PyPI): localstack-core 4.14.0, the last version for Python 3.11, does not start with the versions of cbor2,
-  pyOpenSSL and Twisted that pip chooses for it today; later ones need Python 3.13.
-- s3s-fs and Garage (crates.io): not tried; `cargo install` builds them from source, of 297 and 525 crates.
-- Ceph RGW, OpenStack Swift: not tried.\
+- Garage (crates.io): `cargo install garage@2.5.0` builds 525 crates, and was not tried: the 297 of s3s-fs take two busy cores the
+  better part of an hour. Neither Debian nor PyPI has it.
+- OpenStack Swift (Debian: swift-proxy 2.30 and its account, container and object servers): not tried.\
 """
 
 
@@ -411,6 +517,8 @@ def wrong_key(r):
 
 
 def missing_bucket(r):
+    if not r.server.knows_buckets:
+        return None
     return r.run(r.dataset("x", *GENERATE, bucket="no-such-bucket"), fails=["no-such-bucket", "create the (bucket|container)"])
 
 
@@ -433,17 +541,16 @@ CELLS = {
 
 
 def start(server, log):
-    """The server's process, once its bucket is there."""
+    """Starts the server's processes and returns once its bucket is there."""
     env = {**os.environ, **server.environment()}
     process = subprocess.Popen(server.command(), cwd=server.folder, stdout=log, stderr=log, env=env)
+    server.processes.append(process)
     deadline = time.monotonic() + 600
     while True:
         try:
-            server.prepare()
-            return process
+            return server.prepare()
         except Exception as error:
             if process.poll() is not None or time.monotonic() > deadline:
-                process.kill()
                 raise RuntimeError(f"{type(server).__name__} does not start: {error}")
             time.sleep(0.3)
 
@@ -453,10 +560,10 @@ def row(args, name, client):
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "server"
         folder.mkdir()
-        server = SERVERS[name](args.npm, free_port(), str(folder))
-        with open(Path(scratch) / "log", "w") as log:
-            process = start(server, log)
+        server = SERVERS[name](args, free_port(), str(folder))
         try:
+            with open(Path(scratch) / "log", "w") as log:
+                start(server, log)
             runner = Runner(args, client, server, Forwarder(server.port), Path(scratch))
             outcomes = {}
             for cell, code in CELLS.items():
@@ -469,8 +576,9 @@ def row(args, name, client):
                     outcomes[cell] = f"no end within {LONGEST} s"
             return outcomes
         finally:
-            process.terminate()
-            process.wait()
+            for process in server.processes:
+                process.terminate()
+                process.wait()
 
 
 def main():
@@ -478,20 +586,24 @@ def main():
     target = os.environ.get("CARGO_TARGET_DIR", "target")
     parser.add_argument("--bin", default=os.environ.get("DLIO_RS_BIN", f"{target}/release/dlio-rs"))
     parser.add_argument("--npm", default=f"{target}/npm")
+    parser.add_argument("--built", default=f"{target}/servers/bin", help="programs that cargo installed")
     parser.add_argument("--client", choices=["native", "sdk", "both"], default="native")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("servers", nargs="*", metavar="SERVER")
     args = parser.parse_args()
-    args.bin, args.npm = os.path.abspath(args.bin), os.path.abspath(args.npm)
+    args.bin, args.npm, args.built = map(os.path.abspath, (args.bin, args.npm, args.built))
     unknown = set(args.servers) - set(SERVERS)
     if unknown:
         parser.error(f"unknown servers: {', '.join(unknown)}; there are {', '.join(SERVERS)}")
-    table = {}
+    table, absent = {}, {}
     for name in args.servers or SERVERS:
         for client in ["native", "sdk"] if args.client == "both" else [args.client]:
             label = name if client == "native" or args.client == "sdk" else f"{name}, client: sdk"
             print(label, file=sys.stderr)
-            table[label] = row(args, name, client)
+            try:
+                table[label] = row(args, name, client)
+            except FileNotFoundError as error:
+                absent[name] = error.filename
     if args.json:
         print(json.dumps(table, indent=1))
         return
@@ -503,6 +615,8 @@ def main():
     for name in args.servers or SERVERS:
         print(f"- {name}: {SERVERS[name].__doc__}.")
     print(NOT_HERE)
+    for name, program in absent.items():
+        print(f"- {name}: {program} is not installed.")
 
 
 if __name__ == "__main__":

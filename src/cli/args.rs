@@ -118,7 +118,7 @@ const MAX_RANKS: u64 = 1 << 24;
 /// Which file.
 #[derive(Debug, Clone, Args)]
 pub struct InspectArgs {
-    /// A file of any dataset, or its s3:// or az:// address
+    /// A file of any dataset, or its s3:// or az:// address; of a prefix there, what lies below is counted
     #[arg(value_name = "FILE")]
     pub file: String,
     /// How to reach an object store, such as storage.storage_options.endpoint_url=...

@@ -1,5 +1,7 @@
-//! `dlio-rs inspect FILE`: what a data file holds, where its first sample lies, and whether it is sound.
+//! `dlio-rs inspect FILE`: what a data file holds, where its first sample lies, and whether it is sound; of a prefix of an
+//! object store, what lies below.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,6 +29,24 @@ struct Inspected<'a> {
     #[serde(flatten)]
     index: Option<Indexed>,
     checks: Vec<Check>,
+}
+
+/// What is printed of a prefix.
+#[derive(Serialize)]
+struct Below<'a> {
+    schema: &'static str,
+    prefix: &'a str,
+    objects: u64,
+    bytes: u64,
+    /// By what follows the last dot of a name; objects without one under the empty text.
+    extensions: BTreeMap<String, Objects>,
+}
+
+/// Some of the objects below a prefix.
+#[derive(Serialize, Default)]
+struct Objects {
+    objects: u64,
+    bytes: u64,
 }
 
 /// What the file says of itself.
@@ -63,7 +83,6 @@ pub(super) fn print(args: &InspectArgs) -> Result<(), Stop> {
         exit: Exit::Failed,
         message: format!("failed to inspect {}: {error}", args.file),
     };
-    let (word, format) = format_of(args)?;
     let loaded = load(
         &WorkloadArgs::of_words(&args.words),
         false,
@@ -75,10 +94,19 @@ pub(super) fn print(args: &InspectArgs) -> Result<(), Stop> {
     let storage: Arc<dyn Storage> = storage::open(&wire::store_at(&loaded.workload, &address), &[])
         .map_err(|e| failed(e.to_string()))?
         .into();
-    let bytes = storage
+    let len = storage
         .len(&address.path)
-        .map_err(|e| failed(e.to_string()))?
-        .ok_or_else(|| failed("it does not exist".into()))?;
+        .map_err(|e| failed(e.to_string()))?;
+    // A bucket has a length as well: none.
+    if matches!(len, None | Some(0)) && address.system.objects {
+        let below = below(&*storage, &address.path, &args.file);
+        let below = below.map_err(|e| failed(e.to_string()))?;
+        if below.objects > 0 {
+            return output::print(args.format, &below, Below::text);
+        }
+    }
+    let (word, format) = format_of(args)?;
+    let bytes = len.ok_or_else(|| failed("it does not exist".into()))?;
     let mut found = Inspected {
         schema: "dlio-rs/inspect/1",
         file: &args.file,
@@ -91,6 +119,49 @@ pub(super) fn print(args: &InspectArgs) -> Result<(), Stop> {
     let outcome = look(&*storage, &address.path, format, &mut found);
     output::print(args.format, &found, text)?;
     outcome.map_err(failed)
+}
+
+/// What lies below a prefix, however deep.
+fn below<'a>(
+    storage: &dyn Storage,
+    path: &Path,
+    prefix: &'a str,
+) -> Result<Below<'a>, StorageError> {
+    let mut extensions = BTreeMap::<String, Objects>::new();
+    storage.list(path, &mut |name, len| {
+        let file = name.rsplit('/').next().unwrap_or(name);
+        // As of files, a dot in front begins no extension.
+        let extension = Path::new(file).extension().unwrap_or_default();
+        let kind = extensions
+            .entry(extension.to_string_lossy().into_owned())
+            .or_default();
+        kind.objects += 1;
+        kind.bytes += len;
+    })?;
+    Ok(Below {
+        schema: "dlio-rs/inspect-prefix/1",
+        prefix,
+        objects: extensions.values().map(|kind| kind.objects).sum(),
+        bytes: extensions.values().map(|kind| kind.bytes).sum(),
+        extensions,
+    })
+}
+
+impl Below<'_> {
+    fn text(&self) -> String {
+        let mut text = format!(
+            "prefix: {}\nobjects: {}\nbytes: {}\n",
+            self.prefix, self.objects, self.bytes
+        );
+        for (extension, kind) in &self.extensions {
+            let name = match extension.as_str() {
+                "" => "without an extension",
+                extension => &format!(".{extension}"),
+            };
+            text += &format!("  {name}: objects {}, bytes {}\n", kind.objects, kind.bytes);
+        }
+        text
+    }
 }
 
 /// Reads the file's own index, then the whole file once for each level.

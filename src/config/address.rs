@@ -263,6 +263,18 @@ mod tests {
                 "s3://a b/x",
                 "cannot be the name of a bucket",
             ),
+            (
+                "local_fs",
+                "./",
+                "s3://arn:aws:s3:us-east-1:123456789012:accesspoint/a/x",
+                "the alias of an access point",
+            ),
+            (
+                "s3",
+                "data--use1-az4--x-s3",
+                "x",
+                "a directory bucket of S3 Express",
+            ),
             ("local_fs", "./", "az://acc", "the container is missing"),
             ("local_fs", "./", "xy://b/x", "xy:// is no scheme"),
             ("local_fs", "./", "abfs://b/x", "abfs://container@account"),

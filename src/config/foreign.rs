@@ -21,7 +21,7 @@ const RENAMED: [(&str, &[&str]); 7] = [
 ];
 
 /// Keys that are refused, with what to write. A key stands for what is below it too.
-const REFUSED: [(&str, &str); 12] = [
+const REFUSED: [(&str, &str); 19] = [
     ("pytorch_config", LOADER),
     ("tensorflow_config", LOADER),
     ("jax_config", LOADER),
@@ -49,7 +49,20 @@ const REFUSED: [(&str, &str); 12] = [
         "defaults",
         "a defaults list stands at the top of a file, not within the workload",
     ),
+    ("storage.storage_options.anon", SIGNED),
+    ("storage.storage_options.anonymous", SIGNED),
+    ("storage.storage_options.no_sign_request", SIGNED),
+    ("storage.storage_options.request_payer", PAYER),
+    ("storage.storage_options.requester_pays", PAYER),
+    ("storage.storage_options.server_side_encryption", ENCRYPTED),
+    ("storage.storage_options.sse_kms_key_id", ENCRYPTED),
 ];
+
+const SIGNED: &str = "requests without a signature are not supported; give the key of any account: a public bucket takes it";
+const PAYER: &str =
+    "buckets whose requester pays are not supported; copy the dataset into a bucket of your own";
+const ENCRYPTED: &str =
+    "headers of server-side encryption are not sent; the default encryption of the bucket applies";
 
 const LOADER: &str = "a section of dl-driver; write reader.batch_size, reader.read_threads, reader.prefetch_size, reader.file_shuffle and train.seed";
 

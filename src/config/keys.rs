@@ -152,5 +152,6 @@ mod tests {
             );
         }
         assert!(hint("pytorch_config").contains("dl-driver"));
+        assert!(hint("storage.storage_options.anon").contains("without a signature"));
     }
 }

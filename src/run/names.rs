@@ -1,5 +1,6 @@
 //! The names of a dataset's files as a listing found them: for datasets that dlio-rs did not name.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +15,9 @@ use crate::storage::{self, Entry, Storage, StorageError};
 
 /// Folders that are listed at the same time.
 const AT_ONCE: usize = 16;
+
+/// Bytes of names that a thread keeps to itself.
+const AT_HAND: usize = 64 << 10;
 
 /// What ends a name in the text: no name holds it.
 const END: u8 = 0;
@@ -50,8 +54,17 @@ impl Names {
         self.text.shrink_to_fit();
     }
 
-    /// The names as one text, in order, for the other ranks and for a file.
-    fn in_order(&self) -> Vec<u8> {
+    /// The names as one text, in order, for the other ranks. Where they were found in order, nothing is copied.
+    fn into_text(self) -> Vec<u8> {
+        let mut next = 0;
+        let is_in_order = self.starts.iter().all(|start| {
+            let here = *start == next;
+            next = start + name_at(&self.text, *start).len() as u64 + 1;
+            here
+        });
+        if is_in_order && next == self.text.len() as u64 {
+            return self.text;
+        }
         let mut all = Vec::with_capacity(self.text.len());
         for start in &self.starts {
             all.extend_from_slice(name_at(&self.text, *start));
@@ -60,7 +73,15 @@ impl Names {
         all
     }
 
-    /// What [`Names::in_order`] gave.
+    /// Takes those that another thread found.
+    fn append(&mut self, others: &mut Names) {
+        let base = self.text.len() as u64;
+        self.starts
+            .extend(others.starts.drain(..).map(|start| start + base));
+        self.text.append(&mut others.text);
+    }
+
+    /// What [`Names::into_text`] gave.
     fn of_text(text: Vec<u8>) -> Self {
         let ends = text.iter().enumerate().filter(|(_, byte)| **byte == END);
         let mut starts: Vec<u64> = Vec::with_capacity(ends.clone().count());
@@ -132,6 +153,9 @@ fn search(storage: &dyn Storage, root: &Path, suffixes: &[String]) -> Result<Nam
                 Entry::Folder(name) => below.push(join(&folder, name)),
                 Entry::File(name) if suffixes.iter().any(|s| name.ends_with(s.as_str())) => {
                     found.push([&prefix(&folder), name]);
+                    if found.text.len() >= AT_HAND {
+                        search.lock().names.append(&mut found);
+                    }
                 }
                 Entry::File(_) => {}
             });
@@ -140,10 +164,7 @@ fn search(storage: &dyn Storage, root: &Path, suffixes: &[String]) -> Result<Nam
             match outcome {
                 Ok(()) => {
                     state.folders.append(&mut below);
-                    let base = state.names.text.len() as u64;
-                    let starts = found.starts.iter().map(|start| start + base);
-                    state.names.starts.extend(starts);
-                    state.names.text.append(&mut found.text);
+                    state.names.append(&mut found);
                 }
                 Err(error) => {
                     state.folders.clear();
@@ -209,8 +230,7 @@ pub(super) fn list(job: &JobContext, storage: &dyn Storage) -> Result<Listed, Jo
     };
     let [train, valid] = agree(cluster, mine)?;
     let share = |names: Names| {
-        let mut text = names.in_order();
-        drop(names);
+        let mut text = names.into_text();
         cluster.broadcast(&mut text);
         Arc::new(Names::of_text(text))
     };
@@ -300,12 +320,14 @@ fn read(path: &Path, root: &Path, w: &Workload) -> Result<Option<[Names; 2]>, Ra
             path.display()
         ))
     };
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(wrong(e.to_string())),
+        Err(e) => return Err(wrong(storage::errno_words(&e))),
     };
-    let (first, lines) = text.split_once('\n').unwrap_or((&text, ""));
+    let lines = BufReader::new(file).lines();
+    let mut lines = lines.map(|line| line.map_err(|e| wrong(storage::errno_words(&e))));
+    let first = lines.next().transpose()?.unwrap_or_default();
     if first != header(root, w) {
         return Err(wrong(format!(
             "its first line is {first:?}, and the dataset's would be {:?}",
@@ -313,8 +335,9 @@ fn read(path: &Path, root: &Path, w: &Workload) -> Result<Option<[Names; 2]>, Ra
         )));
     }
     let mut names = [Names::default(), Names::default()];
-    for line in lines.lines() {
-        let (split, name) = line.split_once('/').unwrap_or((line, ""));
+    for line in lines {
+        let line = line?;
+        let (split, name) = line.split_once('/').unwrap_or((&line, ""));
         let at = [Split::Train, Split::Valid]
             .iter()
             .position(|s| s.folder() == split && !name.is_empty());
@@ -332,8 +355,13 @@ fn write(path: &Path, root: &Path, w: &Workload, names: &[Names; 2]) -> Result<(
             path.display()
         ))
     };
-    let mut text = header(root, w);
-    text.push('\n');
+    let header = header(root, w);
+    let room = |names: &Names| names.text.len() + names.starts.len() * "train/".len();
+    let room = names.iter().map(room).sum::<usize>() + header.len() + 1;
+    let mut text = String::with_capacity(room);
+    for part in [header.as_str(), "\n"] {
+        text.push_str(part);
+    }
     for (names, split) in names.iter().zip([Split::Train, Split::Valid]) {
         for position in 0..names.len() {
             let name = names.get(position);
@@ -354,26 +382,35 @@ fn write(path: &Path, root: &Path, w: &Workload, names: &[Names; 2]) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::allocated::peak_of;
 
-    #[test]
-    fn a_million_names_take_their_text_and_sixteen_bytes_each_at_most() {
-        let mut names = Names::default();
-        let mut text = 0;
-        // Not in order.
-        for i in (0..1_000_000_u64).map(|i| i * 7 % 1_000_000) {
+    /// `count` names, not in order, and the bytes of their text.
+    fn many(count: u64) -> (Names, u64) {
+        let (mut names, mut text) = (Names::default(), 0);
+        for i in (0..count).map(|i| i * 7 % count) {
             let name = format!("part-{:03}/sample.{i}.npz", i % 100);
             text += name.len() as u64;
             names.push([&name, ""]);
         }
         names.sort();
-        let sent = Names::of_text(names.in_order());
-        for names in [&names, &sent] {
-            assert_eq!(names.len(), 1_000_000);
-            let memory = names.memory();
-            assert!(memory <= text + 16 * names.len(), "{memory}");
-        }
+        (names, text)
+    }
+
+    #[test]
+    fn names_take_their_text_and_sixteen_bytes_each_at_most() {
+        let (names, text) = many(100_000);
         assert!((1..names.len()).all(|i| names.get(i - 1) < names.get(i)));
         assert_eq!(names.get(0), "part-000/sample.0.npz");
+        let most = text + 16 * names.len();
+        assert!(names.memory() <= most, "{}", names.memory());
+        // What the others keep of it, by their own account and by the allocator's.
+        let text = names.into_text();
+        let (mut there, received) = (Names::default(), text.capacity() as u64);
+        let held = received + peak_of(|| there = Names::of_text(text));
+        assert_eq!((there.len(), held), (100_000, there.memory()));
+        assert!(held <= most, "{held}");
+        // They are in order now: nothing is copied for another hop.
+        assert_eq!(peak_of(|| drop(Names::of_text(there.into_text()))), 0);
     }
 
     #[test]
@@ -382,10 +419,21 @@ mod tests {
         for name in ["b", "a/é", "a", "", "b"] {
             names.push([name, ""]);
         }
+        let mut more = Names::default();
+        more.push(["c", ""]);
+        names.append(&mut more);
+        assert_eq!(more, Names::default());
         names.sort();
-        let there = Names::of_text(names.in_order());
+        let there = Names::of_text(names.into_text());
         let all: Vec<_> = (0..there.len()).map(|i| there.get(i)).collect();
-        assert_eq!(all, ["", "a", "a/é", "b"]);
+        assert_eq!(all, ["", "a", "a/é", "b", "c"]);
         assert_eq!(Names::of_text(Vec::new()), Names::default());
+        // A name found twice is no name of its own.
+        let mut twice = Names::default();
+        for name in ["a", "b", "b"] {
+            twice.push([name, ""]);
+        }
+        twice.sort();
+        assert_eq!(twice.into_text(), b"a\0b\0");
     }
 }

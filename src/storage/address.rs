@@ -48,6 +48,18 @@ fn in_bucket(scheme: &str, rest: &str) -> Result<PathBuf, String> {
     if bucket.is_empty() {
         return Err("the bucket is missing".into());
     }
+    if bucket.starts_with("arn:") {
+        return Err(
+            "ARNs are not supported; the alias of an access point (NAME-s3alias) works as a bucket"
+                .into(),
+        );
+    }
+    // Their suffix is Amazon's own: no other bucket has it. They want sessions of their own.
+    if bucket.ends_with("--x-s3") {
+        return Err(format!(
+            "{bucket} is a directory bucket of S3 Express, which is not supported"
+        ));
+    }
     // Wider than Amazon's rule (older buckets and other servers allow upper case and underscores).
     let is_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     if !bucket.chars().all(is_name) || bucket.len() > 255 {

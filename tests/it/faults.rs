@@ -331,6 +331,17 @@ fn a_dead_endpoint_is_taken_out_and_the_others_go_on() {
     );
     let share = bytes[0] as f64 / (bytes[0] + bytes[2]) as f64;
     assert!((0.3..0.7).contains(&share), "{bytes:?}");
+    // By address: what failed at the dead one, and every connection.
+    let addresses = report["object_store"]["addresses"].as_array().unwrap();
+    let number = |a: &serde_json::Value, name: &str| a[name]["value"].as_u64().unwrap();
+    for address in addresses {
+        let is_dead = address["address"] == format!("127.0.0.1:{}", dead.port).as_str();
+        assert_eq!(number(address, "failures") > 0, is_dead, "{address}");
+        assert_eq!(number(address, "connections") == 0, is_dead, "{address}");
+    }
+    let by_address: u64 = addresses.iter().map(|a| number(a, "connections")).sum();
+    let made = report["object_store"]["connections"]["made"]["value"].as_u64();
+    assert_eq!((addresses.len(), Some(by_address)), (3, made));
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! `dlio-rs inspect`.
 
+use std::path::Path;
+
+use crate::servers::{BUCKET, Seaweed};
 use crate::support::*;
 
 fn inspect(path: &std::path::Path) -> Outcome {
@@ -98,4 +101,35 @@ fn bare_bytes_under_the_name_of_an_image_are_named() {
         std::fs::write(scratch.path(name), [7; 10_000]).unwrap();
         inspect(&scratch.path(name)).fails(1, &["MLCommons' DLIO writes bare bytes"]);
     }
+}
+
+#[test]
+fn a_prefix_of_an_object_store_is_counted() {
+    let server = Seaweed::shared();
+    let store = server.storage("inspected");
+    for (name, bytes) in [
+        ("a.npz", &b"12345"[..]),
+        ("b/c.npz", b"1234567"),
+        ("b/README", b"1"),
+    ] {
+        let path = format!("s3://{BUCKET}/inspected/{name}");
+        let mut writer = store.create(Path::new(&path)).unwrap();
+        writer.write(bytes).unwrap();
+        writer.finish().unwrap();
+    }
+    let at = |key: &str| {
+        let mut command = solo();
+        command.args(["inspect", &format!("s3://{BUCKET}/{key}")]);
+        command.args(server.words());
+        run(command)
+    };
+    let said = at("inspected").ok().stdout;
+    for words in [
+        "objects: 3\nbytes: 13\n",
+        ".npz: objects 2, bytes 12",
+        "without an extension: objects 1, bytes 1",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
+    at("inspected/none.npz").fails(1, &["none.npz", "does not exist"]);
 }

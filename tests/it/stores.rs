@@ -279,6 +279,50 @@ fn what_one_client_wrote_the_other_reads() {
     }
 }
 
+/// Whichever moves the bytes: every upload and every part carries the checksum that was asked for, and it is the same.
+#[cfg(feature = "sdk")]
+#[test]
+fn both_clients_send_the_checksum_that_was_asked_for() {
+    for (word, header) in [
+        ("none", ""),
+        ("crc32c", "x-amz-checksum-crc32c"),
+        ("sdk", "x-amz-checksum-crc32"),
+        ("md5", "content-md5"),
+    ] {
+        let sent = ["native", "sdk"].map(|client| {
+            let server = Scripted::start(|_, _| None);
+            let scratch = Scratch::new();
+            let mut all = words(&scratch, &format!("s3://{BUCKET}/sums"));
+            all.extend(server.words());
+            all.extend([
+                format!("storage.storage_options.client={client}"),
+                format!("storage.storage_options.checksum={word}"),
+                // Two parts a file.
+                "dataset.record_length_bytes=6000000".into(),
+                "storage.storage_options.part_size=5242880".into(),
+                "dataset.num_files_train=2".into(),
+            ]);
+            job(&all, &["workflow.train=false"]).ok();
+            let seen = server.seen.lock().unwrap();
+            let puts = seen.iter().filter(|a| a.method == "PUT" && is_train(a));
+            let mut sums: Vec<_> = puts
+                .map(|a| {
+                    let names = a.headers.keys().filter(|name| {
+                        name.starts_with("x-amz-checksum-") || *name == "content-md5"
+                    });
+                    let names: Vec<_> = names.cloned().collect();
+                    (names.join(" "), a.header(header).to_string())
+                })
+                .collect();
+            sums.sort();
+            sums
+        });
+        assert_eq!(sent[0].len(), 4, "{sent:?}");
+        assert!(sent[0].iter().all(|(names, _)| names == header), "{sent:?}");
+        assert_eq!(sent[0], sent[1], "{word}");
+    }
+}
+
 /// A proxy that the SDK's transport cannot use is refused, never passed by.
 #[cfg(feature = "sdk")]
 #[test]

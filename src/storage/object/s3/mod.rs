@@ -121,7 +121,11 @@ impl S3 {
         let keys = Arc::new(Keys::new(shared.credentials_provider(), http));
         let clients = urls
             .iter()
-            .map(|url| (url.clone(), sdk::client(&shared, &keys, url, path_style)))
+            .map(|url| {
+                let has_sums = sent.algorithm().is_some();
+                let client = sdk::client(&shared, &keys, url, path_style, has_sums);
+                (url.clone(), client)
+            })
             .collect();
         let region = shared.region().map(ToString::to_string).unwrap_or_default();
         let this = S3 {

@@ -201,13 +201,20 @@ pub(super) async fn amazon(shared: &SdkConfig) -> Result<Url, String> {
     Url::parse(found.url(), true).map_err(wrong)
 }
 
-/// A client of one endpoint.
+/// A client of one endpoint. `with_checksums`: requests that name an algorithm get its checksum; else the SDK leaves it out
+/// where the service does not insist.
 pub(super) fn client(
     shared: &SdkConfig,
     keys: &Arc<Keys>,
     url: &Url,
     path_style: bool,
+    with_checksums: bool,
 ) -> aws_sdk_s3::Client {
+    let checksums = if with_checksums {
+        RequestChecksumCalculation::WhenSupported
+    } else {
+        RequestChecksumCalculation::WhenRequired
+    };
     let config = aws_sdk_s3::config::Builder::from(shared)
         .endpoint_url(url.to_string())
         // They name kinds of Amazon's endpoints, and this one is given.
@@ -219,7 +226,7 @@ pub(super) fn client(
         .force_path_style(path_style)
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .request_checksum_calculation(checksums)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .build();
     aws_sdk_s3::Client::from_conf(config)
