@@ -56,6 +56,22 @@ impl Limits {
     }
 }
 
+/// Where the throttling of this process stands, to be read often.
+#[derive(Debug)]
+pub struct Throttling(Groups);
+
+impl Throttling {
+    /// Looks for it.
+    pub fn find() -> Self {
+        Throttling(Groups::read(Path::new("/")))
+    }
+
+    /// [`Pressure::throttled_ns`] now.
+    pub fn ns(&self) -> Option<u64> {
+        self.0.throttled_ns()
+    }
+}
+
 /// Folders of this process' cgroups, from its own up to the root of each hierarchy; v1 has one hierarchy per controller.
 #[derive(Debug, Default)]
 struct Groups {
@@ -122,25 +138,28 @@ impl Groups {
     }
 
     fn pressure(&self, root: &Path) -> Pressure {
-        // Throttling above this process' own group holds it back too: the most that any level counts.
-        let stat = |key: &str| {
-            let levels = self.unified.iter().chain(&self.cpu);
-            let found = levels.filter_map(|folder| {
-                let text = fs::read_to_string(folder.join("cpu.stat")).ok()?;
-                text.lines()
-                    .find_map(|l| l.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
-            });
-            found.max()
-        };
-        let throttled_us: Option<u64> = stat("throttled_usec");
         let ticks = fs::read_to_string(root.join("proc/stat")).ok();
         Pressure {
-            throttled_ns: throttled_us
-                .map(|us| us * 1000)
-                .or_else(|| stat("throttled_time")),
-            throttled_periods: stat("nr_throttled"),
+            throttled_ns: self.throttled_ns(),
+            throttled_periods: self.stat("nr_throttled"),
             steal_ns: ticks.as_deref().and_then(steal_ns),
         }
+    }
+
+    fn throttled_ns(&self) -> Option<u64> {
+        let us = self.stat("throttled_usec").map(|us| us * 1000);
+        us.or_else(|| self.stat("throttled_time"))
+    }
+
+    /// A counter of `cpu.stat`. Throttling above this process' own group holds it back too: the most that any level counts.
+    fn stat(&self, key: &str) -> Option<u64> {
+        let levels = self.unified.iter().chain(&self.cpu);
+        let found = levels.filter_map(|folder| {
+            let text = fs::read_to_string(folder.join("cpu.stat")).ok()?;
+            text.lines()
+                .find_map(|l| l.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+        });
+        found.max()
     }
 }
 

@@ -132,15 +132,14 @@ fn progress_of(event: &Event) -> Option<Vec<String>> {
             bytes,
             elapsed_s,
         } => {
-            let mut parts = vec![
-                format!("generate: {files}/{files_total} files of this rank"),
+            let left = files_total.saturating_sub(*files) as f64;
+            let eta_s = (*files > 0).then(|| elapsed_s / *files as f64 * left);
+            Some(vec![
+                format!("generate {}", percent(*files, *files_total)),
+                time_of(eta_s, *elapsed_s),
+                format!("{files} of {files_total} files of this rank"),
                 format!("{:.2} GB/s", *bytes as f64 / 1e9 / elapsed_s.max(1e-9)),
-            ];
-            if *files > 0 {
-                let left = files_total.saturating_sub(*files) as f64;
-                parts.push(format!("ETA {:.0} s", elapsed_s / *files as f64 * left));
-            }
-            Some(parts)
+            ])
         }
         // Work without steps: how far it is, and how long it takes on.
         Event::Working {
@@ -155,19 +154,16 @@ fn progress_of(event: &Event) -> Option<Vec<String>> {
                 "B" => bytes_text(n as f64),
                 unit => format!("{n} {unit}"),
             };
-            let done = match total {
-                Some(total) if *unit == "B" => {
-                    format!("{what}: {} of {}", amount(*done), amount(*total))
-                }
-                Some(total) => format!("{what}: {done} of {total} {unit}"),
-                None if *done > 0 => format!("{what}: {}", amount(*done)),
-                None => (*what).to_owned(),
-            };
-            let time = match eta_s {
-                Some(s) => format!("ETA {s:.0} s"),
-                None => format!("{elapsed_s:.0} s"),
-            };
-            Some(vec![done, time])
+            let time = time_of(*eta_s, *elapsed_s);
+            Some(match total {
+                Some(total) => vec![
+                    format!("{what} {}", percent(*done, *total)),
+                    time,
+                    format!("{} of {}", amount(*done), amount(*total)),
+                ],
+                None if *done > 0 => vec![(*what).to_owned(), time, amount(*done)],
+                None => vec![(*what).to_owned(), time],
+            })
         }
         Event::Progress {
             epoch,
@@ -190,6 +186,20 @@ fn progress_of(event: &Event) -> Option<Vec<String>> {
             ])
         }
         _ => None,
+    }
+}
+
+/// A share in whole percent: 100 % only where all of it is done.
+fn percent(done: u64, total: u64) -> String {
+    let share = u128::from(done) * 100 / u128::from(total.max(1));
+    format!("{} %", share.min(100))
+}
+
+/// How long something takes on, or how long it has taken where nobody knows.
+fn time_of(eta_s: Option<f64>, elapsed_s: f64) -> String {
+    match eta_s {
+        Some(s) => format!("ETA {s:.0} s"),
+        None => format!("for {elapsed_s:.0} s"),
     }
 }
 
@@ -404,5 +414,57 @@ pub(super) mod tests {
         ] {
             assert!(text.contains(part), "{part} missing in\n{text}");
         }
+    }
+
+    /// What a run says of `what`, done to a part, in 40 columns.
+    fn in_forty_columns(event: Event) -> String {
+        let sink = Shared::default();
+        let mut c = Console::new(Box::new(sink.clone()), Shows::Live(Box::new(|| 40)), false);
+        c.on(&event);
+        sink.text()
+    }
+
+    #[test]
+    fn all_long_work_shows_its_share_and_its_end_on_a_narrow_terminal() {
+        for (what, unit, shown) in [
+            ("evaluation", "steps", "evaluation 8 %  ETA 3725 s"),
+            (
+                "save of a checkpoint",
+                "B",
+                "save of a checkpoint 8 %  ETA 3725 s",
+            ),
+            (
+                "load of a checkpoint",
+                "B",
+                "load of a checkpoint 8 %  ETA 3725 s",
+            ),
+            (
+                "check of the dataset",
+                "files",
+                "check of the dataset 8 %  ETA 3725 s",
+            ),
+            (
+                "drop of the page cache",
+                "files",
+                "drop of the page cache 8 %  ETA 3725 s",
+            ),
+        ] {
+            let text = in_forty_columns(Event::Working {
+                what,
+                unit,
+                done: 1 << 30,
+                total: Some(12 << 30),
+                elapsed_s: 300.0,
+                eta_s: Some(3725.0),
+            });
+            assert!(text.starts_with(&format!("\r{shown}")), "{text:?}");
+        }
+        let text = in_forty_columns(Event::GenerationProgress {
+            files: 5,
+            files_total: 20,
+            bytes: 1 << 30,
+            elapsed_s: 10.0,
+        });
+        assert!(text.starts_with("\rgenerate 25 %  ETA 30 s"), "{text:?}");
     }
 }

@@ -122,6 +122,9 @@ fn start_recording(job: &mut JobContext) -> Result<Sampler, RankError> {
             "start the thread that samples: {e}\n  remedy: raise the limit of processes (ulimit -u), or set output.timeline=false"
         ))
     })?;
+    if job.cluster.local_rank() == 0 {
+        gauges.watch_cpu_limit();
+    }
     job.gauges = Some(gauges);
     Ok(sampler)
 }

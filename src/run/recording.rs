@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 
 use crate::metrics::timeline::{self, EventLog, Gauges};
 use crate::report::Event;
-use crate::storage::Telemetry;
 
 /// Keeps events with their offsets.
 pub(super) struct EventRecorder {
@@ -15,8 +14,6 @@ pub(super) struct EventRecorder {
     log: EventLog,
     /// What has begun and not ended: when.
     open: BTreeMap<&'static str, u64>,
-    /// What was known of the object store when it was last looked at.
-    store: Option<Telemetry>,
 }
 
 impl EventRecorder {
@@ -26,7 +23,6 @@ impl EventRecorder {
             gauges,
             log: EventLog::default(),
             open: BTreeMap::new(),
-            store: None,
         }
     }
 
@@ -111,40 +107,7 @@ impl EventRecorder {
         });
     }
 
-    /// Looks at what an object store has gone through since the last look, on this rank.
-    pub(super) fn store(&mut self, epoch: u64, now: Option<Telemetry>) {
-        let Some(now) = now else {
-            return;
-        };
-        let before = self.store.take().unwrap_or_default();
-        for endpoint in &now.endpoints {
-            let same = before.endpoints.iter().find(|e| e.url == endpoint.url);
-            let times =
-                endpoint.times_down - same.map_or(0, |e| e.times_down.min(endpoint.times_down));
-            if times > 0 {
-                self.instant(
-                    "endpoint_down",
-                    format!("{} was taken out in epoch {epoch}", endpoint.url),
-                    json!({"url": endpoint.url, "times": times}),
-                );
-            }
-        }
-        self.store = Some(now);
-    }
-
-    /// The CPU limit of rank 0's container held the job back in an epoch.
-    pub(super) fn throttled(&mut self, epoch: u64, throttled_ns: Option<u64>) {
-        let Some(ns) = throttled_ns.filter(|ns| *ns > 0) else {
-            return;
-        };
-        let seconds = ns as f64 / 1e9;
-        self.instant(
-            "throttled",
-            format!("the CPU limit held rank 0's host back for {seconds:.3} s in epoch {epoch}"),
-            json!({"epoch": epoch, "throttled_s": seconds}),
-        );
-    }
-
+    /// All events.
     pub(super) fn finish(self) -> EventLog {
         self.log
     }

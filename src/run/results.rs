@@ -172,7 +172,7 @@ struct Made<'a> {
 fn complete(mut timeline: Timeline, events: &mut Events, begun: &Begun) -> Timeline {
     timeline.start = begun.start.into();
     if let Some(recorder) = events.recorder.take() {
-        timeline.events = recorder.finish();
+        timeline.events.extend(recorder.finish());
     }
     timeline.note_long_waits();
     timeline.note_retries();

@@ -243,6 +243,10 @@ pub trait Storage: Send + Sync {
     fn repeated(&self) -> Vec<(&'static str, u64)> {
         Vec::new()
     }
+    /// URLs of endpoints that were taken out so far, and how often. As cheap as [`Self::repeated`].
+    fn taken_out(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
     /// Deletes a folder if it is empty.
     fn remove_folder(&self, path: &Path) -> Result<(), StorageError>;
     /// Asks the kernel to forget cached pages of a file.

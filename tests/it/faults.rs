@@ -54,7 +54,7 @@ fn retries_over_time(scratch: &Scratch) -> Vec<(&'static str, u64)> {
     let series = Timeline::load(&scratch.path("out/timeline.json.zst"))
         .unwrap()
         .series;
-    let sums = (Column::ALL.iter()).filter_map(|c| Some((c.retried_class()?, series.sum(*c)?)));
+    let sums = Column::retried().filter_map(|(column, class)| Some((class, series.sum(column)?)));
     sums.filter(|(_, n)| *n > 0).collect()
 }
 

@@ -14,15 +14,21 @@ fn slow(scratch: &Scratch) -> Vec<String> {
     words
 }
 
-/// The words under a terminal of script(1), which says no size; its 40 columns stand in the environment.
-fn on_terminal(command: &str, term: &str) -> String {
+/// A command line under a terminal of script(1), which says no size; its 40 columns stand in the environment.
+fn on_terminal(command: &str, term: &str) -> Command {
     let mut script = Command::new("script");
     script
         .args(["-qec", command, "/dev/null"])
-        .env("TERM", term)
-        .env("COLUMNS", "40")
-        .env("NO_COLOR", "1");
-    run(script).ok().stdout
+        .env("TERM", term);
+    script
+}
+
+/// The same without a terminal.
+fn without_terminal(command: &str) -> Command {
+    let mut words = command.split_whitespace();
+    let mut plain = Command::new(words.next().unwrap());
+    plain.args(words);
+    plain
 }
 
 /// What was drawn over itself: the texts between carriage returns that no line break ends.
@@ -33,37 +39,91 @@ fn drawn(text: &str) -> Vec<&str> {
     lines.filter(|part| !part.trim().is_empty()).collect()
 }
 
-#[test]
-fn a_terminal_has_a_live_line_with_and_without_a_launcher() {
-    let launcher = format!(
-        "{} --allow-run-as-root --bind-to none --oversubscribe -np 2",
-        std::env::var("MPIRUN").unwrap_or_else(|_| "mpirun".into())
-    );
-    for launcher in [String::new(), launcher] {
-        let scratch = Scratch::new();
-        let words = slow(&scratch).join(" ");
-        let text = on_terminal(&format!("{launcher} {} {words}", bin()), "xterm");
-        let drawn = drawn(&text);
-        assert!(
-            drawn
+/// The binary of two ranks on a command line.
+fn launched() -> String {
+    let launcher = std::env::var("MPIRUN").unwrap_or_else(|_| "mpirun".into());
+    format!(
+        "{launcher} --allow-run-as-root --bind-to none --oversubscribe -np 2 {}",
+        bin()
+    )
+}
+
+/// How a run shows that it goes on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Shown {
+    Live,
+    Lines,
+    Nothing,
+}
+
+impl Shown {
+    fn check(self, text: &str, case: &str) {
+        let drawn = drawn(text);
+        let is_so = match self {
+            Shown::Live => drawn
                 .iter()
-                .any(|part| part.starts_with("epoch ") && part.contains("ETA")),
-            "{launcher}: {text:?}"
-        );
+                .any(|part| part.starts_with("epoch 1/1 step") && part.contains("ETA")),
+            Shown::Lines => drawn.is_empty() && text.contains("epoch 1/1 step"),
+            Shown::Nothing => drawn.is_empty() && !text.contains("epoch 1/1 step"),
+        };
+        assert!(is_so, "{case}: {text:?}");
         assert!(
             drawn.iter().all(|part| part.chars().count() < 40),
-            "{drawn:?}"
+            "{case}: {drawn:?}"
         );
-        assert!(!text.contains('\u{1b}'), "{text:?}");
+        assert!(!text.contains('\u{1b}'), "{case}: {text:?}");
+        assert!(text.contains("epoch 1: "), "{case}: {text:?}");
         // The report begins on a line of its own.
         assert!(
             text.contains("\n====") || text.contains("\r===="),
-            "{text:?}"
+            "{case}: {text:?}"
         );
-        std::fs::remove_dir_all(scratch.path("out")).unwrap();
-        let dumb = on_terminal(&format!("{launcher} {} {words}", bin()), "dumb");
-        assert!(self::drawn(&dumb).is_empty(), "{dumb:?}");
-        assert!(dumb.contains("epoch 1: "), "{dumb:?}");
+    }
+}
+
+#[test]
+fn progress_is_shown_as_asked_with_and_without_a_launcher() {
+    use Shown::*;
+    // The terminal, `--progress`, and what is to be seen. Two steps a second.
+    let cases = [
+        (Some("xterm"), "auto", Live),
+        (Some("xterm"), "live", Live),
+        (Some("xterm"), "lines", Lines),
+        (Some("xterm"), "none", Nothing),
+        (Some("dumb"), "auto", Lines),
+        (None, "auto", Lines),
+        (None, "live", Live),
+        (None, "none", Nothing),
+    ];
+    for (program, ranks) in [(bin().to_owned(), 1), (launched(), 2)] {
+        let begun: Vec<_> = (cases.iter())
+            .map(|&(term, progress, shown)| {
+                let scratch = Scratch::new();
+                let mut words = small(&scratch, 8 * ranks);
+                words.extend(
+                    [
+                        "workflow.generate_data=true",
+                        "train.computation_time=0.5",
+                        "train.epochs=1",
+                        "--progress",
+                        progress,
+                    ]
+                    .map(Into::into),
+                );
+                let line = format!("{program} {}", words.join(" "));
+                let mut command = match term {
+                    Some(term) => on_terminal(&line, term),
+                    None => without_terminal(&line),
+                };
+                command.env("COLUMNS", "40").env("NO_COLOR", "1");
+                let case = format!("{ranks} rank(s), {term:?}, --progress {progress}");
+                (scratch, case, shown, start(command))
+            })
+            .collect();
+        for (_scratch, case, shown, child) in begun {
+            let outcome = finish(child, 60).ok();
+            shown.check(&format!("{}\n{}", outcome.stderr, outcome.stdout), &case);
+        }
     }
 }
 

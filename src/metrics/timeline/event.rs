@@ -30,7 +30,17 @@ impl EventLog {
     }
 }
 
-/// One event, as rank 0 saw it unless its fields name another rank.
+impl EventLog {
+    /// Adds all of another one.
+    pub fn extend(&mut self, other: EventLog) {
+        other.events.into_iter().for_each(|event| self.push(event));
+        for (kind, n) in other.dropped {
+            *self.dropped.entry(kind).or_default() += n;
+        }
+    }
+}
+
+/// One event, as rank 0 saw it unless its fields name a rank or a host.
 ///
 /// | Kind | Lasts | Fields |
 /// |---|---|---|
@@ -41,8 +51,8 @@ impl EventLog {
 /// | `cache_drop` | yes | `epoch` |
 /// | `long_wait` | yes | `wait_s` (longest), `ranks` (how many waited), `rank`, `host`, `epoch`, `step`, `file` of the longest |
 /// | `retries` | yes | one field per class of failure: requests of all ranks that were repeated |
-/// | `endpoint_down` | no | `url`, `times`: an endpoint of the object store that was taken out in the epoch |
-/// | `throttled` | no | `epoch`, `throttled_s`: time for which the CPU limit held rank 0's host back in the epoch |
+/// | `endpoint_down` | yes | `url`, `times`: an endpoint of the object store that was taken out, and how often; `ranks` (how many took it out), `rank`, `host` of the one that did so most often |
+/// | `throttled` | yes | `throttled_s`: time for which the CPU limit held `host` back, the one that was held longest; `hosts` (how many were) |
 /// | `warning`, `info` | no | none |
 ///
 /// Readers must accept kinds and fields that they do not know.

@@ -3,6 +3,7 @@
 //! The thread wakes at the end of every bin, so that a difference belongs to one bin; where it wakes late, the difference is
 //! spread evenly over the time since the last look. In virtual time there is no thread, and the train loop reports instead.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -12,10 +13,12 @@ use parking_lot::{Condvar, Mutex};
 use super::bins::Bins;
 use super::devices::Devices;
 use super::heat::{Heat, ThreadStages};
+use super::incidents::Incidents;
 use super::latency::BUCKETS;
-use super::series::{Column, RETRIES};
+use super::series::Column;
 use super::{BIN_NS, SERIES_BINS};
 use crate::clock::{now_ns, process_cpu_ns};
+use crate::host::cgroup::Throttling;
 use crate::host::process::device_bytes;
 use crate::host::witness::nic_bytes;
 use crate::loader::{Delivery, Tally};
@@ -66,6 +69,7 @@ pub(super) struct Sampled {
     pub(super) bins: Bins<[u64; SAMPLED.len()]>,
     pub(super) heat: Heat,
     pub(super) devices: Devices,
+    pub(super) incidents: Incidents,
     /// Columns that could not be counted here.
     pub(super) missing: [bool; SAMPLED.len()],
     /// Offset of the end.
@@ -76,6 +80,10 @@ struct State {
     out: Sampled,
     tallies: Vec<Arc<dyn Tally>>,
     stores: Vec<Arc<dyn Storage>>,
+    /// How often endpoints were taken out at the last look, by URL.
+    downs: BTreeMap<String, u64>,
+    /// Counts for how long the CPU limit held this host back, and its value at the last look.
+    throttling: Option<(Throttling, u64)>,
     threads: Vec<Arc<ThreadStages>>,
     /// Values at the last look; None: not counted at this time.
     last: [Option<u64>; SAMPLED.len()],
@@ -98,11 +106,12 @@ impl Gauges {
             last[place(column)] = Some(0);
         }
         let mut missing = [false; SAMPLED.len()];
-        RETRIES.iter().for_each(|c| missing[place(*c)] = true);
+        Column::retried().for_each(|(column, _)| missing[place(column)] = true);
         let out = Sampled {
             bins: Bins::new(BIN_NS, SERIES_BINS),
             heat: Heat::default(),
             devices: Devices::default(),
+            incidents: Incidents::default(),
             missing,
             length_ns: 0,
         };
@@ -116,6 +125,8 @@ impl Gauges {
                 out,
                 tallies: Vec::new(),
                 stores: Vec::new(),
+                downs: BTreeMap::new(),
+                throttling: None,
                 threads: Vec::new(),
                 last,
                 last_ns: 0,
@@ -192,11 +203,18 @@ impl Gauges {
             return;
         }
         let mut state = self.state.lock();
-        for column in RETRIES {
+        for (column, _) in Column::retried() {
             state.last[place(column)].get_or_insert(0);
             state.out.missing[place(column)] = false;
         }
         state.stores.push(store.clone());
+    }
+
+    /// Sees from now on when the CPU limit holds this host back; for one rank of each host.
+    pub fn watch_cpu_limit(&self) {
+        let throttling = Throttling::find();
+        let now = throttling.ns();
+        self.state.lock().throttling = now.map(|now| (throttling, now));
     }
 
     /// Block devices of this host count from now on.
@@ -324,9 +342,9 @@ impl State {
                 }
             }
             for (class, repeated) in self.stores.iter().flat_map(|store| store.repeated()) {
-                let column = RETRIES.iter().find(|c| c.retried_class() == Some(class));
-                let column = column.expect("every class has a column");
-                *now[place(*column)].get_or_insert(0) += repeated;
+                let column = Column::retried().find(|(_, of)| *of == class);
+                let (column, _) = column.expect("every class has a column");
+                *now[place(column)].get_or_insert(0) += repeated;
             }
             for (column, read) in [
                 (
@@ -352,8 +370,31 @@ impl State {
                 *last = now.max(*last);
             }
             self.out.devices.sample(from, at_ns);
+            self.sample_incidents(from, at_ns);
         }
         self.sample_threads(at_ns);
+    }
+
+    fn sample_incidents(&mut self, from: u64, at_ns: u64) {
+        let mut downs = BTreeMap::new();
+        for (url, times) in self.stores.iter().flat_map(|store| store.taken_out()) {
+            *downs.entry(url).or_insert(0) += times;
+        }
+        for (url, times) in downs {
+            let last = self.downs.entry(url.clone()).or_insert(0);
+            let new = times.saturating_sub(std::mem::replace(last, times));
+            if new > 0 {
+                self.out.incidents.add(Some(&url), from, at_ns, new);
+            }
+        }
+        if let Some((throttling, last)) = &mut self.throttling
+            && let Some(now) = throttling.ns()
+        {
+            let held = now.saturating_sub(std::mem::replace(last, now));
+            if held > 0 {
+                self.out.incidents.add(None, from, at_ns, held);
+            }
+        }
     }
 
     fn sample_threads(&mut self, at_ns: u64) {

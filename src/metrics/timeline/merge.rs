@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::bins::{Bins, Row};
 use super::gauges::SAMPLED;
+use super::incidents::{self, Sent};
 use super::latency::{BUCKETS, EpochHistograms, LatencyMaps, StageCounts, StageLatency, edges_ns};
 use super::longest::{KEPT, Selection, of_key};
 use super::ranks::RankEpochs;
 use super::recorder::{LOOPED, Recorded, StepRow};
 use super::series::{Column, Series};
 use super::steps::{Extremes, LongWait, StepBins, Steps};
-use super::{ClockKind, SCHEMA, Timeline};
+use super::{ClockKind, EventLog, SCHEMA, Timeline};
 use crate::cluster::Cluster;
 use crate::metrics::histogram::bucket_values;
 use crate::stage::Stage;
@@ -256,8 +257,13 @@ impl Recorded {
         out
     }
 
-    /// What rank 0 is sent of this rank alone.
-    pub(super) fn part(&self, shape: &Shape, selection: &Selection) -> Vec<u8> {
+    /// 1 where something happened to this rank; the sum over ranks is what [`Self::part`] needs.
+    pub(super) fn has_incidents(&self) -> u64 {
+        u64::from(!self.sampled.incidents.is_empty())
+    }
+
+    /// What rank 0 is sent of this rank alone. `hit`: to how many ranks something happened.
+    pub(super) fn part(&self, shape: &Shape, selection: &Selection, hit: u64) -> Vec<u8> {
         let l = &self.looped;
         let mut cells = Vec::new();
         for i in 0..shape.epoch[1] as usize {
@@ -281,8 +287,12 @@ impl Recorded {
                 file: self.name_of(wait.file),
             })
             .collect();
-        if !waits.is_empty() {
-            let text = serde_json::to_vec(&waits).expect("plain data becomes JSON");
+        let tail = Tail {
+            waits,
+            incidents: (self.sampled.incidents).sent(incidents::BYTES / hit.max(1) as usize),
+        };
+        if tail != Tail::default() {
+            let text = serde_json::to_vec(&tail).expect("plain data becomes JSON");
             cells.extend(text);
         }
         cells
@@ -295,8 +305,15 @@ impl Recorded {
     }
 }
 
+/// The part of a rank after its table by epoch.
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+struct Tail {
+    waits: Vec<PartWait>,
+    incidents: Sent,
+}
+
 /// A wait on its way to rank 0.
-#[derive(Serialize, Deserialize)]
+#[derive(PartialEq, Serialize, Deserialize)]
 struct PartWait {
     wait_ns: u64,
     at_ns: u64,
@@ -419,7 +436,9 @@ pub(super) fn timeline(
     let bins = take_steps(&mut sums, &mut maxima, shape.step[0], shape.step[1]);
     let first = take_steps(&mut sums, &mut maxima, 1, shape.step[2]);
     let histograms = take_histograms(&mut sums, &mut maxima, shape);
-    let (rank_epochs, longest_waits) = take_parts(shape, &gathered.parts, host_of_rank);
+    let (rank_epochs, longest_waits, sent) = take_parts(shape, &gathered.parts, host_of_rank);
+    let host = |rank: usize| (host_of_rank.get(rank).and_then(|at| hosts.get(*at))).cloned();
+    let events: EventLog = incidents::events(sent, |rank| host(rank).unwrap_or_default());
     let host_ns = shape.bin[0] << gathered.host_level;
     let host_series = (gathered.hosts.iter())
         .map(|bytes| decode(bytes, gathered.host_bins, host_ns, &shape.missing))
@@ -445,6 +464,7 @@ pub(super) fn timeline(
         rank_epochs,
         latency,
         histograms,
+        events,
         ..Timeline::default()
     }
 }
@@ -554,13 +574,14 @@ fn take_parts(
     shape: &Shape,
     parts: &[Vec<u8>],
     host_of_rank: &[usize],
-) -> (RankEpochs, Vec<LongWait>) {
+) -> (RankEpochs, Vec<LongWait>, Vec<(usize, Sent)>) {
     let mut table = RankEpochs {
         epochs: shape.totals[1],
         epochs_per_column: shape.epoch[0],
         ..RankEpochs::default()
     };
     let mut waits = Vec::new();
+    let mut sent = Vec::new();
     let len = shape.epoch[1] as usize * 5 * size_of::<f32>();
     for (rank, part) in parts.iter().enumerate() {
         let (cells, text) = part.split_at(len.min(part.len()));
@@ -573,8 +594,9 @@ fn take_parts(
         table.barrier_s.push(column(2).collect());
         table.p99_wait_s.push(column(3).collect());
         table.bytes.push(column(4).map(f64::from).collect());
-        let list: Vec<PartWait> = serde_json::from_slice(text).unwrap_or_default();
-        waits.extend(list.into_iter().map(|wait| LongWait {
+        let tail: Tail = serde_json::from_slice(text).unwrap_or_default();
+        sent.push((rank, tail.incidents));
+        waits.extend(tail.waits.into_iter().map(|wait| LongWait {
             wait_ns: wait.wait_ns,
             at_ns: wait.at_ns,
             epoch: wait.epoch,
@@ -586,10 +608,11 @@ fn take_parts(
     }
     waits.sort_by_key(|wait| (std::cmp::Reverse(wait.wait_ns), wait.at_ns, wait.rank));
     waits.truncate(KEPT);
-    (table, waits)
+    (table, waits, sent)
 }
 
-/// Merges the recordings of all ranks; a collective. The timeline is returned on rank 0 only, without events.
+/// Merges the recordings of all ranks; a collective. The timeline is returned on rank 0 only; of events it has
+/// those that ranks saw by themselves.
 pub fn merge(cluster: &dyn Cluster, mut own: Recorded) -> Option<Timeline> {
     let mut widths = own.widths();
     cluster.max_u64(&mut widths);
@@ -619,7 +642,9 @@ pub fn merge(cluster: &dyn Cluster, mut own: Recorded) -> Option<Timeline> {
     let more = fitting(&sizes, hosts);
     let mine = host.map_or(Vec::new(), |host| host.encode(more));
     let all = cluster.gather(&mine);
-    let parts = cluster.gather(&own.part(&shape, &selection));
+    let mut hit = [own.has_incidents()];
+    cluster.sum_u64(&mut hit);
+    let parts = cluster.gather(&own.part(&shape, &selection, hit[0]));
     let (parts, all) = parts.zip(all)?;
     let gathered = Gathered {
         sums,

@@ -1,6 +1,7 @@
 //! The merge of many ranks: what is summed stays exact, and what travels stays small.
 
 use super::gauges::Gauges;
+use super::incidents::Incidents;
 use super::longest::{KEPT, Selection};
 use super::merge::{
     Gathered, HOST_BYTES, HostSeries, MORE_LEVELS, Shape, fitting, merge, timeline,
@@ -45,6 +46,15 @@ impl Put {
 /// A rank that takes steps of irregular lengths in virtual time. Waits are longer than `wait_ms` by up to a half.
 fn record(rank: usize, epochs: u64, steps: u64, wait_ms: u64) -> (Recorded, Put) {
     let gauges = Gauges::new(0, true);
+    let mut incidents = Incidents::default();
+    for at in 0..64 {
+        incidents.add(
+            Some("http://storage-03.example.com:9000"),
+            at << 40,
+            (at << 40) + 1,
+            1,
+        );
+    }
     let mut recorder = Recorder::new(0);
     let mut put = Put::default();
     let mut now = 0;
@@ -117,7 +127,9 @@ fn record(rank: usize, epochs: u64, steps: u64, wait_ms: u64) -> (Recorded, Put)
         recorder.epoch_ended(&row, MetricFormula::V3, window, &readers);
     }
     let name = |file| Some(format!("/data/train/img_{file:07}_of_1000000.npz"));
-    (Recorded::new(rank, recorder, &gauges, name), put)
+    let mut recorded = Recorded::new(rank, recorder, &gauges, name);
+    recorded.sampled.incidents = incidents;
+    (recorded, put)
 }
 
 fn check_sums(timeline: &Timeline, put: &Put) {
@@ -307,11 +319,12 @@ pub(crate) fn large_job(epochs: u64, steps: u64) -> Large {
     let more = fitting(&sizes, hosts as u64);
     let encoded = vec![host.encode(more); hosts];
     assert!(encoded.concat().len() as u64 <= HOST_BYTES);
+    reduce(1);
     let parts: Vec<Vec<u8>> = (0..RANKS)
         .map(|rank| {
             let recorded = &mut kinds[rank % 4].0;
             recorded.set_rank(rank);
-            recorded.part(&shape, &selection)
+            recorded.part(&shape, &selection, RANKS as u64)
         })
         .collect();
     // A gather also sends a length per rank.
@@ -350,6 +363,11 @@ fn four_thousand_ranks_send_less_than_eight_mebibytes() {
     assert_eq!(timeline.steps.bins.width, 1);
     assert!(timeline.series.bins > 1_800);
     assert_eq!(timeline.steps.longest_waits.len(), KEPT);
+    // All ranks saw the same; those of their incidents that had no room are counted.
+    let down = &timeline.events.events[0];
+    assert_eq!(down.kind, "endpoint_down");
+    assert_eq!(down.fields["ranks"], RANKS);
+    assert!(timeline.events.dropped["incidents"] > 0);
     // The fourth kind waits longest; of equals the lowest rank is named.
     assert!(timeline.steps.bins.wait.max_rank.iter().all(|r| *r == 3));
     assert!(timeline.steps.longest_waits.iter().all(|w| w.rank % 4 == 3));

@@ -11,6 +11,7 @@ mod devices;
 mod event;
 mod gauges;
 mod heat;
+mod incidents;
 mod latency;
 mod longest;
 mod merge;
@@ -35,7 +36,7 @@ pub use latency::{EpochHistograms, LatencyMaps, StageLatency};
 pub use merge::merge;
 pub use ranks::RankEpochs;
 pub use recorder::{Recorded, Recorder, StepSpan};
-pub use series::{Column, Device, RETRIES, Series};
+pub use series::{Column, Device, Series};
 pub use steps::{Extremes, LongWait, StepBins, Steps};
 
 /// Name and version of the schema. A reader refuses another number; new fields and columns do not change it.
@@ -208,8 +209,8 @@ impl Timeline {
     /// Adds events for stretches of bins in which requests to an object store were repeated, on any rank.
     pub fn note_retries(&mut self) {
         let series = &self.series;
-        let classes: Vec<_> = (RETRIES.iter())
-            .filter_map(|column| Some((column.retried_class()?, series.get(*column)?)))
+        let classes: Vec<_> = Column::retried()
+            .filter_map(|(column, class)| Some((class, series.get(column)?)))
             .collect();
         let is_hit = |bin: &usize| classes.iter().any(|(_, counts)| counts[*bin] > 0);
         let hit: Vec<usize> = (0..series.bins).filter(is_hit).collect();

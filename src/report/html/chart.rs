@@ -10,7 +10,7 @@ use super::markup::escape;
 /// Size of a drawing, in its own units.
 const WIDTH: f64 = 720.0;
 const LEFT: f64 = 76.0;
-const RIGHT: f64 = 12.0;
+const RIGHT: f64 = 22.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 40.0;
 
@@ -274,10 +274,10 @@ impl Plot {
         }
         let middle = (TOP + bottom) / 2.0;
         format!(
-            "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{name}\">\n{axes}{body}\
+            "<div class=\"wide\"><svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{name}\">\n{axes}{body}\
              <path class=\"axis\" d=\"M{LEFT} {TOP}V{bottom}H{right}\"/>\n\
              <text class=\"mid title\" x=\"{x:.1}\" y=\"{below:.1}\">{xt}</text>\n\
-             <text class=\"mid title\" x=\"14\" y=\"{middle:.1}\" transform=\"rotate(-90 14 {middle:.1})\">{yt}</text>\n</svg>\n",
+             <text class=\"mid title\" x=\"14\" y=\"{middle:.1}\" transform=\"rotate(-90 14 {middle:.1})\">{yt}</text>\n</svg></div>\n",
             height = self.height,
             name = escape(name),
             body = self.body,
@@ -292,13 +292,25 @@ impl Plot {
 /// Shades of a heat map.
 pub(super) const LEVELS: usize = 9;
 
-/// Names of the classes in a drawing.
+/// Names of the classes in a drawing; `line c0` stands for a line, `c0` for an area.
 pub(super) fn legend(items: &[(String, String)]) -> String {
     let mut out = String::from("<p class=\"legend\">");
     for (class, name) in items {
+        let (width, more, shape) = match class.starts_with("line ") {
+            true => (
+                30,
+                " long",
+                format!("<path class=\"{class}\" d=\"M0 6H30\"/>"),
+            ),
+            false => (
+                12,
+                "",
+                format!("<rect class=\"{class}\" width=\"12\" height=\"12\"/>"),
+            ),
+        };
         let _ = write!(
             out,
-            "<span><svg viewBox=\"0 0 12 12\" class=\"key\" aria-hidden=\"true\"><rect class=\"{class}\" width=\"12\" height=\"12\"/></svg> {}</span> ",
+            "<span><svg viewBox=\"0 0 {width} 12\" class=\"key{more}\" aria-hidden=\"true\">{shape}</svg> {}</span> ",
             escape(name)
         );
     }
@@ -363,7 +375,7 @@ mod tests {
         );
         let svg = plot.svg("name");
         assert!(
-            svg.contains("d=\"M76.0 160.0L392.0 85.0M708.0 10.0\""),
+            svg.contains("d=\"M76.0 160.0L387.0 85.0M698.0 10.0\""),
             "{svg}"
         );
         assert!(svg.contains("y &lt;"), "{svg}");

@@ -38,7 +38,7 @@ fn times(report: &Value, word: &str) -> Figure {
     let fsync = |i: usize| number(report, &format!("{}/value/{i}", at("fsync_max")));
     let most = (0..n).filter_map(slowest).fold(0.0, f64::max);
     let x = Axis::counts(0.5, n as f64 + 0.5, "checkpoint");
-    let y = Axis::linear(0.0, most.max(1e-6), "s", |x| {
+    let y = Axis::linear(0.0, most.max(1e-6), "time, s", |x| {
         format!("{}", (x * 1e6).round() / 1e6)
     });
     let mut plot = Plot::new(x, y, 220.0);
@@ -75,7 +75,14 @@ fn times(report: &Value, word: &str) -> Figure {
     }
     Figure {
         caption: format!("{word} of each checkpoint"),
-        reading: "A bar is the time of the slowest rank, which is what a training job waits for. The part at its foot is the time in which data went from memory to the storage.",
+        reading: match has_fsync {
+            true => {
+                "A bar is the time of the slowest rank, which is what a training job waits for. The part at its foot is the time in which data went from memory to the storage."
+            }
+            false => {
+                "A bar is the time of the slowest rank, which is what a training job waits for."
+            }
+        },
         drawing: plot.svg(&format!("{word} of each checkpoint")) + &legend(&keys),
         table: table(
             &[

@@ -38,6 +38,35 @@ fn extremes(run: &View, epoch: usize) -> Option<(f64, f64)> {
     (least <= most).then_some((least, most))
 }
 
+/// Least and most AU of a rank as lines, where the recording has means of several epochs; false where it has not.
+fn folded_extremes(run: &View, plot: &mut Plot, keys: &mut Vec<(String, String)>) -> bool {
+    let of = match run.recording.read() {
+        Ok(timeline) if timeline.rank_epochs.epochs_per_column > 1 => &timeline.rank_epochs,
+        _ => return false,
+    };
+    let fold = of.epochs_per_column;
+    let column = |i: usize| of.au_percent.iter().filter_map(move |rank| rank.get(i));
+    let middle = |i: usize| {
+        let (first, last) = (i as u64 * fold + 1, ((i as u64 + 1) * fold).min(of.epochs));
+        (first + last) as f64 / 2.0
+    };
+    let places = (0..of.columns()).filter(|i| column(*i).next().is_some());
+    let (mut least, mut most) = (Vec::new(), Vec::new());
+    for i in places {
+        let values = || column(i).map(|x| f64::from(*x));
+        least.push((middle(i), values().fold(f64::INFINITY, f64::min)));
+        most.push((middle(i), values().fold(f64::NEG_INFINITY, f64::max)));
+    }
+    for (class, word, points) in [("c2", "highest", most), ("c3", "lowest", least)] {
+        plot.line(class, &points);
+        keys.push((
+            format!("line {class}"),
+            format!("{word} rank, mean of {fold} epochs"),
+        ));
+    }
+    true
+}
+
 fn au(run: &View) -> Figure {
     let report = run.report;
     let n = list(report, "/epochs").len();
@@ -74,14 +103,22 @@ fn au(run: &View) -> Figure {
         ]);
     }
     plot.line("c0", &points);
-    let mut keys = vec![("c0".to_owned(), "AU of the job".to_owned())];
+    let mut keys = vec![("line c0".to_owned(), "AU of the job".to_owned())];
+    let fold = folded_extremes(run, &mut plot, &mut keys);
     if let Some(expected) = number(report, "/train/au_expected") {
         plot.line("c1", &[(0.5, expected), (n as f64 + 0.5, expected)]);
-        keys.push(("c1".into(), format!("threshold {expected:.2} %")));
+        keys.push(("line c1".into(), format!("threshold {expected:.2} %")));
     }
     Figure {
         caption: "AU per epoch".into(),
-        reading: "A point is the share of an epoch in which the accelerators computed; the whisker reaches from the lowest to the highest rank. Below the threshold the storage or the client held them back.",
+        reading: match fold {
+            false => {
+                "A point is the share of an epoch in which the accelerators computed; the whisker reaches from the lowest to the highest rank. Below the threshold the storage or the client held them back."
+            }
+            true => {
+                "The line is the share of each epoch in which the accelerators computed. The recording has the ranks' AU as means of several epochs: the lowest and the highest of them are the other lines. Below the threshold the storage or the client held the accelerators back."
+            }
+        },
         drawing: plot.svg("AU per epoch") + &legend(&keys),
         table: table(
             &[
@@ -106,7 +143,7 @@ const PARTS: [(&str, &str, &str); 11] = [
     ("wait/parts/decode", "wait: decode", "c2"),
     ("wait/parts/preprocess", "wait: preprocess", "c4"),
     ("wait/parts/cpu", "wait: waiting for CPU", "c3"),
-    ("wait/parts/idle", "wait: nothing to do", "q4"),
+    ("wait/parts/idle", "wait: nothing to do", "q8"),
     ("barrier", "barrier", "c6"),
     ("harness", "harness", "c7"),
     ("closing_fetch", "closing fetch", "q6"),
@@ -164,7 +201,14 @@ fn window(run: &View) -> Option<Figure> {
     let keys = PARTS.map(|(_, label, class)| (class.to_owned(), label.to_owned()));
     Some(Figure {
         caption: "Where the time of AU's window went".into(),
-        reading: "Each bar is 100 % of the time that AU counts, mean per rank. The lowest part is AU itself; the parts above it are the losses, by what the accelerators waited for.",
+        reading: match step {
+            1 => {
+                "Each bar is 100 % of the time that AU counts, mean per rank. The lowest part is AU itself; the parts above it are the losses, by what the accelerators waited for."
+            }
+            _ => {
+                "The first bar is the whole run, each of the others one epoch; epochs between them are not drawn. Each is 100 % of the time that AU counts, mean per rank. The lowest part is AU itself; the parts above it are the losses, by what the accelerators waited for."
+            }
+        },
         drawing: plot.svg("AU's window by cause") + &legend(&keys),
         table: table(&head, &rows),
     })

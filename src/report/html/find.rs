@@ -64,9 +64,7 @@ fn curve(search: &Document, json: &Value) -> Figure {
         None => trial.gib_per_second,
     };
     let most = trials.last().map_or(1, |t| t.number) as f64 + 0.5;
-    let x = Axis::linear(0.0, most, axis_of(search.question.by), |x| {
-        format!("{x:.0}")
-    });
+    let x = Axis::counts(0.0, most, axis_of(search.question.by));
     let highest = trials.iter().map(|t| y_of(t)).fold(0.0, f64::max);
     let y = match threshold {
         Some(_) => Axis::linear(0.0, 100.0, "AU, %", |y| format!("{y:.0}")),
@@ -82,7 +80,7 @@ fn curve(search: &Document, json: &Value) -> Figure {
     plot.line("c0", &points);
     if let Some(threshold) = threshold {
         plot.line("c7", &[(0.0, threshold), (most, threshold)]);
-        keys.push(("c7".into(), format!("threshold, {threshold:.2} %")));
+        keys.push(("line c7".into(), format!("threshold, {threshold:.2} %")));
     }
     if let Some(knee) = search.answer.as_ref().and_then(|answer| answer.number) {
         plot.tick("", knee as f64, &search.question.by.of(knee));

@@ -3,7 +3,7 @@
 use super::View;
 use super::chart::{Axis, LEVELS, Plot, legend, shades};
 use super::markup::{Cell, Figure, list, missing, number, table};
-use crate::metrics::timeline::{LatencyMaps, StageLatency};
+use crate::metrics::timeline::{StageLatency, Timeline};
 
 /// Columns of a heat map.
 const COLUMNS: usize = 128;
@@ -21,7 +21,7 @@ pub(super) fn section(run: &View) -> Option<String> {
                 .iter()
                 .filter(|s| MAPPED.contains(&s.stage.name()))
             {
-                out += &heat_map(maps, stage).html();
+                out += &heat_map(timeline, stage).html();
             }
         }
         Err(why) => out += &missing("latency over time", why),
@@ -87,7 +87,7 @@ fn curves(run: &View) -> Option<Figure> {
         let name = stage["stage"].as_str()?;
         let class = format!("c{}", i % 8);
         plot.line(&class, points);
-        keys.push((class, name.to_owned()));
+        keys.push((format!("line {class}"), name.to_owned()));
         let at = |key: &str| format!("/stages/{i}/{key}");
         let mut row = vec![Cell::word(name), Cell::at(report, &at("count"), "")];
         row.extend(
@@ -118,7 +118,8 @@ fn curves(run: &View) -> Option<Figure> {
     })
 }
 
-fn heat_map(maps: &LatencyMaps, of: &StageLatency) -> Figure {
+fn heat_map(timeline: &Timeline, of: &StageLatency) -> Figure {
+    let maps = &timeline.latency;
     let fold = of.counts.len().div_ceil(COLUMNS).max(1);
     let folded: Vec<Vec<u64>> = of
         .counts
@@ -139,7 +140,8 @@ fn heat_map(maps: &LatencyMaps, of: &StageLatency) -> Figure {
             .map_or_else(|| *edges.last().unwrap_or(&1) as f64 * 2.0, |ns| *ns as f64)
     };
     let width = maps.bin_ns as f64 * fold as f64 / 1e9;
-    let end = folded.len() as f64 * width;
+    // The last column may reach beyond the end of the run.
+    let end = (folded.len() as f64 * width).min(timeline.length_ns as f64 / 1e9);
     let y = Axis::log(edge(first), edge(last + 1), "latency", ns);
     let mut plot = Plot::new(Axis::linear(0.0, end, "time", super::seconds), y, 260.0);
     let most = folded.iter().flatten().copied().max().unwrap_or(1).max(1) as f64;

@@ -84,28 +84,50 @@ impl Cell {
         self
     }
 
-    fn html(&self, tag: &str) -> String {
-        let mut attributes = String::new();
+    /// Words, not a number or the dash of one that is missing.
+    fn is_word(&self) -> bool {
+        self.value.is_none() && !matches!(self.text.as_str(), "" | "-")
+    }
+
+    fn html(&self, is_words: bool) -> String {
+        let mut attributes = String::from(class(is_words));
         if let Some(value) = &self.value {
             let _ = write!(attributes, " data-value=\"{value}\"");
         }
         if let Some(at) = &self.at {
             let _ = write!(attributes, " data-at=\"{}\"", escape(at));
         }
-        format!("<{tag}{attributes}>{}</{tag}>", escape(&self.text))
+        format!("<td{attributes}>{}</td>", escape(&self.text))
+    }
+}
+
+/// Of the cells of a column: words stand on the left, numbers on the right.
+fn class(is_words: bool) -> &'static str {
+    match is_words {
+        true => " class=\"w\"",
+        false => "",
     }
 }
 
 /// Rows under a heading.
 pub(super) fn table(head: &[&str], rows: &[Vec<Cell>]) -> String {
     let mut out = String::from("<div class=\"wide\"><table><thead><tr>");
-    for name in head {
-        let _ = write!(out, "<th scope=\"col\">{}</th>", escape(name));
+    let is_words = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .any(Cell::is_word)
+    };
+    let are_words: Vec<bool> = (0..head.len()).map(is_words).collect();
+    for (name, is_words) in head.iter().zip(&are_words) {
+        let (class, name) = (class(*is_words), escape(name));
+        let _ = write!(out, "<th scope=\"col\"{class}>{name}</th>");
     }
     out += "</tr></thead><tbody>\n";
     for row in rows {
         out += "<tr>";
-        row.iter().for_each(|cell| out += &cell.html("td"));
+        for (column, cell) in row.iter().enumerate() {
+            out += &cell.html(are_words.get(column).is_some_and(|is| *is));
+        }
         out += "</tr>\n";
     }
     out + "</tbody></table></div>\n"
@@ -197,10 +219,11 @@ mod tests {
             Cell::at(&report, "/b/1", "B"),
             Cell::word("<x>"),
         ]];
-        let html = table(&["h"], &rows);
+        let html = table(&["a", "b", "c", "d"], &rows);
+        assert!(html.contains("<th scope=\"col\">c</th><th scope=\"col\" class=\"w\">d</th>"));
         assert!(
             html.contains(
-                "<td data-value=\"1.5\" data-at=\"/a/value\">1.500 s</td><td data-value=\"2\" data-at=\"/b/0\">0.00 MiB</td><td>-</td><td>&lt;x&gt;</td>"
+                "<td data-value=\"1.5\" data-at=\"/a/value\">1.500 s</td><td data-value=\"2\" data-at=\"/b/0\">0.00 MiB</td><td>-</td><td class=\"w\">&lt;x&gt;</td>"
             ),
             "{html}"
         );

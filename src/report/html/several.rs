@@ -70,7 +70,7 @@ fn figures(runs: &[View]) -> String {
 }
 
 fn key(i: usize, run: &View) -> (String, String) {
-    (format!("c{i}"), format!("{}: {}", i + 1, run.name))
+    (format!("line c{i}"), format!("{}: {}", i + 1, run.name))
 }
 
 fn au(runs: &[View]) -> Figure {

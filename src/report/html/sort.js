@@ -40,5 +40,6 @@ document.querySelectorAll("svg").forEach(function (svg) {
     svg.classList.toggle("sorted", sorted);
     button.textContent = sorted ? "rows by host again" : "sort rows by value";
   });
-  svg.parentNode.insertBefore(button, svg.nextSibling);
+  var frame = svg.parentNode;
+  frame.parentNode.insertBefore(button, frame.nextSibling);
 });

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::View;
 use super::chart::{Axis, Plot, legend};
 use super::markup::{Cell, Figure, escape, list, missing, paragraph, table, words};
-use crate::metrics::timeline::{Column, RETRIES, Timeline};
+use crate::metrics::timeline::{Column, Timeline};
 
 /// Lines of evidence that are listed.
 const LINES: usize = 256;
@@ -211,30 +211,39 @@ fn titled(title: &str, table: &str) -> String {
     format!("<p><strong>{}</strong></p>\n{table}", escape(title))
 }
 
+/// Bars of retries over time.
+const BARS: usize = 128;
+
 /// Colours of classes of failure.
-const COLORS: [&str; RETRIES.len()] = ["c1", "c0", "c2", "c3", "c4", "c5", "c6"];
+const COLORS: [&str; 7] = ["c1", "c0", "c2", "c3", "c4", "c5", "c6"];
 
 /// None where nothing was repeated.
 fn over_time(timeline: &Timeline) -> Option<Figure> {
     let series = &timeline.series;
-    let mut classes: Vec<_> = (RETRIES.iter())
-        .filter_map(|column| Some((column.retried_class()?, series.get(*column)?)))
+    let fold = series.bins.div_ceil(BARS).max(1);
+    let folded = |column| -> Option<Vec<u64>> {
+        let bins = series.get(column)?.chunks(fold);
+        Some(bins.map(|bins| bins.iter().sum()).collect())
+    };
+    let mut classes: Vec<_> = Column::retried()
+        .filter_map(|(column, class)| Some((class, folded(column)?)))
         .collect();
     if classes.is_empty() {
-        classes.push(("read requests", series.get(Column::Retries)?));
+        classes.push(("read requests", folded(Column::Retries)?));
     }
     classes.retain(|(_, values)| values.iter().any(|n| *n > 0));
     let at = |values: &[u64], i: usize| values.get(i).copied().unwrap_or(0);
     let total = |i: usize| classes.iter().map(|(_, values)| at(values, i)).sum::<u64>();
-    let most = (0..series.bins).map(total).max().filter(|n| *n > 0)? as f64;
-    let width = series.bin_ns as f64 / 1e9;
+    let bars = series.bins.div_ceil(fold);
+    let most = (0..bars).map(total).max().filter(|n| *n > 0)? as f64;
+    let width = (series.bin_ns * fold as u64) as f64 / 1e9;
     let x = Axis::linear(0.0, timeline.length_ns as f64 / 1e9, "time", super::seconds);
     let mut plot = Plot::new(x, Axis::counts(0.0, most, "retries"), 160.0);
     let mut rows = Vec::new();
-    for i in (0..series.bins).filter(|i| total(*i) > 0).take(LINES) {
+    for i in (0..bars).filter(|i| total(*i) > 0) {
         let from = i as f64 * width;
         let mut below = 0;
-        for (color, (class, values)) in COLORS.iter().zip(&classes) {
+        for (color, (class, values)) in COLORS.iter().cycle().zip(&classes) {
             let (n, base) = (at(values, i), below);
             below += n;
             if n > 0 {
@@ -254,7 +263,7 @@ fn over_time(timeline: &Timeline) -> Option<Figure> {
         );
         rows.push(row);
     }
-    let keys: Vec<_> = (COLORS.iter().zip(&classes))
+    let keys: Vec<_> = (COLORS.iter().cycle().zip(&classes))
         .map(|(color, (class, _))| ((*color).to_owned(), (*class).to_owned()))
         .collect();
     let mut head = vec!["from"];

@@ -4,7 +4,7 @@ use super::View;
 use super::chart::{Axis, Plot, legend};
 use super::latency::ns;
 use super::markup::{Cell, Figure, escape, list, missing, paragraph, table};
-use crate::metrics::timeline::{Column, Device, Extremes, Series, StepBins, Timeline};
+use crate::metrics::timeline::{Column, Device, Extremes, StepBins, Timeline};
 use crate::util::units::GIB;
 
 /// Points of a line.
@@ -42,12 +42,25 @@ const RATES: [(Column, &str, &str); 6] = [
     (Column::CheckpointBytesRead, "checkpoints read", "c5"),
 ];
 
-/// Sums of a column over `fold` bins, as a rate per second.
-fn rates(series: &Series, column: Column, fold: usize) -> Option<Vec<f64>> {
-    let width = series.bin_ns as f64 / 1e9;
-    let values = series.get(column)?;
-    let rate = |bins: &[u64]| bins.iter().sum::<u64>() as f64 / (width * bins.len() as f64);
-    Some(values.chunks(fold).map(rate).collect())
+/// Sums of a column over `fold` bins, as a rate per second. The last bin ends with the run.
+fn rates(timeline: &Timeline, column: Column, fold: usize) -> Option<Vec<f64>> {
+    let series = &timeline.series;
+    let rate = |(i, bins): (usize, &[u64])| {
+        let from = (i * fold) as u64 * series.bin_ns;
+        let whole = bins.len() as u64 * series.bin_ns;
+        let until = (from + whole).min(timeline.length_ns);
+        // Where the end lies within the first hundredth of a bin, the rate would say nothing.
+        let ns = until.saturating_sub(from).max(whole / 100);
+        bins.iter().sum::<u64>() as f64 / (ns.max(1) as f64 / 1e9)
+    };
+    Some(
+        series
+            .get(column)?
+            .chunks(fold)
+            .enumerate()
+            .map(rate)
+            .collect(),
+    )
 }
 
 fn series(timeline: &Timeline) -> Figure {
@@ -57,7 +70,7 @@ fn series(timeline: &Timeline) -> Figure {
     let end = timeline.length_ns as f64 / 1e9;
     let lines: Vec<(&str, &str, Vec<f64>)> = RATES
         .iter()
-        .filter_map(|(column, name, class)| Some((*name, *class, rates(series, *column, fold)?)))
+        .filter_map(|(column, name, class)| Some((*name, *class, rates(timeline, *column, fold)?)))
         .filter(|(.., values)| values.iter().any(|v| *v > 0.0))
         .collect();
     let most = lines
@@ -80,12 +93,12 @@ fn series(timeline: &Timeline) -> Figure {
             .map(|(i, v)| ((i as f64 + 0.5) * width * fold as f64, v / GIB))
             .collect();
         plot.line(class, &points);
-        keys.push(((*class).to_owned(), (*name).to_owned()));
+        keys.push((format!("line {class}"), (*name).to_owned()));
     }
     let wide = series.bins.div_ceil(LINES).max(1);
     let columns: Vec<(&str, Vec<f64>)> = RATES
         .iter()
-        .filter_map(|(column, name, _)| Some((*name, rates(series, *column, wide)?)))
+        .filter_map(|(column, name, _)| Some((*name, rates(timeline, *column, wide)?)))
         .collect();
     let mut head = vec!["from"];
     head.extend(columns.iter().map(|(name, _)| *name));
@@ -108,27 +121,69 @@ fn series(timeline: &Timeline) -> Figure {
     }
 }
 
+/// Kinds of events that are bands: class, and name. The last one is for all others.
+const BANDS: [(&str, &str); 4] = [
+    ("c6", "epoch"),
+    ("c2", "evaluation"),
+    ("c3", "checkpoint"),
+    ("c5", "other (generation, cache drop, long wait, retries)"),
+];
+
+/// A band, or the mark of something without a duration; of several that are too narrow to be told apart, the first and last.
+struct Mark<'a> {
+    from: f64,
+    until: f64,
+    first: &'a str,
+    last: &'a str,
+}
+
+impl Mark<'_> {
+    fn text(&self) -> String {
+        match self.first == self.last {
+            true => self.first.into(),
+            false => format!("{} to {}", self.first, self.last),
+        }
+    }
+}
+
 /// Bands and ticks of what happened.
 fn marks(plot: &mut Plot, timeline: &Timeline, keys: &mut Vec<(String, String)>) {
     let s = |ns: u64| ns as f64 / 1e9;
-    let mut has = [false; 4];
-    for event in timeline.events.events.iter().take(POINTS) {
-        let class = match event.kind.as_str() {
-            "epoch" => ("c6", 0, "epoch"),
-            "evaluation" => ("c2", 1, "evaluation"),
-            "checkpoint_save" | "checkpoint_load" => ("c3", 2, "checkpoint"),
-            _ => ("c5", 3, "other (cache drop, generation, pause)"),
+    // Narrower than this is not seen.
+    let narrow = s(timeline.length_ns) / POINTS as f64;
+    let mut kinds: [Vec<Mark>; BANDS.len() + 1] = Default::default();
+    for event in timeline.events.events.iter().filter(|e| e.kind != "info") {
+        let kind = match (event.until_ns, event.kind.as_str()) {
+            (None, _) => BANDS.len(),
+            (_, "epoch") => 0,
+            (_, "evaluation") => 1,
+            (_, "checkpoint_save" | "checkpoint_load") => 2,
+            _ => 3,
         };
-        match event.until_ns {
-            Some(until) => {
-                plot.band(class.0, (s(event.at_ns), s(until)), &event.text);
-                if !std::mem::replace(&mut has[class.1], true) {
-                    keys.push((format!("band {}", class.0), class.2.into()));
-                }
+        let mark = Mark {
+            from: s(event.at_ns),
+            until: s(event.until_ns.unwrap_or(event.at_ns)),
+            first: &event.text,
+            last: &event.text,
+        };
+        match kinds[kind].last_mut() {
+            Some(last) if mark.until - last.from < narrow => {
+                last.until = last.until.max(mark.until);
+                last.last = mark.last;
             }
-            None if event.kind != "info" => plot.tick("", s(event.at_ns), &event.text),
-            None => {}
+            _ => kinds[kind].push(mark),
         }
+    }
+    for ((class, name), marks) in BANDS.iter().zip(&kinds) {
+        for mark in marks {
+            plot.band(class, (mark.from, mark.until), &mark.text());
+        }
+        if !marks.is_empty() {
+            keys.push((format!("band {class}"), (*name).into()));
+        }
+    }
+    for mark in &kinds[BANDS.len()] {
+        plot.tick("", mark.from, &mark.text());
     }
 }
 
@@ -321,7 +376,7 @@ fn durations(bins: &StepBins) -> Figure {
     head.extend(["wait, longest", "of rank"]);
     let keys: Vec<(String, String)> = lines
         .iter()
-        .map(|(c, name, _)| ((*c).into(), (*name).into()))
+        .map(|(c, name, _)| (format!("line {c}"), (*name).into()))
         .collect();
     Figure {
         caption: "Time of steps, all ranks".into(),

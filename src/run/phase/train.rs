@@ -93,8 +93,6 @@ struct Training<'a> {
     record: RankRecord,
     cpu_start: u64,
     pressure_start: Pressure,
-    /// At the end of the last epoch.
-    pressure_last: Pressure,
     /// Where the dataset lies, on a mounted file system.
     mount: Option<Mount>,
     planned_bytes: u64,
@@ -195,7 +193,6 @@ impl<'a> Training<'a> {
             },
             cpu_start,
             pressure_start,
-            pressure_last: pressure_start,
             mount,
             planned_bytes: memory.total(),
             storage,
@@ -239,7 +236,7 @@ impl<'a> Training<'a> {
             resident_pages: sample.sum.held,
             ..after.since(&before)
         };
-        self.epoch_ended(events, &row);
+        self.epoch_ended(&row);
         self.record.epochs.push(row);
         Ok(())
     }
@@ -256,14 +253,7 @@ impl<'a> Training<'a> {
     }
 
     /// Keeps what readers recorded in the epoch.
-    fn epoch_ended(&mut self, events: &mut Events, row: &EpochRecord) {
-        if let Some(recorder) = &mut events.recorder {
-            recorder.store(row.epoch, self.storage.telemetry());
-            let now = Pressure::read();
-            let held = now.since(&self.pressure_last);
-            recorder.throttled(row.epoch, held.throttled_ns);
-            self.pressure_last = now;
-        }
+    fn epoch_ended(&mut self, row: &EpochRecord) {
         let readers = self.threads.take();
         let spec = &self.steps.spec;
         if let Some(recording) = &mut self.steps.recording {

@@ -230,10 +230,19 @@ impl Endpoints {
             .map(|(i, class)| (class.word(), sum(i)))
             .collect()
     }
+
+    /// URLs of those that were taken out so far, and how often.
+    pub fn taken_out(&self) -> Vec<(String, u64)> {
+        let times = |e: &Endpoint| (e.url.to_string(), e.times_down.load(Relaxed));
+        let was_out = |e: &&Endpoint| e.times_down.load(Relaxed) > 0;
+        self.all.iter().filter(was_out).map(times).collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn three() -> Endpoints {
@@ -246,6 +255,14 @@ mod tests {
 
     fn requests(endpoints: &Endpoints) -> Vec<u64> {
         endpoints.telemetry().iter().map(|e| e.gets).collect()
+    }
+
+    #[test]
+    fn every_class_that_is_counted_has_a_column_over_time() {
+        use crate::metrics::timeline::Column;
+        let columns: BTreeSet<_> = Column::retried().map(|(_, class)| class).collect();
+        let counted: BTreeSet<_> = three().repeated().iter().map(|(class, _)| *class).collect();
+        assert_eq!(columns, counted);
     }
 
     #[test]

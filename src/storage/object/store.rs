@@ -158,6 +158,10 @@ impl Storage for ObjectStore {
         self.0.endpoints.repeated()
     }
 
+    fn taken_out(&self) -> Vec<(String, u64)> {
+        self.0.endpoints.taken_out()
+    }
+
     fn telemetry(&self) -> Option<Telemetry> {
         let counters = &self.0.http.counters;
         let (made, connect_s) = self.0.http.made();
