@@ -1,5 +1,6 @@
 //! What the user typed. Parsing touches no file and no rank.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ use super::size::SizeArgs;
 use super::words::{JobArgs, WorkloadArgs};
 use crate::mlperf::editions::Edition;
 use crate::report::live::Progress;
+use crate::util::text::plain;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -277,6 +279,23 @@ fn takes_value(word: &str) -> bool {
     })
 }
 
+/// The command line as verbs and options.
+///
+/// Errors: it asks for help, or cannot be taken. The error shows the user's words as [`plain`] does.
+pub fn parse(args: &[OsString], as_dlio: bool) -> Result<Cli, clap::Error> {
+    let parse = |args| Cli::try_parse_from(normalise(args, as_dlio));
+    parse(args.to_vec()).map_err(|error| {
+        // clap styles its errors itself: within them nobody tells its control characters from the user's.
+        let shown = |word: &OsString| match plain(&word.to_string_lossy()) {
+            Cow::Owned(escaped) => escaped.into(),
+            Cow::Borrowed(_) => word.clone(),
+        };
+        parse(args.iter().map(shown).collect())
+            .err()
+            .unwrap_or(error)
+    })
+}
+
 /// The command line with `run` put in where no verb was given. `as_dlio`: called by the name `dlio_benchmark`,
 /// whose hydra flags are accepted too.
 pub fn normalise(args: Vec<OsString>, as_dlio: bool) -> Vec<OsString> {
@@ -347,6 +366,26 @@ mod tests {
             ["x", "plan", "a.yaml"]
         );
         assert_eq!(words(&["x", "--help"], false), ["x", "--help"]);
+    }
+
+    #[test]
+    fn control_characters_of_words_are_escaped_in_every_error() {
+        for args in [
+            ["x", "run", "--fo\u{1b}[7mo\r\u{7}"],
+            ["x", "report", "--format=\u{1b}[7m\r"],
+            ["x", "watch", "--\u{9b}7m\r"],
+            ["x", "validate", "-\u{1b}[7m"],
+            ["x\u{1b}[7m", "plan", "--none"],
+        ] {
+            let Err(error) = parse(&args.map(OsString::from), false) else {
+                panic!("{args:?} is taken");
+            };
+            // clap's own styles are other ones.
+            let shown = error.render().ansi().to_string();
+            for raw in ["\u{1b}[7m", "\r", "\u{7}", "\u{9b}"] {
+                assert!(!shown.contains(raw), "{shown:?}");
+            }
+        }
     }
 
     #[test]

@@ -91,6 +91,13 @@ pub(super) fn print(args: &InspectArgs) -> Result<(), Stop> {
     .map_err(Stop::usage)?;
     let address =
         Address::resolve(&loaded.workload.storage, "FILE", &args.file).map_err(Stop::usage)?;
+    // It would be waited for; an address of an object store is no local path.
+    if std::fs::metadata(&address.path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
+        return Err(failed(
+            "a pipe, a socket or a device is where a file is expected\n  remedy: name a file"
+                .into(),
+        ));
+    }
     let storage: Arc<dyn Storage> = storage::open(&wire::store_at(&loaded.workload, &address), &[])
         .map_err(|e| failed(e.to_string()))?
         .into();

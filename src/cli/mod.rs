@@ -24,12 +24,10 @@ mod words;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use clap::Parser;
 
 use crate::cluster::{self, Cluster, Named};
 use crate::config::{self, LoadRequest, Loaded, Machine, Origin, Source};
@@ -37,7 +35,7 @@ use crate::host;
 use crate::interrupt::{self, say};
 use crate::run::{JobError, RankError, agree};
 use crate::util::text::plain;
-use args::{Cli, Verb};
+use args::Verb;
 use words::WorkloadArgs;
 
 /// Exit statuses of every verb; `--help` lists them for users. A process that a signal ends has 128 and its number.
@@ -106,7 +104,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
         .iter()
         .map(|a| a.to_string_lossy().into_owned())
         .collect();
-    let cli = match Cli::try_parse_from(args::normalise(args, as_dlio)) {
+    let cli = match args::parse(&args, as_dlio) {
         Ok(cli) => cli,
         Err(error) => return refused(&error, speaks_first) as u8,
     };
@@ -134,7 +132,13 @@ pub fn main(args: Vec<OsString>) -> u8 {
 fn refused(error: &clap::Error, speaks_first: bool) -> Exit {
     // Every rank of a job gets the same words; one of them answers.
     if speaks_first {
-        let _ = error.print();
+        match error.print() {
+            Err(e) if !error.use_stderr() && e.kind() != ErrorKind::BrokenPipe => {
+                say(&format!("dlio-rs: write to the standard output: {e}"));
+                return Exit::Failed;
+            }
+            _ => {}
+        }
         if let Some(advice) = args::option_advice(error) {
             say(&format!("\n  remedy: {advice}"));
         }
@@ -228,7 +232,7 @@ fn out(text: &str) -> Result<(), Stop> {
         .write_all(plain(text).as_bytes())
         .and_then(|()| stdout.flush())
     {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Stop {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Stop {
             exit: Exit::Failed,
             message: format!("write to the standard output: {error}"),
         }),
@@ -374,7 +378,7 @@ fn dotenv(patience: Duration) -> Result<Option<Vec<u8>>, config::ConfigError> {
     };
     match config::patiently(Path::new(".env"), patience, read)? {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
         Err(e) => Err(config::ConfigError::Unreadable {
             path: ".env".into(),
             cause: e.to_string(),

@@ -115,6 +115,12 @@ const OF_GOOGLE: [(&str, &str); 4] = [
     ),
 ];
 
+/// The key that a variable stands in for.
+pub(super) fn key_of(variable: &str) -> Option<&'static str> {
+    let mut all = VARIABLES.iter().chain(&OF_GOOGLE);
+    all.find(|(name, _)| *name == variable).map(|(_, key)| *key)
+}
+
 /// True when the dataset lies at Google's.
 fn is_at_google(tree: &Value) -> bool {
     let text = |key| {

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use chrono::format::{Item, StrftimeItems};
 use serde_yaml::Value;
 
+use super::environment::key_of;
 use super::overrides;
+use super::secret::is_secret;
 use super::tree::{as_text, join};
 
 /// A value that is resolved, or what is wrong with it.
@@ -81,7 +83,18 @@ impl Resolver<'_> {
         })
     }
 
+    /// `text` as the value of the key `path`.
     fn resolve(&self, text: &str, path: &str, chain: &mut Vec<String>) -> Resolved {
+        self.parts(text, path, chain).map_err(|what| {
+            if is_secret(path) {
+                "it has a reference that cannot be resolved, and is not shown; write \\${ for a ${ of the text itself".into()
+            } else {
+                what
+            }
+        })
+    }
+
+    fn parts(&self, text: &str, path: &str, chain: &mut Vec<String>) -> Resolved {
         let mut out = String::new();
         let mut rest = text;
         while let Some(at) = rest.find("${") {
@@ -95,7 +108,7 @@ impl Resolver<'_> {
                 continue;
             }
             let end = matching_brace(&rest[at..])
-                .ok_or_else(|| format!("'{text}' has a ${{ without its }}"))?;
+                .ok_or_else(|| "it has a ${ without its }".to_string())?;
             let inner = &rest[at + 2..at + end];
             let value = self.evaluate(inner, path, chain)?;
             rest = &rest[at + end + 1..];
@@ -128,6 +141,9 @@ impl Resolver<'_> {
         let target = absolute(name, path);
         let target = target.strip_prefix("workload.").unwrap_or(&target);
         let value = node(self.root, target)?;
+        if let Err(what) = may_hold(path, target) {
+            return Some(Err(what));
+        }
         Some(self.at(value, target, chain))
     }
 
@@ -157,7 +173,10 @@ impl Resolver<'_> {
         match name {
             // A variable is a text, whatever it looks like; the type of its key decides.
             "oc.env" => match (self.env.get(first), default) {
-                (Some(value), _) => Ok(Value::from(value.as_str())),
+                (Some(value), _) => {
+                    key_of(first).map_or(Ok(()), |key| may_hold(path, key))?;
+                    Ok(Value::from(value.as_str()))
+                }
                 (None, Some("null")) => Ok(Value::Null),
                 (None, Some(default)) => Ok(Value::from(unquoted(default))),
                 (None, None) => Err(format!("${{oc.env:{first}}}: this variable is not set")),
@@ -194,6 +213,16 @@ impl Resolver<'_> {
             self.now.format_with_items(items.iter()).to_string(),
         ))
     }
+}
+
+/// What a credential is for is never shown, other keys are.
+fn may_hold(path: &str, target: &str) -> Result<(), String> {
+    if is_secret(target) && !is_secret(path) {
+        return Err(format!(
+            "it refers to a credential ({target}), and its own value is shown"
+        ));
+    }
+    Ok(())
 }
 
 /// Python's `str` of a value that stands within a text.

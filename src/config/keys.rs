@@ -12,6 +12,9 @@ use super::tree::{as_text, join};
 /// Most names that a hint offers.
 const OFFERED: usize = 3;
 
+/// Most unknown keys that are named: a file of something else has any number of them.
+const NAMED: usize = 20;
+
 /// Refuses keys that nobody knows, or warns of them where they are allowed.
 pub(super) fn check_keys(
     tree: &Value,
@@ -21,13 +24,18 @@ pub(super) fn check_keys(
 ) -> Result<(), ConfigError> {
     let mut unknown = Vec::new();
     find_unknown(tree, "", &mut unknown);
+    let more = unknown.len().saturating_sub(NAMED);
     let mut messages: Vec<_> = unknown
         .into_iter()
+        .take(NAMED)
         .map(|key| {
             let place = place_of(origins, &key);
             format!("{place}unknown key {key}{}", hint(&key))
         })
         .collect();
+    if more > 0 {
+        messages.push(format!("and {more} more unknown keys"));
+    }
     if messages.is_empty() || allow {
         warnings.append(&mut messages);
         return Ok(());

@@ -460,6 +460,81 @@ fn credentials_are_starred_wherever_a_word_holds_them() {
     }
 }
 
+/// A file of something else is refused without a search for what each of its keys may mean.
+#[test]
+fn any_number_of_unknown_keys_is_one_message() {
+    use std::fmt::Write as _;
+    let mut text = format!("{}: 1\n", "long_key_".repeat(100));
+    for i in 0..2_000 {
+        writeln!(text, "some_key_{i}: 1").unwrap();
+    }
+    let error = loaded(&text, &[]).unwrap_err();
+    assert!(error.contains("and 1981 more unknown keys"), "{error}");
+    let warned = format!("{text}dataset: {{data_folder: x}}\n");
+    let dir = tempfile::tempdir().unwrap();
+    let mut request = request(dir.path(), &warned, &[]);
+    request.allow_unknown = true;
+    assert!(load(&request).unwrap().warnings.len() < 30);
+}
+
+#[test]
+fn an_evaluation_of_no_files_is_a_warning() {
+    let loaded = loaded("workflow: {train: true, evaluation: true}\n", &[]).unwrap();
+    let warnings = validate(&loaded.workload, 2, 2).unwrap();
+    let said = "workflow.evaluation=true has no effect: dataset.num_files_eval=0";
+    assert!(
+        warnings.iter().any(|warning| warning == said),
+        "{warnings:?}"
+    );
+}
+
+/// Whatever is wrong with a value that may be a credential, the message does not show it.
+#[test]
+fn errors_of_credentials_show_nothing_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let errors = |yaml: &str, words: &[&str]| {
+        let error = load(&request(dir.path(), yaml, words)).unwrap_err();
+        let said = error.to_string();
+        assert!(!said.contains("SEKRET"), "{yaml} {words:?}: {said}");
+        said
+    };
+    const KEY: &str = "storage.storage_options.secret_access_key";
+    for value in [
+        "'SEKRET",
+        "[SEKRET",
+        "[SEKRET,,",
+        "{SEKRET",
+        "{a: SEKRET",
+        "SEK,SEKRET",
+        "'a'SEKRET",
+        "a${SEKRET",
+        "${SEKRET}",
+        "${oc.env:SEKRET}",
+        "${now:%QSEKRET}",
+    ] {
+        errors("framework: pytorch\n", &[&format!("{KEY}={value}")]);
+        errors("framework: pytorch\n", &[&format!("{KEY}:{value}")]);
+        let options = format!("storage={{storage_options: {{x_key: {value}");
+        errors("framework: pytorch\n", &[&options]);
+    }
+    for value in ["a${SEKRET", "${SEKRET}", "pa${SEKRET}ss"] {
+        let yaml = format!("storage: {{storage_options: {{secret_access_key: '{value}'}}}}\n");
+        errors(&yaml, &[]);
+    }
+    // A key that is shown cannot have what is not.
+    let options = "storage: {storage_options: {secret_access_key: SEKRET}}\n";
+    for reference in [format!("${{{KEY}}}"), format!("x_${{oc.select:{KEY}}}")] {
+        let yaml = format!("{options}dataset: {{data_folder: '{reference}'}}\n");
+        assert!(errors(&yaml, &[]).contains("refers to a credential"));
+    }
+    let mut request = request(dir.path(), "framework: pytorch\n", &[]);
+    let env = [("AWS_SESSION_TOKEN".to_string(), "SEKRET".to_string())];
+    request.env = env.into();
+    request.words = vec!["dataset.data_folder=${oc.env:AWS_SESSION_TOKEN}".into()];
+    let said = load(&request).unwrap_err().to_string();
+    assert!(said.contains("refers to a credential"), "{said}");
+}
+
 #[test]
 fn numbers_beyond_every_machine_are_errors() {
     for (yaml, word, key) in [

@@ -22,7 +22,9 @@ pub struct Override {
     pub change: Change,
 }
 
-/// Parses a word. Errors: a sentence that says what is wrong with it.
+/// Parses a word.
+///
+/// Errors: a sentence that says what is wrong with it, without its value: that may be a credential.
 pub fn parse(word: &str) -> Result<Override, String> {
     let strip = |key: &str| {
         let key = key.trim();
@@ -53,6 +55,8 @@ pub fn parse(word: &str) -> Result<Override, String> {
 }
 
 /// A value by hydra's grammar, which is not YAML: `yes`, `off` and `012` stay text.
+///
+/// Errors: as of [`parse`].
 pub fn value(text: &str) -> Result<Value, String> {
     let mut parser = Words { text, at: 0 };
     parser.space();
@@ -63,11 +67,14 @@ pub fn value(text: &str) -> Result<Value, String> {
     parser.space();
     if parser.at < text.len() {
         if text[parser.at..].starts_with(',') {
-            return Err(format!(
-                "'{text}' is a sweep, which runs several jobs; write a list as [{text}]"
-            ));
+            return Err(
+                "it is a sweep, which runs several jobs; write a list in brackets: [a,b]".into(),
+            );
         }
-        return Err(format!("'{}' follows the value", &text[parser.at..]));
+        let last = text[..parser.at].chars().count();
+        return Err(format!(
+            "the value ends at its character {last}, and more follows"
+        ));
     }
     Ok(value)
 }
@@ -114,14 +121,14 @@ impl Words<'_> {
         loop {
             self.space();
             if self.rest().starts_with([']', ',']) {
-                return Err(format!("the list '{}' has an empty place", self.text));
+                return Err("its list has an empty place".into());
             }
             items.push(self.value(true)?);
             if self.take(']') {
                 return Ok(Value::Sequence(items));
             }
             if !self.take(',') {
-                return Err(format!("the list '{}' has no end", self.text));
+                return Err("its list has no end".into());
             }
         }
     }
@@ -147,7 +154,7 @@ impl Words<'_> {
                 }
             };
             if !self.take(':') {
-                return Err(format!("the map '{}' has a key without ':'", self.text));
+                return Err("its map has a key without ':'".into());
             }
             let value = self.value(true)?;
             map.insert(Value::String(key), value);
@@ -155,7 +162,7 @@ impl Words<'_> {
                 return Ok(Value::Mapping(map));
             }
             if !self.take(',') {
-                return Err(format!("the map '{}' has no end", self.text));
+                return Err("its map has no end".into());
             }
         }
     }
@@ -178,7 +185,7 @@ impl Words<'_> {
                 _ => out.push(c),
             }
         }
-        Err(format!("the quote {quote} in '{}' has no end", self.text))
+        Err(format!("its quote {quote} has no end"))
     }
 
     fn plain(&mut self, nested: bool) -> Value {
@@ -318,7 +325,7 @@ mod tests {
         assert_eq!(v("{mean: 0.5, stdev: 1}")["mean"], Value::from(0.5));
         assert_eq!(v("[[1,2],{a:b}]")[1]["a"], Value::from("b"));
         assert_eq!(v("/mnt/a b"), Value::from("/mnt/a b"));
-        assert!(value("1,2").unwrap_err().contains("[1,2]"));
+        assert!(value("1,2").unwrap_err().contains("[a,b]"));
         assert!(value("[1,2").is_err());
         assert!(value("'abc").is_err());
     }

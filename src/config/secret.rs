@@ -93,15 +93,19 @@ pub(super) fn redact(value: &mut Value, path: &str) {
 
 /// A word of the command line as it may be shown: a credential is starred, and so is a map that holds one.
 pub fn redact_word(word: &str) -> String {
+    let looks_secret =
+        |text: &str| text.contains(OPTIONS) || NAMES.iter().any(|name| text.contains(name));
     let Some((key, text)) = word.split_once('=') else {
-        return word.to_string();
+        // Meant as KEY=VALUE, perhaps.
+        return match word.split_once([':', ' ']) {
+            Some((key, _)) if looks_secret(word) => format!("{key}{STARS}"),
+            _ => word.to_string(),
+        };
     };
     let starred = format!("{key}={STARS}");
     let Ok(change) = overrides::parse(word) else {
         // Not even its key is certain.
-        return if is_secret(key.trim_start_matches(['+', '~']))
-            || NAMES.iter().any(|n| text.contains(n))
-        {
+        return if is_secret(key.trim_start_matches(['+', '~'])) || looks_secret(text) {
             starred
         } else {
             word.to_string()
@@ -145,10 +149,13 @@ mod tests {
             "dataset.data_folder=az://a/b/c?sv=1&sig=SEKRET",
             "checkpoint.checkpoint_folder='az://a/b?sv=1&sig=SEKRET'",
             "+dataset.extra=https://h/b?X-Amz-Signature=SEKRET",
+            "storage.storage_options.secret_access_key:SEKRET",
+            "storage.storage_options.secret_access_key SEKRET",
+            "{secret_access_key: SEKRET}",
         ] {
             let shown = redact_word(word);
             assert!(
-                !shown.contains("SEKRET") && shown.ends_with("=***"),
+                !shown.contains("SEKRET") && shown.ends_with("***"),
                 "{shown}"
             );
         }
@@ -162,6 +169,7 @@ mod tests {
             "dataset.data_folder=abfs://container@account.dfs.core.windows.net/x",
             "train.epochs=2",
             "workload=x",
+            "configs/token_ring.yaml",
             "dataset.parquet.columns=[{name: a, dtype: uint8}]",
         ] {
             assert_eq!(redact_word(word), word);

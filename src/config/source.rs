@@ -251,8 +251,14 @@ fn read(path: &Path, patience: Duration) -> Result<Found, ConfigError> {
     })
 }
 
-/// How alike two names are: 1 for equal ones. A single slip is near in short names too.
+/// How alike two names are: 1 for equal ones, 0 where their lengths alone make them less alike than [`NEAR`]. A single slip is
+/// near in short names too.
 pub(super) fn likeness(a: &str, b: &str) -> f64 {
+    let (short, long) = (a.len().min(b.len()), a.len().max(b.len()));
+    // A character has up to four bytes.
+    if short * 4 < long {
+        return 0.0;
+    }
     let likeness = strsim::normalized_damerau_levenshtein(a, b);
     let is_slip = a.len().min(b.len()) > 2 && strsim::damerau_levenshtein(a, b) == 1;
     if is_slip {

@@ -70,13 +70,19 @@ impl FormatError {
 
     /// It does not begin as `what` does; a file that is compressed as a whole is named.
     pub(crate) fn magic(what: &'static str, head: &[u8]) -> Self {
-        const PACKINGS: [(&[u8], &str); 4] = [
+        const PACKINGS: [(&[u8], &str); 5] = [
             (&[0x1f, 0x8b], "gzip"),
             (&[0x28, 0xb5, 0x2f, 0xfd], "zstd"),
             (b"BZh", "bzip2"),
             (&[0xfd, b'7', b'z', b'X', b'Z'], "xz"),
+            (&[0x04, 0x22, 0x4d, 0x18], "lz4"),
         ];
-        match PACKINGS.iter().find(|(magic, _)| head.starts_with(magic)) {
+        // A format looks at as many bytes as its own beginning has: two of a JPEG.
+        let is_begun = |magic: &[u8]| {
+            let known = magic.len().min(head.len());
+            known >= 2 && magic[..known] == head[..known]
+        };
+        match PACKINGS.iter().find(|(magic, _)| is_begun(magic)) {
             Some((_, name)) => FormatError::Unsupported(format!(
                 "it is compressed as a whole ({name}), which is not supported: {what} was expected"
             )),
@@ -123,6 +129,31 @@ impl FormatError {
             format!("{cause}, or set reader.decode=none to measure reads only")
         } else {
             cause.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packed_files_are_named_by_as_many_bytes_as_a_format_looks_at() {
+        for (magic, name) in [
+            (&b"\x1f\x8b\x08\0\0\0"[..], "gzip"),
+            (b"\x28\xb5\x2f\xfd\0\0", "zstd"),
+            (b"BZh91A", "bzip2"),
+            (b"\xfd7zXZ\0", "xz"),
+            (b"\x04\x22\x4d\x18\0\0", "lz4"),
+        ] {
+            for known in 2..=magic.len() {
+                let error = FormatError::magic("an image", &magic[..known]);
+                assert!(error.to_string().contains(name), "{known}: {error}");
+            }
+        }
+        for head in [&b""[..], b"B", b"ab", b"BM"] {
+            let error = FormatError::magic("an image", head);
+            assert!(matches!(error, FormatError::Magic { .. }), "{error}");
         }
     }
 }

@@ -46,8 +46,32 @@ impl Owner {
         self.state(here) == Some(State::Gone)
     }
 
-    /// True where nothing tells from `here` whether it runs.
-    pub fn is_out_of_sight(&self, here: &Owner) -> bool {
+    /// For people: who it is, to be followed by what it does.
+    pub fn named(&self, here: &Owner) -> String {
+        let (host, id) = (&self.host, self.process.id);
+        let elsewhere = if self.is_out_of_sight(here) && *host == here.host {
+            " in another PID namespace, such as a container's"
+        } else {
+            ""
+        };
+        format!("a job of host {host} (process {id}{elsewhere})")
+    }
+
+    /// For people: by what they see that it runs no more. A part of a sentence.
+    pub fn signs_of_end(&self, here: &Owner) -> String {
+        let (host, id) = (&self.host, self.process.id);
+        if !self.is_out_of_sight(here) {
+            return format!("`ps -p {id}` on {host} shows no dlio-rs");
+        }
+        let place = if *host == here.host {
+            format!("{host}, outside of containers,")
+        } else {
+            format!("{host}, which may be a container,")
+        };
+        format!("its container has ended, or `pgrep -af dlio` on {place} shows no such job")
+    }
+
+    fn is_out_of_sight(&self, here: &Owner) -> bool {
         self.state(here).is_none()
     }
 }

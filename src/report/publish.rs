@@ -18,13 +18,15 @@ pub enum PublishError {
     Exists { path: PathBuf },
     /// Another job writes there.
     #[error(
-        "create output folder {path}: another job is about to write its results there: {owner}; choose another folder (--output DIR), or delete {lock} if that job is gone"
+        "create output folder {path}: another job is about to write its results there: {owner}\n  remedy: choose another folder (--output DIR); where that job is gone ({ended}), delete {lock}"
     )]
     Taken {
         path: PathBuf,
         owner: String,
         /// What holds the name.
         lock: PathBuf,
+        /// By what people see that the job is gone.
+        ended: String,
     },
     /// It was there and is not any more.
     #[error(
@@ -316,14 +318,11 @@ impl Lock {
                         }
                         return Err(io_error("take", &path)(failed));
                     };
-                    let holder = link.to_string_lossy().into_owned();
-                    let is_gone = Owner::parse(&holder).is_some_and(|owner| owner.is_gone(here));
+                    let holder = link.to_string_lossy();
+                    let owner = Owner::parse(&holder);
+                    let is_gone = owner.as_ref().is_some_and(|owner| owner.is_gone(here));
                     if !is_gone || tries >= TRIES {
-                        return Err(PublishError::Taken {
-                            path: target.to_owned(),
-                            owner: holder,
-                            lock: path,
-                        });
+                        return Err(taken(owner.as_ref(), &holder, here, target, path));
                     }
                     // Two jobs may have read the same: the one that holds the right to it looks again and deletes it.
                     let mut right = path.clone().into_os_string();
@@ -336,6 +335,29 @@ impl Lock {
                 _ => return Err(io_error("take", &path)(failed)),
             }
         }
+    }
+}
+
+/// `text` is what the lock says, `owner` what was read of it.
+fn taken(
+    owner: Option<&Owner>,
+    text: &str,
+    here: &Owner,
+    target: &Path,
+    lock: PathBuf,
+) -> PublishError {
+    let (owner, ended) = match owner {
+        Some(owner) => (owner.named(here), owner.signs_of_end(here)),
+        None => (
+            text.into(),
+            "no host runs a dlio-rs that writes there".into(),
+        ),
+    };
+    PublishError::Taken {
+        path: target.to_owned(),
+        owner,
+        lock,
+        ended,
     }
 }
 

@@ -47,7 +47,9 @@ pub struct DatasetFiles {
     min_file_len: u64,
     /// What the workload means a file of another writer to hold; 0 where files were made here, or have any size.
     nominal_len: u64,
-    /// Bytes of every file, where a manifest describes them and they all have the same.
+    /// A manifest says how files are encoded: what one holds tells its length.
+    is_exact: bool,
+    /// Bytes of every file, where that is known and they all have the same.
     exact_file_len: Option<u64>,
     /// Sides of every file, made when first needed.
     sides: OnceLock<SideTable>,
@@ -134,7 +136,6 @@ impl DatasetFiles {
         found: Option<Manifest>,
     ) -> Result<Self, RankError> {
         if let Some(found) = found {
-            self.check_draws(workload, &found)?;
             let purpose = match workload.reader.verify_content {
                 VerifyContent::Off => Purpose::Read,
                 _ => Purpose::Compare,
@@ -152,10 +153,9 @@ impl DatasetFiles {
             self = Self::with_counts(workload, found.num_files_train, found.num_files_eval, ranks);
             self.generated_by = generated_by;
             self.fill = FillSource::shrinking(found.fill_seed, wire::shrink(workload));
+            self.is_exact = is_exact;
             if is_exact && workload.dataset.record_length_bytes_stdev == 0.0 {
-                let spec = self.nominal_spec();
-                let format = wire::format_row(workload).format;
-                self.exact_file_len = format.and_then(|format| format.encoded_len(&spec));
+                self.exact_file_len = self.encoded_len(&self.nominal_spec());
             }
             if !is_exact {
                 // Compressed in another way, for example.
@@ -170,6 +170,7 @@ impl DatasetFiles {
             }
             self.min_file_len = 1;
         }
+        self.check_draws()?;
         Ok(self)
     }
 
@@ -177,19 +178,24 @@ impl DatasetFiles {
     /// any file, all are drawn.
     ///
     /// Errors: it would take too long.
-    fn check_draws(&self, workload: &Workload, found: &Manifest) -> Result<(), RankError> {
+    fn check_draws(&self) -> Result<(), RankError> {
+        let workload = &self.workload;
         let is_needed = workload.reader.verify_content != VerifyContent::Off
             && workload.dataset.record_length_bytes_stdev > 0.0
             && self.spec.size_law == SizeLaw::Fork;
-        let files = found.num_files_train.saturating_add(found.num_files_eval);
-        if !is_needed || files.saturating_mul(found.ranks) <= MOST_DRAWS {
+        let files = self.train.files().saturating_add(self.valid.files());
+        let ranks = self.generated_by;
+        if !is_needed || files.saturating_mul(ranks as u64) <= MOST_DRAWS {
             return Ok(());
         }
         Err(RankError::Dataset(format!(
-            "compare contents of the dataset in {}: {} ranks drew the sizes of its {files} files (dataset.size_law=fork), and each rank would have to draw all of them again for every one of those\n  remedy: set reader.verify_content=off, or generate the dataset with dataset.size_law=upstream or with fewer ranks",
+            "compare contents of the dataset in {}: {ranks} ranks drew the sizes of its {files} files (dataset.size_law=fork), and each rank would have to draw all of them again for every one of those\n  remedy: set reader.verify_content=off, or generate the dataset with dataset.size_law=upstream or with fewer ranks",
             self.root.display(),
-            found.ranks
         )))
+    }
+
+    fn encoded_len(&self, spec: &FileSpec) -> Option<u64> {
+        wire::format_row(&self.workload).format?.encoded_len(spec)
     }
 
     fn with_counts(workload: &Workload, train: u64, valid: u64, ranks: usize) -> Self {
@@ -223,6 +229,7 @@ impl DatasetFiles {
             fill,
             min_file_len,
             nominal_len: 0,
+            is_exact: false,
             exact_file_len: None,
             sides: OnceLock::new(),
             generated_by: ranks,
@@ -299,10 +306,22 @@ impl DatasetFiles {
 
     /// Bytes of all files, when every file has the same size.
     pub fn total_bytes(&self, format: &dyn Format) -> Option<u64> {
-        let d = &self.workload.dataset;
-        if d.record_length_bytes_stdev > 0.0 {
+        if self.workload.dataset.record_length_bytes_stdev > 0.0 {
             return None;
         }
+        self.mean_bytes(format)
+    }
+
+    /// Bytes that all files have at least: where sizes are random, three standard deviations of their sum below its mean. None
+    /// where they depend on the contents.
+    pub fn least_bytes(&self, format: &dyn Format) -> Option<u64> {
+        let d = &self.workload.dataset;
+        let files = (self.train.files() + self.valid.files()) as f64;
+        let spread = 3.0 * d.record_length_bytes_stdev / d.record_length_bytes / files.sqrt();
+        Some((self.mean_bytes(format)? as f64 * (1.0 - spread).max(0.0)) as u64)
+    }
+
+    fn mean_bytes(&self, format: &dyn Format) -> Option<u64> {
         let spec = self.nominal_spec();
         let companions: u64 = (0..format.companions().len())
             .map(|which| format.companion_len(which, &spec))
@@ -419,7 +438,7 @@ impl DatasetFiles {
                         )));
                     }
                     Some(len) => {
-                        self.check_len(&path, len)?;
+                        self.check_len(&path, len, None)?;
                         seen.files += 1;
                         seen.bytes += len;
                     }
@@ -429,11 +448,20 @@ impl DatasetFiles {
         Ok(seen)
     }
 
-    /// Compares the length of a file with the one that all files have which the manifest describes.
+    /// Compares the length of a file, bytes, with the one that the manifest gives it. Where sizes are random that is known
+    /// with what the file holds (`spec`), which is drawn where contents are compared: for the length alone each rank would
+    /// have to draw the sizes of all files.
     ///
     /// Errors: it is another one.
-    pub fn check_len(&self, path: &Path, len: u64) -> Result<(), LoaderError> {
-        match self.exact_file_len {
+    pub fn check_len(
+        &self,
+        path: &Path,
+        len: u64,
+        spec: Option<&FileSpec>,
+    ) -> Result<(), LoaderError> {
+        let drawn = spec.filter(|_| self.is_exact);
+        let expected = drawn.and_then(|spec| self.encoded_len(spec));
+        match expected.or(self.exact_file_len) {
             Some(expected) if expected != len => Err(LoaderError::Replaced {
                 path: path.into(),
                 len,
@@ -549,5 +577,32 @@ pub fn split_of(index: u64, train_files: u64) -> (Split, u64) {
         (Split::Train, index)
     } else {
         (Split::Valid, index - train_files)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_sizes_add_up_to_no_less_than_is_said() {
+        let mut workload = Workload::default();
+        let d = &mut workload.dataset;
+        d.format = crate::config::FormatKind::Npz;
+        d.record_length_bytes = 146_600_628.0;
+        d.record_length_bytes_stdev = 68_341_808.0;
+        for files in [1, 3, 168, 5000] {
+            workload.dataset.num_files_train = files;
+            let of = DatasetFiles::to_generate(&workload, 1);
+            let format = wire::format_row(&workload).format.unwrap();
+            let drawn: u64 = (0..files)
+                .map(|file| of.dims_of(Split::Train, file).elements())
+                .sum();
+            let least = of.least_bytes(format).unwrap();
+            assert!(least <= drawn, "{files} files: {least} {drawn}");
+            let far = files > 100 && least < drawn / 10 * 8;
+            assert!(!far, "{files} files: {least} {drawn}");
+            assert_eq!(of.total_bytes(format), None);
+        }
     }
 }

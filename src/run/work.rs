@@ -221,13 +221,15 @@ impl Work for EpochWork {
         file_len: u64,
     ) -> Result<(), LoaderError> {
         let reading = &*self.reading;
-        reading.files.check_len(&place.path, file_len)?;
         let dims = self
             .is_compared(run)
             .then(|| reading.files.dims_of(self.split, run.file));
         let spec = dims
             .as_ref()
             .map(|dims| reading.files.spec(self.split, run.file, dims));
+        reading
+            .files
+            .check_len(&place.path, file_len, spec.as_ref())?;
         checker.begin(&Opened {
             file_len,
             expect: reading.expect(run),

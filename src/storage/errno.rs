@@ -16,7 +16,7 @@ const LOOP_OF_LINKS: Row = (
 /// Operations that follow links.
 const READS: [&str; 4] = ["open", "read", "stat", "list"];
 
-const KNOWN: [Row; 19] = [
+const KNOWN: [Row; 22] = [
     (
         libc::ENOENT,
         "ENOENT",
@@ -66,9 +66,27 @@ const KNOWN: [Row; 19] = [
         "mount it for writing, or choose another folder",
     ),
     (
+        libc::EEXIST,
+        "EEXIST",
+        "something else of this name is there",
+        "remove it, or choose another folder",
+    ),
+    (
         libc::EISDIR,
         "EISDIR",
         "a folder is where a file is expected",
+        "remove it, or choose another folder",
+    ),
+    (
+        libc::ENXIO,
+        "ENXIO",
+        "a socket or a device is where a file is expected",
+        "remove it, or choose another folder",
+    ),
+    (
+        libc::ESPIPE,
+        "ESPIPE",
+        "a pipe or a device is where a file is expected",
         "remove it, or choose another folder",
     ),
     (

@@ -32,19 +32,6 @@ impl Holder {
             since: chrono::Local::now().format("%Y-%m-%d %H:%M:%S").to_string(),
         }
     }
-
-    /// For the message that it is in the way.
-    fn name(&self, here: &Holder) -> String {
-        let Owner { host, process, .. } = &self.owner;
-        let (id, since) = (process.id, &self.since);
-        let is_known = !self.owner.is_out_of_sight(&here.owner);
-        if is_known || *host != here.owner.host {
-            return format!("a job of host {host} (process {id}, since {since})");
-        }
-        format!(
-            "a job of host {host} (process {id} of another PID namespace, such as a container's, so that nothing tells from here whether it runs, since {since})"
-        )
-    }
 }
 
 /// A folder taken for one job; free again when dropped, and after a signal.
@@ -82,10 +69,13 @@ fn hold(folder: &Path, path: &Path, here: &Holder) -> Result<(Held, Option<Holde
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(StorageError::io("create", path, e)),
         }
-        let refused = |name| StorageError::Locked {
+        let refused = |holder: String, ended: &str| StorageError::Locked {
             folder: folder.into(),
-            lock: path.into(),
-            holder: name,
+            holder,
+            remedy: format!(
+                "wait for that job, or choose another folder; where it is gone ({ended}), delete {}",
+                path.display()
+            ),
         };
         match read(path)? {
             // Released in between.
@@ -96,7 +86,10 @@ fn hold(folder: &Path, path: &Path, here: &Holder) -> Result<(Held, Option<Holde
                 std::thread::sleep(Duration::from_millis(10));
             }
             Some(None) => {
-                return Err(refused("another job, whose lock cannot be read,".into()));
+                return Err(refused(
+                    "another job, whose lock cannot be read,".into(),
+                    "no host runs a dlio-rs that writes there",
+                ));
             }
             Some(Some(holder)) if holder.owner.is_gone(&here.owner) => {
                 // Two jobs may have read the same: the one that holds the right to it looks again and deletes it, so that
@@ -107,7 +100,12 @@ fn hold(folder: &Path, path: &Path, here: &Holder) -> Result<(Held, Option<Holde
                     before = Some(holder);
                 }
             }
-            Some(Some(holder)) => return Err(refused(holder.name(here))),
+            Some(Some(Holder { owner, since })) => {
+                return Err(refused(
+                    format!("{}, since {since},", owner.named(&here.owner)),
+                    &owner.signs_of_end(&here.owner),
+                ));
+            }
         }
     }
 }
@@ -214,7 +212,8 @@ mod tests {
         assert_eq!(lock.taken_over, None);
         let error = FolderLock::take(dir.path()).unwrap_err().to_string();
         let pid = std::process::id().to_string();
-        for word in ["a job of host", &pid, "remedy", NAME] {
+        let seen = format!("`ps -p {pid}`");
+        for word in ["a job of host", &pid, "remedy", &seen, NAME] {
             assert!(error.contains(word), "{error}");
         }
         drop(lock);
@@ -241,7 +240,13 @@ mod tests {
         holder.owner.host = "elsewhere".into();
         write(&path, &holder).unwrap();
         let error = FolderLock::take(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("host elsewhere"), "{error}");
+        for word in [
+            "host elsewhere",
+            "pgrep -af dlio",
+            "on elsewhere, which may be a container",
+        ] {
+            assert!(error.contains(word), "{error}");
+        }
     }
 
     #[test]
@@ -252,7 +257,13 @@ mod tests {
         holder.owner.process.namespace += 1;
         write(&path, &holder).unwrap();
         let error = FolderLock::take(dir.path()).unwrap_err().to_string();
-        for word in ["another PID namespace", "remedy", "delete", NAME] {
+        let delete = format!("delete {}", path.display());
+        for word in [
+            "another PID namespace",
+            "remedy",
+            "its container has ended, or `pgrep",
+            &delete,
+        ] {
             assert!(error.contains(word), "{error}");
         }
         assert_eq!(read(&path).unwrap(), Some(Some(holder)));

@@ -317,14 +317,14 @@ pub enum StorageError {
         written: u64,
     },
     /// Another job writes into the folder.
-    #[error("write into {}: {holder} does\n  remedy: wait for that job, choose another folder, or delete {} where it no longer runs", .folder.display(), .lock.display())]
+    #[error("write into {}: {holder} does\n  remedy: {remedy}", .folder.display())]
     Locked {
         /// The folder.
         folder: PathBuf,
-        /// Its lock.
-        lock: PathBuf,
         /// Who holds it.
         holder: String,
+        /// What to do: with the name of the lock, and by what people see that the job is gone.
+        remedy: String,
     },
     /// Anything else the system said.
     #[error("{operation} {}{}: {}", .path.display(), errno::at(*.offset), errno::explained(.operation, .source))]

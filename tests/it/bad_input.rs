@@ -48,12 +48,14 @@ fn nothing_that_is_shown_moves_the_cursor() {
         vec!["report", &out, "--format", "json"],
         vec!["compare", &odd, &out],
         vec!["watch", &out],
+        vec!["watch", "--op\u{1b}[31mtion\r"],
+        vec!["report", "--format=\u{1b}[31m\r"],
     ] {
         let mut command = solo();
         command.args(&words);
         let outcome = run(command);
         let text = outcome.text();
-        assert!(!text.contains('\u{1b}'), "{words:?}: {text:?}");
+        assert!(!text.contains(['\u{1b}', '\r']), "{words:?}: {text:?}");
         assert!(!text.is_empty(), "{words:?}");
     }
 }
@@ -144,7 +146,7 @@ fn configuration_errors_end_with_status_2() {
             &["dataset.format=png", "dataset.record_dims=[4,4,4]"],
             &["dataset.format: png files hold uint8 images"],
         ),
-        (&["a=1,2"], &["'1,2' is a sweep"]),
+        (&["a=1,2"], &["it is a sweep"]),
     ] {
         fails(&scratch, 8, words, 2, said);
     }
@@ -373,18 +375,19 @@ fn a_dataset_larger_than_the_file_system_is_refused_before_it_is_written() {
     let mount = Mount::new(&scratch, "tmpfs", "size=1m");
     let folder = format!("dataset.data_folder={}", mount.0.join("d").display());
     // Hours of checksums, were they computed first.
-    let words = [&*folder, "dataset.record_length_bytes=1e15"];
-    fails(
-        &scratch,
-        8,
-        &words,
-        1,
-        &["its file system has 1048576 in all", "remedy: free space"],
-    );
-    assert_eq!(
-        std::fs::read_dir(mount.0.join("d/train")).unwrap().count(),
-        0
-    );
+    for more in [
+        &["dataset.record_length_bytes=1e15"][..],
+        &[
+            "dataset.record_length_bytes=1e15",
+            "dataset.record_length_bytes_stdev=2e14",
+        ],
+    ] {
+        let words = [&[&*folder], more].concat();
+        let said = ["its file system has 1048576 in all", "remedy: free space"];
+        fails(&scratch, 8, &words, 1, &said);
+        let written = std::fs::read_dir(mount.0.join("d/train")).unwrap();
+        assert_eq!(written.count(), 0, "{more:?}");
+    }
 }
 
 /// Payload of 256 x 256 bytes with one sample: numpy's container adds 498.
@@ -420,6 +423,27 @@ fn a_file_that_was_replaced_by_one_of_another_size_is_refused_when_it_is_read() 
     }
 }
 
+/// Sizes are drawn where contents are compared: a file with bytes of another one behind its own is seen there.
+#[test]
+fn a_longer_file_of_random_size_is_refused_where_contents_are_compared() {
+    let scratch = Scratch::new();
+    let words = [
+        "dataset.record_length_bytes_stdev=1000",
+        "reader.verify_content=full",
+    ];
+    let mut command = solo();
+    command.arg("generate").args(small(&scratch, 4)).args(words);
+    run(command).ok();
+    let longer = scratch.path("data/train/img_1_of_4.npz");
+    let len = std::fs::metadata(&longer).unwrap().len();
+    let file = std::fs::File::options().write(true).open(&longer).unwrap();
+    file.set_len(len + 7).unwrap();
+    let has = format!("img_1_of_4.npz: it has {} bytes", len + 7);
+    let should = format!("describes has {len}\n");
+    let said = [has.as_str(), &should, "remedy: "];
+    fails(&scratch, 4, &[READ, words[0], words[1]], 1, &said);
+}
+
 #[test]
 fn sizes_that_many_ranks_drew_are_not_drawn_again_without_end() {
     let scratch = Scratch::new();
@@ -433,12 +457,22 @@ fn sizes_that_many_ranks_drew_are_not_drawn_again_without_end() {
     run(command).ok();
     let manifest = scratch.path("data/.dlio-rs-manifest.json");
     let text = std::fs::read_to_string(&manifest).unwrap();
-    let more = text.replace("\"ranks\": 2", "\"ranks\": 100000000");
+    let more = text.replace("\"num_files_train\": 4", "\"num_files_train\": 60000000");
     assert_ne!(text, more);
     std::fs::write(&manifest, more).unwrap();
-    let words = [READ, sizes[0], sizes[1], sizes[2]];
-    let said = ["drew the sizes of its 4 files", "remedy: "];
-    fails(&scratch, 4, &words, 1, &said);
+    let refused = |generated: &str| {
+        let mut command = mpirun(2);
+        command
+            .args(small(&scratch, 4))
+            .args([READ, generated])
+            .args(sizes);
+        let said = ["2 ranks drew the sizes of its 60000000 files", "remedy: "];
+        run(command).fails(1, &said);
+    };
+    refused("dataset.num_files_generated=4");
+    // Files without a manifest are many as the workload says.
+    std::fs::remove_file(&manifest).unwrap();
+    refused("dataset.num_files_generated=60000000");
 }
 
 #[test]

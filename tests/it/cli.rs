@@ -420,7 +420,9 @@ fn what_is_probably_meant_is_said() {
 fn what_is_printed_into_a_full_or_closed_output_is_no_internal_error() {
     let scratch = Scratch::new();
     let shim = scratch.text("shim");
-    let verbs: [&[&str]; 7] = [
+    let verbs: [&[&str]; 9] = [
+        &["--help"],
+        &["report", "--help"],
         &["check", "--explain"],
         &["check", "--explain", "2.1.11"],
         &["configs"],

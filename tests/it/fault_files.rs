@@ -440,37 +440,32 @@ fn an_operation_that_hangs_is_reported_with_its_file() {
     assert!(failed.is_empty(), "{failed:#?}");
 }
 
-/// A log that cannot be written ends with a word of it; the figures stand.
-#[test]
-fn a_log_that_cannot_be_written_is_named_and_costs_no_figures() {
+/// A record of the run that cannot be written ends with a word of it (`said`); the figures stand.
+fn costs_no_figures(file: &str, said: &str) {
     let fs = FaultFs::mount();
     for operation in ["write", "flush"] {
         fs.clear();
-        fs.rule(&format!("{operation} dlio.log err {}", libc::ENOSPC));
+        fs.rule(&format!("{operation} {file} err {}", libc::ENOSPC));
         let outcome = run_phase(&fs, Results).ok();
-        assert!(fs.hits() > 0, "{operation}: {}", outcome.text());
         let text = outcome.text();
-        assert!(text.contains("the log ends here: write "), "{text}");
-        assert!(text.contains("dlio.log: no space left"), "{text}");
-        assert!(text.contains("train AU"), "{text}");
+        assert!(fs.hits() > 0, "{operation}: {text}");
+        let cause = format!("{file}: no space left");
+        for word in [said, &cause, "train AU"] {
+            assert!(text.contains(word), "{operation}: {word}: {text}");
+        }
         assert!(fs.scratch.path("behind/out/summary.json").exists());
     }
 }
 
-/// So do the events, which nobody may read before the run has ended.
+#[test]
+fn a_log_that_cannot_be_written_is_named_and_costs_no_figures() {
+    costs_no_figures("dlio.log", "the log ends here: write ");
+}
+
+/// Nobody may have read the events before the run has ended.
 #[test]
 fn events_that_cannot_be_written_are_named_and_cost_no_figures() {
-    let fs = FaultFs::mount();
-    for operation in ["write", "flush"] {
-        fs.clear();
-        fs.rule(&format!("{operation} events.jsonl err {}", libc::ENOSPC));
-        let outcome = run_phase(&fs, Results).ok();
-        let text = outcome.text();
-        assert!(fs.hits() > 0, "{operation}: {text}");
-        assert!(text.contains("the events end here: write "), "{text}");
-        assert!(text.contains("events.jsonl: no space left"), "{text}");
-        assert!(fs.scratch.path("behind/out/summary.json").exists());
-    }
+    costs_no_figures("events.jsonl", "the events end here: write ");
 }
 
 /// Files that a verb writes beside the results: an error at their close is an error, and no part stays.

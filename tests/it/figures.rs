@@ -297,41 +297,50 @@ fn peak_by_time(text: &str) -> f64 {
     kib.rsplit(' ').next().unwrap().parse::<f64>().unwrap() * 1024.0
 }
 
+/// The binary under GNU time.
+fn timed() -> std::process::Command {
+    let mut command = std::process::Command::new("/usr/bin/time");
+    command.args(["-v", bin()]);
+    command
+}
+
+/// Runs it with these words, which write to `scratch`: the peak memory is the kernel's, and every place that tells it tells the same.
+fn peak_is_the_kernels<T: AsRef<std::ffi::OsStr>>(scratch: &Scratch, words: &[T], more: &[&str]) {
+    let done = run({
+        let mut command = timed();
+        command.args(words).args(more);
+        command
+    })
+    .ok();
+    let kernel = peak_by_time(&done.stderr);
+    let r = report(scratch);
+    let ours = number(&r["memory"]["rank_0"]["value"]);
+    assert!(
+        (ours / kernel - 1.0).abs() < 0.05,
+        "{ours} {kernel} {more:?}"
+    );
+    assert_eq!(r["counters"]["peak_rss"]["value"], ours as u64);
+    let mib = format!("{:.2} MiB", ours / 1048576.0);
+    assert!(done.stdout.contains(&mib), "{mib}: {}", done.stdout);
+}
+
 #[test]
 fn peak_memory_is_the_kernels() {
-    for words in [
-        &["reader.data_loader=native", "reader.io_depth=1"][..],
-        &["reader.data_loader=native", "reader.io_depth=512"],
-    ] {
+    for depth in ["reader.io_depth=1", "reader.io_depth=512"] {
         let scratch = Scratch::new();
-        let mut command = std::process::Command::new("/usr/bin/time");
-        command
-            .args(["-v", bin()])
-            .args(["workload=quickstart", "workflow.generate_data=false"])
-            .args([
-                "storage.storage_type=null",
-                "train.computation_time=0",
-                "--output",
-            ])
-            .arg(scratch.path("out"))
-            .args([
-                "dataset.num_files_train=20000",
-                "reader.batch_size=1",
-                "train.epochs=1",
-            ])
-            .args(words);
-        let done = run(command).ok();
-        let kernel = peak_by_time(&done.stderr);
-        let r = report(&scratch);
-        let ours = number(&r["memory"]["rank_0"]["value"]);
-        assert!(
-            (ours / kernel - 1.0).abs() < 0.05,
-            "{ours} {kernel} {words:?}"
-        );
-        assert_eq!(
-            r["counters"]["peak_rss"]["value"],
-            r["memory"]["rank_0"]["value"]
-        );
+        let out = format!("--output={}", scratch.text("out"));
+        let words = [
+            "workload=quickstart",
+            "workflow.generate_data=false",
+            "storage.storage_type=null",
+            "train.computation_time=0",
+            "dataset.num_files_train=20000",
+            "reader.batch_size=1",
+            "train.epochs=1",
+            "reader.data_loader=native",
+            &out,
+        ];
+        peak_is_the_kernels(&scratch, &words, &[depth]);
     }
 }
 
@@ -340,23 +349,7 @@ fn peak_memory_is_the_kernels() {
 fn peak_memory_of_a_short_run_is_the_kernels() {
     for more in [&[][..], &["output.html=false"], &["reader.decode=full"]] {
         let scratch = Scratch::new();
-        let mut command = std::process::Command::new("/usr/bin/time");
-        command
-            .args(["-v", bin()])
-            .args(small(&scratch, 16))
-            .args(more);
-        let done = run(command).ok();
-        let kernel = peak_by_time(&done.stderr);
-        let r = report(&scratch);
-        let ours = number(&r["memory"]["rank_0"]["value"]);
-        assert!(
-            (ours / kernel - 1.0).abs() < 0.05,
-            "{ours} {kernel} {more:?}"
-        );
-        assert_eq!(r["counters"]["peak_rss"]["value"], ours as u64);
-        // Every place that tells it tells the same.
-        let mib = format!("{:.2} MiB", ours / 1048576.0);
-        assert!(done.stdout.contains(&mib), "{mib}: {}", done.stdout);
+        peak_is_the_kernels(&scratch, &small(&scratch, 16), more);
     }
 }
 
@@ -428,9 +421,8 @@ fn the_planned_memory_is_near_the_kernels() {
         (64, "full", false),
     ] {
         let scratch = Scratch::on_disk();
-        let mut command = std::process::Command::new("/usr/bin/time");
+        let mut command = timed();
         command
-            .args(["-v", bin()])
             .args(words)
             .args([&folder, "workflow.generate_data=false"])
             .args([

@@ -120,7 +120,7 @@ const CASES: &[Case] = &[
     ),
 ];
 
-fn check(format: &str) {
+fn files_of_others_train_or_are_refused(format: &str) {
     let cases = CASES
         .iter()
         .filter(|(case, ..)| case.split('/').next() == Some(format));
@@ -191,7 +191,7 @@ macro_rules! formats {
     ($($name:ident)*) => {
         $(#[test]
         fn $name() {
-            check(stringify!($name));
+            files_of_others_train_or_are_refused(stringify!($name));
         })*
     };
 }

@@ -53,6 +53,29 @@ fn opens(scratch: &Scratch, format: &str, more: &[&str]) -> Vec<String> {
         .collect()
 }
 
+/// Thousands of ranks would ask for the same file at the same time.
+#[test]
+fn the_manifest_is_read_by_one_rank() {
+    let scratch = generated("npz");
+    let traces = scratch.path("traces");
+    std::fs::create_dir(&traces).unwrap();
+    let mut ranks = mpirun_of(4, std::path::Path::new("strace"));
+    ranks
+        .args(["-ff", "-e", "trace=open,openat", "-o"])
+        .arg(traces.join("t"))
+        .arg(bin())
+        .args(words(&scratch, "npz"))
+        .arg("workflow.generate_data=false");
+    run(ranks).ok();
+    let opens = |entry: std::io::Result<std::fs::DirEntry>| {
+        let trace = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        trace.matches(".dlio-rs-manifest.json").count()
+    };
+    let opens: usize = std::fs::read_dir(&traces).unwrap().map(opens).sum();
+    // By rank 0, and once more per host where folders are compared.
+    assert!((1..=2).contains(&opens), "{opens} opens by 4 ranks");
+}
+
 /// A library that opened files by itself would read their metadata through the page cache.
 #[test]
 fn direct_fs_opens_every_data_file_with_o_direct() {

@@ -68,8 +68,11 @@ fn a_folder_that_another_job_writes_to_is_refused_before_anything_is_measured() 
     let child = start(plain(&scratch, &slow));
     wait_for(60, || scratch.path(".out.lock").is_symlink());
     let second = run(plain(&scratch, &[&out, "workflow.generate_data=false"]));
-    let id = format!("process {} on ", child.id());
-    second.fails(1, &["another job is about to write its results there", &id]);
+    let id = format!("(process {})", child.id());
+    let seen = format!("`ps -p {}`", child.id());
+    let lock = format!("delete {}", scratch.text(".out.lock"));
+    let said = "another job is about to write its results there";
+    second.fails(1, &[said, &id, "remedy", &seen, &lock]);
     let pid = nix::unistd::Pid::from_raw(child.id() as i32);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
     finish(child, 30);

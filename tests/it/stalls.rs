@@ -77,6 +77,23 @@ fn a_pipe_in_place_of_a_file_is_named() {
     run(job(&scratch, &words)).fails(1, &[&file.display().to_string()]);
 }
 
+/// `inspect` has no watchdog: it does not wait.
+#[test]
+fn what_is_no_file_is_named_at_once() {
+    let scratch = Scratch::new();
+    let pipe = scratch.path("img.npz");
+    fifo(&pipe);
+    let mut command = solo();
+    command.arg("inspect").arg(&pipe);
+    run(command).fails(1, &["a pipe, a socket or a device", "remedy"]);
+    generate(&scratch);
+    let file = scratch.path("data/train/img_2_of_4.npz");
+    std::fs::remove_file(&file).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(&file).unwrap();
+    let words = ["workflow.generate_data=false"];
+    run(job(&scratch, &words)).fails(1, &["img_2_of_4.npz: a socket", "ENXIO", "remedy"]);
+}
+
 #[test]
 fn output_that_nobody_reads_for_a_while_is_no_stall() {
     let scratch = Scratch::new();

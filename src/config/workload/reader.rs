@@ -120,7 +120,8 @@ pub struct Reader {
     ///
     /// - DLIO: no such key; it does for each format what its Python library does.
     pub decode: Decode,
-    /// Compare what is read with what was generated.
+    /// Compare what is read with what was generated. With `dataset.size_law: fork` each rank draws the sizes of all files as every
+    /// rank that generated them did: more than 100 million draws are refused.
     ///
     /// - DLIO: no such key.
     pub verify_content: VerifyContent,

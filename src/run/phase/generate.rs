@@ -16,7 +16,6 @@ use crate::format::{FileSpec, Format, FormatError, Out};
 use crate::host;
 use crate::host::mounts::space_of;
 use crate::loader::{Activity, Phase};
-use crate::plan::Split;
 use crate::plan::dataset::{Dims, Shapes};
 use crate::report::Event;
 use crate::run::context::JobContext;
@@ -325,20 +324,16 @@ fn check_space(
     if job.data_part().0 != 0 || !storage.system().opens_by_path {
         return Ok(());
     }
-    let spec = files.spec(Split::Train, 0, files.train.nominal_dims());
-    let (Some(all), Some(file), Some(space)) = (
-        files.total_bytes(format),
-        format.encoded_len(&spec),
-        space_of(files.root()),
-    ) else {
+    let (Some(all), Some(space)) = (files.least_bytes(format), space_of(files.root())) else {
         return Ok(());
     };
+    let file = all / (files.train.files() + files.valid.files()).max(1);
     // Files that are there already count as used: all of them together fit into the whole, a single one into what is free.
     if all <= space.total && (file <= space.available || all <= space.total - space.available) {
         return Ok(());
     }
     Err(RankError::Dataset(format!(
-        "generate into {}: the dataset has {all} bytes in files of {file}, and its file system has {} in all, {} of them free\n  remedy: free space, choose another dataset.data_folder, or lower dataset.num_files_train or dataset.record_length_bytes",
+        "generate into {}: the dataset has at least {all} bytes in files of {file}, and its file system has {} in all, {} of them free\n  remedy: free space, choose another dataset.data_folder, or lower dataset.num_files_train or dataset.record_length_bytes",
         files.root().display(),
         space.total,
         space.available

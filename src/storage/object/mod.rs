@@ -325,3 +325,17 @@ pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_servers_are_cut_and_escaped() {
+        let page = format!("<html>\u{1b}[31m{}", "x".repeat(100_000));
+        let shown = printable(&page);
+        assert!(shown.starts_with("<html>\\u{1b}[31mx") && shown.ends_with("x..."));
+        assert!(shown.chars().count() < LONGEST_TEXT + 20, "{shown}");
+        assert_eq!(printable(" short\n"), "short");
+    }
+}
