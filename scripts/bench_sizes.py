@@ -2,9 +2,11 @@
 
 Each dataset is made twice from one YAML. Names of files are compared, sizes, and what a library sees in the first file:
 arrays, datasets, schema, row groups, codecs, encodings, pixels. MLCommons' DLIO does not look at the `compression` of parquet,
-whose word it compares with a constant of another type; in the rows with "given as the constant" it gets that. A DLIO is a checkout, an executable, or a Python with the package
-`dlio_benchmark`; where it is not given, its rows are skipped by name. MLCommons' needs, beside what scripts/setup.sh --test
-installs, the packages mpi4py, psutil, pydftracer and s3dlio; point DLIO_RS_PYTHON at a Python that has them.
+whose word it compares with a constant of another type; in the rows with "given as the constant" it gets that.
+
+A DLIO is a checkout, an executable, or a Python with the package `dlio_benchmark`; where it is not given, its rows are skipped
+by name. MLCommons' needs, beside what scripts/setup.sh --test installs, the packages mpi4py, psutil, pydftracer and s3dlio; point
+DLIO_RS_PYTHON at a Python that has them.
 """
 
 import argparse
@@ -15,7 +17,6 @@ import re
 import shutil
 import tempfile
 import zipfile
-from importlib import metadata
 from pathlib import Path
 
 import bench_lib as b
@@ -172,6 +173,15 @@ LAYOUT = {
 }  # fmt: skip
 
 
+# Which libraries a DLIO's Python has.
+LIBRARIES = """
+from importlib import metadata
+here = {d.name: d.version for d in metadata.distributions()}
+wanted = ("pyarrow", "numpy", "h5py", "tensorflow", "tensorflow_cpu", "pandas", "pillow", "dgen-py", "s3dlio")
+print(", ".join(f"{name} {here[name]}" for name in wanted if name in here))
+"""
+
+
 class Dataset:
     """What lies in a folder: names, bytes, and the layout of the first file."""
 
@@ -215,15 +225,15 @@ def row(program, dlio, case):
     name, kind, keys, words = case
     b.say(f"{program}: {name}")
 
-    def ours(_, path):
+    def by_us(_, path):
         b.generate(1, path, words)
 
-    def theirs(folder, _):
+    def by_dlio(folder, _):
         command = [dlio.command[0], "-c", WITH_CONSTANT] if CONSTANT in name else dlio.command
         b.run([*command, "--config-dir", str(folder), "workload=bench", f"++hydra.run.dir={folder}/out",
                f"++workload.output.folder={folder}/out"], cwd=dlio.cwd, env=dlio.environment)  # fmt: skip
 
-    ours, theirs = made(kind, keys, ours), made(kind, keys, theirs)
+    ours, theirs = made(kind, keys, by_us), made(kind, keys, by_dlio)
     differs = ours.bytes / theirs.bytes - 1
     same_names, same_layout = ours.names == theirs.names, ours.layout == theirs.layout
     for what, same, left, right in [
@@ -249,8 +259,8 @@ def versions(dlios):
             about += [f.group(1) for f in found if f][:1]
             about.append("commit " + b.run(["git", "-C", dlio.cwd, "rev-parse", "--short=12", "HEAD"]).stdout.strip())
         print(f"{' '.join(about)}; ", end="")
-    libraries = ("pyarrow", "numpy", "h5py", "tensorflow-cpu", "pandas", "pillow", "dgen-py", "s3dlio")
-    print(", ".join(f"{name} {metadata.version(name)}" for name in libraries) + "\n", flush=True)
+    python = next(iter(dlios.values())).command[0]
+    print(b.run([python, "-c", LIBRARIES]).stdout, flush=True)
 
 
 def main():
