@@ -25,6 +25,8 @@ MIN_GAIN = 7.0
 class Objects(Answers):
     """An S3 server that keeps what it is given."""
 
+    # Head and body are two writes; the second one must not wait for the client's answer to the first.
+    disable_nagle_algorithm = True
     objects = {}
 
     def do_PUT(self):
