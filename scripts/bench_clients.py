@@ -15,7 +15,6 @@ import os
 import re
 import resource
 import shutil
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -124,11 +123,11 @@ class DlioRs(Program):
 
 
 class Dlio(Program):
-    """A DLIO: `command` are the words that start one rank."""
+    """A DLIO that is there."""
 
-    def __init__(self, name, command, cwd, args):
+    def __init__(self, name, found, args):
         super().__init__(name, args)
-        self.command, self.cwd = command, cwd
+        self.found = found
 
     def measure(self, workload, ranks, words, epochs):
         with tempfile.TemporaryDirectory(prefix="dlio-bench-clients-") as scratch:
@@ -138,16 +137,12 @@ class Dlio(Program):
             plus = [f"++workload.{word}" for word in words]
             before = cpu_seconds()
             b.run(
-                [*b.launcher(ranks), *self.command, "--config-dir", scratch, "workload=bench", *plus,
+                [*b.launcher(ranks), *self.found.command, "--config-dir", scratch, "workload=bench", *plus,
                  f"++workload.train.epochs={epochs}", "++workload.workflow.evaluation=False",
                  f"++hydra.run.dir={out}", f"++workload.output.folder={out}"],
-                cwd=self.cwd, env={**os.environ, "PYTHONPATH": os.pathsep.join([self.cwd or "", *python_path()])},
+                cwd=self.found.cwd, env=self.found.environment,
             )  # fmt: skip
             return figures(out, cpu_seconds() - before)
-
-
-def python_path():
-    return [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
 
 
 def figures(out, cpu):
@@ -171,30 +166,6 @@ def epochs_of(workload, ranks, seconds):
     steps = samples_of(workload) // (ranks * case_of(workload)[5])
     epoch = max(1, steps) * number(yaml_of(workload), "computation_time")
     return max(1, round(seconds / epoch))
-
-
-def dlio(name, path, args):
-    """The DLIO at `path`; None, and the reason is printed, where there is none."""
-    python = os.environ.get("DLIO_RS_PYTHON") or shutil.which("python3")
-    if path is None:
-        b.say(f"{name} is skipped: no path was given (--{name.split()[-1]} PATH)")
-        return None
-    path = Path(path).expanduser().resolve()
-    if (path / "dlio_benchmark" / "main.py").exists():
-        command, cwd = [python, "-m", "dlio_benchmark.main"], str(path)
-    elif path.is_file() and path.name.startswith("python"):
-        command, cwd = [str(path), "-m", "dlio_benchmark.main"], None
-    elif path.is_file():
-        command, cwd = [str(path)], None
-    else:
-        raise b.BenchError(f"--{name.split()[-1]} {path}: it is no checkout, no executable and no Python of a DLIO")
-    probe = subprocess.run(
-        [*command, "--help"], capture_output=True, text=True, cwd=cwd, stdin=subprocess.DEVNULL, check=False
-    )
-    if probe.returncode != 0:
-        tail = (probe.stdout + probe.stderr).strip().splitlines()[-1:]
-        raise b.BenchError(f"{name} does not start: {' '.join(command)} --help: {' '.join(tail)}")
-    return Dlio(name, command, cwd, args)
 
 
 def spread(data, names):
@@ -272,8 +243,7 @@ def rows_of(workload, programs, args, clock):
 
 def main():
     p = argparse.ArgumentParser(prog="bench-clients.sh", description=__doc__)
-    p.add_argument("--argonne", metavar="PATH", help="argonne-lcf's DLIO (PyPI: dlio-benchmark): checkout, executable or Python")
-    p.add_argument("--mlcommons", metavar="PATH", help="MLCommons' DLIO: checkout, executable or Python")
+    b.dlio_options(p)
     p.add_argument("--folder", default="/dev/shm", help="where datasets of about 2 GiB are made, one after the other")
     p.add_argument("--most", type=int, default=LARGEST, help="accelerators that are tried at most")
     p.add_argument("--seconds", type=float, default=20, help="of a run, and of the shortest trial")
@@ -288,7 +258,7 @@ def main():
     if not workloads:
         raise b.BenchError(f"no workload holds {args.only!r}")
     programs = [DlioRs("dlio-rs", args)]
-    programs += [d for d in (dlio("DLIO of argonne", args.argonne, args), dlio("DLIO of mlcommons", args.mlcommons, args)) if d]
+    programs += [Dlio(f"DLIO of {name}", found, args) for name, found in b.dlios_of(args).items()]
     b.title("Accelerators that one client emulates, data in memory")
     rows = []
     for workload in workloads:

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -223,6 +224,44 @@ def write_config(path, *, folder, file_format, files, record_bytes, batch=1, thr
         "train": {"epochs": epochs, "computation_time": 0.0},
     }
     Path(path).write_text(json.dumps(workload, indent=2) + "\n")
+
+
+class Dlio:
+    """A DLIO that is there: `command` are the words that start one rank, in `cwd` and with `environment`."""
+
+    def __init__(self, option, path):
+        python = os.environ.get("DLIO_RS_PYTHON") or shutil.which("python3")
+        path = Path(path).expanduser().absolute()
+        module, self.cwd = ["-m", "dlio_benchmark.main"], None
+        if (path / "dlio_benchmark" / "main.py").exists():
+            self.command, self.cwd = [python, *module], str(path)
+        elif path.is_file() and path.name.startswith("python"):
+            self.command = [str(path), *module]
+        elif path.is_file():
+            self.command = [str(path)]
+        else:
+            raise BenchError(f"{option} {path}: it is no checkout, no executable and no Python of a DLIO")
+        searched = [x for x in (self.cwd, os.environ.get("PYTHONPATH")) if x]
+        self.environment = {**os.environ, "PYTHONPATH": os.pathsep.join(searched)}
+        run([*self.command, "--help"], cwd=self.cwd, env=self.environment)
+
+
+DLIOS = {"argonne": "argonne-lcf's DLIO (PyPI: dlio-benchmark)", "mlcommons": "MLCommons' DLIO"}
+
+
+def dlio_options(parser):
+    """An option for the place of each DLIO."""
+    for name, what in DLIOS.items():
+        parser.add_argument(f"--{name}", metavar="PATH", help=f"{what}: checkout, executable or Python")
+
+
+def dlios_of(args):
+    """Those that were given, by their names; what is skipped is said."""
+    given = {name: getattr(args, name) for name in DLIOS}
+    for name in given:
+        if given[name] is None:
+            say(f"the DLIO of {name} is skipped: no path was given (--{name} PATH)")
+    return {name: Dlio(f"--{name}", path) for name, path in given.items() if path is not None}
 
 
 class Fio:

@@ -132,7 +132,7 @@ pub struct Counters {
     pub samples_dropped_per_epoch: u64,
     /// User + system CPU time of the process during training, evaluation and checkpoints, ns: all that was burnt.
     pub cpu_ns: u64,
-    /// CPU time of the reader threads while they read, ns (part of `cpu_ns`).
+    /// CPU time of the reader threads while they read, and of the storage system's own threads, ns (part of `cpu_ns`).
     pub reader_cpu_ns: u64,
     /// CPU time of the main thread spent spinning for compute deadlines and inside MPI barriers, ns (part of `cpu_ns`).
     pub spin_ns: u64,

@@ -184,7 +184,7 @@ impl JobSummary {
         })
     }
 
-    /// CPU seconds of all ranks' reader threads per GiB read; None when nothing was read.
+    /// CPU seconds of all ranks' reader threads, and of their storage system's own, per GiB read; None when nothing was read.
     pub fn cpu_seconds_per_gib(&self) -> Option<f64> {
         self.per_gib(self.counters.reader_cpu_ns)
     }

@@ -344,7 +344,7 @@ fn cpu_per_gib(s: &JobSummary) -> [Row; 2] {
     if c.bytes_read > 0 {
         reading = reading
             .label("CPU")
-            .note("(reading: the reader threads' own)");
+            .note("(reading: the reader threads and the object store's library)");
         burnt = burnt.label("CPU burnt, all in").note(format!(
             "(of it spun in deadlines and barriers {:.2} s, reports of rank 0 {:.2} s)",
             seconds(c.spin_ns),

@@ -28,6 +28,24 @@ pub struct Presence {
 /// Containers have bytes of their own, and so have their headers.
 const SIZE_TOLERANCE: f64 = 0.1;
 
+/// Looking at a file brings metadata of its neighbours into memory: of ext4, the 64 or so names of a block of the folder, and
+/// the 512 inodes that are read ahead. Where files have this many bytes it is little beside them.
+pub(super) const LARGE: u64 = 256 << 10;
+
+/// Places of the dataset in which smaller files are looked at, so that reading them is as cold as it was.
+pub(super) const GROUPS: u64 = 4;
+
+/// `dataset.listing_validation_interval` from which on it is a matter of taste.
+const SPARSE: u64 = 1000;
+
+/// Every how many of `used` files one is looked for; as it is `given` unless looking would warm what is to be read.
+fn look_every(given: u64, used: u64, is_small: bool) -> u64 {
+    match is_small && given >= SPARSE {
+        true => given.max(used.div_ceil(GROUPS)),
+        false => given,
+    }
+}
+
 /// Sizes of files that a rank draws to compare contents, at most: a few seconds.
 const MOST_DRAWS: u64 = 100_000_000;
 
@@ -389,7 +407,7 @@ impl DatasetFiles {
 
     /// Checks a sample of the files that this rank answers for: present, and not shorter than planned.
     ///
-    /// Every `listing_validation_interval`-th file and the last one (0: none), spread over the ranks. Returns a warning
+    /// Every `listing_validation_interval`-th file, of small ones fewer, and the last one (0: none), spread over the ranks. Returns a warning
     /// where files of another writer hold less than the workload's samples.
     pub fn check_presence(
         &self,
@@ -411,6 +429,9 @@ impl DatasetFiles {
         }
         drop(task);
         let evaluates = self.workload.workflow.evaluation;
+        let samples = self.workload.dataset.num_samples_per_file;
+        let is_small =
+            storage.system().opens_by_path && self.sample_bytes().saturating_mul(samples) < LARGE;
         let mut path = PathBuf::new();
         for (split, used) in [
             (Split::Train, self.used.0),
@@ -419,6 +440,7 @@ impl DatasetFiles {
             if used == 0 {
                 continue;
             }
+            let interval = look_every(interval, used, is_small);
             let checks = (used - 1) / interval + 2;
             let own = checks.saturating_sub(rank).div_ceil(ranks);
             let _work = job.activity.work(Stretch::Check, own);
@@ -604,5 +626,13 @@ mod tests {
             assert!(!far, "{files} files: {least} {drawn}");
             assert_eq!(of.total_bytes(format), None);
         }
+    }
+
+    #[test]
+    fn small_files_are_looked_for_in_few_places() {
+        let small = |given, used| look_every(given, used, true);
+        assert_eq!([small(1000, 300), small(1000, 20_000)], [1000, 5000]);
+        assert_eq!([small(1, 20_000), small(999, 20_000)], [1, 999]);
+        assert_eq!(look_every(1000, 20_000, false), 1000);
     }
 }

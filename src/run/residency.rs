@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use parking_lot::Mutex;
 
 use super::context::JobContext;
-use super::dataset::DatasetFiles;
+use super::dataset::{DatasetFiles, GROUPS, LARGE};
 use super::failure::{JobError, RankError, agree};
 use crate::config::DropCache;
 use crate::loader::{BatchSource, Stretch};
@@ -14,20 +14,13 @@ use crate::plan::Split;
 use crate::storage::{Pages, Resident, Storage};
 use crate::util::hash::{GAMMA, mix64};
 
-/// Files of the dataset that are looked at, by all ranks together. To look at a file is to open it, which brings metadata of
-/// its neighbours into memory: of ext4, the 64 or so names of a block of the folder, and the inodes that are read ahead. So
-/// only one of [`SHARE`] files is looked at, and small ones lie in [`GROUPS`] groups of neighbours. Where files have
-/// [`LARGE`] bytes their metadata is little beside them, and each lies in a part of the dataset of its own.
+/// Files of the dataset that are looked at, by all ranks together. To look at a file is to open it, which warms metadata (see
+/// [`LARGE`]). So only one of [`SHARE`] files is looked at, and small ones lie in [`GROUPS`] groups of neighbours; of files
+/// with [`LARGE`] bytes each lies in a part of the dataset of its own.
 const SAMPLED: std::ops::RangeInclusive<u64> = 32..=256;
 
 /// See [`SAMPLED`].
 const SHARE: u64 = 1024;
-
-/// See [`SAMPLED`].
-const GROUPS: u64 = 4;
-
-/// See [`SAMPLED`].
-const LARGE: u64 = 256 << 10;
 
 /// How many of `all` files are looked at.
 fn sampled(all: u64) -> u64 {

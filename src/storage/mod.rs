@@ -247,6 +247,10 @@ pub trait Storage: Send + Sync {
     fn taken_out(&self) -> Vec<(String, u64)> {
         Vec::new()
     }
+    /// CPU time so far of threads of its own, which work beside those that call it, ns.
+    fn own_cpu_ns(&self) -> u64 {
+        0
+    }
     /// Deletes a folder if it is empty.
     fn remove_folder(&self, path: &Path) -> Result<(), StorageError>;
     /// Asks the kernel to forget cached pages of a file.

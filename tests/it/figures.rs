@@ -288,13 +288,9 @@ fn a_run_that_needs_more_memory_than_there_is_is_refused_with_the_sum() {
     null(&["--memory", "x"]).fails(2, &["8GiB"]);
 }
 
-/// The kernel's own figure of a process: "Maximum resident set size" of GNU time.
+/// The kernel's own figure of a process, bytes.
 fn peak_by_time(text: &str) -> f64 {
-    let line = text
-        .lines()
-        .find(|l| l.contains("Maximum resident set size"));
-    let kib = line.unwrap_or_else(|| panic!("no figure of GNU time in {text}"));
-    kib.rsplit(' ').next().unwrap().parse::<f64>().unwrap() * 1024.0
+    by_time(text, "Maximum resident set size") * 1024.0
 }
 
 /// The binary under GNU time.

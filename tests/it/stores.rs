@@ -230,6 +230,53 @@ fn the_sdk_moves_the_bytes_and_every_request_is_counted() {
     assert!(agent.contains("aws-sdk-rust"), "{agent}");
 }
 
+/// The SDK works in threads of its own: what they burn is cost of reading, and all that is burnt is what the kernel counts.
+#[cfg(feature = "sdk")]
+#[test]
+fn what_the_sdks_threads_burn_is_a_cost_of_reading() {
+    let server = Scripted::start(|_, _| None);
+    let scratch = Scratch::new();
+    let mut all = words(&scratch, &format!("s3://{BUCKET}/sdk-cpu"));
+    all.extend(server.words());
+    all.extend([
+        "storage.storage_options.client=sdk".into(),
+        "dataset.num_files_train=32".into(),
+        "dataset.record_length_bytes=4194304".into(),
+        "reader.verify_content=off".into(),
+        "train.computation_time=0".into(),
+    ]);
+    let mut generate = solo();
+    run({
+        generate.env_remove("AWS_PROFILE");
+        generate.arg("generate").args(&all);
+        generate
+    })
+    .ok();
+    // (by the kernel, all that was burnt, of reading, spun and of reports), seconds
+    let burnt = |epochs: u64| {
+        let mut command = std::process::Command::new("/usr/bin/time");
+        command.env_remove("AWS_PROFILE").args(["-v", bin(), "run"]);
+        command.args(&all).args([
+            format!("train.epochs={epochs}"),
+            "workflow.generate_data=false".into(),
+            format!("--output={}", scratch.text(&format!("out{epochs}"))),
+        ]);
+        let said = run(command).ok().stderr;
+        let kernel = by_time(&said, "User time") + by_time(&said, "System time");
+        let report = json(&scratch.path(&format!("out{epochs}/report.json")));
+        let of = |name: &str| report["counters"][name]["value"].as_f64().unwrap();
+        let other = of("spin_time") + of("report_cpu_time");
+        (kernel, of("cpu_time"), of("reader_cpu_time"), other)
+    };
+    let (short, long) = (burnt(1), burnt(9));
+    println!("{short:?} {long:?}");
+    let (kernel, all, reading, other) = long;
+    assert!(reading > 0.8 * (all - other), "{long:?}");
+    // Starting and ending cost both the same, and are not in our figure.
+    let (by_kernel, by_us) = (kernel - short.0, all - short.1);
+    assert!((by_us / by_kernel - 1.0).abs() < 0.1, "{short:?} {long:?}");
+}
+
 /// Without the feature the key is refused by name, and nothing falls back.
 #[cfg(not(feature = "sdk"))]
 #[test]

@@ -156,6 +156,13 @@ impl Scratch {
     }
 }
 
+/// The kernel's figure of a process, by the name that `/usr/bin/time -v` gives it.
+pub fn by_time(text: &str, name: &str) -> f64 {
+    let line = text.lines().find(|l| l.contains(name));
+    let line = line.unwrap_or_else(|| panic!("no {name} of GNU time in {text}"));
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
 /// A small npz workload as override words over the built-in quickstart: `files` files of 64 KiB.
 pub fn small(scratch: &Scratch, files: u64) -> Vec<String> {
     vec![

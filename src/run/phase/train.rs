@@ -92,6 +92,7 @@ struct Training<'a> {
     saves: Option<Saves<'a>>,
     record: RankRecord,
     cpu_start: u64,
+    storage_cpu_start: u64,
     pressure_start: Pressure,
     /// Where the dataset lies, on a mounted file system.
     mount: Option<Mount>,
@@ -192,6 +193,7 @@ impl<'a> Training<'a> {
                 ..RankRecord::default()
             },
             cpu_start,
+            storage_cpu_start: storage.own_cpu_ns(),
             pressure_start,
             mount,
             planned_bytes: memory.total(),
@@ -427,6 +429,9 @@ impl<'a> Training<'a> {
             counters.reader_cpu_ns += t.cpu_ns;
             counters.delay_ns = counters.delay_ns.zip(t.delay_ns).map(|(a, b)| a + b);
         }
+        // Checkpoints have a storage of their own.
+        let by_storage = self.storage.own_cpu_ns();
+        counters.reader_cpu_ns += by_storage.saturating_sub(self.storage_cpu_start);
         counters.samples_dropped_per_epoch = self.plan.dropped;
         counters.cpu_ns = cpu_ns.saturating_sub(self.cpu_start);
         if let Some(gauges) = &self.job.gauges {

@@ -46,6 +46,8 @@ use endpoint::Endpoint;
 use fetch::Fetch;
 use head::Head;
 
+use crate::host::run_queue::ThreadClocks;
+
 /// An object, or a folder of objects, by its URI.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ObjectName {
@@ -103,6 +105,8 @@ pub(crate) struct UploadPage {
 
 /// What one service's requests look like. Every call makes one attempt.
 pub(crate) trait Service: Send + Sync {
+    /// The threads that its SDK works in.
+    fn runtime(&self) -> &Runtime;
     /// The object that a path means.
     fn object(&self, path: &Path) -> Result<ObjectName, String>;
     /// A GET of bytes `range` (first, end); None: all of them.
@@ -210,39 +214,53 @@ pub fn http_answer(bytes: &[u8], piece: usize) -> bool {
     body::decode(bytes, piece).is_ok()
 }
 
-/// The runtime that the SDKs need. One per rank; ended without waiting for what is stuck.
-pub(crate) struct Runtime(Option<tokio::runtime::Runtime>);
+/// The runtime that the SDKs need. One per store; ended without waiting for what is stuck.
+pub(crate) struct Runtime {
+    /// There until dropped.
+    inner: Option<tokio::runtime::Runtime>,
+    clocks: Arc<ThreadClocks>,
+}
 
 impl Runtime {
     /// `moves_bytes`: one worker per CPU; else one, for control calls.
     pub(crate) fn new(moves_bytes: bool) -> Result<Self, String> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        tokio::runtime::Builder::new_multi_thread()
+        let clocks = Arc::<ThreadClocks>::default();
+        let (entered, left) = (clocks.clone(), clocks.clone());
+        let built = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(if moves_bytes { cpus } else { 1 })
             .thread_name("object-sdk")
+            .on_thread_start(move || entered.enter())
+            .on_thread_stop(move || left.leave())
             .enable_all()
-            .build()
-            .map(|runtime| Runtime(Some(runtime)))
-            .map_err(|e| format!("start the threads of the object store's SDK: {e}"))
+            .build();
+        let inner =
+            Some(built.map_err(|e| format!("start the threads of the object store's SDK: {e}"))?);
+        Ok(Runtime { inner, clocks })
+    }
+
+    /// CPU time of its threads so far, ns.
+    pub(crate) fn cpu_ns(&self) -> u64 {
+        self.clocks.cpu_ns()
+    }
+
+    fn inner(&self) -> &tokio::runtime::Runtime {
+        self.inner.as_ref().expect("there until dropped")
     }
 
     pub(crate) fn handle(&self) -> tokio::runtime::Handle {
-        let runtime = self.0.as_ref().expect("there until dropped");
-        runtime.handle().clone()
+        self.inner().handle().clone()
     }
 
     /// Waits for a future.
     pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
-        self.0
-            .as_ref()
-            .expect("there until dropped")
-            .block_on(future)
+        self.inner().block_on(future)
     }
 }
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
+        if let Some(runtime) = self.inner.take() {
             runtime.shutdown_background();
         }
     }

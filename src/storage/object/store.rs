@@ -162,6 +162,10 @@ impl Storage for ObjectStore {
         self.0.endpoints.taken_out()
     }
 
+    fn own_cpu_ns(&self) -> u64 {
+        self.0.service.runtime().cpu_ns()
+    }
+
     fn telemetry(&self) -> Option<Telemetry> {
         let counters = &self.0.http.counters;
         let (made, connect_s) = self.0.http.made();

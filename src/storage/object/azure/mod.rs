@@ -225,6 +225,10 @@ fn block_id(upload: &str, number: u32) -> String {
 }
 
 impl Service for Azure {
+    fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
     fn object(&self, path: &Path) -> Result<ObjectName, String> {
         let uri = path.to_str().ok_or("its name is no UTF-8")?;
         let form = "it is not on Azure\n  remedy: write az://account/container/prefix";

@@ -220,6 +220,10 @@ impl S3 {
 }
 
 impl Service for S3 {
+    fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
     fn object(&self, path: &Path) -> Result<ObjectName, String> {
         let uri = path.to_str().ok_or("its name is no UTF-8")?;
         let scheme = self.dialect.scheme;
