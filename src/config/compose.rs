@@ -121,7 +121,12 @@ pub(super) fn compose(search: &Search, choices: &Choices) -> Result<Composed, Co
             // What a value replaces has no place any more.
             if lookup(&part.content, &key).is_some_and(|value| !value.is_mapping()) {
                 let below = format!("{at}.");
-                origins.retain(|old: &String, _| !old.starts_with(&below));
+                let gone = |(old, _): &(&String, _)| old.starts_with(&below);
+                let replaced = origins.range(below.clone()..).take_while(gone);
+                let replaced: Vec<String> = replaced.map(|(old, _)| old.clone()).collect();
+                for old in replaced {
+                    origins.remove(&old);
+                }
             }
             origins.insert(at, origin);
         }
