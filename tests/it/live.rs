@@ -1,9 +1,12 @@
 //! A run while it goes on: the live line under script(1), events, and `watch`.
 
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::scripted::{Reply, Scripted};
+use crate::servers::BUCKET;
 use crate::support::{Outcome, Scratch, bin, finish, mpirun, run, small, solo, start, wait_for};
 
 /// Two epochs of some seconds.
@@ -124,6 +127,76 @@ fn progress_is_shown_as_asked_with_and_without_a_launcher() {
             let outcome = finish(child, 60).ok();
             shown.check(&format!("{}\n{}", outcome.stderr, outcome.stdout), &case);
         }
+    }
+}
+
+/// Work that has no steps of training shows how far it is and how long it takes on, in 40 columns too.
+#[test]
+fn all_long_work_has_progress_and_an_end_in_sight() {
+    let server = Scripted::start(|asked, _| {
+        let late = match asked.target.as_str() {
+            t if t.contains("img_") => 150,
+            t if t.contains("/ck/") => 400,
+            _ => return None,
+        };
+        Some(Reply::Late(Duration::from_millis(late)))
+    });
+    let in_bucket = |key: &str, name: &str| format!("{key}=s3://{BUCKET}/{name}");
+    let scratch = Scratch::new();
+    let mut training = small(&scratch, 16);
+    training.extend(
+        [
+            "workflow.generate_data=true",
+            "reader.write_threads=1",
+            "train.epochs=1",
+            "dataset.listing_validation_interval=1",
+            "workflow.evaluation=true",
+            "dataset.num_files_eval=12",
+            "evaluation.eval_time=0.7",
+        ]
+        .map(Into::into),
+    );
+    training.push(in_bucket("dataset.data_folder", "live"));
+    let other = Scratch::new();
+    let mut checkpoint = crate::checkpoint::tiny(&other);
+    checkpoint.extend(
+        [
+            "model.transformer.hidden_size=256",
+            "model.transformer.ffn_hidden_size=1024",
+            "checkpoint.parts_in_flight=1",
+            "storage.storage_options.part_size=5242880",
+        ]
+        .map(Into::into),
+    );
+    checkpoint.push(in_bucket("checkpoint.checkpoint_folder", "ck"));
+    let jobs = [
+        (
+            training,
+            &["generate", "check of the dataset", "evaluation"][..],
+        ),
+        (
+            checkpoint,
+            &["save of a checkpoint", "load of a checkpoint"][..],
+        ),
+    ];
+    let begun = jobs.map(|(mut words, expected)| {
+        words.extend(server.words());
+        let line = format!("{} {}", launched(), words.join(" "));
+        let mut command = on_terminal(&line, "xterm");
+        command.env("COLUMNS", "40").env("NO_COLOR", "1");
+        (start(command), expected)
+    });
+    for (child, expected) in begun {
+        let text = finish(child, 60).ok().stdout;
+        let drawn = drawn(&text);
+        for what in expected {
+            let is_there = |part: &&str| {
+                part.starts_with(what) && part.contains(" % ") && part.contains("ETA")
+            };
+            assert!(drawn.iter().any(is_there), "{what}: {text:?}");
+        }
+        let too_wide = |part: &&str| part.contains(" %  ") && part.chars().count() >= 40;
+        assert!(!drawn.iter().any(too_wide), "{drawn:?}");
     }
 }
 

@@ -198,7 +198,7 @@ fn watched_devices_have_the_kernels_counts() {
     let read = report["counters"]["bytes_read"]["value"].as_u64().unwrap();
     let html = std::fs::read_to_string(scratch.path("out/report.html")).unwrap();
     assert!(html.contains(&format!(
-        "<td>{device}</td><td data-value=\"{:?}\"",
+        "<td class=\"w\">{device}</td><td data-value=\"{:?}\"",
         sums[1] as f64
     )));
     // Without the page cache every byte comes from the device that holds the files.

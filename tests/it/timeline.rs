@@ -6,6 +6,8 @@ use std::process::Command;
 use dlio_rs::internal::{Column, Timeline};
 use serde_json::Value;
 
+use crate::scripted::{Reply, Scripted};
+use crate::servers::BUCKET;
 use crate::support::*;
 
 fn of(scratch: &Scratch) -> (Timeline, Value) {
@@ -331,6 +333,78 @@ fn a_trace_in_virtual_time_is_exact() {
         );
         assert_eq!(step["args"]["step"], i + 1);
     }
+}
+
+/// What one rank alone goes through is an event of the job, which names that rank: each of two ranks reads a file of its own,
+/// and one endpoint never gives one of them.
+#[test]
+fn an_endpoint_that_one_rank_loses_is_an_event_with_that_rank() {
+    let server = Scripted::start(|_, _| None);
+    let scratch = Scratch::new();
+    let mut words = small(&scratch, 2);
+    words.extend(server.words());
+    words.push(format!("dataset.data_folder=s3://{BUCKET}/lost"));
+    let job = |out: &str, more: &[&str]| {
+        let mut command = mpirun(2);
+        let folder = format!("output.folder={}", scratch.text(out));
+        command.args(&words).arg(folder).args(more);
+        run(command).ok()
+    };
+    job(
+        "written",
+        &["workflow.generate_data=true", "workflow.train=false"],
+    );
+    let mut named = Vec::new();
+    for file in ["img_0_of_2", "img_1_of_2"] {
+        let lossy = Scripted::start(move |asked, _| {
+            let is_meant = asked.method == "GET" && asked.target.contains(file);
+            is_meant.then(|| Reply::Last(Vec::new()))
+        });
+        *lossy.objects.lock().unwrap() = server.objects.lock().unwrap().clone();
+        let (a, b) = (server.url(), lossy.url());
+        let both = format!("storage.storage_options.endpoint_url=[{a},{b}]");
+        job(
+            file,
+            &[
+                &both,
+                "storage.storage_options.retry_delay=0.01",
+                "reader.batch_size=1",
+                "reader.range_size=4096",
+                "train.epochs=1",
+            ],
+        );
+        let timeline = Timeline::load(&scratch.path(&format!("{file}/timeline.json.zst"))).unwrap();
+        let events = timeline.events.events.iter();
+        let down: Vec<_> = events.filter(|e| e.kind == "endpoint_down").collect();
+        assert!(!down.is_empty(), "{:?}", timeline.events);
+        let rank = &down[0].fields["rank"];
+        for event in &down {
+            assert_eq!(event.fields["url"], b, "{event:?}");
+            assert_eq!(event.fields["ranks"], 1, "{event:?}");
+            assert_eq!(&event.fields["rank"], rank, "{event:?}");
+            assert_eq!(event.fields["host"], timeline.hosts[0].as_str());
+            assert!(
+                event.text.contains(&format!("rank {rank} on ")),
+                "{event:?}"
+            );
+        }
+        // As often as the report counts it.
+        let times: u64 = (down.iter())
+            .map(|e| e.fields["times"].as_u64().unwrap())
+            .sum();
+        let report = json(&scratch.path(&format!("{file}/report.json")));
+        let endpoints = report["object_store"]["endpoints"]
+            .as_array()
+            .unwrap()
+            .iter();
+        let counted = endpoints.map(|e| e["times_down"]["value"].as_u64().unwrap());
+        assert_eq!(times, counted.sum::<u64>());
+        let html = std::fs::read_to_string(scratch.path(&format!("{file}/report.html"))).unwrap();
+        assert!(html.contains(" was taken out by rank "));
+        named.push(rank.as_u64());
+    }
+    named.sort_unstable();
+    assert_eq!(named, [Some(0), Some(1)]);
 }
 
 /// A rank that the storage system serves slowly is named everywhere, and its pause is where it was; in virtual time, exactly.
