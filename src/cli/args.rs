@@ -371,7 +371,7 @@ mod tests {
     #[test]
     fn control_characters_of_words_are_escaped_in_every_error() {
         for args in [
-            ["x", "run", "--fo\u{1b}[7mo\r\u{7}"],
+            ["x", "run", "--none\u{1b}[7mx\r\u{7}"],
             ["x", "report", "--format=\u{1b}[7m\r"],
             ["x", "watch", "--\u{9b}7m\r"],
             ["x", "validate", "-\u{1b}[7m"],
