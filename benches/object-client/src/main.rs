@@ -19,7 +19,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use dlio_rs::internal::{Buffer, Extent, Request as Read, Secret, Sink, StoreSpec, System};
+use dlio_rs::internal::{Extent, Lane, Request as Read, Secret, Sink, StoreSpec, System};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Bytes;
 use hyper::service::service_fn;
@@ -153,7 +153,7 @@ fn ours(url: &str, length: u64, depth: usize, time: Duration) -> (u64, u64) {
     std::thread::scope(|scope| {
         for _ in 0..depth {
             scope.spawn(|| {
-                let mut buffer = Buffer::new(system.default_transfer);
+                let mut lane = Lane::new(system.default_transfer);
                 let path = PathBuf::from("s3://bench/x/train/img_00_of_64.npz");
                 while Instant::now() < end {
                     let request = Read {
@@ -163,7 +163,7 @@ fn ours(url: &str, length: u64, depth: usize, time: Duration) -> (u64, u64) {
                         tag: 0,
                     };
                     let answer = storage
-                        .read(&request, &mut buffer, &mut Nothing)
+                        .read(&request, &mut lane, &mut Nothing)
                         .expect("the server answers");
                     gets.fetch_add(1, Relaxed);
                     bytes.fetch_add(answer.bytes, Relaxed);
