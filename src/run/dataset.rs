@@ -610,7 +610,6 @@ mod tests {
     fn random_sizes_add_up_to_no_less_than_is_said() {
         let mut workload = Workload::default();
         let d = &mut workload.dataset;
-        d.format = crate::config::FormatKind::Npz;
         d.record_length_bytes = 146_600_628.0;
         d.record_length_bytes_stdev = 68_341_808.0;
         for files in [1, 3, 168, 5000] {
