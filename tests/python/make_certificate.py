@@ -1,6 +1,6 @@
 """Makes server.pem and server.key in a folder: a certificate that signed itself, or one that a server should not have.
 
-  make_certificate.py FOLDER self|expired|other-name|p521
+  make_certificate.py FOLDER self|expired|other-name
 """
 
 import datetime
@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 def main():
     folder, kind = Path(sys.argv[1]), sys.argv[2]
-    key = ec.generate_private_key(ec.SECP521R1() if kind == "p521" else ec.SECP256R1())
+    key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "dlio-rs tests")])
     day = datetime.timedelta(days=1)
     end = datetime.datetime(2020, 1, 2, 3, 4) if kind == "expired" else datetime.datetime.now() + 2 * day

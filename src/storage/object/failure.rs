@@ -197,7 +197,7 @@ fn certificate_remedy(code: &str) -> Option<&'static str> {
             "set storage.storage_options.ca_bundle to the PEM file of the authority that signed it, or of the certificate itself where it signed itself (verify=false accepts any)"
         }
         UNSUITABLE => {
-            "get another certificate: RSA, P-256, P-384 and Ed25519 keys are known here, P-521 is not (verify=false accepts any)"
+            "get another certificate: RSA, P-256, P-384, Ed25519 and (with TLS 1.3) P-521 keys are known here (verify=false accepts any certificate with one of them)"
         }
         _ => return None,
     })

@@ -16,7 +16,7 @@ use super::connection::{Connection, Host};
 use super::failure::{Class, Failure};
 use super::head::{self, Head, LONGEST};
 use super::proxy::{Proxies, Proxy, connect_head};
-use super::stream::{Bundled, Stream};
+use super::stream::{Bundled, Stream, TLS_BUFFER};
 use super::tls;
 use super::url::Url;
 use crate::storage::telemetry::AddressTelemetry;
@@ -369,8 +369,9 @@ impl Http {
         }
         socket.set_read_timeout(Some(self.limits.connect))?;
         let name = ServerName::try_from(url.host.clone()).map_err(io::Error::other)?;
-        let session =
+        let mut session =
             rustls::ClientConnection::new(self.tls.clone(), name).map_err(io::Error::other)?;
+        session.set_buffer_limit(Some(TLS_BUFFER));
         let mut stream = rustls::StreamOwned::new(session, Bundled::new(socket));
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
@@ -461,5 +462,71 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         *self.0.free.lock() += 1;
         self.0.bell.notify_one();
+    }
+}
+
+/// Connections of short limits, without a proxy.
+#[cfg(test)]
+pub(super) fn for_tests() -> Arc<Http> {
+    let limits = Limits {
+        connect: Duration::from_secs(1),
+        read: Duration::from_secs(1),
+        request: None,
+    };
+    let proxies = Proxies::new(&crate::storage::ObjectSpec::default()).unwrap();
+    let tls = tls::config(None, true).unwrap();
+    Arc::new(Http::new(tls, proxies, limits, 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn option(socket: &TcpStream, level: libc::c_int, name: libc::c_int) -> libc::c_int {
+        let (mut value, mut len) = (0, size_of::<libc::c_int>() as libc::socklen_t);
+        // SAFETY: the descriptor is open; both pointers are to variables of our own.
+        let status = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                level,
+                name,
+                (&raw mut value).cast(),
+                &raw mut len,
+            )
+        };
+        assert_eq!(status, 0);
+        value
+    }
+
+    #[test]
+    fn a_connection_is_probed_and_not_used_again_when_it_is_old_or_closed() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", server.local_addr().unwrap());
+        let http = for_tests();
+        let host = http.host(&Url::parse(&url, false).unwrap());
+        let open = || (http.open(&host).unwrap(), server.accept().unwrap().0);
+        let socket = TcpStream::connect(server.local_addr().unwrap()).unwrap();
+        let stream = http.set_up(socket, &host.url).unwrap();
+        let _other = server.accept().unwrap();
+        let socket = stream.socket();
+        assert_eq!(option(socket, libc::SOL_SOCKET, libc::SO_KEEPALIVE), 1);
+        assert_eq!(option(socket, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE), 15);
+
+        let (mut connection, peer) = open();
+        assert!(connection.rest() && connection.is_fresh(IDLE));
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(!connection.is_fresh(Duration::from_millis(1)));
+        http.put_back(connection);
+        assert!(http.open(&host).unwrap().is_fresh(IDLE), "the same one");
+        assert_eq!(http.counters.reused.load(Relaxed), 1);
+        drop(peer);
+
+        let (connection, peer) = open();
+        drop(peer);
+        http.put_back(connection);
+        let (_connection, _peer) = open();
+        assert_eq!(http.made().0, 3, "a closed one is not used");
+        assert_eq!(http.counters.reused.load(Relaxed), 1);
     }
 }

@@ -19,6 +19,7 @@ mod http;
 mod hyper;
 mod inner;
 mod open;
+mod p521;
 mod proxy;
 mod read;
 mod receive;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::failure::{Class, Failure};
 
-/// A TLS record is at most 16 KiB; many are fetched with one system call.
-const TLS_BUFFER: usize = 256 << 10;
+/// A TLS record is at most 16 KiB; many are fetched, and sent, with one system call.
+pub(super) const TLS_BUFFER: usize = 256 << 10;
 
 /// A socket whose reads are bundled and whose writes never wait.
 pub(super) struct Bundled(BufReader<TcpStream>);
@@ -161,12 +161,13 @@ impl Stream {
                             .write(bytes)
                             .map_err(|e| Failure::io("send the request", &e))?;
                         bytes = &bytes[taken..];
-                        if flush_tls(tls, limit)? == Sent::Cut {
+                        // The session's buffer is full.
+                        if !bytes.is_empty() && flush_tls(tls, limit)? == Sent::Cut {
                             return Ok(Sent::Cut);
                         }
                     }
                 }
-                Ok(Sent::Whole)
+                flush_tls(tls, limit)
             }
         }
     }
@@ -194,13 +195,13 @@ fn receive_all(socket: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
 }
 
 /// sendmsg(2) of what the socket's buffer takes at once.
-fn send_now(socket: &TcpStream, parts: &[IoSlice; 2]) -> io::Result<usize> {
+fn send_now(socket: &TcpStream, parts: &[IoSlice]) -> io::Result<usize> {
     // SAFETY: all zeros is a message without an address, control data or flags.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     // IoSlice has iovec's layout (std documents it); sendmsg only reads it.
     message.msg_iov = parts.as_ptr().cast_mut().cast();
     message.msg_iovlen = parts.len() as _;
-    // SAFETY: the message names two live slices; the descriptor is open.
+    // SAFETY: the message names live slices; the descriptor is open.
     let sent = unsafe {
         libc::sendmsg(
             socket.as_raw_fd(),
@@ -285,7 +286,11 @@ struct Now<'a>(&'a TcpStream);
 
 impl Write for Now<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        send_now(self.0, &[IoSlice::new(bytes), IoSlice::new(&[])])
+        send_now(self.0, &[IoSlice::new(bytes)])
+    }
+    /// All records of the session's buffer with one system call.
+    fn write_vectored(&mut self, parts: &[IoSlice]) -> io::Result<usize> {
+        send_now(self.0, parts)
     }
     fn flush(&mut self) -> io::Result<()> {
         Ok(())

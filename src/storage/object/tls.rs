@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -13,13 +13,17 @@ use rustls::{
 };
 
 use super::failure::{Class, EXPIRED, Failure, OTHER_NAME, UNSUITABLE, UNTRUSTED};
+use super::p521;
 
 /// The TLS configuration: the system's authorities, those of `ca_bundle`, or none at all when `verify` is false.
 ///
 /// Errors: the bundle cannot be read or holds no certificate.
 pub fn config(ca_bundle: Option<&str>, verify: bool) -> Result<Arc<ClientConfig>, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let algorithms = provider.signature_verification_algorithms;
+    let algorithms = p521::algorithms();
+    let provider = Arc::new(CryptoProvider {
+        signature_verification_algorithms: algorithms,
+        ..rustls::crypto::ring::default_provider()
+    });
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|e| format!("set up TLS: {e}"))?;

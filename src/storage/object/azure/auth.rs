@@ -315,11 +315,8 @@ async fn token(
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::http::Limits;
-    use super::super::super::proxy::Proxies;
-    use super::super::super::tls;
+    use super::super::super::http::for_tests;
     use super::*;
-    use crate::storage::object::http::Http;
 
     #[test]
     fn a_container_sas_is_signed_as_azures_own_library_signs_it() {
@@ -342,7 +339,7 @@ mod tests {
     /// Blanks and line ends around what was copied are no part of it.
     #[test]
     fn keys_and_signatures_are_trimmed() {
-        let (http, runtime) = (http(), Runtime::new(false).unwrap());
+        let (http, runtime) = (for_tests(), Runtime::new(false).unwrap());
         let proof = |options: &ObjectSpec| {
             let auth = Auth::new(
                 "a",
@@ -372,17 +369,6 @@ mod tests {
         assert_eq!(proof(&options), "sv=1&sig=2");
     }
 
-    fn http() -> Arc<Http> {
-        let limits = Limits {
-            connect: Duration::from_secs(1),
-            read: Duration::from_secs(1),
-            request: None,
-        };
-        let proxies = Proxies::new(&ObjectSpec::default()).unwrap();
-        let tls = tls::config(None, true).unwrap();
-        Arc::new(Http::new(tls, proxies, limits, 1))
-    }
-
     /// A signature is good for its container only, and for an hour.
     #[test]
     fn each_container_has_a_signature_of_its_own() {
@@ -390,7 +376,7 @@ mod tests {
             account_key: Some(Secret::new(EMULATOR.1)),
             ..ObjectSpec::default()
         };
-        let http = http();
+        let http = for_tests();
         let auth = Auth::new(
             "a",
             &options,
