@@ -132,9 +132,9 @@ fn arrows() -> BTreeMap<Module, BTreeSet<Module>> {
         .collect()
 }
 
-/// The table of faults names tests that exist.
+/// The tables of faults and of stores name tests that exist.
 #[test]
-fn every_test_of_the_table_of_faults_exists() {
+fn every_test_of_the_tables_exists() {
     fn read(folder: &Path, into: &mut String) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -149,25 +149,24 @@ fn every_test_of_the_table_of_faults_exists() {
     for folder in ["src", "tests/it"] {
         read(&repo().join(folder), &mut source);
     }
-    let table = std::fs::read_to_string(repo().join("tests/faults.md")).unwrap();
-    let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
-    let mut named = 0;
-    for row in rows {
-        let cell = row
-            .trim_end_matches(['|', ' '])
-            .rsplit(" | ")
-            .next()
-            .unwrap();
-        for name in cell.split(", ").map(|name| name.trim_matches('`')) {
-            named += 1;
-            let is_there = match name.strip_suffix(".sh") {
-                Some(_) => repo().join("scripts").join(name).exists(),
-                None => source.contains(&format!("fn {name}(")),
-            };
-            assert!(is_there, "there is no test {name}: {row}");
+    for (table, least) in [("faults.md", 90), ("stores.md", 50)] {
+        let table = std::fs::read_to_string(repo().join("tests").join(table)).unwrap();
+        let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
+        let mut named = 0;
+        for row in rows {
+            let cell = row.trim_end_matches(['|', ' ']).rsplit(" | ").next();
+            let names = cell.unwrap().split(", ");
+            for name in names.map(|name| name.trim_matches('`')) {
+                named += 1;
+                let is_there = match name.strip_suffix(".sh") {
+                    Some(_) => repo().join("scripts").join(name).exists(),
+                    None => source.contains(&format!("fn {name}(")),
+                };
+                assert!(is_there, "there is no test {name}: {row}");
+            }
         }
+        assert!(named > least, "only {named} names were read");
     }
-    assert!(named > 90, "only {named} names were read");
 }
 
 /// `print!` and `eprint!` panic where the reader of a pipe has gone or a disk is full.

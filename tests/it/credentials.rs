@@ -108,6 +108,78 @@ fn a_process_gives_keys_and_the_profile_its_region() {
 }
 
 #[test]
+fn each_source_of_keys_goes_before_the_next_one_as_a_whole() {
+    let scratch = Scratch::new();
+    let signed = |key: &str, token: &str, variables: &[(&str, &str)], more: &[&str]| {
+        let server = Scripted::start(|_, _| None);
+        let mut command = on_s3(&scratch, &server);
+        command.envs(variables.iter().copied()).args(more);
+        run(command).ok();
+        assert_signed(&server, key, token);
+    };
+    let set = |key: &str, token: &str| {
+        [
+            ("AWS_ACCESS_KEY_ID", key.to_string()),
+            ("AWS_SECRET_ACCESS_KEY", "s".into()),
+            ("AWS_SESSION_TOKEN", token.into()),
+        ]
+    };
+    let lines = |set: &[(&str, String)], lower: bool| -> String {
+        set.iter()
+            .map(|(name, value)| match lower {
+                true => format!("{} = {value}\n", name.to_lowercase()),
+                false => format!("{name}={value}\n"),
+            })
+            .collect()
+    };
+    let profile = lines(&set("AKPROFILE", "token-profile"), true);
+    aws_config(&scratch, &format!("[default]\n{profile}"));
+    signed("AKPROFILE", "token-profile", &[], &[]);
+    let dotenv = lines(&set("AKDOTENV", "token-dotenv"), false);
+    std::fs::write(scratch.path(".env"), dotenv).unwrap();
+    signed("AKDOTENV", "token-dotenv", &[], &[]);
+    // Nobody's token goes with another one's keys.
+    let keys = [
+        ("AWS_ACCESS_KEY_ID", "AKENV"),
+        ("AWS_SECRET_ACCESS_KEY", "s"),
+    ];
+    signed("AKENV", "", &keys, &[]);
+    let all = set("AKENV", "token-env");
+    let all: Vec<_> = all.iter().map(|(name, value)| (*name, &**value)).collect();
+    signed("AKENV", "token-env", &all, &[]);
+    let words = [
+        "storage.storage_options.access_key_id=AKLINE",
+        "storage.storage_options.secret_access_key=s",
+    ];
+    signed("AKLINE", "", &all, &words);
+}
+
+#[test]
+fn keys_are_trimmed_and_control_characters_in_them_refused() {
+    let server = Scripted::start(|_, _| None);
+    let scratch = Scratch::new();
+    let with = |key: &str| {
+        let mut command = on_s3(&scratch, &server);
+        command
+            .env("AWS_ACCESS_KEY_ID", key)
+            .env("AWS_SECRET_ACCESS_KEY", "s\r\n")
+            .env("AWS_SESSION_TOKEN", "\ttoken-blank\n");
+        run(command)
+    };
+    with("AK\nx-header: 1").fails(
+        2,
+        &[
+            "storage.storage_options.access_key_id",
+            "holds a control character",
+            "remedy: copy it again",
+        ],
+    );
+    assert_eq!(server.count(|_| true), 0, "nothing is sent");
+    with(" AKBLANK\n").ok();
+    assert_signed(&server, "AKBLANK", "token-blank");
+}
+
+#[test]
 fn web_identity_gives_keys() {
     let server = beside(|_| {
         let body = format!(

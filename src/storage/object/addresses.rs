@@ -303,4 +303,40 @@ mod tests {
         all.succeeded(list[0]);
         assert!(all.is_up(list[0]));
     }
+
+    #[test]
+    fn an_answer_of_dns_is_used_for_its_life() {
+        let list: Arc<[SocketAddr]> = addresses(&["192.0.2.1:7"]).into();
+        let aged = |age: Duration, host: &str| {
+            let all = Addresses::default();
+            let at = Instant::now().checked_sub(age).unwrap();
+            *all.found.lock() = Some((at, list.clone()));
+            all.candidates(host, 7).unwrap()
+        };
+        assert_eq!(aged(Duration::ZERO, "localhost"), *list);
+        let anew = aged(LIFE, "localhost");
+        assert!(anew.iter().all(|a| a.ip().is_loopback()), "{anew:?}");
+        // While nobody answers, what was known is as good as it can be.
+        assert_eq!(aged(LIFE, "store.invalid"), *list);
+    }
+
+    #[test]
+    fn another_address_is_tried_beside_one_that_is_silent() {
+        use std::os::fd::AsRawFd;
+
+        let [silent, good] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        // The kernel drops what asks for a connection where nobody accepts those before it.
+        // SAFETY: the descriptor is open; this changes its backlog alone.
+        assert_eq!(unsafe { libc::listen(silent.as_raw_fd(), 0) }, 0);
+        let [silent_at, good] = [&silent, &good].map(|l| l.local_addr().unwrap());
+        let waits = Duration::from_millis(200);
+        let mut queue = Vec::new();
+        while let Ok(one) = TcpStream::connect_timeout(&silent_at, waits) {
+            queue.push(one);
+        }
+        let all = Arc::new(Addresses::default());
+        let limit = Duration::from_secs(30);
+        let (_, reached) = all.connect(&[silent_at, good], limit).unwrap();
+        assert_eq!(reached, good);
+    }
 }

@@ -298,4 +298,29 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_server_is_left_alone_for_as_long_as_it_asks() {
+        const PAUSE: Duration = Duration::from_millis(80);
+        let (mut answers, start) = (0, Instant::now());
+        let result = persist(
+            &policy(5, 100),
+            &endpoints(),
+            Operation::Get,
+            Trial::new("read", "s3://b/k"),
+            &Renewals(AtomicU64::new(0)),
+            |_| {
+                answers += 1;
+                match answers {
+                    1 => Err(Failure {
+                        retry_after: Some(PAUSE),
+                        ..Failure::new(Class::SlowDown, "slow down")
+                    }),
+                    _ => Ok(()),
+                }
+            },
+        );
+        assert!(result.is_ok());
+        assert!(start.elapsed() >= PAUSE, "{:?}", start.elapsed());
+    }
 }

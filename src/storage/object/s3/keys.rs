@@ -180,7 +180,9 @@ impl ProvideCredentials for ForSdk {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::http::for_tests;
     use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
     #[test]
     fn credentials_are_renewed_by_their_own_life() {
@@ -200,5 +202,54 @@ mod tests {
             from,
             "over already"
         );
+    }
+
+    /// Gives credentials for an hour, once.
+    #[derive(Debug, Default)]
+    struct Once(Arc<AtomicU64>);
+
+    impl ProvideCredentials for Once {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            let end = SystemTime::now() + Duration::from_secs(3600);
+            future::ProvideCredentials::ready(match self.0.fetch_add(1, Relaxed) {
+                0 => Ok(Credentials::new("id", "secret", None, Some(end), "test")),
+                _ => Err(CredentialsError::provider_error("the token server is away")),
+            })
+        }
+    }
+
+    #[test]
+    fn credentials_that_cannot_be_renewed_are_used_while_they_hold() {
+        let asked = Arc::new(AtomicU64::new(0));
+        let provider = SharedCredentialsProvider::new(Once(asked.clone()));
+        let http = for_tests();
+        let keys = Keys::new(Some(provider), &http);
+        let runtime = Runtime::new(false).unwrap();
+        let make_due = |end: Option<SystemTime>| {
+            let mut kept = keys.kept.lock();
+            let kept = kept.as_mut().unwrap();
+            kept.due = Some(SystemTime::UNIX_EPOCH);
+            if let Some(end) = end {
+                kept.credentials = Credentials::new("id", "secret", None, Some(end), "test");
+            }
+        };
+        keys.identity(&runtime).unwrap();
+        assert!(http.notes().is_empty());
+        make_due(None);
+        keys.identity(&runtime).unwrap();
+        assert_eq!(asked.load(Relaxed), 2);
+        let notes = http.notes();
+        assert!(notes[0].contains("could not be renewed"), "{notes:?}");
+        // Not with every request.
+        keys.identity(&runtime).unwrap();
+        assert_eq!(asked.load(Relaxed), 2);
+
+        make_due(Some(SystemTime::UNIX_EPOCH));
+        let failure = keys.identity(&runtime).unwrap_err();
+        assert_eq!(failure.code, "NoCredentials");
+        assert!(failure.message.contains("is away"), "{failure}");
     }
 }
