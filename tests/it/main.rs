@@ -49,6 +49,7 @@ mod servers;
 mod stalls;
 mod stores;
 mod support;
+mod throttling;
 mod timeline;
 mod tls;
 mod virtual_time;
