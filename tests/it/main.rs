@@ -15,6 +15,7 @@ mod conformance;
 mod credentials;
 mod engine;
 mod fault_files;
+mod fault_fs;
 mod fault_proxy;
 mod faults;
 mod figures;
