@@ -249,11 +249,9 @@ pub trait Format: Sync {
         }
     }
 
-    /// The checker of `decode: full`, else of `verify`. A format with neither structure nor checksum has a length to check.
-    fn content_checker(&self, is_full: bool, options: &FormatOptions) -> Box<dyn Checker> {
-        let _ = (is_full, options);
-        Box::new(LengthChecker::default())
-    }
+    /// The checker of `decode: full`, else of `verify`. A format with neither structure nor checksum names
+    /// [`LengthChecker`] itself: one that forgot its checker would verify nothing and say that it had.
+    fn content_checker(&self, is_full: bool, options: &FormatOptions) -> Box<dyn Checker>;
 
     /// Whether `head`, the first bytes of an existing file, is how this file begins.
     fn stamp(&self, spec: &FileSpec, head: &[u8]) -> bool {
