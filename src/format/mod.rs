@@ -180,6 +180,11 @@ pub trait Format: Sync {
         self.encoded_len(spec).map_or(1, |_| spec.payload_len())
     }
 
+    /// Bytes that a file made here has at least, also where only encoding tells how many it has.
+    fn least_len(&self, spec: &FileSpec) -> u64 {
+        (self.encoded_len(spec)).unwrap_or_else(|| self.min_len(spec))
+    }
+
     /// What a workload means a file of another writer to hold, bytes: what throughput counts of it. 0: its size says nothing.
     fn nominal_len(&self, spec: &FileSpec) -> u64 {
         self.min_len(spec).max(spec.payload_len())

@@ -327,24 +327,27 @@ impl DatasetFiles {
         if self.workload.dataset.record_length_bytes_stdev > 0.0 {
             return None;
         }
-        self.mean_bytes(format)
+        let file = format.encoded_len(&self.nominal_spec())?;
+        Some(self.with_companions(format, file))
     }
 
-    /// Bytes that all files have at least: where sizes are random, three standard deviations of their sum below its mean. None
-    /// where they depend on the contents.
-    pub fn least_bytes(&self, format: &dyn Format) -> Option<u64> {
+    /// Bytes that all files have at least: where sizes are random, three standard deviations of their sum below its mean; of
+    /// compressed files what no compressor shrinks.
+    pub fn least_bytes(&self, format: &dyn Format) -> u64 {
         let d = &self.workload.dataset;
         let files = (self.train.files() + self.valid.files()) as f64;
         let spread = 3.0 * d.record_length_bytes_stdev / d.record_length_bytes / files.sqrt();
-        Some((self.mean_bytes(format)? as f64 * (1.0 - spread).max(0.0)) as u64)
+        let mean = self.with_companions(format, format.least_len(&self.nominal_spec()));
+        (mean as f64 * (1.0 - spread).max(0.0)) as u64
     }
 
-    fn mean_bytes(&self, format: &dyn Format) -> Option<u64> {
+    /// Bytes of the dataset where each data file has `file`.
+    fn with_companions(&self, format: &dyn Format, file: u64) -> u64 {
         let spec = self.nominal_spec();
         let companions: u64 = (0..format.companions().len())
             .map(|which| format.companion_len(which, &spec))
             .sum();
-        Some((format.encoded_len(&spec)? + companions) * (self.train.files() + self.valid.files()))
+        (file + companions).saturating_mul(self.train.files() + self.valid.files())
     }
 
     fn manifest_path(&self) -> PathBuf {
@@ -619,7 +622,7 @@ mod tests {
             let drawn: u64 = (0..files)
                 .map(|file| of.dims_of(Split::Train, file).elements())
                 .sum();
-            let least = of.least_bytes(format).unwrap();
+            let least = of.least_bytes(format);
             assert!(least <= drawn, "{files} files: {least} {drawn}");
             let far = files > 100 && least < drawn / 10 * 8;
             assert!(!far, "{files} files: {least} {drawn}");
