@@ -35,14 +35,15 @@ pub(super) const LARGE: u64 = 256 << 10;
 /// Places of the dataset in which smaller files are looked at, so that reading them is as cold as it was.
 pub(super) const GROUPS: u64 = 4;
 
-/// `dataset.listing_validation_interval` from which on it is a matter of taste.
-const SPARSE: u64 = 1000;
+/// DLIO's `dataset.listing_validation_interval`.
+const LOOK_EVERY: u64 = 1000;
 
-/// Every how many of `used` files one is looked for; as it is `given` unless looking would warm what is to be read.
-fn look_every(given: u64, used: u64, is_small: bool) -> u64 {
-    match is_small && given >= SPARSE {
-        true => given.max(used.div_ceil(GROUPS)),
-        false => given,
+/// Every how many of `used` files one is looked for: as it is `given`; where it is not, few enough that looking does not warm
+/// what is to be read.
+fn look_every(given: Option<u64>, used: u64, is_small: bool) -> u64 {
+    match is_small {
+        true => given.unwrap_or(LOOK_EVERY.max(used.div_ceil(GROUPS))),
+        false => given.unwrap_or(LOOK_EVERY),
     }
 }
 
@@ -410,8 +411,7 @@ impl DatasetFiles {
 
     /// Checks a sample of the files that this rank answers for: present, and not shorter than planned.
     ///
-    /// Every `listing_validation_interval`-th file, of small ones fewer, and the last one (0: none), spread over the ranks. Returns a warning
-    /// where files of another writer hold less than the workload's samples.
+    /// Every file that [`look_every`] names, and the last one, spread over the ranks. Returns how many files were looked at.
     pub fn check_presence(
         &self,
         job: &JobContext,
@@ -420,7 +420,7 @@ impl DatasetFiles {
         let mut seen = Presence::default();
         let (rank, ranks) = job.data_part();
         let interval = self.workload.dataset.listing_validation_interval;
-        if interval == 0 || !storage.system().has_bytes {
+        if interval == Some(0) || !storage.system().has_bytes {
             return Ok(seen);
         }
         let task = job.doing("look for", &self.root);
@@ -632,9 +632,12 @@ mod tests {
 
     #[test]
     fn small_files_are_looked_for_in_few_places() {
-        let small = |given, used| look_every(given, used, true);
-        assert_eq!([small(1000, 300), small(1000, 20_000)], [1000, 5000]);
-        assert_eq!([small(1, 20_000), small(999, 20_000)], [1, 999]);
-        assert_eq!(look_every(1000, 20_000, false), 1000);
+        let every = |used, is_small| look_every(None, used, is_small);
+        assert_eq!([every(300, true), every(20_000, true)], [1000, 5000]);
+        assert_eq!(every(20_000, false), 1000);
+        // What was asked for is done.
+        for given in [1, 999, 1000, 1500] {
+            assert_eq!(look_every(Some(given), 20_000, true), given);
+        }
     }
 }
