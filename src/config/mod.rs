@@ -6,6 +6,7 @@ mod address;
 mod checkpoint;
 mod coerce;
 mod compose;
+mod dotenv;
 mod effect;
 mod element;
 mod environment;
