@@ -49,6 +49,7 @@ have:fio fio
 have:strace strace
 have:script bsdutils
 has_browser chromium
+have:pdftotext poppler-utils
 have:zstd zstd
 have:pgrep procps
 have:openssl openssl

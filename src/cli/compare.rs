@@ -90,17 +90,20 @@ pub(super) fn print(args: &CompareArgs) -> Result<(), Stop> {
 /// The one run at or below a folder.
 fn run(path: &Path) -> Result<Leaf, Stop> {
     let place = path.display();
-    let tree = tree::leaves(path)
-        .map_err(|e| Stop::usage(format!("read {place}: {e}; give the folder of a run")))?;
+    let tree = tree::leaves(path).map_err(|e| {
+        Stop::usage(format!(
+            "read {place}: {e}\n  remedy: give the folder of a run"
+        ))
+    })?;
     let n = tree.leaves.len();
     let mut leaves = tree.leaves.into_iter();
     match (leaves.next(), n) {
         (Some(leaf), 1) => Ok(leaf),
         (None, _) => Err(Stop::usage(format!(
-            "read {place}: {NO_RUNS}; give the folder of a run"
+            "read {place}: {NO_RUNS}\n  remedy: give the folder of a run"
         ))),
         (Some(first), n) => Err(Stop::usage(format!(
-            "read {place}: {n} runs lie below it; give one of them, such as {}",
+            "read {place}: {n} runs lie below it\n  remedy: give one of them, such as {}",
             first.path.display()
         ))),
     }

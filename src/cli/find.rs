@@ -160,11 +160,9 @@ fn prepare(
 
 fn resume(spec: &mut FindSpec, file: &Path) -> Result<(), String> {
     let failed = |cause: String| format!("resume {}: {cause}", file.display());
-    let text = std::fs::read(file).map_err(|e| failed(e.to_string()))?;
-    let earlier: Document = serde_json::from_slice(&text).map_err(|e| {
-        failed(format!(
-            "it is no find.json: {e}\n  remedy: give the file that an earlier `dlio-rs find` wrote"
-        ))
-    })?;
+    let remedy = "remedy: give the file that an earlier `dlio-rs find` wrote";
+    let text = std::fs::read(file).map_err(|e| failed(format!("{e}\n  {remedy}")))?;
+    let earlier: Document = serde_json::from_slice(&text)
+        .map_err(|e| failed(format!("it is no find.json: {e}\n  {remedy}")))?;
     spec.resume(earlier).map_err(failed)
 }

@@ -113,7 +113,8 @@ pub(super) fn print(args: &InspectArgs) -> Result<(), Stop> {
         }
     }
     let (word, format) = format_of(args)?;
-    let bytes = len.ok_or_else(|| failed("it does not exist".into()))?;
+    let bytes =
+        len.ok_or_else(|| failed("it does not exist\n  remedy: correct the path".into()))?;
     let mut found = Inspected {
         schema: "dlio-rs/inspect/1",
         file: &args.file,

@@ -25,7 +25,11 @@ const NAME: &str = "dlio_benchmark";
 pub(super) fn install(args: &InstallShimArgs) -> Result<(), Stop> {
     let binary = std::env::current_exe()
         .and_then(fs::canonicalize)
-        .map_err(|e| Stop::usage(format!("find this binary: {e}")))?;
+        .map_err(|e| {
+            Stop::usage(format!(
+                "find this binary: {e}\n  remedy: start it by its whole path"
+            ))
+        })?;
     fs::create_dir_all(&args.folder).map_err(|e| failed("make folder", &args.folder, &e))?;
     let shim = args.folder.join(NAME);
     if fs::canonicalize(&shim).is_ok_and(|there| there == binary) {

@@ -184,7 +184,7 @@ fn check(cluster: &dyn Cluster, loaded: &Loaded, args: &RunArgs) -> Result<Vec<S
         && text.parse::<f64>().is_err()
     {
         return Err(format!(
-            "--require-au={text}: a percentage is expected, such as --require-au=90"
+            "--require-au={text}: a percentage is expected\n  remedy: write one, such as --require-au=90"
         ));
     }
     Ok(warnings)

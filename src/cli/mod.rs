@@ -60,10 +60,13 @@ struct Stop {
 }
 
 impl Stop {
+    /// What the user can put right; the message ends with how.
     fn usage(message: impl std::fmt::Display) -> Self {
+        let message = message.to_string();
+        debug_assert!(message.contains("\n  remedy: "), "{message}");
         Stop {
             exit: Exit::Usage,
-            message: message.to_string(),
+            message,
         }
     }
 }
@@ -139,8 +142,8 @@ fn refused(error: &clap::Error, speaks_first: bool) -> Exit {
             }
             _ => {}
         }
-        if let Some(advice) = args::option_advice(error) {
-            say(&format!("\n  remedy: {advice}"));
+        if error.use_stderr() {
+            say(&format!("\n  remedy: {}", args::advice(error)));
         }
     }
     if error.use_stderr() {

@@ -112,7 +112,7 @@ fn write(file: &Path, text: &str) -> Result<(), Stop> {
     crate::storage::write_file(file, text.as_bytes()).map_err(|e| Stop {
         exit: Exit::Failed,
         message: format!(
-            "write {}: {e}; check that the folder exists and is writable",
+            "write {}: {e}\n  remedy: check that the folder exists and is writable",
             file.display()
         ),
     })
@@ -131,7 +131,7 @@ fn write_page(file: &Path, places: &[PathBuf]) -> Result<(), Stop> {
     for place in places {
         let tree = tree::leaves(place).map_err(|e| {
             Stop::usage(format!(
-                "read {}: {e}; give the folder of a run",
+                "read {}: {e}\n  remedy: give the folder of a run",
                 place.display()
             ))
         })?;
@@ -139,7 +139,7 @@ fn write_page(file: &Path, places: &[PathBuf]) -> Result<(), Stop> {
     }
     let [first, others @ ..] = leaves.as_slice() else {
         return Err(Stop::usage(format!(
-            "report --html: {NO_RUNS}; give the folder of a run"
+            "report --html: {NO_RUNS}\n  remedy: give the folder of a run"
         )));
     };
     let comparisons = others.iter().map(|other| {

@@ -195,13 +195,21 @@ fn inputs(args: &SizeArgs) -> Inputs {
     }
 }
 
+/// The end of an error of a size.
+const LOWER: &str = "\n  remedy: correct --accelerators, --hosts, --host-memory-gib, or dataset and reader.batch_size of the workload";
+
 fn training(loaded: &Loaded, args: &SizeArgs) -> Result<Dataset, Stop> {
     let facts = Facts::before(loaded, &inputs(args), args.edition);
-    let too_large = || Stop::usage("compute the size: the numbers are too large");
+    let too_large = || {
+        Stop::usage(format!(
+            "compute the size: the numbers are too large{LOWER}"
+        ))
+    };
     if facts.memory.is_none() {
         return Err(too_large());
     }
-    let size = dataset::size(&facts).map_err(|e| Stop::usage(format!("compute the size: {e}")))?;
+    let size =
+        dataset::size(&facts).map_err(|e| Stop::usage(format!("compute the size: {e}{LOWER}")))?;
     let files = size.files();
     let bytes = size.bytes(files).ok_or_else(too_large)?;
     let term = |r: Ratio, formula: String| TermFacts {
@@ -263,7 +271,12 @@ fn checkpoint(loaded: &Loaded, args: &SizeArgs) -> Result<(Checkpoint, Commands)
     let [_, _, rank_max] = totals.min_median_max();
     let writes = w.checkpoint.num_checkpoints_write.max(0) as u128;
     let memory = memory_of_hosts(args.host_memory_gib.value, 1)
-        .ok_or_else(|| Stop::usage("compute the size: --host-memory-gib is too large"))?
+        .ok_or_else(|| {
+            let what = "compute the size: --host-memory-gib is too large";
+            Stop::usage(format!(
+                "{what}\n  remedy: give the memory of one host, in GiB"
+            ))
+        })?
         .ceil();
     let need = CacheNeed::new(&of_hosts, writes, memory);
     let harness = llm.map(|llm| harness_checkpoint_gb(llm, args.accelerators));

@@ -32,7 +32,7 @@ pub(super) fn watch(args: &WatchArgs) -> Result<(), Stop> {
     let path = find(&args.run)?;
     let unreadable = |e: std::io::Error| {
         Stop::usage(format!(
-            "read {}: {e}; give the folder of a run, or a file of its events",
+            "read {}: {e}\n  remedy: give the folder of a run, or a file of its events",
             path.display()
         ))
     };

@@ -112,6 +112,34 @@ fn every_word_of_the_table_is_one_of_dlios_and_stands_there_once() {
     assert!(super::row("hdf5_opt").is_none());
 }
 
+/// What refuses datasets that cannot fit is never too much, and near enough to be of use.
+#[test]
+fn no_file_is_shorter_than_its_least_length() {
+    let shrink = |compress, dedup| Shrink { compress, dedup };
+    for case in cases() {
+        let (name, format) = (&case.name, case.format);
+        for shrink in [Shrink::NOT, shrink(2.0, 1.0), shrink(1.5, 3.0)] {
+            let mut spec = spec(&[64, 100], 3, &case.options);
+            if format.supports(&spec).is_err() {
+                continue;
+            }
+            spec.fill = FillSource::shrinking(1, shrink).repeating(0, spec.payload_len() as f64);
+            for element in ["uint8", "int64", "float16", "float32", "float64"] {
+                spec.element = Element::parse(element).unwrap();
+                if format.supports(&spec).is_err() {
+                    continue;
+                }
+                let (len, least) = (encoded(format, &spec).len() as u64, format.least_len(&spec));
+                let what = format!("{name} {element} {shrink:?}: {least} of {len}");
+                assert!(least <= len, "{what}");
+                // Parquet's pages may be packed in many ways.
+                let is_known = shrink == Shrink::NOT && case.row.word != "parquet";
+                assert!(!is_known || 5 * least >= len, "{what}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_file_is_as_long_as_announced_and_the_same_every_time() {
     for case in cases() {

@@ -249,6 +249,21 @@ impl Format for Csv {
             _ => 1,
         }
     }
+    fn least_len(&self, spec: &FileSpec) -> u64 {
+        // Fractions drop bits of their elements.
+        let kept = match spec.element.name {
+            "float16" => 11.0 / 16.0,
+            "float32" => 24.0 / 32.0,
+            "float64" => 53.0 / 64.0,
+            _ => 1.0,
+        };
+        let bytes = spec.fill.incompressible(spec.payload_len()) as f64 * kept;
+        match spec.options.compression {
+            // Of its 16 characters each holds four bits.
+            Compression::None | Compression::Lzf => self.min_len(spec).max((2.0 * bytes) as u64),
+            _ => bytes as u64,
+        }
+    }
     fn content_checker(&self, is_full: bool, _: &FormatOptions) -> Box<dyn Checker> {
         Box::new(CsvChecker::new(is_full))
     }

@@ -143,7 +143,7 @@ pub fn read(places: &[impl AsRef<Path>]) -> Figures {
             Ok(tree) => tree,
             Err(e) => {
                 let cause = format!(
-                    "the folder cannot be listed: {e}; give the folder of a run, or one above runs"
+                    "the folder cannot be listed: {e}\n  remedy: give the folder of a run, or one above runs"
                 );
                 found.unreadable.push(unreadable(place, cause));
                 continue;

@@ -44,7 +44,7 @@ use crate::metrics::timeline::{self, Timeline};
 pub enum ReportError {
     /// A file could not be written.
     #[error(
-        "write {path}: {}; check that the folder is writable and has space",
+        "write {path}: {}\n  remedy: check that the folder is writable and has space",
         crate::storage::errno_words(.source)
     )]
     Write {

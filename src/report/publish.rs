@@ -13,7 +13,7 @@ use crate::interrupt::{self, Unfinished};
 pub enum PublishError {
     /// Results are already there.
     #[error(
-        "create output folder {path}: it already holds summary.json of an earlier run; choose another folder (--output DIR)"
+        "create output folder {path}: it already holds summary.json of an earlier run\n  remedy: choose another folder (--output DIR)"
     )]
     Exists { path: PathBuf },
     /// Another job writes there.
@@ -35,12 +35,12 @@ pub enum PublishError {
     Removed { path: PathBuf },
     /// The path names no folder.
     #[error(
-        "create output folder {path}: the path has no last component; give the folder itself (--output DIR)"
+        "create output folder {path}: the path has no last component\n  remedy: give the folder itself (--output DIR)"
     )]
     NoName { path: PathBuf },
     /// A file operation failed.
     #[error(
-        "{operation} {path}: {}; check that the parent folder exists, is writable and has space, or choose another folder (--output DIR)",
+        "{operation} {path}: {}\n  remedy: check that the parent folder exists, is writable and has space, or choose another folder (--output DIR)",
         crate::storage::errno_words(.source)
     )]
     Io {

@@ -513,6 +513,8 @@ impl<'a> Checkpointer<'a> {
 
     /// Asks the kernel to forget the files that will be loaded.
     pub fn evict(&self, moments: &[Moment]) -> Result<(), RankError> {
+        let files = moments.len() * self.load_plan.files.len();
+        let _work = (self.job.activity).work(Stretch::DropCache, files as u64);
         for &moment in moments {
             let folder = self.folder(moment);
             for file in &self.load_plan.files {
@@ -523,7 +525,7 @@ impl<'a> Checkpointer<'a> {
                 activity.busy_until(now_ns().saturating_add(may_last_ns));
                 self.storage.evict(&self.path(&folder, file))?;
                 activity.busy_until(0);
-                activity.moved();
+                activity.worked(1);
             }
         }
         Ok(())

@@ -7,6 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
+use nix::sys::resource::{Resource, getrlimit};
+
 use super::buffer::ALIGNMENT;
 use super::calls::Calls;
 use super::files::{Files, Way};
@@ -168,8 +170,8 @@ struct DirectFile {
 
 /// Writes all of an aligned block.
 ///
-/// Errors: also where the call was cut short in the middle of a block, which is how a full device answers; a second call
-/// from there could only be refused for its alignment.
+/// Errors: also where the call was cut short in the middle of a block, which is how a full device answers, or a limit of the
+/// file's size; a second call from there could only be refused for its alignment.
 fn write_blocks(file: &File, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write_at(bytes, at) {
@@ -177,7 +179,12 @@ fn write_blocks(file: &File, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
                 bytes = &bytes[n..];
                 at += n as u64;
             }
-            Ok(_) => return Err(io::Error::from_raw_os_error(libc::ENOSPC)),
+            Ok(_) => {
+                let limit = getrlimit(Resource::RLIMIT_FSIZE).map_or(u64::MAX, |(soft, _)| soft);
+                let is_beyond = at.saturating_add(bytes.len() as u64) > limit;
+                let code = if is_beyond { libc::EFBIG } else { libc::ENOSPC };
+                return Err(io::Error::from_raw_os_error(code));
+            }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
         }

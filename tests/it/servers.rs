@@ -26,6 +26,11 @@ pub const ACCOUNT_KEY: &str =
 /// The bucket and the container that every server begins with.
 pub const BUCKET: &str = "tests";
 
+/// The address of a folder in that bucket of S3.
+pub fn in_bucket(folder: &str) -> String {
+    format!("s3://{BUCKET}/{folder}")
+}
+
 /// Free ports below those that Linux gives to outgoing connections, which could take one before its server does; no two
 /// calls give the same.
 pub fn free_ports<const N: usize>() -> [u16; N] {

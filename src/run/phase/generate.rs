@@ -324,9 +324,10 @@ fn check_space(
     if job.data_part().0 != 0 || !storage.system().opens_by_path {
         return Ok(());
     }
-    let (Some(all), Some(space)) = (files.least_bytes(format), space_of(files.root())) else {
+    let Some(space) = space_of(files.root()) else {
         return Ok(());
     };
+    let all = files.least_bytes(format);
     let file = all / (files.train.files() + files.valid.files()).max(1);
     // Files that are there already count as used: all of them together fit into the whole, a single one into what is free.
     if all <= space.total && (file <= space.available || all <= space.total - space.available) {
