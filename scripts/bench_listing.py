@@ -54,6 +54,8 @@ def listed(port, count):
         b.BIN, "plan", "workload=quickstart", "dataset.data_folder=s3://bucket/data", "dataset.listing=true",
         f"dataset.num_files_train={count}", "dataset.num_files_eval=0", "workflow.evaluation=false",
         "train.total_training_steps=1", "train.epochs=1", "--order",
+        # The list of DLIO's shuffle is no part of the names.
+        "reader.file_shuffle=off", "reader.sample_shuffle=off",
         f"storage.storage_options.endpoint_url=http://127.0.0.1:{port}",
         "storage.storage_options.access_key_id=a", "storage.storage_options.secret_access_key=b",
     ]  # fmt: skip

@@ -1,10 +1,13 @@
-"""dlio-rs against s3dlio's get_many and boto3, reading the same objects of one server in turns.
+"""Whole runs of dlio-rs against s3dlio's get_many and boto3, reading the same objects of one server in turns; then each client
+alone, GET and PUT, with and without TLS, against the bench server: dlio-rs's two clients, a bare hyper loop, s3dlio, boto3, and
+the AWS Common Runtime (awscrt).
 
 Server and clients share this host's CPUs: on SeaweedFS the server's own work bounds every client. The second server answers
 from memory with little work, so that its ratios are the clients'.
 """
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -24,6 +27,13 @@ CASES = [
     ("8 MiB x 64", 8 * b.MIB, 64, 16),
     ("147 MB x 8", 147_000_000, 8, 16),
     ("128 KiB x 4000", 128 << 10, 4000, 64),
+]
+# Of the clients alone: (label, bytes, requests in flight, requests). s3dlio sends large objects in parts, which the server of
+# the bench does not know.
+ALONE = [
+    ("128 KiB", 128 << 10, (1, 8, 64), ("get", "put")),
+    ("8 MiB", 8 * b.MIB, (1, 8, 64), ("get", "put")),
+    ("147 MB", 147_000_000, (8,), ("get",)),
 ]
 # What the project asks of itself against s3dlio.
 MIN_RATE_RATIO = 1.2
@@ -119,11 +129,10 @@ class Memory:
 
     name = "memory"
 
-    def __init__(self, length):
-        self.child = subprocess.Popen(
-            [os.environ["BENCH_CLIENT"], "--serve", str(length)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
-        )
-        self.url = f"http://127.0.0.1:{self.child.stdout.readline().strip()}"
+    def __init__(self, length, tls=None):
+        words = [os.environ["BENCH_CLIENT"], "--serve", str(length), *([tls / "server.pem", tls / "server.key"] if tls else [])]
+        self.child = subprocess.Popen(words, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.child.stdout.readline().strip()}"
 
     def generate(self, config):
         pass
@@ -133,14 +142,67 @@ class Memory:
         self.child.wait()
 
 
-def python_client(program, server, uris, depth):
+def client(words, server, text="", **env):
+    """Seconds, CPU seconds and bytes, as the client prints them."""
     env = dict(os.environ, AWS_ENDPOINT_URL=server.url, AWS_ACCESS_KEY_ID=KEY, AWS_SECRET_ACCESS_KEY=SECRET,
-               AWS_REGION="us-east-1", AWS_DEFAULT_REGION="us-east-1")  # fmt: skip
-    words = [os.environ["BENCH_PYTHON"], "-c", program, str(depth)]
-    done = subprocess.run(words, input=json.dumps(uris), capture_output=True, text=True, env=env)
+               AWS_REGION="us-east-1", AWS_DEFAULT_REGION="us-east-1", RUST_BACKTRACE="0", **env)  # fmt: skip
+    done = subprocess.run(words, input=text, capture_output=True, text=True, env=env)
     if done.returncode != 0:
-        raise b.BenchError(f"{words[0]} ended with {done.returncode}: {done.stderr[-800:]}")
+        raise b.BenchError(f"{words[:3]} ended with {done.returncode}: {done.stderr[-800:]}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def python_client(program, server, uris, depth):
+    return client([os.environ["BENCH_PYTHON"], "-c", program, str(depth)], server, json.dumps(uris))
+
+
+def certificates(folder):
+    """An authority, ca.pem, and the server's certificate and key."""
+    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    b.run([*new, "-subj", "/CN=bench authority", "-keyout", folder / "ca.key", "-out", folder / "ca.pem"])
+    b.run([*new, "-subj", "/CN=bench", "-keyout", folder / "server.key", "-out", folder / "server.pem", "-CA", folder / "ca.pem",
+           "-CAkey", folder / "ca.key", "-addext", "basicConstraints=critical,CA:FALSE",
+           "-addext", "subjectAltName=IP:127.0.0.1"])  # fmt: skip
+
+
+def alone(args):
+    """A row for each object, direction and number in flight: dlio-rs's figures, and its ratios to the others'."""
+    own, python = os.environ["BENCH_CLIENT"], [os.environ["BENCH_PYTHON"], Path(__file__).with_name("bench_object_clients.py")]
+    clients = {"dlio-rs": [own, "native"], "bare hyper": [own, "hyper"], "client: sdk": [own, "sdk"]}
+    clients |= {name: [*python, name] for name in ("awscrt", "s3dlio", "boto3")}
+    others = list(clients)[1:]
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="dlio-rs-bench-") as folder:
+        tls = Path(folder)
+        certificates(tls)
+        ca = str(tls / "ca.pem")
+        for label, length, depths, requests in ALONE:
+            for secure, direction, depth in itertools.product((False, True), requests, depths):
+                name = f"{label} {direction.upper()} {'TLS' if secure else 'plain'}"
+                if args.only not in name:
+                    continue
+                server = Memory(length, tls if secure else None)
+                tail = [direction, server.url, str(length), str(depth), str(args.seconds), *([ca] if secure else [])]
+                env = {"AWS_CA_BUNDLE": ca, "AWS_CA_BUNDLE_PATH": ca, "SSL_CERT_FILE": ca} if secure else {}
+                runs = {who: lambda words=words: client([*words, *tail], server, **env) for who, words in clients.items()}
+                try:
+                    results = b.in_turns(runs, args.repeat, f"{name}, {depth} in flight: ")
+                finally:
+                    server.close()
+                figures = {who: [(n / b.GIB / s, c / (n / b.GIB)) for s, c, n in found] for who, found in results.items()}
+                mine = figures["dlio-rs"]
+
+                def ratio(who, which):
+                    return b.median([x[which] / y[which] for x, y in zip(mine, figures[who])])
+
+                rows.append((
+                    label, direction.upper(), "yes" if secure else "no", depth,
+                    *(f"{b.median([f[which] for f in mine]):.2f}" for which in (0, 1)),
+                    *(f"{ratio(who, 0):.2f}; {ratio(who, 1):.2f}" for who in others), f"{os.getloadavg()[0]:.1f}",
+                ))  # fmt: skip
+    b.table(["object", "request", "TLS", "in flight", "dlio-rs GiB/s", "CPU s/GiB", *(f"to {who}" for who in others), "load"], rows)
+    print("`to X`: the rate of dlio-rs over that of X; its CPU seconds per GiB over those of X. `client: sdk` is dlio-rs with")
+    print("`storage_options.client: sdk`: aws-sdk-s3 over hyper.\n")
 
 
 def case(args, server, label, record_bytes, objects, depth):
@@ -190,16 +252,8 @@ def case(args, server, label, record_bytes, objects, depth):
         return row, met
 
 
-def main():
-    p = argparse.ArgumentParser(prog="bench-object.sh", description=__doc__)
-    p.add_argument("--repeat", type=int, default=3)
-    p.add_argument("--epochs", type=int, default=1, help="times that the objects are read in one run")
-    p.add_argument("--memory-gib", type=float, default=6.0, help="what s3dlio may keep")
-    p.add_argument("--disk", default="/dev/shm", help="folder for SeaweedFS")
-    p.add_argument("--only", default="", help="cases whose label and server hold this text")
-    p.add_argument("--check", action="store_true", help="exit status 1 when a ratio misses its bound")
-    args = p.parse_args()
-    b.title("GET, one client process, against s3dlio's get_many and boto3 with threads")
+def whole_runs(args):
+    """A row for each case and server; true when the ratios meet their bounds."""
     rows, met = [], True
     for entry in CASES:
         for kind in (Seaweed, Memory):
@@ -219,8 +273,26 @@ def main():
          f">= {MIN_RATE_RATIO} and CPU <= {MAX_CPU_RATIO} of s3dlio"],
         rows,
     )  # fmt: skip
-    b.say("the client alone against a bare hyper loop and the AWS SDK")
-    print(b.run([os.environ["BENCH_CLIENT"]]).stdout)
+    return met
+
+
+def main():
+    p = argparse.ArgumentParser(prog="bench-object.sh", description=__doc__)
+    p.add_argument("--repeat", type=int, default=3)
+    p.add_argument("--epochs", type=int, default=1, help="times that the objects are read in one run")
+    p.add_argument("--memory-gib", type=float, default=6.0, help="what s3dlio may keep")
+    p.add_argument("--seconds", type=float, default=1.0, help="of a client alone")
+    p.add_argument("--disk", default="/dev/shm", help="folder for SeaweedFS")
+    p.add_argument("--only", default="", help="cases whose label and server hold this text")
+    p.add_argument("--table", choices=["runs", "alone", "both"], default="both")
+    p.add_argument("--check", action="store_true", help="exit status 1 when a ratio misses its bound")
+    args = p.parse_args()
+    met = True
+    b.title("GET and PUT, one client process, against other clients")
+    if args.table != "alone":
+        met = whole_runs(args)
+    if args.table != "runs":
+        alone(args)
     return 1 if args.check and not met else 0
 
 

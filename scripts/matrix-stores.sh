@@ -26,6 +26,13 @@ localstack_server() {
     echo "LocalStack is left out: there is no Python 3.13 (DLIO_RS_PYTHON_313=PATH names one)" >&2
 }
 
+swift_server() {
+    if [ -x "$SERVERS/swift/bin/swift-proxy-server" ]; then return; fi
+    step "OpenStack Swift into $SERVERS/swift"
+    python3 -m venv "$SERVERS/swift"
+    "$SERVERS/swift/bin/python" -m pip install --quiet --disable-pip-version-check swift==2.38.3 setuptools==80.9.0 </dev/null >&2
+}
+
 # Debian's packages of Ceph, unpacked where nothing else looks for them.
 ceph_server() {
     if [ -x /usr/bin/radosgw ] || [ -x "$SERVERS/bin/ceph/usr/bin/radosgw" ] || ! have apt-get; then return; fi
@@ -46,6 +53,7 @@ s3s_fs_server() {
 }
 
 localstack_server
+swift_server
 ceph_server
 s3s_fs_server
 if [ -z "${DLIO_RS_BIN:-}" ]; then

@@ -9,6 +9,7 @@ connections and retries must be the same. Servers and cells stand in SERVERS and
 """
 
 import argparse
+import getpass
 import json
 import os
 import platform
@@ -304,6 +305,64 @@ class LocalStack(Server):
                 "SKIP_SSL_CERT_DOWNLOAD": "1", "DISABLE_EVENTS": "1", "DNS_ADDRESS": "0", "EAGER_SERVICE_LOADING": "1"}  # fmt: skip
 
 
+class Swift(Server):
+    """OpenStack Swift (PyPI) with its s3api: Python, a server each for accounts, containers and objects, files on disk"""
+
+    key = "matrix:id"
+
+    def run(self, name, *words, starts=False):
+        """One of its programs, to its end or not."""
+        python = self.built.parent / "swift/bin/python"
+        command = [str(python), str(python.with_name(name)), *map(str, words)]
+        if starts:
+            self.processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            return
+        done = subprocess.run(command, capture_output=True, text=True)
+        # Status 1 of the ring's builder is a warning.
+        if done.returncode > 1:
+            raise RuntimeError(f"{name} ended with {done.returncode}: {(done.stdout + done.stderr)[-400:]}")
+
+    def server(self, kind, port, pipeline, sections=""):
+        """Writes the settings of a server; gives their file."""
+        path = Path(self.folder, f"{kind}-server.conf")
+        settings = f"""
+            [DEFAULT]
+            bind_ip = 127.0.0.1
+            bind_port = {port}
+            workers = 0
+            user = {getpass.getuser()}
+            swift_dir = {self.folder}
+            devices = {self.folder}/devices
+            mount_check = false
+            [pipeline:main]
+            pipeline = {pipeline} {kind}-server
+            [app:{kind}-server]
+            use = egg:swift#{kind}
+            allow_account_management = true
+            account_autocreate = true
+        """
+        path.write_text(textwrap.dedent(settings) + textwrap.dedent(sections))
+        return path
+
+    def command(self):
+        Path(self.folder, "devices/d1").mkdir(parents=True)
+        hashes = "[swift-hash]\nswift_hash_path_prefix = matrix\nswift_hash_path_suffix = matrix\n"
+        Path(self.folder, "swift.conf").write_text(hashes + "[storage-policy:0]\nname = one\ndefault = yes\n")
+        for kind in ("account", "container", "object"):
+            port, ring = free_port(), f"{self.folder}/{kind}.builder"
+            for words in (["create", 4, 1, 1], ["add", f"r1z1-127.0.0.1:{port}/d1", 1], ["rebalance"]):
+                self.run("swift-ring-builder", ring, *words)
+            self.run(f"swift-{kind}-server", self.server(kind, port, ""), starts=True)
+        filters = ["catch_errors", "memcache", "bulk", "s3api", "tempauth", "slo", "dlo"]
+        user = f"user_{self.key.replace(':', '_')} = {self.secret} .admin\n"
+        sections = "".join(
+            f"[filter:{name}]\nuse = egg:swift#{name}\n{user if name == 'tempauth' else ''}" for name in filters
+        )
+        proxy = self.server("proxy", self.port, " ".join(filters), sections)
+        python = self.built.parent / "swift/bin/python"
+        return [str(python), str(python.with_name("swift-proxy-server")), str(proxy)]
+
+
 class MotoAsGoogle(Moto):
     """moto, as gs://"""
 
@@ -347,6 +406,7 @@ SERVERS = {
     "s3s-fs": S3sFs,
     "ceph": Ceph,
     "localstack": LocalStack,
+    "swift": Swift,
     "azurite": Azurite,
 }
 
@@ -355,8 +415,7 @@ NOT_HERE = """
 Not in the table:
 
 - Garage (crates.io): `cargo install garage@2.5.0` builds 525 crates, and was not tried: the 297 of s3s-fs take two busy cores the
-  better part of an hour. Neither Debian nor PyPI has it.
-- OpenStack Swift (Debian: swift-proxy 2.30 and its account, container and object servers): not tried.\
+  better part of an hour. Debian, PyPI and npm have no program of it.\
 """
 
 

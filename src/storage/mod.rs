@@ -39,7 +39,7 @@ pub use object::ObjectError;
 #[doc(hidden)]
 pub use object::http_answer;
 pub(crate) use open_files::ensure_open_files;
-pub(crate) use part::{close, create_file, replace_file, write_file};
+pub(crate) use part::{close, create_file, replace_file, replace_file_by, write_file};
 pub use row::System;
 pub use spec::{Client, ObjectSpec, Pages, Secret, StoreSpec};
 pub use system::SYSTEMS;

@@ -245,10 +245,23 @@ pub(crate) fn create_file(path: &Path) -> io::Result<File> {
 
 /// Writes a file that replaces the one at `path` at once: an end at any moment leaves the old one or the new one.
 pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_file_by(path, |out| out.write_all(bytes))
+}
+
+/// The same, of bytes that are written as they are made.
+pub(crate) fn replace_file_by(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
     let mut part = path.to_owned().into_os_string();
     part.push(format!(".{}.part", std::process::id()));
     let _unfinished = interrupt::unfinished(Path::new(&part));
-    let done = write_file(Path::new(&part), bytes).and_then(|()| fs::rename(&part, path));
+    let written = || {
+        let mut out = io::BufWriter::new(create_file(Path::new(&part))?);
+        write(&mut out)?;
+        close(out.into_inner()?)
+    };
+    let done = written().and_then(|()| fs::rename(&part, path));
     if done.is_err() {
         // It may not be there.
         let _ = fs::remove_file(&part);

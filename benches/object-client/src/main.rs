@@ -1,41 +1,73 @@
-//! What a client of an object store costs, apart from any store: a server that answers from memory, in a process of its
-//! own, read by dlio-rs's storage, by a bare hyper loop and by the AWS SDK over hyper, in turns.
+//! What a client of an object store costs, apart from any store: one client in a process of its own, against a server that
+//! answers from memory. scripts/bench_object.py runs them in turns.
 //!
-//!   object-client                                 a table of ratios to the bare hyper loop
-//!   object-client --serve LENGTH                  only the server; prints its port
+//!   object-client --serve LENGTH [CERTIFICATE KEY]                 the server; prints its port
+//!   object-client CLIENT get|put URL LENGTH DEPTH SECONDS [CA]     prints [seconds, CPU seconds, bytes]
+//!
+//! CLIENT: `native` and `sdk` are dlio-rs's storage, `hyper` a bare loop.
 
 use std::convert::Infallible;
-use std::io::BufRead;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+use dlio_rs::internal::{
+    Client, Extent, Lane, Request as Read, Secret, Sink, Storage, StoreSpec, System,
 };
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
-use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::body::SdkBody;
-use dlio_rs::internal::{Extent, Lane, Request as Read, Secret, Sink, StoreSpec, System};
-use http_body_util::{BodyExt, Empty, Full};
-use hyper::body::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-const GIB: f64 = (1_u64 << 30) as f64;
+const KEY: &str = "x/train/img_00_of_64.npz";
 
 fn main() {
-    let words: Vec<String> = std::env::args().collect();
-    match words.get(1).map(String::as_str) {
-        Some("--serve") => serve(words[2].parse().expect("LENGTH is a number of bytes")),
-        _ => bench(),
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["--serve", length] => serve(number(length), None),
+        ["--serve", length, certificate, key] => serve(number(length), Some((certificate, key))),
+        [client, direction, url, length, depth, seconds, ref ca @ ..] => {
+            let job = Job {
+                url,
+                puts: direction == "put",
+                length: number(length),
+                depth: number(depth),
+                time: Duration::from_secs_f64(seconds.parse().expect("SECONDS is a number")),
+                ca: ca.first().copied(),
+            };
+            let (start, cpu) = (Instant::now(), cpu_s());
+            let bytes = match client {
+                "hyper" => bare_hyper(&job),
+                "native" => ours(&job, Client::Native),
+                _ => ours(&job, Client::Sdk),
+            };
+            let seconds = start.elapsed().as_secs_f64();
+            println!("[{seconds}, {}, {bytes}]", cpu_s() - cpu);
+        }
+        _ => panic!("see the head of this program"),
     }
+}
+
+fn number(word: &str) -> usize {
+    word.parse().expect("a number")
+}
+
+/// What a client is to do.
+struct Job<'a> {
+    url: &'a str,
+    puts: bool,
+    length: usize,
+    depth: usize,
+    time: Duration,
+    ca: Option<&'a str>,
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -45,9 +77,34 @@ fn runtime() -> tokio::runtime::Runtime {
         .expect("threads for the runtime")
 }
 
-/// Answers every GET and HEAD with as many bytes, or a range of them; nothing else exists.
-fn serve(length: usize) {
+fn cpu_s() -> f64 {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF)
+        .expect("getrusage of this process");
+    let seconds = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
+    seconds(usage.user_time()) + seconds(usage.system_time())
+}
+
+fn certificates(path: &str) -> Vec<CertificateDer<'static>> {
+    let file = CertificateDer::pem_file_iter(path).expect("a PEM file");
+    file.map(|one| one.expect("a certificate")).collect()
+}
+
+/// A connection, with or without TLS.
+trait Pipe: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Pipe for T {}
+
+fn acceptor((certificate, key): (&str, &str)) -> TlsAcceptor {
+    let key = PrivateKeyDer::from_pem_file(key).expect("a PEM file with a key");
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(certificates(certificate), key);
+    TlsAcceptor::from(Arc::new(config.expect("the key of the certificate")))
+}
+
+/// Answers every GET and HEAD with as many bytes, or a range of them, and takes every PUT; nothing else exists.
+fn serve(length: usize, tls: Option<(&str, &str)>) {
     let data = Bytes::from((0..length).map(|i| (i * 31) as u8).collect::<Vec<_>>());
+    let tls = tls.map(acceptor);
     runtime().block_on(async move {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
@@ -55,23 +112,35 @@ fn serve(length: usize) {
         println!("{}", listener.local_addr().expect("bound").port());
         while let Ok((socket, _)) = listener.accept().await {
             let _ = socket.set_nodelay(true);
-            let data = data.clone();
+            let (data, tls) = (data.clone(), tls.clone());
             tokio::spawn(async move {
+                let pipe: Box<dyn Pipe> = match tls {
+                    Some(tls) => match tls.accept(socket).await {
+                        Ok(socket) => Box::new(socket),
+                        Err(_) => return,
+                    },
+                    None => Box::new(socket),
+                };
                 let answer = service_fn(move |request| {
                     let data = data.clone();
-                    async move { Ok::<_, Infallible>(answer(&request, &data)) }
+                    async move { Ok::<_, Infallible>(answer(request, data).await) }
                 });
                 // A client that goes away ends its connection.
                 let _ = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(socket), answer)
+                    .serve_connection(TokioIo::new(pipe), answer)
                     .await;
             });
         }
     });
 }
 
-fn answer<B>(request: &Request<B>, data: &Bytes) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, data: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::builder().header("etag", "\"1\"");
+    if request.method() == Method::PUT {
+        let mut body = request.into_body();
+        while let Some(Ok(_)) = body.frame().await {}
+        return response.body(Full::default()).expect("plain headers");
+    }
     if request.uri().path().contains("manifest") {
         let missing = "<Error><Code>NoSuchKey</Code></Error>";
         return response
@@ -95,38 +164,13 @@ fn answer<B>(request: &Request<B>, data: &Bytes) -> Response<Full<Bytes>> {
                 .header("content-range", format!("bytes {from}-{to}/{}", data.len()));
             data.slice(from..to + 1)
         }
-        _ => data.clone(),
+        _ => data,
     };
     if request.method() == Method::HEAD {
         response = response.header("content-length", body.len());
         return response.body(Full::default()).expect("plain headers");
     }
     response.body(Full::new(body)).expect("plain headers")
-}
-
-/// What one client did in its time.
-struct Figures {
-    gib_per_s: f64,
-    gets_per_s: f64,
-    cpu_s_per_gib: f64,
-}
-
-fn cpu_s() -> f64 {
-    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF)
-        .expect("getrusage of this process");
-    let seconds = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
-    seconds(usage.user_time()) + seconds(usage.system_time())
-}
-
-fn measured(run: impl FnOnce() -> (u64, u64)) -> Figures {
-    let (start, cpu) = (Instant::now(), cpu_s());
-    let (gets, bytes) = run();
-    let (seconds, cpu) = (start.elapsed().as_secs_f64(), cpu_s() - cpu);
-    Figures {
-        gib_per_s: bytes as f64 / GIB / seconds,
-        gets_per_s: gets as f64 / seconds,
-        cpu_s_per_gib: cpu / (bytes as f64 / GIB),
-    }
 }
 
 struct Nothing;
@@ -141,225 +185,147 @@ impl Sink for Nothing {
 }
 
 /// dlio-rs: as many threads as requests in flight, each with its buffer of 1 MiB.
-fn ours(url: &str, length: u64, depth: usize, time: Duration) -> (u64, u64) {
+fn ours(job: &Job, client: Client) -> u64 {
     let system = System::of_word("s3").expect("a row of the table");
     let mut spec = StoreSpec::new(system, "s3://bench/x".into());
-    spec.object.endpoint_url = vec![url.into()];
+    spec.object.endpoint_url = vec![job.url.into()];
     spec.object.access_key_id = Some(Secret::new("bench"));
     spec.object.secret_access_key = Some(Secret::new("bench"));
+    spec.object.region = Some("us-east-1".into());
+    spec.object.ca_bundle = job.ca.map(Into::into);
+    spec.object.client = client;
+    // One request an object, as the others make it.
+    spec.object.part_size = Some(job.length as u64 + 1);
+    spec.object.range_size = Some(0);
     let storage = dlio_rs::internal::open(&spec, &[]).expect("the options are right");
-    let (gets, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-    let end = Instant::now() + time;
+    let bytes = AtomicU64::new(0);
+    let end = Instant::now() + job.time;
+    let path = PathBuf::from(format!("s3://bench/{KEY}"));
     std::thread::scope(|scope| {
-        for _ in 0..depth {
+        for _ in 0..job.depth {
             scope.spawn(|| {
                 let mut lane = Lane::new(system.default_transfer);
-                let path = PathBuf::from("s3://bench/x/train/img_00_of_64.npz");
+                let data = vec![7; job.length.min(system.default_transfer)];
                 while Instant::now() < end {
+                    if job.puts {
+                        put(&*storage, &path, &data, job.length);
+                        bytes.fetch_add(job.length as u64, Relaxed);
+                        continue;
+                    }
                     let request = Read {
                         path: &path,
                         extent: Extent::Whole,
-                        planned_len: length,
+                        planned_len: job.length as u64,
                         tag: 0,
                     };
                     let answer = storage
                         .read(&request, &mut lane, &mut Nothing)
                         .expect("the server answers");
-                    gets.fetch_add(1, Relaxed);
                     bytes.fetch_add(answer.bytes, Relaxed);
                 }
             });
         }
     });
-    (gets.into_inner(), bytes.into_inner())
+    bytes.into_inner()
 }
 
-/// The least that an asynchronous client does: one connection per task, unsigned requests, frames dropped.
-fn bare_hyper(url: &str, depth: usize, time: Duration) -> (u64, u64) {
-    let authority = url.strip_prefix("http://").expect("http").to_string();
-    let end = Instant::now() + time;
+fn put(storage: &dyn Storage, path: &std::path::Path, data: &[u8], length: usize) {
+    let mut writer = storage.create(path).expect("a name that can be");
+    let mut left = length;
+    while left > 0 {
+        let now = left.min(data.len());
+        writer.write(&data[..now]).expect("the server takes it");
+        left -= now;
+    }
+    writer.finish().expect("the server takes it");
+}
+
+async fn connect(authority: &str, tls: Option<&TlsConnector>) -> Box<dyn Pipe> {
+    let socket = TcpStream::connect(authority)
+        .await
+        .expect("the server runs");
+    let _ = socket.set_nodelay(true);
+    let Some(tls) = tls else {
+        return Box::new(socket);
+    };
+    let name = ServerName::try_from("127.0.0.1").expect("an address");
+    Box::new(
+        tls.connect(name, socket)
+            .await
+            .expect("a known certificate"),
+    )
+}
+
+/// What each task of the bare loop does.
+#[derive(Clone)]
+struct Loop {
+    authority: String,
+    tls: Option<TlsConnector>,
+    /// Of a PUT; empty for a GET.
+    data: Bytes,
+    end: Instant,
+}
+
+impl Loop {
+    /// One connection, unsigned requests, frames dropped; the bytes.
+    async fn run(self) -> u64 {
+        let pipe = connect(&self.authority, self.tls.as_ref()).await;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(pipe))
+            .await
+            .expect("plain HTTP");
+        tokio::spawn(connection);
+        let method = if self.data.is_empty() {
+            Method::GET
+        } else {
+            Method::PUT
+        };
+        let mut bytes = 0;
+        while Instant::now() < self.end {
+            let request = Request::builder()
+                .method(&method)
+                .uri(format!("/bench/{KEY}"))
+                .header("host", &self.authority)
+                .body(Full::new(self.data.clone()))
+                .expect("plain headers");
+            sender.ready().await.expect("the connection lives");
+            let answer = sender.send_request(request).await;
+            let mut body = answer.expect("the server answers").into_body();
+            while let Some(frame) = body.frame().await {
+                if let Ok(data) = frame.expect("whole bodies").into_data() {
+                    bytes += std::hint::black_box(data).len() as u64;
+                }
+            }
+            bytes += self.data.len() as u64;
+        }
+        bytes
+    }
+}
+
+/// The least that an asynchronous client does.
+fn bare_hyper(job: &Job) -> u64 {
+    let (_, authority) = job.url.split_once("://").expect("a URL");
+    let tls = job.ca.map(|ca| {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add_parsable_certificates(certificates(ca));
+        let config = rustls::ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        TlsConnector::from(Arc::new(config))
+    });
+    let each = Loop {
+        authority: authority.into(),
+        tls,
+        data: Bytes::from(vec![7; if job.puts { job.length } else { 0 }]),
+        end: Instant::now() + job.time,
+    };
     runtime().block_on(async {
-        let tasks: Vec<_> = (0..depth)
-            .map(|_| {
-                let authority = authority.clone();
-                tokio::spawn(async move {
-                    let socket = tokio::net::TcpStream::connect(&authority)
-                        .await
-                        .expect("the server runs");
-                    let _ = socket.set_nodelay(true);
-                    let (mut sender, connection) =
-                        hyper::client::conn::http1::handshake(TokioIo::new(socket))
-                            .await
-                            .expect("plain HTTP");
-                    tokio::spawn(connection);
-                    let (mut gets, mut bytes) = (0, 0);
-                    while Instant::now() < end {
-                        let request = Request::get("/bench/x/train/img_00_of_64.npz")
-                            .header("host", &authority)
-                            .body(Empty::<Bytes>::new())
-                            .expect("plain headers");
-                        let mut body = sender
-                            .send_request(request)
-                            .await
-                            .expect("the server answers")
-                            .into_body();
-                        while let Some(frame) = body.frame().await {
-                            if let Ok(data) = frame.expect("whole bodies").into_data() {
-                                bytes += std::hint::black_box(data).len() as u64;
-                            }
-                        }
-                        gets += 1;
-                    }
-                    (gets, bytes)
-                })
-            })
+        let tasks: Vec<_> = (0..job.depth)
+            .map(|_| tokio::spawn(each.clone().run()))
             .collect();
-        let mut sum = (0, 0);
+        let mut sum = 0;
         for task in tasks {
-            let (gets, bytes) = task.await.expect("no task panics");
-            sum = (sum.0 + gets, sum.1 + bytes);
+            sum += task.await.expect("no task panics");
         }
         sum
     })
-}
-
-/// hyper's pooling client as the SDK's.
-#[derive(Debug, Clone)]
-struct Hyper(Client<TcpConnector, Full<Bytes>>);
-
-impl HttpClient for Hyper {
-    fn http_connector(
-        &self,
-        _: &HttpConnectorSettings,
-        _: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
-    }
-}
-
-impl HttpConnector for Hyper {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let client = self.0.clone();
-        HttpConnectorFuture::new(async move {
-            let wrong = |e: Box<dyn std::error::Error + Send + Sync>| ConnectorError::io(e);
-            let request = request.try_into_http1x().map_err(|e| wrong(e.into()))?;
-            let request = request
-                .map(|body| Full::new(Bytes::copy_from_slice(body.bytes().unwrap_or_default())));
-            let response = client.request(request).await.map_err(|e| wrong(e.into()))?;
-            response
-                .map(SdkBody::from_body_1_x)
-                .try_into()
-                .map_err(|e: aws_smithy_runtime_api::http::HttpError| wrong(e.into()))
-        })
-    }
-}
-
-/// `get_object` of the AWS SDK, its body read to the end.
-fn sdk(url: &str, depth: usize, time: Duration) -> (u64, u64) {
-    let end = Instant::now() + time;
-    runtime().block_on(async {
-        let mut connector = TcpConnector::new();
-        connector.set_nodelay(true);
-        let http = Hyper(Client::builder(TokioExecutor::new()).build(connector));
-        let config = aws_sdk_s3::Config::builder()
-            .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
-            .http_client(http)
-            .endpoint_url(url)
-            .force_path_style(true)
-            .region(aws_sdk_s3::config::Region::new("us-east-1"))
-            .credentials_provider(aws_sdk_s3::config::Credentials::new(
-                "bench", "bench", None, None, "bench",
-            ))
-            .build();
-        let client = Arc::new(aws_sdk_s3::Client::from_conf(config));
-        let tasks: Vec<_> = (0..depth)
-            .map(|_| {
-                let client = client.clone();
-                tokio::spawn(async move {
-                    let (mut gets, mut bytes) = (0, 0);
-                    while Instant::now() < end {
-                        let get = client
-                            .get_object()
-                            .bucket("bench")
-                            .key("x/train/img_00_of_64.npz");
-                        let mut body = get.send().await.expect("the server answers").body;
-                        while let Some(data) = body.next().await {
-                            bytes += std::hint::black_box(data.expect("whole bodies")).len() as u64;
-                        }
-                        gets += 1;
-                    }
-                    (gets, bytes)
-                })
-            })
-            .collect();
-        let mut sum = (0, 0);
-        for task in tasks {
-            let (gets, bytes) = task.await.expect("no task panics");
-            sum = (sum.0 + gets, sum.1 + bytes);
-        }
-        sum
-    })
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-fn bench() {
-    println!(
-        "| object | in flight | client | GiB/s | GET/s | CPU s/GiB | rate ratio to bare hyper | CPU ratio |"
-    );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
-    for (label, length, depth) in [
-        ("8 MiB", 8 << 20, 16),
-        ("147 MB", 147_000_000, 8),
-        ("128 KiB", 128 << 10, 64),
-    ] {
-        let mut server = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--serve", &length.to_string()])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this program starts again");
-        let mut port = String::new();
-        std::io::BufReader::new(server.stdout.take().expect("piped"))
-            .read_line(&mut port)
-            .expect("the server tells its port");
-        let url = format!("http://127.0.0.1:{}", port.trim());
-        let time = Duration::from_secs(2);
-        type Clients<'a> = [(&'a str, Box<dyn Fn() -> (u64, u64) + 'a>); 3];
-        let clients: Clients = [
-            ("bare hyper", Box::new(|| bare_hyper(&url, depth, time))),
-            ("dlio-rs", Box::new(|| ours(&url, length, depth, time))),
-            ("AWS SDK", Box::new(|| sdk(&url, depth, time))),
-        ];
-        // A first round is thrown away; the order turns.
-        let mut rounds: Vec<Vec<Figures>> = Vec::new();
-        for round in 0..4 {
-            let mut figures: Vec<Option<Figures>> = (0..3).map(|_| None).collect();
-            for step in 0..3 {
-                let which = (round + step) % 3;
-                figures[which] = Some(measured(|| (clients[which].1)()));
-            }
-            if round > 0 {
-                rounds.push(figures.into_iter().flatten().collect());
-            }
-        }
-        for (which, (name, _)) in clients.iter().enumerate() {
-            let of = |value: &dyn Fn(&Figures, &Figures) -> f64| {
-                median(rounds.iter().map(|r| value(&r[which], &r[0])).collect())
-            };
-            println!(
-                "| {label} | {depth} | {name} | {:.2} | {:.0} | {:.3} | {:.2} | {:.2} |",
-                of(&|f, _| f.gib_per_s),
-                of(&|f, _| f.gets_per_s),
-                of(&|f, _| f.cpu_s_per_gib),
-                of(&|f, hyper| f.gib_per_s / hyper.gib_per_s),
-                of(&|f, hyper| f.cpu_s_per_gib / hyper.cpu_s_per_gib),
-            );
-        }
-        // Only the process that was started above.
-        let _ = server.kill();
-        let _ = server.wait();
-    }
 }
