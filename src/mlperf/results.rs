@@ -31,7 +31,6 @@ impl Role {
     }
 }
 
-/// One run in a group.
 #[derive(Debug, Clone, Serialize)]
 pub struct GroupRun {
     /// Its part.

@@ -240,22 +240,6 @@ fn hosts_and_ranks() {
     assert!(remedy(3, 8).starts_with("start 8 accelerators"));
 }
 
-#[test]
-fn hosts_are_alike() {
-    let of = |memory: Value| {
-        let made = changed(|m| {
-            m.summary["num_hosts"] = json!(2);
-            m.summary["host_cpu_count"] = json!([64, 64]);
-            m.summary["host_memory_GB"] = memory;
-        });
-        verdict(&assess(&made, V3), "3.3.7").unwrap()
-    };
-    assert_eq!(of(json!([200.0, 300.0])), Verdict::Pass);
-    assert_eq!(of(json!([200.0, 301.0])), Verdict::Warn);
-    // The original's list: the sum is right, the places are not.
-    assert_eq!(of(json!([512.0, 0.0])), Verdict::Skip);
-}
-
 /// The key may be set freely; what reads nothing is no run of a benchmark of storage.
 #[test]
 fn storage_that_reads_nothing_is_a_violation() {
