@@ -426,56 +426,6 @@ mod tests {
     }
 
     #[test]
-    fn unpublished_leaves_nothing() {
-        let tmp = tempfile::tempdir().unwrap();
-        let out = OutputDir::create(&tmp.path().join("x/y"), Clash::Refuse, false).unwrap();
-        fs::write(out.path().join("f"), "").unwrap();
-        drop(out);
-        assert!(names(tmp.path()).is_empty());
-    }
-
-    #[test]
-    fn a_file_in_the_way_names_path_and_remedy() {
-        let tmp = tempfile::tempdir().unwrap();
-        fs::write(tmp.path().join("file"), "").unwrap();
-        for bad in ["file", "file/out"] {
-            let message = OutputDir::create(&tmp.path().join(bad), Clash::Refuse, false)
-                .unwrap_err()
-                .to_string();
-            assert!(
-                message.contains("file") && message.contains("--output"),
-                "{message}"
-            );
-        }
-    }
-
-    #[test]
-    fn jobs_that_begin_at_once_all_get_a_folder() {
-        let tmp = tempfile::tempdir().unwrap();
-        let target = tmp.path().join("a/results");
-        std::thread::scope(|scope| {
-            for _ in 0..10 {
-                scope.spawn(|| {
-                    let out = OutputDir::create(&target, Clash::Suffix, false).unwrap();
-                    fs::write(out.path().join("summary.json"), "{}").unwrap();
-                    out.publish().unwrap();
-                });
-            }
-        });
-        let found = names(&tmp.path().join("a"));
-        assert_eq!(found.len(), 10, "{found:?}");
-        assert!(found.contains(&"results-10".into()), "{found:?}");
-        let has_summary = |name| {
-            tmp.path()
-                .join("a")
-                .join(name)
-                .join("summary.json")
-                .exists()
-        };
-        assert!(found.iter().all(has_summary), "{found:?}");
-    }
-
-    #[test]
     fn a_folder_that_a_running_job_took_is_refused_and_that_of_a_dead_one_is_not() {
         let tmp = tempfile::tempdir().unwrap();
         let target = tmp.path().join("out");
@@ -502,15 +452,5 @@ mod tests {
         std::os::unix::fs::symlink(elsewhere, tmp.path().join(".out.lock")).unwrap();
         let refused = OutputDir::create(&target, Clash::Refuse, false).unwrap_err();
         assert!(refused.to_string().contains(elsewhere), "{refused}");
-    }
-
-    #[test]
-    fn a_folder_that_was_removed_is_named() {
-        let tmp = tempfile::tempdir().unwrap();
-        let out = OutputDir::create(&tmp.path().join("out"), Clash::Refuse, false).unwrap();
-        out.check().unwrap();
-        fs::remove_dir_all(out.path()).unwrap();
-        let message = out.check().unwrap_err().to_string();
-        assert!(message.contains("was removed during the run"), "{message}");
     }
 }

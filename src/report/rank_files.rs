@@ -5,7 +5,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::{ReportError, dlio};
+use super::{ReportError, dlio, write_file};
 use crate::clock::now_ns;
 use crate::cluster::Cluster;
 use crate::config::PerRankFiles;
@@ -18,7 +18,6 @@ use crate::util::varint;
 /// Bytes of files that rank 0 takes at once; one rank's may be more.
 pub const AT_ONCE: u64 = 4 << 20;
 
-/// The files of one rank.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RankFiles(Vec<(String, Vec<u8>)>);
 
@@ -77,15 +76,8 @@ impl RankFiles {
     }
 
     fn write(&self, folder: &Path) -> Result<(), ReportError> {
-        (self.0.iter()).try_for_each(|(name, bytes)| write_one(&folder.join(name), bytes))
+        (self.0.iter()).try_for_each(|(name, bytes)| write_file(&folder.join(name), bytes))
     }
-}
-
-fn write_one(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
-    crate::storage::write_file(path, bytes).map_err(|source| ReportError::Write {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 /// Writes the files of all ranks into `folder`, which rank 0 alone knows. A collective.
@@ -218,7 +210,7 @@ fn word(bytes: &[u8]) -> u64 {
 fn write_received(folder: &Path, mut bytes: &[u8]) -> Result<(), ReportError> {
     while !bytes.is_empty() {
         let name = String::from_utf8_lossy(part(&mut bytes)).into_owned();
-        write_one(&folder.join(name), part(&mut bytes))?;
+        write_file(&folder.join(name), part(&mut bytes))?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, LazyLock};
 
 use parking_lot::Mutex;
 
-use super::{Pages, StorageError, Writer, advice};
+use super::{Pages, Result, StorageError, Writer, advice};
 use crate::interrupt::{self, Unfinished};
 
 /// End of the names of unfinished files.
@@ -349,7 +349,7 @@ pub(super) struct PartFile {
 }
 
 impl PartFile {
-    pub(super) fn create(root: &Root, path: &Path, pages: Pages) -> Result<Self, StorageError> {
+    pub(super) fn create(root: &Root, path: &Path, pages: Pages) -> Result<Self> {
         let part = Part::create(root, path, pages, 0).map_err(|e| write_error(path, 0, e))?;
         Ok(PartFile { part, written: 0 })
     }
@@ -364,7 +364,7 @@ impl Writer for PartFile {
     fn sync(&mut self) -> io::Result<()> {
         self.part.file().sync_all()
     }
-    fn finish(mut self: Box<Self>) -> Result<(), StorageError> {
+    fn finish(mut self: Box<Self>) -> Result<()> {
         self.part
             .finish()
             .map_err(|e| write_error(self.part.path(), self.written, e))
@@ -382,52 +382,6 @@ mod tests {
             .collect();
         names.sort();
         names
-    }
-
-    #[test]
-    fn two_writers_of_one_name_do_not_meet() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("f");
-        let root = Root::new(dir.path());
-        let make = || Box::new(PartFile::create(&root, &path, Pages::Keep).unwrap());
-        let (mut one, mut two) = (make(), make());
-        one.write(&[1; 10]).unwrap();
-        two.write(&[2; 20]).unwrap();
-        one.finish().unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), [1; 10]);
-        two.finish().unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), [2; 20]);
-        assert_eq!(names(dir.path()), ["f"]);
-    }
-
-    #[test]
-    fn nothing_is_written_or_deleted_through_a_link() {
-        let dir = tempfile::tempdir().unwrap();
-        let (root, other) = (dir.path().join("root"), dir.path().join("other"));
-        std::fs::create_dir_all(&root).unwrap();
-        std::fs::create_dir_all(&other).unwrap();
-        std::fs::write(other.join("f"), "theirs").unwrap();
-        std::os::unix::fs::symlink(&other, root.join("train")).unwrap();
-        let path = root.join("train/f");
-        let below = Root::new(&root);
-        let error = PartFile::create(&below, &path, Pages::Keep).err().unwrap();
-        assert!(error.to_string().contains("symbolic link"), "{error}");
-        assert!(At::new(&root, &path).is_err());
-        let train = At::new(&root, &root.join("train")).unwrap();
-        assert!(train.make_folder(&root.join("train")).is_err());
-        // A link in place of a file is replaced; what it leads to stays as it is.
-        std::os::unix::fs::symlink(other.join("f"), root.join("g")).unwrap();
-        let mut writer = Box::new(PartFile::create(&below, &root.join("g"), Pages::Keep).unwrap());
-        writer.write(b"ours").unwrap();
-        writer.finish().unwrap();
-        assert_eq!(std::fs::read(root.join("g")).unwrap(), b"ours");
-        assert_eq!(std::fs::read(other.join("f")).unwrap(), b"theirs");
-        assert!(!root.join("g").is_symlink());
-        // The root may be a link.
-        std::os::unix::fs::symlink(&root, dir.path().join("by_link")).unwrap();
-        let linked = dir.path().join("by_link");
-        PartFile::create(&Root::new(&linked), &linked.join("h"), Pages::Keep).unwrap();
-        assert!(write_file(&root.join("train"), b"x").is_err());
     }
 
     #[test]

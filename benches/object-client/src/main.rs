@@ -144,9 +144,9 @@ impl Sink for Nothing {
 fn ours(url: &str, length: u64, depth: usize, time: Duration) -> (u64, u64) {
     let system = System::of_word("s3").expect("a row of the table");
     let mut spec = StoreSpec::new(system, "s3://bench/x".into());
-    spec.object.endpoint_url = vec![url.into()];
-    spec.object.access_key_id = Some(Secret::new("bench"));
-    spec.object.secret_access_key = Some(Secret::new("bench"));
+    spec.options.endpoint_url.0 = vec![url.into()];
+    spec.options.access_key_id = Some(Secret::new("bench"));
+    spec.options.secret_access_key = Some(Secret::new("bench"));
     let storage = dlio_rs::internal::open(&spec, &[]).expect("the options are right");
     let (gets, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
     let end = Instant::now() + time;
