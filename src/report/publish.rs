@@ -384,15 +384,7 @@ impl Drop for OutputDir {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn names(dir: &Path) -> Vec<String> {
-        let mut v: Vec<String> = fs::read_dir(dir)
-            .unwrap()
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect();
-        v.sort();
-        v
-    }
+    use crate::util::names_in;
 
     #[test]
     fn appears_only_when_published() {
@@ -402,7 +394,7 @@ mod tests {
         fs::write(out.path().join("summary.json"), "{}").unwrap();
         assert!(!target.exists());
         assert_eq!(out.publish().unwrap(), target);
-        assert_eq!(names(&tmp.path().join("a/b")), ["out"]);
+        assert_eq!(names_in(&tmp.path().join("a/b")), ["out"]);
         let refused = OutputDir::create(&target, Clash::Refuse, false)
             .unwrap_err()
             .to_string();
@@ -420,9 +412,12 @@ mod tests {
         fs::write(out.path().join("dlio_config/config.yaml"), "").unwrap();
         fs::write(out.path().join("summary.json"), "{}").unwrap();
         out.publish().unwrap();
-        assert_eq!(names(&target), ["dlio_config", "summary.json"]);
-        assert_eq!(names(&target.join("dlio_config")), ["config.yaml", "mine"]);
-        assert_eq!(names(tmp.path()), ["out"]);
+        assert_eq!(names_in(&target), ["dlio_config", "summary.json"]);
+        assert_eq!(
+            names_in(&target.join("dlio_config")),
+            ["config.yaml", "mine"]
+        );
+        assert_eq!(names_in(tmp.path()), ["out"]);
     }
 
     #[test]
@@ -441,7 +436,7 @@ mod tests {
         let lock = tmp.path().join(".out.lock");
         std::os::unix::fs::symlink(dead.to_string(), &lock).unwrap();
         OutputDir::create(&target, Clash::Refuse, false).unwrap();
-        assert!(names(tmp.path()).is_empty());
+        assert!(names_in(tmp.path()).is_empty());
         // Of another PID namespace nobody knows.
         dead.process.namespace += 1;
         std::os::unix::fs::symlink(dead.to_string(), &lock).unwrap();

@@ -244,6 +244,7 @@ fn groups(lens: &[u64]) -> Vec<usize> {
 mod tests {
     use super::*;
     use crate::cluster::threads;
+    use crate::util::names_in;
 
     #[test]
     fn groups_hold_all_ranks_and_no_more_than_they_may() {
@@ -259,15 +260,6 @@ mod tests {
         own.add(format!("{rank}_output.json"), output.into_bytes());
         own.add(format!("{rank}_per_epoch_stats.json"), stats.into_bytes());
         own
-    }
-
-    fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
     }
 
     /// What rank 0 receives at once does not grow with the number of ranks, and is nothing where all see the folder; the
@@ -296,7 +288,7 @@ mod tests {
                 true => assert_eq!(largest[0], 0),
                 false => assert!(largest[0] <= AT_ONCE, "{} bytes at once", largest[0]),
             }
-            assert_eq!(names(dir.path()).len(), 2 * RANKS);
+            assert_eq!(names_in(dir.path()).len(), 2 * RANKS);
             for rank in 0..RANKS {
                 let read = |name| {
                     let path = dir.path().join(format!("{rank}_{name}.json"));
@@ -325,7 +317,7 @@ mod tests {
             save(cluster, &own, (rank == 0).then_some(&*nowhere)).map_err(|e| e.to_string())
         });
         assert_eq!(
-            names(dir.path()),
+            names_in(dir.path()),
             ["0_output.json", "0_per_epoch_stats.json"]
         );
         assert!(made[0].as_ref().unwrap_err().contains("0_output.json"));

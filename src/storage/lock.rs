@@ -298,11 +298,6 @@ mod tests {
             fs::write(dir.path().join(name), "").unwrap();
         }
         sweep(dir.path()).unwrap();
-        let mut left: Vec<_> = fs::read_dir(dir.path())
-            .unwrap()
-            .map(|e| e.unwrap().file_name())
-            .collect();
-        left.sort();
-        assert_eq!(left, [".c", "b.npz"]);
+        assert_eq!(crate::util::names_in(dir.path()), [".c", "b.npz"]);
     }
 }

@@ -40,10 +40,10 @@ pub use object::ObjectError;
 #[doc(hidden)]
 pub use object::http_answer;
 pub(crate) use open_files::ensure_open_files;
-pub use options::StorageOptions;
+pub use options::{Client, Secret, StorageOptions};
 pub(crate) use part::{close, create_file, replace_file, write_file};
 pub use row::System;
-pub use spec::{Client, Pages, Secret, StoreSpec};
+pub use spec::{Pages, StoreSpec};
 pub use system::SYSTEMS;
 pub use telemetry::Telemetry;
 

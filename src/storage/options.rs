@@ -5,8 +5,6 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Client, Secret};
-
 /// `storage.storage_options`
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -371,13 +369,66 @@ impl<'de> Deserialize<'de> for Endpoints {
                 self,
                 mut items: A,
             ) -> Result<Endpoints, A::Error> {
-                let mut urls = Vec::new();
-                while let Some(url) = items.next_element()? {
-                    urls.push(url);
-                }
-                Ok(Endpoints(urls))
+                let urls = std::iter::from_fn(|| items.next_element().transpose());
+                urls.collect::<Result<_, _>>().map(Endpoints)
             }
         }
         deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// Whose code moves the bytes of objects.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Client {
+    /// dlio-rs: from the socket into the reader's memory.
+    #[default]
+    Native,
+    /// The service's SDK, over hyper.
+    Sdk,
+}
+
+/// A credential. It is never printed, dumped or sent anywhere by this type.
+#[derive(Clone, PartialEq, Default)]
+pub struct Secret(String);
+
+impl Secret {
+    /// A credential from where it was found.
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
+    /// The credential itself, for the one who signs with it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl JsonSchema for Secret {
+    fn schema_name() -> Cow<'static, str> {
+        "Secret".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "password"})
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("***")
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Secret)
     }
 }

@@ -374,15 +374,7 @@ impl Writer for PartFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
+    use crate::util::names_in;
 
     #[test]
     fn a_failed_rename_leaves_no_part() {
@@ -393,7 +385,7 @@ mod tests {
         let mut writer = Box::new(PartFile::create(&root, &path, Pages::Keep).unwrap());
         writer.write(b"x").unwrap();
         assert!(writer.finish().is_err());
-        assert_eq!(names(dir.path()), ["f"]);
+        assert_eq!(names_in(dir.path()), ["f"]);
     }
 
     #[test]
@@ -410,10 +402,10 @@ mod tests {
             std::fs::create_dir(&folder).unwrap();
             write("a").unwrap();
             write("b").unwrap();
-            assert_eq!(names(&folder), ["a", "b"]);
+            assert_eq!(names_in(&folder), ["a", "b"]);
             std::fs::remove_dir_all(&folder).unwrap();
             assert!(write("c").is_err());
         }
-        assert_eq!(names(dir.path()), [""; 0]);
+        assert_eq!(names_in(dir.path()), [""; 0]);
     }
 }

@@ -256,24 +256,6 @@ fn storage_that_reads_nothing_is_a_violation() {
     }
 }
 
-#[test]
-fn a_run_that_did_not_finish_and_two_runs_in_one_folder() {
-    let (_dir, folder) = one(&Made::unet3d());
-    fs::remove_file(folder.join("summary.json")).unwrap();
-    assert!(
-        failed(&assess_folder(&folder, V2), "summary")[0]
-            .what
-            .contains("did not finish")
-    );
-    let (_dir, folder) = one(&Made::unet3d());
-    fs::write(folder.join("x_metadata.json"), "{}").unwrap();
-    assert!(
-        failed(&assess_folder(&folder, V2), "files")[0]
-            .what
-            .contains("2 metadata files")
-    );
-}
-
 /// What a folder's files say is read by one function, whoever asks.
 #[test]
 fn kind_and_accelerator_are_read_once() {
