@@ -3,7 +3,7 @@
 //! What a file holds is compared with the plan before its tensors are read, so that a checkpoint of another model or
 //! parallelism is refused by name. With `verify` every byte of every tensor is compared with what was saved.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
@@ -15,7 +15,7 @@ use super::{CheckpointError, Result, pickle};
 use crate::clock::now_ns;
 use crate::format::container::zip;
 use crate::plan::checkpoint::{FilePlan, State};
-use crate::storage::{Answer, Extent, Lane, Request, Sink, Storage, StorageError};
+use crate::storage::{Answer, Extent, Lane, Request, Sink, Storage};
 
 /// A file to load.
 pub struct Source {
@@ -426,11 +426,4 @@ impl<'a> Job<'a> {
             self.observer.ended(thread, Call::Read, answer.read_ns);
         }
     }
-}
-
-/// True when the storage system has the file.
-///
-/// Errors: it cannot tell.
-pub fn exists(storage: &dyn Storage, path: &Path) -> Result<bool, StorageError> {
-    Ok(storage.len(path)?.is_some())
 }

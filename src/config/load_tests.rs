@@ -159,6 +159,32 @@ fn an_alias_of_the_environment_beats_every_alias_of_dotenv() {
 }
 
 #[test]
+fn credentials_are_never_shown() {
+    let loaded = loaded("", &["++storage.storage_options.secret_access_key=hunter2"]).unwrap();
+    assert_eq!(
+        loaded
+            .workload
+            .storage
+            .storage_options
+            .secret_access_key
+            .as_ref()
+            .unwrap()
+            .expose(),
+        "hunter2"
+    );
+    let shown = [
+        loaded.describe(),
+        format!("{loaded:?}"),
+        serde_json::to_string(&loaded).unwrap(),
+        serde_yaml::to_string(&loaded.tree).unwrap(),
+    ];
+    assert!(
+        shown.iter().all(|text| !text.contains("hunter2")),
+        "{shown:?}"
+    );
+}
+
+#[test]
 fn old_names_are_accepted() {
     let l = loaded(
         "data_reader: {batch_size: 3}\ndataset: {record_length: 5}\n",

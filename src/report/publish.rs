@@ -421,6 +421,32 @@ mod tests {
     }
 
     #[test]
+    fn jobs_that_begin_at_once_all_get_a_folder() {
+        let tmp = tempfile::tempdir().unwrap();
+        let target = tmp.path().join("a/results");
+        std::thread::scope(|scope| {
+            for _ in 0..10 {
+                scope.spawn(|| {
+                    let out = OutputDir::create(&target, Clash::Suffix, false).unwrap();
+                    fs::write(out.path().join("summary.json"), "{}").unwrap();
+                    out.publish().unwrap();
+                });
+            }
+        });
+        let found = names_in(&tmp.path().join("a"));
+        assert_eq!(found.len(), 10, "{found:?}");
+        assert!(found.contains(&"results-10".into()), "{found:?}");
+        let has_summary = |name| {
+            tmp.path()
+                .join("a")
+                .join(name)
+                .join("summary.json")
+                .exists()
+        };
+        assert!(found.iter().all(has_summary), "{found:?}");
+    }
+
+    #[test]
     fn a_folder_that_a_running_job_took_is_refused_and_that_of_a_dead_one_is_not() {
         let tmp = tempfile::tempdir().unwrap();
         let target = tmp.path().join("out");

@@ -410,12 +410,12 @@ impl<'a> Checkpointer<'a> {
             for &moment in moments {
                 let folder = self.folder(moment);
                 let _task = self.job.doing("look for the files of", &folder);
-                if load::exists(&*self.storage, &self.marker(moment))? {
+                if self.storage.len(&self.marker(moment))?.is_some() {
                     return Err(CheckpointError::Incomplete { folder }.into());
                 }
                 for file in &self.load_plan.files {
                     let path = self.path(&folder, file);
-                    if !load::exists(&*self.storage, &path)? {
+                    if self.storage.len(&path)?.is_none() {
                         return Err(CheckpointError::Missing { path }.into());
                     }
                 }

@@ -377,6 +377,22 @@ mod tests {
     use crate::util::names_in;
 
     #[test]
+    fn two_writers_of_one_name_do_not_meet() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let root = Root::new(dir.path());
+        let make = || Box::new(PartFile::create(&root, &path, Pages::Keep).unwrap());
+        let (mut one, mut two) = (make(), make());
+        one.write(&[1; 10]).unwrap();
+        two.write(&[2; 20]).unwrap();
+        one.finish().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), [1; 10]);
+        two.finish().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), [2; 20]);
+        assert_eq!(names_in(dir.path()), ["f"]);
+    }
+
+    #[test]
     fn a_failed_rename_leaves_no_part() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");

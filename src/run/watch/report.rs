@@ -246,6 +246,7 @@ mod tests {
     use std::sync::atomic::AtomicU64;
 
     use super::*;
+    use crate::host::process::{Identity, start_tick};
     use crate::loader::Phase;
     use crate::run::watch::board::Names;
 
@@ -303,6 +304,40 @@ mod tests {
         board.pages[0].sign_of_life();
         let seen = Sight::of(&board, now - 20 * S, S, now);
         assert!(seen.silent[0].contains("no sign of life"), "{seen:?}");
+    }
+
+    /// The kernel knows of a stopped process at once, and of one that has ended.
+    #[test]
+    fn a_rank_in_a_collective_whose_process_is_stopped_or_gone_is_silent() {
+        let board = board();
+        let mut child = std::process::Command::new("sleep")
+            .arg("600")
+            .spawn()
+            .unwrap();
+        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+        for page in &board.pages {
+            page.waits(true);
+            page.sign_of_life();
+            page.belongs_to(Identity::own());
+        }
+        board.pages[1].belongs_to(Identity {
+            id: child.id(),
+            start: start_tick(child.id()).unwrap(),
+            ..Identity::own()
+        });
+        let now = crate::clock::now_ns();
+        let silent = |asks_from| Sight::of(&board, now - 2 * S, asks_from, now).silent;
+        assert_eq!(silent(S), Vec::<String>::new());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+        nix::sys::wait::waitpid(pid, Some(nix::sys::wait::WaitPidFlag::WUNTRACED)).unwrap();
+        let named = format!(
+            "rank 3 on b (process {pid}): start; its process is stopped; no I/O outstanding"
+        );
+        assert_eq!(silent(S), [named]);
+        assert_eq!(silent(3 * S), Vec::<String>::new());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(silent(S)[0].contains("its process has ended"));
     }
 
     #[test]
