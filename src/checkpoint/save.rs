@@ -8,21 +8,18 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
-use super::CheckpointError;
 pub use super::lane::Target;
 use super::lane::{BUFFER, LaneWriter, Wrote, lane};
 use super::observer::{Call, Observer};
-use super::packing::Packing;
+use super::{CheckpointError, Result};
 use crate::clock::now_ns;
 use crate::plan::checkpoint::State;
 use crate::storage::{Buffer, Storage};
 
-/// How to save.
 #[derive(Debug, Clone, Copy)]
 pub struct SaveOptions {
     /// Make files and folder durable before returning.
     pub fsync: bool,
-    pub packing: Packing,
     /// Called by each thread that is started.
     pub thread_begins: fn(),
 }
@@ -126,7 +123,7 @@ pub fn save(
     buffers: &mut Buffers,
     observer: &dyn Observer,
     ready: &mut dyn FnMut(),
-) -> Result<Saved, CheckpointError> {
+) -> Result<Saved> {
     if files.is_empty() {
         ready();
         return Ok(Saved::default());
@@ -141,7 +138,7 @@ pub fn save(
         let (mut writers, mut generators) = (Vec::new(), Vec::new());
         let mut started = Ok(());
         for (number, (lot, free)) in lots.iter().zip(&mut buffers.lanes).enumerate() {
-            let (generator, writer) = lane(number, free, options.packing, observer);
+            let (generator, writer) = lane(number, free, observer);
             let targets: Vec<&Target> = lot.iter().map(|(_, target)| *target).collect();
             let code = move || generator.run(&targets);
             match start(scope, format!("generator-{number}"), options, code) {
@@ -188,7 +185,7 @@ fn start<'scope, T: Send + 'scope>(
     name: String,
     options: &SaveOptions,
     code: impl FnOnce() -> T + Send + 'scope,
-) -> Result<ScopedJoinHandle<'scope, T>, CheckpointError> {
+) -> Result<ScopedJoinHandle<'scope, T>> {
     let begins = options.thread_begins;
     let started = thread::Builder::new()
         .name(name)
@@ -207,7 +204,7 @@ fn write(
     lots: &[Vec<(usize, &Target)>],
     options: &SaveOptions,
     writers: &mut [LaneWriter],
-) -> Result<(), CheckpointError> {
+) -> Result<()> {
     let stop = AtomicBool::new(false);
     let run = |writer: &mut LaneWriter, lot: &[(usize, &Target)]| {
         writer.run(storage, lot, options.fsync, &stop)

@@ -393,16 +393,4 @@ mod tests {
             }
         }
     }
-
-    #[test]
-    fn dlio_words_need_no_verb() {
-        assert_eq!(
-            words(&["dlio_benchmark"], true),
-            ["dlio_benchmark", "run", "workload=default"]
-        );
-        assert_eq!(
-            words(&["d", "workload=x", "-cd", "dir"], true),
-            ["d", "run", "workload=x", "--config-dir", "dir"]
-        );
-    }
 }

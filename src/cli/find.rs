@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::words::{JobArgs, WorkloadArgs};
-use super::{Exit, Stop, default_output, load_everywhere, printed_by_rank_0, together};
+use super::{Exit, Result, default_output, load_everywhere, printed_by_rank_0, together};
 use crate::cluster::Cluster;
 use crate::config::{self, Loaded};
 use crate::report::Clash;
@@ -70,7 +70,7 @@ fn positive(text: &str) -> Result<f64, String> {
 }
 
 /// Searches. A collective.
-pub(super) fn start(cluster: &dyn Cluster, args: &FindArgs, typed: &[String]) -> Result<(), Stop> {
+pub(super) fn start(cluster: &dyn Cluster, args: &FindArgs, typed: &[String]) -> Result<()> {
     let mut loaded = load_everywhere(cluster, &args.workload, false, args.job.patience())?;
     let w = &mut loaded.workload;
     if w.workflow.train {

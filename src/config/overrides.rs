@@ -321,47 +321,6 @@ pub fn apply(tree: &mut Value, change: &Override) -> Result<(), Wrong> {
 mod tests {
     use super::*;
 
-    // As hydra 1.3.2's override parser types them.
-    #[test]
-    fn values_are_hydras() {
-        let v = |text| value(text).unwrap();
-        assert_eq!(v("True"), Value::Bool(true));
-        assert_eq!(v("null"), Value::Null);
-        assert_eq!(v("1e-2"), Value::from(0.01));
-        assert_eq!(v("10"), Value::from(10));
-        assert_eq!(v("1_0"), Value::from(10));
-        assert_eq!(v("yes"), Value::from("yes"));
-        assert_eq!(v("off"), Value::from("off"));
-        assert_eq!(v("012"), Value::from("012"));
-        assert_eq!(v(""), Value::from(""));
-        assert_eq!(v("'a,b'"), Value::from("a,b"));
-        assert_eq!(
-            v("[1, b,'c d']"),
-            Value::Sequence(vec![Value::from(1), Value::from("b"), Value::from("c d")])
-        );
-        assert_eq!(v("{mean: 0.5, stdev: 1}")["mean"], Value::from(0.5));
-        assert_eq!(v("[[1,2],{a:b}]")[1]["a"], Value::from("b"));
-        assert_eq!(v("/mnt/a b"), Value::from("/mnt/a b"));
-        assert!(value("1,2").unwrap_err().remedy.contains("[a,b]"));
-        assert!(value("[1,2").is_err());
-        assert!(value("'abc").is_err());
-    }
-
-    #[test]
-    fn words_have_four_forms() {
-        let forms = [
-            ("a.b=1", "a.b"),
-            ("++workload.a.b=1", "a.b"),
-            ("+a=1", "a"),
-            ("~workload.a.b", "a.b"),
-        ];
-        for (word, path) in forms {
-            assert_eq!(parse(word).unwrap().path, path);
-        }
-        assert!(parse("abc").is_err());
-        assert!(parse("=1").is_err());
-    }
-
     #[test]
     fn changes_merge_as_hydra_merges() {
         let (mut tree, _) =

@@ -358,24 +358,6 @@ pub fn float(text: &str) -> Option<f64> {
 mod tests {
     use super::*;
 
-    // Read with PyYAML 6 and OmegaConf 2.3.
-    #[test]
-    fn scalars_are_yaml_1_1() {
-        let doc = "a: off\nb: 010\nc: 12:30\nd: 1_000\ne: 1e-3\nf: 'off'\ng: ~\nh: 1.5\ni: abc\nj: 0x1F\n";
-        let (value, places) = parse(doc).unwrap();
-        assert_eq!(value["a"], Value::Bool(false));
-        assert_eq!(value["b"], Value::from(8));
-        assert_eq!(value["c"], Value::from(750));
-        assert_eq!(value["d"], Value::from(1000));
-        assert_eq!(value["e"], Value::from(0.001));
-        assert_eq!(value["f"], Value::from("off"));
-        assert!(value["g"].is_null());
-        assert_eq!(value["h"], Value::from(1.5));
-        assert_eq!(value["i"], Value::from("abc"));
-        assert_eq!(value["j"], Value::from(31));
-        assert_eq!(places["c"], (3, 1));
-    }
-
     #[test]
     fn bad_text_is_placed() {
         let error = parse("a: 1\nb: [1, 2\nc: 3\n").unwrap_err();

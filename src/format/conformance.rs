@@ -3,7 +3,7 @@
 use super::table::FORMATS;
 use super::test_support::*;
 use super::*;
-use crate::config::{Compression, ImageEncoding};
+use crate::config::{Compression, ImageEncoding, ParquetCompression};
 use crate::plan::allocated;
 use crate::plan::fill::{FillSource, Shrink};
 
@@ -57,7 +57,19 @@ fn key_sets() -> Vec<(String, FormatOptions)> {
         o.enable_chunking = true;
         o.chunk_size = 500;
     });
+    with("chunks of two datasets that do not fill their last", &|o| {
+        o.hdf5.num_dset_per_record = 2;
+        o.hdf5.chunk_dims = vec![2, 7, 9];
+        o.hdf5.max_shape = vec![90, 90];
+    });
     with("row groups of 2", &|o| o.parquet.row_group_size = 2);
+    for codec in [
+        ParquetCompression::Snappy,
+        ParquetCompression::Zstd,
+        ParquetCompression::Lz4,
+    ] {
+        with(&codec.to_string(), &|o| o.parquet.compression = codec);
+    }
     sets
 }
 

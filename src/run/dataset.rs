@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::context::JobContext;
 use super::events::Events;
-use super::failure::{JobError, RankError, agree};
+use super::failure::{RankError, Result, agree};
 use super::manifest::{MANIFEST, MANIFEST_LIMIT, Manifest, Purpose};
 use super::names::{self, Listed};
 use super::wire;
@@ -93,7 +93,7 @@ impl DatasetFiles {
     /// The files of `workload` for reading: the manifest, where there is one, says how many exist.
     ///
     /// A collective. Errors: the manifest cannot be read, or does not fit the workload.
-    pub fn to_read(job: &JobContext, storage: &dyn Storage) -> Result<Self, JobError> {
+    pub fn to_read(job: &JobContext, storage: &dyn Storage) -> Result<Self> {
         let (cluster, workload) = (job.cluster, job.workload);
         if workload.dataset.listing && storage.system().has_bytes {
             let names = names::list(job, storage)?;

@@ -5,11 +5,10 @@
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 
-use super::{Client, Storage, StorageError, StoreSpec, address, posix};
+use super::{Client, Result, Storage, StoreSpec, address, posix};
 
 /// Opens a storage system. The words are shared by the ranks of a node, for `model`'s bandwidth.
-pub(super) type Open =
-    fn(&StoreSpec, &'static [AtomicU64]) -> Result<Box<dyn Storage>, StorageError>;
+pub(super) type Open = fn(&StoreSpec, &'static [AtomicU64]) -> Result<Box<dyn Storage>>;
 
 /// Reads what follows the scheme of an address as a path; an account that the address may leave out comes beside it.
 pub(super) type Parse = fn(&str, Option<&str>) -> Result<PathBuf, String>;

@@ -188,15 +188,15 @@ impl Sink for Nothing {
 fn ours(job: &Job, client: Client) -> u64 {
     let system = System::of_word("s3").expect("a row of the table");
     let mut spec = StoreSpec::new(system, "s3://bench/x".into());
-    spec.object.endpoint_url = vec![job.url.into()];
-    spec.object.access_key_id = Some(Secret::new("bench"));
-    spec.object.secret_access_key = Some(Secret::new("bench"));
-    spec.object.region = Some("us-east-1".into());
-    spec.object.ca_bundle = job.ca.map(Into::into);
-    spec.object.client = client;
+    spec.options.endpoint_url.0 = vec![job.url.into()];
+    spec.options.access_key_id = Some(Secret::new("bench"));
+    spec.options.secret_access_key = Some(Secret::new("bench"));
+    spec.options.region = Some("us-east-1".into());
+    spec.options.ca_bundle = job.ca.map(Into::into);
+    spec.options.client = client;
     // One request an object, as the others make it.
-    spec.object.part_size = Some(job.length as u64 + 1);
-    spec.object.range_size = Some(0);
+    spec.options.part_size = Some(job.length as u64 + 1);
+    spec.options.range_size = Some(0);
     let storage = dlio_rs::internal::open(&spec, &[]).expect("the options are right");
     let bytes = AtomicU64::new(0);
     let end = Instant::now() + job.time;

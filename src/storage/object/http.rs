@@ -13,7 +13,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use super::connection::{Connection, Host};
-use super::failure::{Class, Failure};
+use super::failure::{Class, Failure, Result};
 use super::head::{self, Head, LONGEST};
 use super::proxy::{Proxies, Proxy, connect_head};
 use super::stream::{Bundled, Stream};
@@ -56,13 +56,12 @@ pub struct ConnectionCounters {
 pub struct Answered {
     /// Status and headers.
     pub head: Head,
-    /// Body.
     pub body: Vec<u8>,
 }
 
 impl Answered {
     /// The length that the answer to a HEAD announces.
-    pub fn announced_len(&self) -> Result<u64, Failure> {
+    pub fn announced_len(&self) -> Result<u64> {
         let len = self.head.content_length();
         let len = len
             .map_err(|what| Failure::new(Class::Permanent, format!("the answer is odd: {what}")))?;
@@ -81,7 +80,6 @@ pub struct Http {
     proxies: Proxies,
     limits: Limits,
     hosts: Mutex<HashMap<Url, Arc<Host>>>,
-    /// Counters.
     pub counters: ConnectionCounters,
     ramp: Ramp,
     notes: Mutex<BTreeSet<&'static str>>,
@@ -188,7 +186,7 @@ impl Http {
     }
 
     /// A connection: one that is idle, or a new one.
-    pub fn open(&self, host: &Arc<Host>) -> Result<Connection, Failure> {
+    pub fn open(&self, host: &Arc<Host>) -> Result<Connection> {
         loop {
             let idle = host.idle.lock().pop();
             match idle {
@@ -218,7 +216,7 @@ impl Http {
         head: &[u8],
         body: &[u8],
         has_body: bool,
-    ) -> Result<Answered, Failure> {
+    ) -> Result<Answered> {
         let mut connection = self.open(host)?;
         let answered = self.ask(&mut connection, head, body, has_body);
         match answered {
@@ -237,7 +235,7 @@ impl Http {
         head: &[u8],
         body: &[u8],
         has_body: bool,
-    ) -> Result<Answered, Failure> {
+    ) -> Result<Answered> {
         let head = match connection.send(head, body, self.deadline()) {
             // What came before the connection broke says why.
             Err(failure) if failure.class == Class::Reset => {
@@ -252,8 +250,7 @@ impl Http {
         Ok(Answered { head, body })
     }
 
-    /// A new connection.
-    fn open_new(&self, host: &Arc<Host>) -> Result<Connection, Failure> {
+    fn open_new(&self, host: &Arc<Host>) -> Result<Connection> {
         let _place = self.ramp.enter();
         let url = &host.url;
         let proxy = self.proxies.of(url);
@@ -314,7 +311,7 @@ impl Http {
     }
 
     /// Asks a proxy for a tunnel to a host.
-    fn tunnel(&self, mut socket: &TcpStream, proxy: &Proxy, url: &Url) -> Result<(), Failure> {
+    fn tunnel(&self, mut socket: &TcpStream, proxy: &Proxy, url: &Url) -> Result<()> {
         let wrong = |e: &io::Error| Failure::io("ask for a tunnel", e);
         let limit = Some(self.limits.connect);
         let head = connect_head(proxy, &url.host, url.port);

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use super::ObjectName;
+use super::Span;
 use super::checksum::Running;
 use super::endpoint::{Aim, Operation};
-use super::failure::Failure;
+use super::failure::{Failure, Result};
 use super::fetch::Way;
 use super::inner::{About, Inner};
 use super::retry::Trial;
@@ -18,7 +19,7 @@ pub(super) struct Flight<'a> {
     pub(super) aim: Aim<'a>,
     pub(super) way: Way,
     /// Bytes asked for: first, end. None: the whole object.
-    pub(super) range: Option<(u64, u64)>,
+    pub(super) range: Span,
     pub(super) sent_ns: u64,
 }
 
@@ -198,7 +199,7 @@ impl<'a> Progress<'a> {
             .map_err(StorageError::Object)
     }
 
-    fn send(&self, aim: &Aim) -> Result<(Way, Option<(u64, u64)>), Failure> {
+    fn send(&self, aim: &Aim) -> Result<(Way, Option<(u64, u64)>)> {
         let range = if self.is_single {
             None
         } else {

@@ -2,7 +2,7 @@
 
 use super::checksum::Running;
 use super::endpoint::Operation;
-use super::failure::{Class, Failure};
+use super::failure::{Class, Failure, Result};
 use super::fetch::Way;
 use super::head::{ContentRange, Head};
 use super::read::{Flight, Progress, Step};
@@ -21,7 +21,7 @@ enum Bytes<'a> {
 }
 
 impl Bytes<'_> {
-    fn read(&mut self, into: &mut [u8]) -> Result<usize, Failure> {
+    fn read(&mut self, into: &mut [u8]) -> Result<usize> {
         match self {
             Bytes::Wire(way) => way.read_body(into),
             Bytes::Held(bytes) => {
@@ -44,7 +44,7 @@ impl Progress<'_> {
         flight: &mut Flight,
         buffer: &mut [u8],
         sink: &mut dyn Sink,
-    ) -> Result<Step, Failure> {
+    ) -> Result<Step> {
         let waiting = now_ns();
         let mut head = flight.way.receive_head()?;
         let (endpoint, service) = (flight.aim.endpoint, &*self.inner.service);
@@ -92,7 +92,7 @@ impl Progress<'_> {
         head: &Head,
         buffer: &mut [u8],
         sink: &mut dyn Sink,
-    ) -> Result<Step, Failure> {
+    ) -> Result<Step> {
         let mut held = None;
         // S3 names the version of every object; an XML text without one may be an error under status 200.
         let is_suspect = head.get("etag").is_none()
@@ -145,7 +145,7 @@ impl Progress<'_> {
         head: &Head,
         buffer: &mut [u8],
         sink: &mut dyn Sink,
-    ) -> Result<Step, Failure> {
+    ) -> Result<Step> {
         let Some(ContentRange { from, end, total }) = head.content_range() else {
             return Err(refused(
                 "a partial answer has no Content-Range that can be read",
@@ -249,7 +249,7 @@ impl Progress<'_> {
         end: u64,
         buffer: &mut [u8],
         sink: &mut dyn Sink,
-    ) -> Result<Step, Failure> {
+    ) -> Result<Step> {
         let endpoint = flight.aim.endpoint;
         let mut bytes = match held {
             Some(held) => Bytes::Held(held),

@@ -21,11 +21,11 @@ use parking_lot::Mutex;
 use sha2::Sha256;
 
 use super::super::Runtime;
-use super::super::failure::{Class, Failure};
+use super::super::failure::{Class, Failure, Result};
 use super::super::fetch::Carrier;
 use super::super::url::encode_query;
 use super::sdk::{Over, Proof, VERSION};
-use crate::storage::{ObjectSpec, Secret};
+use crate::storage::{Secret, StorageOptions};
 
 /// How long a signature made here holds. It is renewed while the job runs.
 const LIFETIME: Duration = Duration::from_secs(3600);
@@ -123,7 +123,7 @@ impl Auth {
     /// Errors: a key that is no base64.
     pub(super) fn new(
         account: &str,
-        options: &ObjectSpec,
+        options: &StorageOptions,
         connection: &Connection,
         carrier: &Carrier,
     ) -> Result<Self, String> {
@@ -161,12 +161,7 @@ impl Auth {
     }
 
     /// A proof that holds for a while in one container. `is_tls`: it will not go over plain http.
-    pub(super) fn proof(
-        &self,
-        container: &str,
-        is_tls: bool,
-        runtime: &Runtime,
-    ) -> Result<Proof, Failure> {
+    pub(super) fn proof(&self, container: &str, is_tls: bool, runtime: &Runtime) -> Result<Proof> {
         let now = chrono::Utc::now();
         let whose = match &self.source {
             Source::Key { .. } => container,
@@ -228,7 +223,7 @@ fn container_sas(
 }
 
 /// The cloud that the options name. It is always named to the SDK, which would look into this rank's own environment.
-fn cloud(options: &ObjectSpec) -> CloudConfiguration {
+fn cloud(options: &StorageOptions) -> CloudConfiguration {
     match &options.authority_host {
         None => CloudConfiguration::AzurePublic,
         Some(host) => {
@@ -244,7 +239,7 @@ fn cloud(options: &ObjectSpec) -> CloudConfiguration {
 async fn token(
     who: &Principal,
     transport: Arc<Over>,
-) -> Result<(Proof, chrono::DateTime<chrono::Utc>), Failure> {
+) -> Result<(Proof, chrono::DateTime<chrono::Utc>)> {
     let client_options = || ClientOptions {
         transport: Some(Transport::new(transport.clone())),
         retry: RetryOptions::none(),
@@ -343,7 +338,7 @@ mod tests {
     #[test]
     fn keys_and_signatures_are_trimmed() {
         let (http, runtime) = (http(), Runtime::new(false).unwrap());
-        let proof = |options: &ObjectSpec| {
+        let proof = |options: &StorageOptions| {
             let auth = Auth::new(
                 "a",
                 options,
@@ -357,17 +352,17 @@ mod tests {
             }
         };
         let of_key = |key: &str| {
-            let options = ObjectSpec {
+            let options = StorageOptions {
                 account_key: Some(Secret::new(key)),
-                ..ObjectSpec::default()
+                ..StorageOptions::default()
             };
             let sas = proof(&options);
             sas.split("&se=").next().unwrap().to_owned()
         };
         assert_eq!(of_key(&format!(" {}\n", EMULATOR.1)), of_key(EMULATOR.1));
-        let options = ObjectSpec {
+        let options = StorageOptions {
             sas_token: Some(Secret::new("?sv=1&sig=2\r\n")),
-            ..ObjectSpec::default()
+            ..StorageOptions::default()
         };
         assert_eq!(proof(&options), "sv=1&sig=2");
     }
@@ -378,7 +373,7 @@ mod tests {
             read: Duration::from_secs(1),
             request: None,
         };
-        let proxies = Proxies::new(&ObjectSpec::default()).unwrap();
+        let proxies = Proxies::new(&StorageOptions::default()).unwrap();
         let tls = tls::config(None, true).unwrap();
         Arc::new(Http::new(tls, proxies, limits, 1))
     }
@@ -386,9 +381,9 @@ mod tests {
     /// A signature is good for its container only, and for an hour.
     #[test]
     fn each_container_has_a_signature_of_its_own() {
-        let options = ObjectSpec {
+        let options = StorageOptions {
             account_key: Some(Secret::new(EMULATOR.1)),
-            ..ObjectSpec::default()
+            ..StorageOptions::default()
         };
         let http = http();
         let auth = Auth::new(
