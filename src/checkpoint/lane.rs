@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
 use super::observer::{Call, Observer, PATIENCE_NS_PER_BYTE};
+use super::packing::{Packer, Packing};
 use super::{CheckpointError, Image, Result};
 use crate::clock::now_ns;
 use crate::plan::checkpoint::State;
@@ -33,6 +34,7 @@ struct Chunk {
 pub(super) fn lane<'a>(
     number: usize,
     free: &mut Vec<Buffer>,
+    packing: Packing,
     observer: &'a dyn Observer,
 ) -> (Generator, LaneWriter<'a>) {
     let count = free.len();
@@ -45,6 +47,7 @@ pub(super) fn lane<'a>(
     let generator = Generator {
         full: to_writer,
         free: from_writer,
+        packing,
     };
     let writer = LaneWriter {
         number,
@@ -62,34 +65,78 @@ pub(super) fn lane<'a>(
 pub(super) struct Generator {
     full: SyncSender<Chunk>,
     free: Receiver<Buffer>,
+    packing: Packing,
 }
 
 impl Generator {
     /// Ends early when the writer has gone. Returns the buffers that it did not use.
     pub(super) fn run(self, files: &[&Target]) -> Receiver<Buffer> {
         for file in files {
-            if self.make(&file.image).is_none() {
+            let done = match self.packing {
+                Packing::None => self.plain(&file.image),
+                Packing::Zstd(level) => self.packed(&file.image, level),
+            };
+            if done.is_none() {
                 break;
             }
         }
         self.free
     }
 
-    fn make(&self, image: &Image) -> Option<()> {
+    fn plain(&self, image: &Image) -> Option<()> {
         let mut stream = image.stream();
         let mut left = image.len();
         while left > 0 {
             let mut buffer = self.free.recv().ok()?;
             let used = stream.fill(&mut buffer);
             left -= used as u64;
-            let chunk = Chunk {
-                buffer,
-                used,
-                is_last: left == 0,
-            };
-            self.full.send(chunk).ok()?;
+            self.send(buffer, used, left == 0)?;
         }
         Some(())
+    }
+
+    fn packed(&self, image: &Image, level: i32) -> Option<()> {
+        let mut stream = image.stream();
+        let mut raw = vec![0; BUFFER.0];
+        let mut packer = Packer::new(level, image.len()).ok()?;
+        let mut left = image.len();
+        while left > 0 {
+            let n = stream.fill(&mut raw);
+            left -= n as u64;
+            packer.push(&raw[..n]).ok()?;
+            self.send_packed(packer.ready(), false)?;
+        }
+        let mut rest = packer.finish().ok()?;
+        self.send_packed(&mut rest, true)
+    }
+
+    /// Sends whole buffers of `ready`; all of it at the end.
+    fn send_packed(&self, ready: &mut Vec<u8>, is_end: bool) -> Option<()> {
+        let mut at = 0;
+        loop {
+            let left = ready.len() - at;
+            if left < BUFFER.0 && !(is_end && (left > 0 || at == 0)) {
+                ready.drain(..at);
+                return Some(());
+            }
+            let mut buffer = self.free.recv().ok()?;
+            let n = left.min(buffer.len());
+            buffer[..n].copy_from_slice(&ready[at..at + n]);
+            at += n;
+            self.send(buffer, n, is_end && at == ready.len())?;
+            if is_end && at == ready.len() {
+                return Some(());
+            }
+        }
+    }
+
+    fn send(&self, buffer: Buffer, used: usize, is_last: bool) -> Option<()> {
+        let chunk = Chunk {
+            buffer,
+            used,
+            is_last,
+        };
+        self.full.send(chunk).ok()
     }
 }
 

@@ -3,6 +3,7 @@
 //! What a file holds is compared with the plan before its tensors are read, so that a checkpoint of another model or
 //! parallelism is refused by name. With `verify` every byte of every tensor is compared with what was saved.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
@@ -10,7 +11,8 @@ use parking_lot::Mutex;
 
 use super::image::{Container, Image};
 use super::observer::{Call, Observer};
-use super::verify::{Caller, Copy, Span, Watch};
+use super::packing::Packing;
+use super::verify::{Caller, Compare, Copy, Span, Unpack, Watch};
 use super::{CheckpointError, Result, pickle};
 use crate::clock::now_ns;
 use crate::format::container::zip;
@@ -31,6 +33,7 @@ pub struct LoadOptions {
     pub threads: usize,
     /// Compare every byte of every tensor.
     pub verify: bool,
+    pub packing: Packing,
     pub container: Container,
     pub transfer: usize,
     /// Called by each thread that is started.
@@ -157,6 +160,9 @@ impl<'a> Job<'a> {
             .len(path)
             .map_err(|e| CheckpointError::loading(path, e))?
             .ok_or_else(|| CheckpointError::Missing { path: path.clone() })?;
+        if self.options.packing != Packing::None {
+            return self.packed(&mut buffers[0]);
+        }
         let mut spans = self.layout(len, &mut buffers[0])?;
         if !self.options.verify {
             spans.clear();
@@ -425,5 +431,40 @@ impl<'a> Job<'a> {
         if !self.storage.system().has_bytes {
             self.observer.ended(thread, Call::Read, answer.read_ns);
         }
+    }
+
+    /// A compressed file: one thread, from first to last byte.
+    fn packed(&self, buffer: &mut Lane) -> Result<Answer> {
+        let path = &self.file.path;
+        let image = &self.file.image;
+        let request = Request {
+            path,
+            extent: Extent::Whole,
+            planned_len: image.len(),
+            tag: self.index as u64,
+        };
+        let compare = Compare::new(path, self.options.verify.then(|| image.stream()));
+        let damaged = |e: io::Error| self.differs(format!("its zstd frame is damaged: {e}"));
+        let mut sink = Unpack::new(self.caller(0), compare).map_err(damaged)?;
+        sink.position(0);
+        let answer = self
+            .storage
+            .read(&request, buffer, &mut sink)
+            .map_err(|e| CheckpointError::loading(path, e))?;
+        if let Some(altered) = sink.unpacker.sink().altered.take() {
+            return Err(altered);
+        }
+        if let Some(error) = sink.failure {
+            return Err(damaged(error));
+        }
+        let compare = sink.unpacker.finish().map_err(damaged)?;
+        if compare.at != image.len() {
+            return Err(self.differs(format!(
+                "it unpacks to {} bytes where the plan has {}",
+                compare.at,
+                image.len()
+            )));
+        }
+        Ok(answer)
     }
 }

@@ -8,6 +8,7 @@
 //! | [`content`] | the bytes of tensors |
 //! | [`image`] | a file as members of a zip container, in order |
 //! | [`pickle`] | `data.pkl`: which tensor has which key, type and shape |
+//! | [`packing`] | zstd around a whole file |
 //! | [`save`], [`load`] | one rank's files through a storage system |
 //! | [`observer`] | who hears of I/O calls |
 //! | `lane` | one of the files that are written at the same time |
@@ -20,6 +21,7 @@ pub mod image;
 mod lane;
 pub mod load;
 pub mod observer;
+pub mod packing;
 pub mod pickle;
 pub mod save;
 mod verify;
@@ -80,12 +82,12 @@ pub enum CheckpointError {
     #[error("load checkpoint file {}: it holds the bare bytes of the planned tensors, as MLCommons' DLIO saves them: they are random, so there is nothing to compare them with\n  remedy: set checkpoint.verify_content=false to measure the load", .path.display())]
     Bare { path: PathBuf },
     /// A byte differs from what was saved.
-    #[error("load checkpoint file {}: byte {offset} (tensor {tensor}) is {got:#04x} where {expected:#04x} was saved\n  remedy: the file was altered, or saved with another seed (dataset.fill_seed) or checkpoint.randomize_tensor; save it again", .path.display())]
+    #[error("load checkpoint file {}: byte {offset}{} is {got:#04x} where {expected:#04x} was saved\n  remedy: the file was altered, or saved with another seed (dataset.fill_seed) or checkpoint.randomize_tensor; save it again", .path.display(), within(.tensor))]
     Altered {
         path: PathBuf,
-        /// Byte of the file.
+        /// Byte of the file (of its uncompressed content where it is compressed).
         offset: u64,
-        /// The tensor that holds it.
+        /// The tensor that holds it; empty outside tensors.
         tensor: String,
         got: u8,
         expected: u8,
@@ -100,6 +102,14 @@ pub enum CheckpointError {
 fn parent(path: &Path) -> String {
     let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
     format!("checkpoint {}", folder.to_string_lossy())
+}
+
+fn within(tensor: &str) -> String {
+    if tensor.is_empty() {
+        String::new()
+    } else {
+        format!(" (tensor {tensor})")
+    }
 }
 
 impl CheckpointError {

@@ -11,6 +11,7 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 pub use super::lane::Target;
 use super::lane::{BUFFER, LaneWriter, Wrote, lane};
 use super::observer::{Call, Observer};
+use super::packing::Packing;
 use super::{CheckpointError, Result};
 use crate::clock::now_ns;
 use crate::plan::checkpoint::State;
@@ -20,6 +21,7 @@ use crate::storage::{Buffer, Storage};
 pub struct SaveOptions {
     /// Make files and folder durable before returning.
     pub fsync: bool,
+    pub packing: Packing,
     /// Called by each thread that is started.
     pub thread_begins: fn(),
 }
@@ -138,7 +140,7 @@ pub fn save(
         let (mut writers, mut generators) = (Vec::new(), Vec::new());
         let mut started = Ok(());
         for (number, (lot, free)) in lots.iter().zip(&mut buffers.lanes).enumerate() {
-            let (generator, writer) = lane(number, free, observer);
+            let (generator, writer) = lane(number, free, options.packing, observer);
             let targets: Vec<&Target> = lot.iter().map(|(_, target)| *target).collect();
             let code = move || generator.run(&targets);
             match start(scope, format!("generator-{number}"), options, code) {

@@ -112,6 +112,7 @@ fn save_by(
     let storage = store(folder);
     let options = SaveOptions {
         fsync: true,
+        packing: Packing::None,
         thread_begins: || {},
     };
     let mut buffers = Buffers::new(&*storage, lanes);

@@ -1,10 +1,13 @@
-//! Looking at what is read: whole small parts, and parts of tensors against what was saved.
+//! Looking at what is read: whole small parts, parts of tensors against what was saved, packed files unpacked.
 
+use std::io::{self, Write};
 use std::path::Path;
 
 use super::CheckpointError;
 use super::content::Content;
+use super::image::Stream;
 use super::observer::{Call, Observer};
+use super::packing::Unpacker;
 use crate::clock::now_ns;
 use crate::storage::Sink;
 
@@ -119,6 +122,91 @@ impl Sink for Watch<'_> {
         let goes_on = self.spans.is_empty() || self.compare(bytes);
         self.at += bytes.len() as u64;
         goes_on
+    }
+    fn position(&mut self, offset: u64) {
+        self.call_began = now_ns();
+        self.caller.begins(offset);
+    }
+}
+
+/// Takes unpacked bytes and compares them with the stream that was packed.
+pub(super) struct Compare<'a> {
+    path: &'a Path,
+    stream: Option<Stream<'a>>,
+    scratch: Vec<u8>,
+    pub(super) at: u64,
+    pub(super) altered: Option<CheckpointError>,
+}
+
+impl<'a> Compare<'a> {
+    /// `stream`: what was packed; None: bytes are only counted.
+    pub(super) fn new(path: &'a Path, stream: Option<Stream<'a>>) -> Self {
+        Compare {
+            path,
+            stream,
+            scratch: vec![0; SCRATCH],
+            at: 0,
+            altered: None,
+        }
+    }
+}
+
+impl Write for Compare<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = bytes.len().min(SCRATCH);
+        if let Some(stream) = &mut self.stream {
+            let expected = &mut self.scratch[..n];
+            let made = stream.fill(expected);
+            if let Some(i) = first_difference(&bytes[..made], &expected[..made]) {
+                self.altered = Some(CheckpointError::Altered {
+                    path: self.path.into(),
+                    offset: self.at + i as u64,
+                    tensor: String::new(),
+                    got: bytes[i],
+                    expected: expected[i],
+                });
+                return Err(io::Error::other("a byte differs"));
+            }
+        }
+        self.at += n as u64;
+        Ok(n)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Times the calls on a packed file and unpacks it.
+pub(super) struct Unpack<'a> {
+    caller: Caller<'a>,
+    pub(super) unpacker: Unpacker<Compare<'a>>,
+    call_began: u64,
+    pub(super) failure: Option<io::Error>,
+}
+
+impl<'a> Unpack<'a> {
+    /// Into `compare`.
+    pub(super) fn new(caller: Caller<'a>, compare: Compare<'a>) -> io::Result<Self> {
+        Ok(Unpack {
+            caller,
+            unpacker: Unpacker::new(compare)?,
+            call_began: now_ns(),
+            failure: None,
+        })
+    }
+}
+
+impl Sink for Unpack<'_> {
+    fn begin(&mut self, _: u64) {}
+    fn chunk(&mut self, bytes: &[u8]) -> bool {
+        self.caller.ended(now_ns() - self.call_began);
+        match self.unpacker.push(bytes) {
+            Ok(()) => true,
+            Err(error) => {
+                self.failure = Some(error);
+                false
+            }
+        }
     }
     fn position(&mut self, offset: u64) {
         self.call_began = now_ns();

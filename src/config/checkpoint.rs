@@ -1,7 +1,7 @@
 //! Rules over the `checkpoint` section that concern files; those of parallelism are DLIO's, in `validate`.
 
 use super::error::ConfigError;
-use super::{Address, Framework, Workload};
+use super::{Address, CheckpointCompression, Framework, Workload};
 use crate::storage::System;
 
 const KEY: &str = "checkpoint.checkpoint_folder";
@@ -29,6 +29,9 @@ impl Workload {
     }
 }
 
+/// zstd's levels.
+const LEVELS: std::ops::RangeInclusive<i32> = 1..=22;
+
 /// Checks what a job says of its checkpoint files.
 pub(super) fn files(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
     let c = &w.checkpoint;
@@ -40,6 +43,13 @@ pub(super) fn files(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
         if number == Some(0) {
             return Err(ConfigError::rule(key, "is 0", "set it to 1 or more"));
         }
+    }
+    if c.compression == CheckpointCompression::Zstd && !LEVELS.contains(&c.compression_level) {
+        return Err(ConfigError::rule(
+            "checkpoint.compression_level",
+            format!("is {}", c.compression_level),
+            "zstd has levels 1 to 22",
+        ));
     }
     if !c.time_between_checkpoints.is_finite() {
         return Err(ConfigError::rule(
@@ -86,6 +96,11 @@ pub(super) fn files(w: &Workload, warnings: &mut Vec<String>) -> Result<(), Conf
     if w.framework == Framework::TensorFlow {
         warnings.push(
             "checkpoints of framework tensorflow are numpy .npz files, one array per tensor: TensorFlow's own container needs its library".into(),
+        );
+    }
+    if c.compression != CheckpointCompression::None {
+        warnings.push(
+            "checkpoint.compression=zstd: one thread per rank compresses or unpacks, and its time is in the figures; see the generator stall".into(),
         );
     }
     if c.verify_content && (w.workflow.train || c.num_checkpoints_read > 0) {

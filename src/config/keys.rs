@@ -144,7 +144,7 @@ mod tests {
         }
         assert_eq!(
             hint("reader.compression"),
-            "; dataset.compression or dataset.parquet.compression is probably meant"
+            "; dataset.compression or dataset.parquet.compression or checkpoint.compression is probably meant"
         );
         for unknown in [
             "default_list_x",

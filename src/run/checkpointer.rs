@@ -17,10 +17,11 @@ use crate::checkpoint::content::ContentSource;
 use crate::checkpoint::image::{Container, Image};
 use crate::checkpoint::load::{self, LoadOptions, Readers, Source};
 use crate::checkpoint::observer::PATIENCE_NS_PER_BYTE;
+use crate::checkpoint::packing::Packing;
 use crate::checkpoint::save::{self, Buffers, SaveOptions, Target};
 use crate::checkpoint::{CheckpointError, INCOMPLETE_MARKER};
 use crate::clock::now_ns;
-use crate::config::CheckpointMode;
+use crate::config::{CheckpointCompression, CheckpointMode};
 use crate::host::cpus::take_place;
 use crate::host::process::device_bytes;
 use crate::loader::{Phase, Stretch};
@@ -73,6 +74,7 @@ pub struct Checkpointer<'a> {
     load_plan: RankPlan,
     content: ContentSource,
     container: Container,
+    packing: Packing,
     load_options: LoadOptions,
     /// Files that are written at the same time.
     lanes: usize,
@@ -112,6 +114,10 @@ impl<'a> Checkpointer<'a> {
                 optimizer_bytes: totals.dlio_bytes - totals.dlio_model_bytes,
             });
         }
+        let packing = match c.compression {
+            CheckpointCompression::None => Packing::None,
+            CheckpointCompression::Zstd => Packing::Zstd(c.compression_level),
+        };
         // The most that any rank has to write: those with less wait for it.
         let largest = cluster.largest(plan.rank(rank).bytes());
         let container = Container::of(w.framework);
@@ -119,6 +125,7 @@ impl<'a> Checkpointer<'a> {
         let load_options = LoadOptions {
             threads,
             verify: c.verify_content,
+            packing,
             container,
             transfer: storage.system().transfer(w.reader.transfer_size),
             thread_begins: take_place,
@@ -137,6 +144,7 @@ impl<'a> Checkpointer<'a> {
             load_plan: plan.rank((rank + shift) % ranks as u64),
             content: ContentSource::new(w.dataset.fill_seed, c.randomize_tensor, wire::shrink(w)),
             container,
+            packing,
             load_options,
             lanes,
             buffers: None,
@@ -181,7 +189,12 @@ impl<'a> Checkpointer<'a> {
     }
 
     fn path(&self, folder: &Path, file: &FilePlan) -> PathBuf {
-        folder.join(format!("{}.{}", file.name, self.container.extension()))
+        folder.join(format!(
+            "{}.{}{}",
+            file.name,
+            self.container.extension(),
+            self.packing.suffix()
+        ))
     }
 
     fn image(&self, moment: Moment, file: &FilePlan) -> Image {
@@ -274,6 +287,7 @@ impl<'a> Checkpointer<'a> {
         let c = &self.job.workload.checkpoint;
         let options = SaveOptions {
             fsync: c.fsync,
+            packing: self.packing,
             thread_begins: take_place,
         };
         let storage = &*self.storage;

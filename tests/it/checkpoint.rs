@@ -376,6 +376,28 @@ fn tensorflow_gets_npz_and_says_so() {
 }
 
 #[test]
+fn zstd_files_unpack_to_the_plain_ones() {
+    let (plain, packed) = (Scratch::new(), Scratch::new());
+    job(1, &tiny(&plain), &[]).ok();
+    job(
+        1,
+        &tiny(&packed),
+        &[
+            "checkpoint.compression=zstd",
+            "checkpoint.compression_level=1",
+        ],
+    )
+    .ok();
+    let name = "ck/global_epoch1_step1/model_0_model_states.pt";
+    let mut command = Command::new("zstd");
+    command
+        .args(["-q", "-d"])
+        .arg(packed.path(&format!("{name}.zst")));
+    run(command).ok();
+    assert!(std::fs::read(packed.path(name)).unwrap() == std::fs::read(plain.path(name)).unwrap());
+}
+
+#[test]
 fn keep_deletes_only_what_the_run_saved() {
     let scratch = Scratch::new();
     let old = scratch.path("ck/global_epoch1_step0");

@@ -146,6 +146,14 @@ fn impossible_plans_end_with_status_2() {
         ),
         (
             2,
+            &[
+                "checkpoint.compression=zstd",
+                "checkpoint.compression_level=23",
+            ],
+            &["checkpoint.compression_level: is 23"],
+        ),
+        (
+            2,
             &["checkpoint.checkpoint_folder=ftp://host/ck"],
             &["checkpoint.checkpoint_folder: "],
         ),
@@ -235,6 +243,25 @@ fn a_damaged_pickle_is_named() {
 }
 
 #[test]
+fn compressed_files_are_checked_as_well() {
+    let zstd = ["checkpoint.compression=zstd"];
+    let scratch = saved(&zstd);
+    let path = scratch.path(&format!("{OPTIMIZER}.zst"));
+    let packed = std::fs::read(&path).unwrap();
+    for (content, said) in [
+        (packed[..packed.len() / 2].to_vec(), "it unpacks to "),
+        (
+            [&[0; 16], &packed[16..]].concat(),
+            "its zstd frame is damaged",
+        ),
+    ] {
+        std::fs::write(&path, content).unwrap();
+        let said = ["zero_pp_rank_1_mp_rank_0_optim_states.pt.zst: ", said];
+        fails(&scratch, 2, &[zstd[0], READ_ONLY], 1, &said);
+    }
+}
+
+#[test]
 fn a_checkpoint_of_another_layout_is_refused() {
     let scratch = saved(&[]);
     for (words, said) in [
@@ -321,9 +348,11 @@ fn a_full_disk_leaves_a_marked_checkpoint_that_is_never_loaded() {
 #[test]
 fn a_rank_killed_in_mid_save_leaves_a_marked_checkpoint() {
     let scratch = Scratch::new();
-    // Hundreds of megabytes, which nobody writes between two looks at the folder.
+    // The slowest compression makes a save of seconds out of a few megabytes.
     let slow = [
-        "model.transformer.hidden_size=1024",
+        "checkpoint.compression=zstd",
+        "checkpoint.compression_level=22",
+        "model.transformer.hidden_size=512",
         "model.transformer.ffn_hidden_size=4096",
     ];
     let mut command = mpirun(2);

@@ -347,7 +347,7 @@ fn explain_prints_the_entry_of_a_key() {
     // A last word stands for every key of that name; a section lists its keys.
     let out = explain(&["compression"]).ok().stdout;
     assert!(
-        out.contains("dataset.compression\n") && out.contains("dataset.parquet.compression\n"),
+        out.contains("dataset.compression\n") && out.contains("checkpoint.compression\n"),
         "{out}"
     );
     let out = explain(&["train"]).ok().stdout;

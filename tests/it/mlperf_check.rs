@@ -548,7 +548,7 @@ fn a_command_in_the_workload_is_shown_before_it_runs() {
         "workload=checkpoint_small",
         "checkpoint.between_phases=\"touch /tmp/x\u{1b}[2J\"",
     ];
-    for verb in ["plan", "validate"] {
+    for verb in ["check", "plan", "validate"] {
         let mut command = solo();
         command.arg(verb).args(words);
         let out = run(command);

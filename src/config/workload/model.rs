@@ -64,6 +64,16 @@ pub struct Checkpoint {
     ///
     /// - Effect: none; tensors are made while they are written and never held in memory.
     pub ksm: Option<Ksm>,
+    /// Compression of the files.
+    ///
+    /// - DLIO: no such key.
+    pub compression: CheckpointCompression,
+    /// Level of `checkpoint.compression`.
+    ///
+    /// - Unit: level, 1 to 22
+    /// - DLIO: no such key.
+    /// - Only: checkpoint.compression = zstd
+    pub compression_level: i32,
     /// Compare every loaded byte with what was saved.
     ///
     /// - DLIO: no such key.
@@ -113,6 +123,8 @@ impl Default for Checkpoint {
             randomize_tensor: true,
             checkpoint_mechanism_classname: None,
             ksm: None,
+            compression: CheckpointCompression::None,
+            compression_level: 3,
             verify_content: false,
             read_threads: 4,
             between_phases: None,

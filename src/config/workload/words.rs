@@ -225,6 +225,15 @@ word_enum! {
     }
 }
 word_enum! {
+    /// How checkpoint files are compressed.
+    CheckpointCompression {
+        /// As they are.
+        None = "none",
+        /// One zstd frame per file.
+        Zstd = "zstd",
+    }
+}
+word_enum! {
     /// DLIO's `checkpoint.type`.
     CheckpointType {
         /// Rank zero.

@@ -69,6 +69,17 @@ pub(super) fn kind(facts: &Facts) -> Vec<Outcome> {
     }]
 }
 
+/// The shell command that the workload holds.
+pub(super) fn command(facts: &Facts) -> Vec<Outcome> {
+    let workload = facts.typed.as_ref().ok();
+    let command = workload.and_then(|w| w.checkpoint.between_phases.as_ref());
+    let shown = |command: &String| {
+        let command = command.escape_debug();
+        Outcome::info(format!("rank 0 runs '{command}' between saves and loads"))
+    };
+    command.map(shown).into_iter().collect()
+}
+
 /// What a run would refuse to start with.
 pub(super) fn can_start(facts: &Facts) -> Vec<Outcome> {
     let (Ok(workload), Some(ranks)) = (&facts.typed, facts.accelerators) else {

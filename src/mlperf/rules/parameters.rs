@@ -129,11 +129,12 @@ fn is_core(kind: Kind, key: &str) -> bool {
         "reader.decode",
         "reader.io_depth",
     ];
-    const CHECKPOINTING: [&str; 5] = [
+    const CHECKPOINTING: [&str; 6] = [
         "framework",
         "checkpoint.type",
         "checkpoint.fsync",
         "checkpoint.rank_sync",
+        "checkpoint.compression",
         "checkpoint.time_between_checkpoints",
     ];
     let of_training = || {
