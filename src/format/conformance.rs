@@ -185,10 +185,10 @@ fn a_file_is_as_long_as_announced_and_the_same_every_time() {
 fn widened(options: &FormatOptions) -> FormatOptions {
     let mut options = options.clone();
     if !options.hdf5.chunk_dims.is_empty() {
-        options.hdf5.chunk_dims = vec![1, 16, 256];
+        options.hdf5.chunk_dims = vec![1, 64, 256];
     }
     if !options.hdf5.max_shape.is_empty() {
-        options.hdf5.max_shape = vec![1 << 20, 256];
+        options.hdf5.max_shape = vec![1 << 11, 256];
     }
     if options.enable_chunking {
         options.chunk_size = 1 << 14;
