@@ -9,6 +9,8 @@ use crate::fault_proxy::{Fault, FaultProxy};
 use crate::servers::*;
 use crate::support::*;
 
+const ENGINES: [&str; 2] = ["threads", "uring"];
+
 /// 8 files of 256 KiB; retries begin after 50 ms.
 fn words(scratch: &Scratch, folder: &str) -> Vec<String> {
     let mut words = small(scratch, 8);
@@ -80,10 +82,11 @@ fn what_passes_is_retried_and_counted_by_class() {
         (vec![Fault::Slow(Duration::from_millis(2)); 4], "timeout", 0),
     ];
     std::thread::scope(|scope| {
-        for (faults, class, expected) in cases {
+        let both = ENGINES.map(|engine| cases.clone().map(|case| (engine, case)));
+        for (engine, (faults, class, expected)) in both.into_iter().flatten() {
             let server = &server;
             scope.spawn(move || {
-                let named = format!("{faults:?}");
+                let named = format!("{engine} {faults:?}");
                 let count = faults.len() as u64;
                 let stalls = matches!(faults[0], Fault::Stall(_));
                 let proxy = FaultProxy::start(server.port(), "/train/", faults, None);
@@ -97,6 +100,7 @@ fn what_passes_is_retried_and_counted_by_class() {
                     &[
                         "workflow.generate_data=false",
                         &format!("storage.storage_options.read_timeout={timeout}"),
+                        &format!("reader.engine={engine}"),
                         // Only the readers' requests are to meet the faults.
                         "dataset.listing_validation_interval=0",
                     ],
@@ -182,18 +186,21 @@ fn what_does_not_pass_ends_the_run_with_its_cause() {
         ),
     ];
     std::thread::scope(|scope| {
-        for (fault, more, expected) in cases {
+        let both = ENGINES.map(|engine| cases.clone().map(|case| (engine, case)));
+        for (engine, (fault, more, expected)) in both.into_iter().flatten() {
             let server = &server;
             scope.spawn(move || {
                 let proxy = FaultProxy::start(server.port(), "/train/", Vec::new(), Some(fault));
                 let scratch = Scratch::new();
                 let mut all = words(&scratch, &format!("s3://{BUCKET}/storms"));
                 all.extend(s3_words(&proxy.url()));
+                let engine = format!("reader.engine={engine}");
                 let more = [
                     more,
                     &[
                         "dataset.listing_validation_interval=0",
                         "workflow.generate_data=false",
+                        &engine,
                     ],
                 ]
                 .concat();

@@ -30,6 +30,7 @@ mod store;
 mod stream;
 mod tls;
 mod url;
+mod wait;
 mod write;
 
 pub use failure::{Failure, ObjectError};
@@ -253,8 +254,8 @@ impl Runtime {
     }
 
     /// Waits for a future.
-    pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
-        self.inner().block_on(future)
+    pub(crate) fn wait<F: Future<Output: Send> + Send>(&self, future: F) -> F::Output {
+        wait::aside(|| self.inner().block_on(future))
     }
 }
 
