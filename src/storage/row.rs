@@ -93,6 +93,8 @@ pub(super) const OBJECTS: System = System {
     opens_by_path: false,
     page_cache: false,
     objects: true,
+    // Many are read at a time, and bytes of a socket are copied the faster the fewer places they are copied to.
+    default_transfer: 256 << 10,
     ..FILES
 };
 

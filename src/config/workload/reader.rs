@@ -78,7 +78,7 @@ pub struct Reader {
     /// - DLIO: read and not used.
     /// - Effect: none.
     pub file_access: FileAccess,
-    /// Size of one read call. Not set: chosen by the storage system.
+    /// Size of one read call. Not set: chosen by the storage system (1 MiB; `direct_fs` 8 MiB; objects 256 KiB).
     ///
     /// - Unit: bytes
     /// - DLIO: TFRecord only.
