@@ -19,7 +19,9 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use dlio_rs::internal::{Extent, Lane, Request as Read, Secret, Sink, StoreSpec, System};
+use dlio_rs::internal::{
+    Extent, Lane, Request as Read, Secret, Sink, Storage, StoreSpec, System, run_tasks,
+};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Bytes;
 use hyper::service::service_fn;
@@ -140,38 +142,63 @@ impl Sink for Nothing {
     fn position(&mut self, _: u64) {}
 }
 
-/// dlio-rs: as many threads as requests in flight, each with its buffer of 1 MiB.
-fn ours(url: &str, length: u64, depth: usize, time: Duration) -> (u64, u64) {
+/// Who runs dlio-rs's readers.
+#[derive(Clone, Copy)]
+enum Engine {
+    /// A thread for each.
+    Threads,
+    /// A thread with a ring for each CPU.
+    Uring,
+}
+
+/// dlio-rs: as many readers as requests in flight, each with a buffer of the length of a read call.
+fn ours(url: &str, length: u64, depth: usize, time: Duration, engine: Engine) -> (u64, u64) {
     let system = System::of_word("s3").expect("a row of the table");
     let mut spec = StoreSpec::new(system, "s3://bench/x".into());
     spec.object.endpoint_url = vec![url.into()];
     spec.object.access_key_id = Some(Secret::new("bench"));
     spec.object.secret_access_key = Some(Secret::new("bench"));
-    let storage = dlio_rs::internal::open(&spec, &[]).expect("the options are right");
-    let (gets, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+    let storage: Arc<dyn Storage> =
+        Arc::from(dlio_rs::internal::open(&spec, &[]).expect("the options are right"));
+    let sums = Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
     let end = Instant::now() + time;
+    let reader = || {
+        let (storage, sums) = (storage.clone(), sums.clone());
+        move || {
+            let mut lane = Lane::new(system.default_transfer);
+            let path = PathBuf::from("s3://bench/x/train/img_00_of_64.npz");
+            while Instant::now() < end {
+                let request = Read {
+                    path: &path,
+                    extent: Extent::Whole,
+                    planned_len: length,
+                    tag: 0,
+                };
+                let answer = storage
+                    .read(&request, &mut lane, &mut Nothing)
+                    .expect("the server answers");
+                sums.0.fetch_add(1, Relaxed);
+                sums.1.fetch_add(answer.bytes, Relaxed);
+            }
+        }
+    };
+    let threads = match engine {
+        Engine::Threads => depth,
+        Engine::Uring => std::thread::available_parallelism().map_or(1, usize::from),
+    };
     std::thread::scope(|scope| {
-        for _ in 0..depth {
-            scope.spawn(|| {
-                let mut lane = Lane::new(system.default_transfer);
-                let path = PathBuf::from("s3://bench/x/train/img_00_of_64.npz");
-                while Instant::now() < end {
-                    let request = Read {
-                        path: &path,
-                        extent: Extent::Whole,
-                        planned_len: length,
-                        tag: 0,
-                    };
-                    let answer = storage
-                        .read(&request, &mut lane, &mut Nothing)
-                        .expect("the server answers");
-                    gets.fetch_add(1, Relaxed);
-                    bytes.fetch_add(answer.bytes, Relaxed);
-                }
-            });
+        for number in 0..threads {
+            match engine {
+                Engine::Threads => scope.spawn(reader()),
+                Engine::Uring => scope.spawn(move || {
+                    let readers = (number..depth).step_by(threads);
+                    let tasks = readers.map(|_| Box::new(reader()) as Box<dyn FnOnce()>);
+                    run_tasks(tasks.collect()).expect("this kernel has io_uring");
+                }),
+            };
         }
     });
-    (gets.into_inner(), bytes.into_inner())
+    (sums.0.load(Relaxed), sums.1.load(Relaxed))
 }
 
 /// The least that an asynchronous client does: one connection per task, unsigned requests, frames dropped.
@@ -313,6 +340,7 @@ fn bench() {
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
     for (label, length, depth) in [
         ("8 MiB", 8 << 20, 16),
+        ("8 MiB", 8 << 20, 64),
         ("147 MB", 147_000_000, 8),
         ("128 KiB", 128 << 10, 64),
     ] {
@@ -327,18 +355,25 @@ fn bench() {
             .expect("the server tells its port");
         let url = format!("http://127.0.0.1:{}", port.trim());
         let time = Duration::from_secs(2);
-        type Clients<'a> = [(&'a str, Box<dyn Fn() -> (u64, u64) + 'a>); 3];
+        type Clients<'a> = [(&'a str, Box<dyn Fn() -> (u64, u64) + 'a>); 4];
         let clients: Clients = [
             ("bare hyper", Box::new(|| bare_hyper(&url, depth, time))),
-            ("dlio-rs", Box::new(|| ours(&url, length, depth, time))),
+            (
+                "dlio-rs, threads",
+                Box::new(|| ours(&url, length, depth, time, Engine::Threads)),
+            ),
+            (
+                "dlio-rs, uring",
+                Box::new(|| ours(&url, length, depth, time, Engine::Uring)),
+            ),
             ("AWS SDK", Box::new(|| sdk(&url, depth, time))),
         ];
         // A first round is thrown away; the order turns.
         let mut rounds: Vec<Vec<Figures>> = Vec::new();
-        for round in 0..4 {
-            let mut figures: Vec<Option<Figures>> = (0..3).map(|_| None).collect();
-            for step in 0..3 {
-                let which = (round + step) % 3;
+        for round in 0..=clients.len() {
+            let mut figures: Vec<Option<Figures>> = clients.iter().map(|_| None).collect();
+            for step in 0..clients.len() {
+                let which = (round + step) % clients.len();
                 figures[which] = Some(measured(|| (clients[which].1)()));
             }
             if round > 0 {
