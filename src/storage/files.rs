@@ -9,6 +9,7 @@ use super::buffer::ALIGNMENT;
 use super::calls::Calls;
 use super::kept::{Kept, Open};
 use super::part::{PartFile, Root};
+use super::ring::own_ns;
 use super::{
     Answer, Buffer, Entry, Extent, FolderLock, Lane, Pages, Request, Resident, Result, Sink,
     Storage, StorageError, StoreSpec, System, Writer, advice,
@@ -93,10 +94,10 @@ impl Files {
             other => {
                 // Closed, and its pages forgotten, before the next one is opened.
                 drop(other);
-                let before = lane.calls.mark();
+                let before = own_ns();
                 let kept = self.keep(path, &mut lane.calls)?;
                 answer.opens = 1;
-                answer.open_ns = lane.calls.elapsed(before);
+                answer.open_ns = own_ns() - before;
                 Ok(kept)
             }
         }
@@ -151,7 +152,7 @@ impl Storage for Files {
         let (mut at, to) = span(request, open.len)?;
         while at < to {
             sink.position(at);
-            let before = lane.calls.mark();
+            let before = own_ns();
             let (buffer, calls) = (&mut lane.buffer, &mut lane.calls);
             let bytes = match self.way.next(open, at, to, buffer, calls) {
                 Ok(bytes) => bytes,
@@ -161,7 +162,7 @@ impl Storage for Files {
                 }
                 Err(e) => return Err(self.way.failed(path, at, e)),
             };
-            let took = lane.calls.elapsed(before);
+            let took = own_ns() - before;
             if bytes.is_empty() {
                 return Err(StorageError::Short {
                     path: path.into(),

@@ -31,7 +31,7 @@ pub struct System {
     pub page_cache: bool,
     /// Reads can leave no pages in it (`RWF_DONTCACHE`).
     pub uncached_reads: bool,
-    /// Its files can be opened and read through io_uring.
+    /// Its files or objects can be read through io_uring; see [`System::has_rings`].
     pub rings: bool,
     /// It holds objects in buckets: no folders, and lists instead.
     pub objects: bool,
@@ -91,8 +91,9 @@ pub(super) const FORMULA: System = System {
 pub(super) const OBJECTS: System = System {
     opens_by_path: false,
     page_cache: false,
-    rings: false,
     objects: true,
+    // Many are read at a time, and bytes of a socket are copied the faster the fewer places they are copied to.
+    default_transfer: 256 << 10,
     ..FILES
 };
 
@@ -118,6 +119,11 @@ impl System {
             Client::Native => native,
             Client::Sdk => sdk,
         })
+    }
+
+    /// It can be read through io_uring where this client moves its bytes: an SDK has threads of its own.
+    pub fn has_rings(&self, client: Client) -> bool {
+        self.rings && (self.libraries.is_none() || client == Client::Native)
     }
 
     /// What to do instead where this build does not have it.

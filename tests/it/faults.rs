@@ -9,6 +9,8 @@ use crate::fault_proxy::{Fault, FaultProxy};
 use crate::servers::*;
 use crate::support::*;
 
+const ENGINES: [&str; 2] = ["threads", "uring"];
+
 /// 8 files of 256 KiB; retries begin after 50 ms.
 fn words(scratch: &Scratch, folder: &str, server: Vec<String>) -> Vec<String> {
     let more = [
@@ -75,10 +77,11 @@ fn what_passes_is_retried_and_counted_by_class() {
         (vec![Fault::Slow(Duration::from_millis(2)); 4], "timeout", 0),
     ];
     std::thread::scope(|scope| {
-        for (faults, class, expected) in cases {
+        let both = ENGINES.map(|engine| cases.clone().map(|case| (engine, case)));
+        for (engine, (faults, class, expected)) in both.into_iter().flatten() {
             let server = &server;
             scope.spawn(move || {
-                let named = format!("{faults:?}");
+                let named = format!("{engine} {faults:?}");
                 let count = faults.len() as u64;
                 let stalls = matches!(faults[0], Fault::Stall(_));
                 let proxy = FaultProxy::start(server.port(), "/train/", faults, None);
@@ -91,6 +94,7 @@ fn what_passes_is_retried_and_counted_by_class() {
                     &[
                         "workflow.generate_data=false",
                         &format!("storage.storage_options.read_timeout={timeout}"),
+                        &format!("reader.engine={engine}"),
                         // Only the readers' requests are to meet the faults.
                         "dataset.listing_validation_interval=0",
                     ],
@@ -176,17 +180,20 @@ fn what_does_not_pass_ends_the_run_with_its_cause() {
         ),
     ];
     std::thread::scope(|scope| {
-        for (fault, more, expected) in cases {
+        let both = ENGINES.map(|engine| cases.clone().map(|case| (engine, case)));
+        for (engine, (fault, more, expected)) in both.into_iter().flatten() {
             let server = &server;
             scope.spawn(move || {
                 let proxy = FaultProxy::start(server.port(), "/train/", Vec::new(), Some(fault));
                 let scratch = Scratch::new();
                 let all = words(&scratch, &in_bucket("storms"), s3_words(&proxy.url()));
+                let engine = format!("reader.engine={engine}");
                 let more = [
                     more,
                     &[
                         "dataset.listing_validation_interval=0",
                         "workflow.generate_data=false",
+                        &engine,
                     ],
                 ]
                 .concat();

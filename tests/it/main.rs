@@ -14,6 +14,7 @@ mod compose;
 mod conformance;
 mod credentials;
 mod engine;
+mod engine_objects;
 mod fault_files;
 mod fault_fs;
 mod fault_proxy;

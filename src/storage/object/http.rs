@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -19,6 +18,7 @@ use super::proxy::{Proxies, Proxy, connect_head};
 use super::stream::{Bundled, Stream};
 use super::tls;
 use super::url::Url;
+use super::wait::{self, Socket};
 use crate::storage::telemetry::AddressTelemetry;
 
 /// Time limits of a request.
@@ -282,10 +282,11 @@ impl Http {
                     _ => e.to_string(),
                 })
             })?;
+        let mut socket = Socket::new(socket, self.limits.connect);
         if let Some(proxy) = proxy
             && url.is_tls
         {
-            self.tunnel(&socket, proxy, url)
+            self.tunnel(&mut socket, proxy, url)
                 .map_err(|failure| Failure {
                     message: refuse(failure.message.clone()).message,
                     ..failure
@@ -311,14 +312,13 @@ impl Http {
     }
 
     /// Asks a proxy for a tunnel to a host.
-    fn tunnel(&self, mut socket: &TcpStream, proxy: &Proxy, url: &Url) -> Result<()> {
+    fn tunnel(&self, socket: &mut Socket, proxy: &Proxy, url: &Url) -> Result<()> {
         let wrong = |e: &io::Error| Failure::io("ask for a tunnel", e);
-        let limit = Some(self.limits.connect);
         let head = connect_head(proxy, &url.host, url.port);
         let mut answer = Vec::new();
         socket
-            .set_write_timeout(limit)
-            .and_then(|()| socket.set_read_timeout(limit))
+            .tcp()
+            .set_write_timeout(Some(self.limits.connect))
             .and_then(|()| socket.write_all(head.as_bytes()))
             .map_err(|e| wrong(&e))?;
         // Byte by byte: what follows the head belongs to the server.
@@ -356,15 +356,14 @@ impl Http {
         }
     }
 
-    fn set_up(&self, socket: TcpStream, url: &Url) -> io::Result<Stream> {
-        socket.set_nodelay(true)?;
+    fn set_up(&self, mut socket: Socket, url: &Url) -> io::Result<Stream> {
+        socket.tcp().set_nodelay(true)?;
         keep_alive(&socket)?;
-        socket.set_write_timeout(Some(self.limits.read))?;
+        socket.tcp().set_write_timeout(Some(self.limits.read))?;
         if !url.is_tls {
-            socket.set_read_timeout(Some(self.limits.read))?;
+            socket.wait_at_most(self.limits.read);
             return Ok(Stream::Plain(socket));
         }
-        socket.set_read_timeout(Some(self.limits.connect))?;
         let name = ServerName::try_from(url.host.clone()).map_err(io::Error::other)?;
         let session =
             rustls::ClientConnection::new(self.tls.clone(), name).map_err(io::Error::other)?;
@@ -372,10 +371,7 @@ impl Http {
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }
-        stream
-            .sock
-            .socket()
-            .set_read_timeout(Some(self.limits.read))?;
+        stream.sock.socket_mut().wait_at_most(self.limits.read);
         Ok(Stream::Tls(Box::new(stream)))
     }
 }
@@ -387,7 +383,7 @@ const PROBES: [(libc::c_int, libc::c_int); 3] = [
     (libc::TCP_KEEPCNT, 3),
 ];
 
-fn keep_alive(socket: &TcpStream) -> io::Result<()> {
+fn keep_alive(socket: &Socket) -> io::Result<()> {
     let probes = PROBES.map(|(name, value)| (libc::IPPROTO_TCP, name, value));
     for (level, name, value) in [(libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)]
         .into_iter()
@@ -445,7 +441,7 @@ impl Ramp {
     fn enter(&self) -> Place<'_> {
         let mut free = self.free.lock();
         while *free == 0 {
-            self.bell.wait(&mut free);
+            wait::for_bell(&self.bell, &mut free);
         }
         *free -= 1;
         Place(self)

@@ -30,6 +30,7 @@ mod store;
 mod stream;
 mod tls;
 mod url;
+mod wait;
 mod write;
 
 use failure::Result;
@@ -252,8 +253,9 @@ impl Runtime {
         self.inner().handle().clone()
     }
 
-    pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
-        self.inner().block_on(future)
+    /// Waits for a future.
+    pub(crate) fn wait<F: Future<Output: Send> + Send>(&self, future: F) -> F::Output {
+        wait::aside(|| self.inner().block_on(future))
     }
 }
 

@@ -11,7 +11,7 @@ use super::failure::{Failure, Result};
 use super::fetch::Way;
 use super::inner::{About, Inner};
 use super::retry::Trial;
-use crate::clock::now_ns;
+use crate::storage::ring::own_ns;
 use crate::storage::{Answer, Extent, Request, Sink, StorageError};
 
 /// One GET under way.
@@ -86,7 +86,7 @@ pub(super) fn read(
                         aim,
                         way,
                         range,
-                        sent_ns: now_ns(),
+                        sent_ns: own_ns(),
                     });
                 }
                 Err(failure) => progress.retry(&mut trial, &aim, failure)?,
@@ -140,7 +140,7 @@ impl<'a> Progress<'a> {
             inner,
             path: request.path,
             object: inner.object(request.path)?,
-            start_ns: now_ns(),
+            start_ns: own_ns(),
             extent: request.extent,
             piece: if is_split { range_size } else { u64::MAX },
             is_single: end.is_none() && !is_split,

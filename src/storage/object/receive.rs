@@ -6,7 +6,7 @@ use super::failure::{Class, Failure, Result};
 use super::fetch::Way;
 use super::head::{ContentRange, Head};
 use super::read::{Flight, Progress, Step};
-use crate::clock::now_ns;
+use crate::storage::ring::own_ns;
 use crate::storage::{Extent, Sink, StorageError};
 
 /// The longest error that is read. Units: bytes.
@@ -45,7 +45,7 @@ impl Progress<'_> {
         buffer: &mut [u8],
         sink: &mut dyn Sink,
     ) -> Result<Step> {
-        let waiting = now_ns();
+        let waiting = own_ns();
         let mut head = flight.way.receive_head()?;
         let (endpoint, service) = (flight.aim.endpoint, &*self.inner.service);
         if let Some(elsewhere) = service.redirect(endpoint, &head, flight.range) {
@@ -73,7 +73,7 @@ impl Progress<'_> {
     }
 
     fn count_head(&mut self, flight: &Flight, waiting: u64) {
-        let answered = now_ns();
+        let answered = own_ns();
         flight
             .aim
             .endpoint
@@ -104,9 +104,9 @@ impl Progress<'_> {
                 .body_left()
                 .is_none_or(|left| left <= LONGEST_ERROR as u64);
         if is_suspect || flight.way.body_left().is_none() {
-            let before = now_ns();
+            let before = own_ns();
             let body = flight.way.read_rest(LONGEST_UNSIZED)?;
-            self.call_ns = self.call_ns.map(|ns| ns + now_ns() - before);
+            self.call_ns = self.call_ns.map(|ns| ns + own_ns() - before);
             if is_suspect && body.starts_with(b"<") {
                 let failure = self.inner.service.failure(head, &body);
                 if !failure.code.is_empty() {
@@ -260,9 +260,9 @@ impl Progress<'_> {
             let until = if is_skipped { self.at } else { end };
             let want = (until - from).min(buffer.len() as u64) as usize;
             sink.position(from);
-            let before = now_ns();
+            let before = own_ns();
             let got = bytes.read(&mut buffer[..want]);
-            let body_ns = now_ns() - before;
+            let body_ns = own_ns() - before;
             if let Some(ns) = &mut self.call_ns {
                 *ns += body_ns;
             }

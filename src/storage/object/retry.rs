@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::endpoint::{Aim, Endpoint, Endpoints, Operation};
 use super::failure::{Class, Failure, ObjectError, Result};
+use super::wait;
 use crate::util::hash::{GAMMA, mix64};
 
 /// The longest wait between two attempts.
@@ -142,7 +143,7 @@ impl<'a> Trial<'a> {
         let has_other = failure.has_other_address || endpoints.has_other_up(endpoint);
         if !(is_the_endpoints_own && has_other) {
             let asked = failure.retry_after.unwrap_or_default();
-            std::thread::sleep(policy.wait(self.failed).max(asked));
+            wait::pause(policy.wait(self.failed).max(asked));
         }
         Ok(())
     }

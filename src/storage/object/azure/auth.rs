@@ -25,7 +25,7 @@ use super::super::failure::{Class, Failure, Result};
 use super::super::fetch::Carrier;
 use super::super::url::encode_query;
 use super::sdk::{Over, Proof, VERSION};
-use crate::storage::{Secret, StorageOptions};
+use crate::storage::{Secret, StorageOptions, ring};
 
 /// How long a signature made here holds. It is renewed while the job runs.
 const LIFETIME: Duration = Duration::from_secs(3600);
@@ -167,7 +167,8 @@ impl Auth {
             Source::Key { .. } => container,
             Source::Sas(_) | Source::Entra { .. } => "",
         };
-        let mut kept = self.kept.lock();
+        // Another task of this thread may hold it, and wait for Entra ID.
+        let mut kept = ring::lock(&self.kept);
         if let Some((proof, end)) = kept.get(whose)
             && now + EARLY < *end
         {
@@ -190,7 +191,7 @@ impl Auth {
 impl Auth {
     /// The service says that a proof has run out: true when another can be made.
     pub(super) fn forget(&self) -> bool {
-        self.kept.lock().clear();
+        ring::lock(&self.kept).clear();
         !matches!(self.source, Source::Sas(_))
     }
 }
