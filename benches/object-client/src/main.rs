@@ -4,7 +4,7 @@
 //!   object-client --serve LENGTH [CERTIFICATE KEY]                 the server; prints its port
 //!   object-client CLIENT get|put URL LENGTH DEPTH SECONDS [CA]     prints [seconds, CPU seconds, bytes]
 //!
-//! CLIENT: `native` and `sdk` are dlio-rs's storage, `hyper` a bare loop.
+//! CLIENT: `native`, `uring` (the same by reader.engine=uring) and `sdk` are dlio-rs's storage, `hyper` a bare loop.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -206,7 +206,7 @@ fn ours(job: &Job, client: Client, engine: Engine) -> u64 {
     spec.options.client = client;
     // One request an object, as the others make it.
     spec.options.part_size = Some(job.length as u64 + 1);
-    spec.options.range_size = Some(0);
+    spec.range_size = Some(0);
     let storage: Arc<dyn Storage> =
         Arc::from(dlio_rs::internal::open(&spec, &[]).expect("the options are right"));
     let bytes = Arc::new(AtomicU64::new(0));

@@ -145,11 +145,10 @@ mod tests {
     use crate::cluster::{Cluster, threads};
     use crate::plan::allocated::peak_of;
 
+    type Visit<'a> = &'a mut dyn FnMut(Entry);
+
     /// Lists `folders` folders, of which each holds its part of `names` names, in an order of no use.
-    fn shown(
-        folders: u64,
-        names: u64,
-    ) -> impl Fn(&Path, &mut dyn FnMut(Entry)) -> Result<(), StorageError> + Sync {
+    fn shown(folders: u64, names: u64) -> impl Fn(&Path, Visit) -> Result<(), StorageError> + Sync {
         move |path, visit| {
             let mut name = String::with_capacity(64);
             use std::fmt::Write;
