@@ -94,8 +94,8 @@ impl<'a> Reader<'a> {
     /// To the end of the line, or to a `#` after a blank.
     fn unquoted(&mut self) -> String {
         let line = self.take_while(|c| !is_end(c));
-        let comments = line.match_indices('#').map(|(at, _)| at);
-        let comment = (comments.into_iter()).find(|at| line[..*at].ends_with(is_blank));
+        let mut comments = line.match_indices('#').map(|(at, _)| at);
+        let comment = comments.find(|at| line[..*at].ends_with(is_blank));
         line[..comment.unwrap_or(line.len())].trim_end().to_owned()
     }
 
@@ -161,7 +161,7 @@ fn resolved(
             continue;
         };
         let value = env.get(name).or_else(|| found.get(name));
-        out.push_str(value.map_or(default, |value| value));
+        out.push_str(value.map_or(default, String::as_str));
         rest = behind;
     }
     out + rest
