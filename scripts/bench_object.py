@@ -168,7 +168,7 @@ def certificates(folder):
 def alone(args):
     """A row for each object, direction and number in flight: dlio-rs's figures, and its ratios to the others'."""
     own, python = os.environ["BENCH_CLIENT"], [os.environ["BENCH_PYTHON"], Path(__file__).with_name("bench_object_clients.py")]
-    clients = {"dlio-rs": [own, "native"], "bare hyper": [own, "hyper"], "client: sdk": [own, "sdk"]}
+    clients = {"dlio-rs": [own, "native"], "bare hyper": [own, "hyper"], "uring": [own, "uring"], "client: sdk": [own, "sdk"]}
     clients |= {name: [*python, name] for name in ("awscrt", "s3dlio", "boto3")}
     others = list(clients)[1:]
     rows = []
@@ -201,8 +201,8 @@ def alone(args):
                     *(f"{ratio(who, 0):.2f}; {ratio(who, 1):.2f}" for who in others), f"{os.getloadavg()[0]:.1f}",
                 ))  # fmt: skip
     b.table(["object", "request", "TLS", "in flight", "dlio-rs GiB/s", "CPU s/GiB", *(f"to {who}" for who in others), "load"], rows)
-    print("`to X`: the rate of dlio-rs over that of X; its CPU seconds per GiB over those of X. `client: sdk` is dlio-rs with")
-    print("`storage_options.client: sdk`: aws-sdk-s3 over hyper.\n")
+    print("`to X`: the rate of dlio-rs over that of X; its CPU seconds per GiB over those of X. `uring` is dlio-rs with")
+    print("`reader.engine: uring`, `client: sdk` with `storage_options.client: sdk`: aws-sdk-s3 over hyper.\n")
 
 
 def case(args, server, label, record_bytes, objects, depth):

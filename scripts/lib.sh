@@ -82,6 +82,15 @@ build_release() {
     BIN=$TARGET/release/dlio-rs
 }
 
+# build_quickstart: builds target/quickstart/dlio-rs and sets BIN. It has every format, but no object stores, and opens MPI at run
+# time.
+build_quickstart() {
+    step "cargo build --profile quickstart, without object stores"
+    cargo build --profile quickstart --locked --no-default-features --features hdf5,parquet
+    # shellcheck disable=SC2034  # for the script that sources this file
+    BIN=$TARGET/quickstart/dlio-rs
+}
+
 # loader_finds NAME: the file of a shared library that the loader finds by its name.
 loader_finds() { PATH=$PATH:/usr/sbin:/sbin ldconfig -p | sed -n "s|^[[:space:]]*$1 .* => ||p" | head -n 1; }
 

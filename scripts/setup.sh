@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs what dlio-rs needs to build and run; with --test, what its tests need as well; with --slurm, what
-# scripts/test-slurm.sh needs.
+# Installs what dlio-rs needs to build and run; with --quickstart, what scripts/quickstart.sh needs, which is less; with --test,
+# what the tests need as well; with --slurm, what scripts/test-slurm.sh needs.
 #
-#   scripts/setup.sh [--test | --slurm]
+#   scripts/setup.sh [--quickstart | --test | --slurm]
 #
 # Debian and Ubuntu: the missing packages by apt-get (sudo where not root). Elsewhere: names the packages and ends with
 # status 2 when a tool is missing. Does nothing when everything is there.
@@ -29,14 +29,15 @@ has_browser() { have chromium || have chromium-browser || have google-chrome || 
 has_make() { have cc && have make; }
 
 # Each line: the check, then the Debian package that satisfies it.
-BUILD_NEEDS="has_make build-essential
+QUICKSTART_NEEDS="has_make build-essential
 have:pkg-config pkg-config
-has_mpicc libopenmpi-dev
 has_mpirun openmpi-bin
+has_hdf5 libhdf5-dev
+have:curl curl"
+BUILD_NEEDS="$QUICKSTART_NEEDS
+has_mpicc libopenmpi-dev
 has_libclang libclang-dev
 have:clang clang
-has_hdf5 libhdf5-dev
-have:curl curl
 have:python3 python3
 has_venv python3-venv"
 TEST_NEEDS="have:mpicc.mpich libmpich-dev
@@ -48,6 +49,7 @@ have:fio fio
 have:strace strace
 have:script bsdutils
 has_browser chromium
+have:pdftotext poppler-utils
 have:zstd zstd
 have:pgrep procps
 have:openssl openssl
@@ -152,6 +154,7 @@ mpi_wheels() {
 needs=$BUILD_NEEDS with_tests=false
 case ${1:-} in
 '') ;;
+--quickstart) needs=$QUICKSTART_NEEDS ;;
 --test)
     with_tests=true
     # debootstrap is where only root's PATH leads.
@@ -163,7 +166,7 @@ case ${1:-} in
     # Debian keeps the daemons where only root's PATH leads.
     PATH=$PATH:/usr/sbin:/sbin
     ;;
-*) die 2 "usage: scripts/setup.sh [--test | --slurm]" ;;
+*) die 2 "usage: scripts/setup.sh [--quickstart | --test | --slurm]" ;;
 esac
 
 step "checking the tools"

@@ -77,6 +77,7 @@ pub mod internal {
     pub use crate::plan::fill::{FillSource, Shrink};
     #[cfg(feature = "object")]
     pub use crate::storage::http_answer;
+    pub use crate::storage::ring::run_tasks;
     pub use crate::storage::{
         Answer, Buffer, Client, Entry, Extent, Lane, Request, SYSTEMS, Secret, Sink, Storage,
         StorageError, StoreSpec, System, open,

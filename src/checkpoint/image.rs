@@ -10,7 +10,6 @@ use crate::plan::checkpoint::{DType, FilePlan, TensorPlan};
 /// Folder inside PyTorch's container. Source: what `torch.save` writes to a file object.
 const ARCHIVE: &str = "archive";
 
-/// Which container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Container {
     /// PyTorch's zip: `data.pkl`, `byteorder`, `version`, one member per tensor.
@@ -45,7 +44,6 @@ pub struct Body {
     pub label: String,
 }
 
-/// One member.
 #[derive(Clone)]
 pub struct Member {
     /// Path inside the container.

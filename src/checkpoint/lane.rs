@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
 use super::observer::{Call, Observer, PATIENCE_NS_PER_BYTE};
 use super::packing::{Packer, Packing};
-use super::{CheckpointError, Image};
+use super::{CheckpointError, Image, Result};
 use crate::clock::now_ns;
 use crate::plan::checkpoint::State;
 use crate::storage::{Buffer, Storage, StorageError};
@@ -187,7 +187,7 @@ impl LaneWriter<'_> {
         files: &[(usize, &Target)],
         fsync: bool,
         stop: &AtomicBool,
-    ) -> Result<(), CheckpointError> {
+    ) -> Result<()> {
         for &(index, file) in files {
             let start = now_ns();
             match self.file(storage, index, &file.path, fsync, stop) {

@@ -4,7 +4,7 @@
 //! parallelism is refused by name. With `verify` every byte of every tensor is compared with what was saved.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
@@ -13,11 +13,11 @@ use super::image::{Container, Image};
 use super::observer::{Call, Observer};
 use super::packing::Packing;
 use super::verify::{Caller, Compare, Copy, Span, Unpack, Watch};
-use super::{CheckpointError, pickle};
+use super::{CheckpointError, Result, pickle};
 use crate::clock::now_ns;
 use crate::format::container::zip;
 use crate::plan::checkpoint::{FilePlan, State};
-use crate::storage::{Extent, Lane, Request, Sink, Storage, StorageError};
+use crate::storage::{Answer, Extent, Lane, Request, Sink, Storage};
 
 /// A file to load.
 pub struct Source {
@@ -28,7 +28,6 @@ pub struct Source {
     pub image: Image,
 }
 
-/// How to load.
 #[derive(Debug, Clone, Copy)]
 pub struct LoadOptions {
     pub threads: usize,
@@ -46,9 +45,6 @@ pub struct LoadOptions {
 pub struct Loaded {
     /// Bytes that the storage system delivered.
     pub file_bytes: u64,
-    pub calls: u64,
-    /// Calls repeated after an error.
-    pub retries: u64,
     /// Read calls of all threads together.
     pub read_ns: u64,
     /// Files of weights, from first to last.
@@ -87,7 +83,7 @@ pub fn load(
     options: &LoadOptions,
     readers: &mut Readers,
     observer: &dyn Observer,
-) -> Result<Loaded, CheckpointError> {
+) -> Result<Loaded> {
     let mut total = Loaded::default();
     for (index, file) in files.iter().enumerate() {
         let start = now_ns();
@@ -98,11 +94,9 @@ pub fn load(
             options,
             observer,
         };
-        let counts = job.run(&mut readers.buffers)?;
-        total.file_bytes += counts.bytes;
-        total.calls += counts.calls;
-        total.retries += counts.retries;
-        total.read_ns += counts.read_ns;
+        let answer = job.run(&mut readers.buffers)?;
+        total.file_bytes += answer.bytes;
+        total.read_ns += answer.read_ns;
         let took = now_ns() - start;
         match file.plan.state {
             State::Optimizer => total.optimizer_ns += took,
@@ -110,23 +104,6 @@ pub fn load(
         }
     }
     Ok(total)
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Counts {
-    bytes: u64,
-    calls: u64,
-    retries: u64,
-    read_ns: u64,
-}
-
-impl Counts {
-    fn add(&mut self, answer: &crate::storage::Answer) {
-        self.bytes += answer.bytes;
-        self.calls += answer.calls;
-        self.retries += answer.retries;
-        self.read_ns += answer.read_ns;
-    }
 }
 
 /// Where the directory of a container lies.
@@ -173,7 +150,7 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn run(&self, buffers: &mut [Lane]) -> Result<Counts, CheckpointError> {
+    fn run(&self, buffers: &mut [Lane]) -> Result<Answer> {
         if !self.storage.system().has_bytes {
             return self.parts(self.file.image.len(), &[], buffers);
         }
@@ -210,7 +187,7 @@ impl<'a> Job<'a> {
     }
 
     /// A small part of the file.
-    fn bytes(&self, offset: u64, len: u64, buffer: &mut Lane) -> Result<Vec<u8>, CheckpointError> {
+    fn bytes(&self, offset: u64, len: u64, buffer: &mut Lane) -> Result<Vec<u8>> {
         let path = &self.file.path;
         if offset.checked_add(len).is_none() {
             return Err(self.differs(format!("it points at byte {offset}, far beyond its end")));
@@ -232,7 +209,7 @@ impl<'a> Job<'a> {
     }
 
     /// Where the plan's tensors lie in the file.
-    fn layout(&self, len: u64, buffer: &mut Lane) -> Result<Vec<Span<'a>>, CheckpointError> {
+    fn layout(&self, len: u64, buffer: &mut Lane) -> Result<Vec<Span<'a>>> {
         let image = &self.file.image;
         let tail_len = len.min(TAIL);
         let tail = self.bytes(len - tail_len, tail_len, buffer)?;
@@ -299,7 +276,7 @@ impl<'a> Job<'a> {
 
     /// The file has no container and the size of its tensors: MLCommons' DLIO saves them so. Their bytes are random, so
     /// that there is nothing to compare them with.
-    fn bare(&self) -> Result<Vec<Span<'a>>, CheckpointError> {
+    fn bare(&self) -> Result<Vec<Span<'a>>> {
         if self.options.verify {
             return Err(CheckpointError::Bare {
                 path: self.file.path.clone(),
@@ -309,11 +286,7 @@ impl<'a> Job<'a> {
     }
 
     /// The member of each planned tensor, by `data.pkl`.
-    fn torch_names(
-        &self,
-        entries: &[zip::Entry],
-        buffer: &mut Lane,
-    ) -> Result<Vec<String>, CheckpointError> {
+    fn torch_names(&self, entries: &[zip::Entry], buffer: &mut Lane) -> Result<Vec<String>> {
         let pickle_entry = entries
             .iter()
             .find(|e| e.name.ends_with("/data.pkl"))
@@ -367,12 +340,7 @@ impl<'a> Job<'a> {
     }
 
     /// Reads `len` bytes by all threads.
-    fn parts(
-        &self,
-        len: u64,
-        spans: &[Span],
-        buffers: &mut [Lane],
-    ) -> Result<Counts, CheckpointError> {
+    fn parts(&self, len: u64, spans: &[Span], buffers: &mut [Lane]) -> Result<Answer> {
         let transfer = self.options.transfer as u64;
         let part = len
             .div_ceil(buffers.len() as u64)
@@ -381,10 +349,10 @@ impl<'a> Job<'a> {
         let parts = len.div_ceil(part);
         let next = AtomicU64::new(0);
         let stop = AtomicBool::new(false);
-        let total = Mutex::new(Counts::default());
+        let total = Mutex::new(Answer::default());
         let failure = Mutex::new(None);
         let read = |thread: usize, buffer: &mut Lane| {
-            let mut counts = Counts::default();
+            let mut counts = Answer::default();
             loop {
                 let number = next.fetch_add(1, Relaxed);
                 if number >= parts || stop.load(Relaxed) {
@@ -393,18 +361,14 @@ impl<'a> Job<'a> {
                 let offset = number * part;
                 let outcome = self.part(thread, offset, part.min(len - offset), spans, buffer);
                 match outcome {
-                    Ok(answer) => counts.add(&answer),
+                    Ok(answer) => counts += answer,
                     Err(error) => {
                         stop.store(true, Relaxed);
                         failure.lock().get_or_insert(error);
                     }
                 }
             }
-            let mut total = total.lock();
-            total.bytes += counts.bytes;
-            total.calls += counts.calls;
-            total.retries += counts.retries;
-            total.read_ns += counts.read_ns;
+            *total.lock() += counts;
         };
         let (mine, others) = buffers
             .split_first_mut()
@@ -440,7 +404,7 @@ impl<'a> Job<'a> {
         len: u64,
         spans: &[Span],
         buffer: &mut Lane,
-    ) -> Result<crate::storage::Answer, CheckpointError> {
+    ) -> Result<Answer> {
         let path = &self.file.path;
         let request = Request {
             path,
@@ -463,14 +427,14 @@ impl<'a> Job<'a> {
     }
 
     /// Storage systems without bytes show no chunks: the answer is all there is to tell.
-    fn ended_without_bytes(&self, thread: usize, answer: &crate::storage::Answer) {
+    fn ended_without_bytes(&self, thread: usize, answer: &Answer) {
         if !self.storage.system().has_bytes {
             self.observer.ended(thread, Call::Read, answer.read_ns);
         }
     }
 
     /// A compressed file: one thread, from first to last byte.
-    fn packed(&self, buffer: &mut Lane) -> Result<Counts, CheckpointError> {
+    fn packed(&self, buffer: &mut Lane) -> Result<Answer> {
         let path = &self.file.path;
         let image = &self.file.image;
         let request = Request {
@@ -501,15 +465,6 @@ impl<'a> Job<'a> {
                 image.len()
             )));
         }
-        let mut counts = Counts::default();
-        counts.add(&answer);
-        Ok(counts)
+        Ok(answer)
     }
-}
-
-/// True when the storage system has the file.
-///
-/// Errors: it cannot tell.
-pub fn exists(storage: &dyn Storage, path: &Path) -> Result<bool, StorageError> {
-    Ok(storage.len(path)?.is_some())
 }

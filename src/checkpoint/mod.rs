@@ -36,6 +36,8 @@ use crate::storage::StorageError;
 /// every rank has written all of its files.
 pub const INCOMPLETE_MARKER: &str = "INCOMPLETE";
 
+pub(crate) type Result<T, E = CheckpointError> = std::result::Result<T, E>;
+
 /// Why a checkpoint could not be saved or loaded. Messages fit after "failed to".
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {

@@ -8,16 +8,15 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
-use super::CheckpointError;
 pub use super::lane::Target;
 use super::lane::{BUFFER, LaneWriter, Wrote, lane};
 use super::observer::{Call, Observer};
 use super::packing::Packing;
+use super::{CheckpointError, Result};
 use crate::clock::now_ns;
 use crate::plan::checkpoint::State;
 use crate::storage::{Buffer, Storage};
 
-/// How to save.
 #[derive(Debug, Clone, Copy)]
 pub struct SaveOptions {
     /// Make files and folder durable before returning.
@@ -126,7 +125,7 @@ pub fn save(
     buffers: &mut Buffers,
     observer: &dyn Observer,
     ready: &mut dyn FnMut(),
-) -> Result<Saved, CheckpointError> {
+) -> Result<Saved> {
     if files.is_empty() {
         ready();
         return Ok(Saved::default());
@@ -188,7 +187,7 @@ fn start<'scope, T: Send + 'scope>(
     name: String,
     options: &SaveOptions,
     code: impl FnOnce() -> T + Send + 'scope,
-) -> Result<ScopedJoinHandle<'scope, T>, CheckpointError> {
+) -> Result<ScopedJoinHandle<'scope, T>> {
     let begins = options.thread_begins;
     let started = thread::Builder::new()
         .name(name)
@@ -207,7 +206,7 @@ fn write(
     lots: &[Vec<(usize, &Target)>],
     options: &SaveOptions,
     writers: &mut [LaneWriter],
-) -> Result<(), CheckpointError> {
+) -> Result<()> {
     let stop = AtomicBool::new(false);
     let run = |writer: &mut LaneWriter, lot: &[(usize, &Target)]| {
         writer.run(storage, lot, options.fsync, &stop)

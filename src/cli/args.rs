@@ -247,21 +247,27 @@ pub(super) fn near_verb(word: &str) -> Option<String> {
     crate::config::near(word, names).map(String::from)
 }
 
-/// What to write in place of an option that this tool does not have.
-pub(super) fn option_advice(error: &clap::Error) -> Option<&'static str> {
+/// What to write in place of what was not taken.
+pub(super) fn advice(error: &clap::Error) -> &'static str {
     use clap::error::{ContextKind, ContextValue, ErrorKind};
-    if error.kind() != ErrorKind::UnknownArgument {
-        return None;
-    }
-    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else {
-        return None;
+    let word = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(word)) => word.split('=').next().unwrap_or_default(),
+        _ => "",
     };
-    match option.split('=').next().unwrap_or_default() {
-        "--ranks" | "-n" | "-np" | "--np" | "--num-processes" | "--nproc" => Some(
-            "the launcher starts the ranks: mpirun -np N dlio-rs ...; --ranks is an option of plan and validate",
-        ),
-        "-m" | "--multirun" => Some("a sweep is several runs: write a loop in the shell"),
-        _ => None,
+    match (error.kind(), word) {
+        (
+            ErrorKind::UnknownArgument,
+            "--ranks" | "-n" | "-np" | "--np" | "--num-processes" | "--nproc",
+        ) => {
+            "the launcher starts the ranks: mpirun -np N dlio-rs ...; --ranks is an option of plan and validate"
+        }
+        (ErrorKind::UnknownArgument, "-m" | "--multirun") => {
+            "a sweep is several runs: write a loop in the shell"
+        }
+        (ErrorKind::UnknownArgument, _) => {
+            "`dlio-rs VERB --help` lists the options; a key of the workload is written KEY=VALUE"
+        }
+        _ => "`dlio-rs VERB --help` describes the words and options of a verb",
     }
 }
 
@@ -386,17 +392,5 @@ mod tests {
                 assert!(!shown.contains(raw), "{shown:?}");
             }
         }
-    }
-
-    #[test]
-    fn dlio_words_need_no_verb() {
-        assert_eq!(
-            words(&["dlio_benchmark"], true),
-            ["dlio_benchmark", "run", "workload=default"]
-        );
-        assert_eq!(
-            words(&["d", "workload=x", "-cd", "dir"], true),
-            ["d", "run", "workload=x", "--config-dir", "dir"]
-        );
     }
 }

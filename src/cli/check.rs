@@ -7,11 +7,12 @@ use std::process::Command;
 
 use clap::Args;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::output::{self, Format};
 use super::size::{Gib, gib};
 use super::words::WorkloadArgs;
-use super::{Exit, Stop};
+use super::{Result, Stop};
 use crate::config::Loaded;
 use crate::mlperf::NOT_CLOSED;
 use crate::mlperf::editions::Edition;
@@ -72,42 +73,8 @@ struct Validator {
     output: Option<String>,
 }
 
-/// Rules as they are printed.
-#[derive(Serialize)]
-struct Explained {
-    schema: &'static str,
-    rules: Vec<Explanation>,
-}
-
-#[derive(Serialize)]
-struct Explanation {
-    id: &'static str,
-    name: &'static str,
-    /// Editions, and when it is looked at.
-    scope: String,
-    demand: &'static str,
-    remedy: &'static str,
-}
-
-impl Explanation {
-    fn text(&self) -> String {
-        let Explanation {
-            id,
-            name,
-            scope,
-            demand,
-            remedy,
-        } = self;
-        let remedy = match *remedy {
-            "" => String::new(),
-            remedy => format!("  remedy: {remedy}\n"),
-        };
-        format!("{id} {name} ({scope})\n  {demand}\n{remedy}")
-    }
-}
-
 /// Prints one rule, or all of them as the Markdown table of docs/mlperf.md.
-pub(super) fn explain(id: &str, form: Format) -> Result<(), Stop> {
+pub(super) fn explain(id: &str, form: Format) -> Result<()> {
     let one = Rule::named(id);
     if one.is_none() && !id.is_empty() {
         let ids: Vec<&str> = RULES.iter().map(|rule| rule.id).collect();
@@ -116,29 +83,23 @@ pub(super) fn explain(id: &str, form: Format) -> Result<(), Stop> {
             ids.join(", ")
         )));
     }
-    let rules = one.map_or(RULES, std::slice::from_ref).iter();
-    let found = Explained {
-        schema: "dlio-rs/rules/1",
-        rules: rules
-            .map(|rule| Explanation {
-                id: rule.id,
-                name: rule.name,
-                scope: rule.scope(),
-                demand: rule.demand,
-                remedy: rule.remedy,
-            })
-            .collect(),
+    let rules = one.map_or(RULES, std::slice::from_ref);
+    let of = |rule: &Rule| {
+        json!({
+            "id": rule.id, "name": rule.name, "scope": rule.scope(), "demand": rule.demand, "remedy": rule.remedy,
+        })
     };
-    output::print(form, &found, |found| match one {
-        Some(_) => found.rules.iter().map(Explanation::text).collect(),
-        None => table::markdown(),
+    let found: Vec<Value> = rules.iter().map(of).collect();
+    let found = json!({"schema": "dlio-rs/rules/1", "rules": found});
+    output::print(form, &found, |_| {
+        one.map_or_else(table::markdown, Rule::text)
     })
 }
 
 /// The folder that was named, where it was one.
 ///
 /// Errors: a folder with overrides or with options that only a run still to be made has.
-pub(super) fn folder(args: &CheckArgs) -> Result<Option<&Path>, Stop> {
+pub(super) fn folder(args: &CheckArgs) -> Result<Option<&Path>> {
     let is_folder = |word: &&String| Path::new(word).is_dir();
     let Some(folder) = args.workload.words.iter().find(is_folder) else {
         return Ok(None);
@@ -157,7 +118,7 @@ pub(super) fn folder(args: &CheckArgs) -> Result<Option<&Path>, Stop> {
 }
 
 /// Checks what lies in a folder.
-pub(super) fn after(folder: &Path, args: &CheckArgs) -> Result<(), Stop> {
+pub(super) fn after(folder: &Path, args: &CheckArgs) -> Result<()> {
     let checked = engine::folder(folder, args.edition).map_err(|e| {
         Stop::usage(format!(
             "check {}: {e}\n  remedy: name a readable folder of results",
@@ -172,7 +133,7 @@ pub(super) fn after(folder: &Path, args: &CheckArgs) -> Result<(), Stop> {
 }
 
 /// Runs `mlpstorage validate` where it is installed.
-fn validate(folder: &Path) -> Result<Validator, Stop> {
+fn validate(folder: &Path) -> Result<Validator> {
     let command = format!("mlpstorage validate {}", folder.display());
     match Command::new("mlpstorage")
         .arg("validate")
@@ -184,10 +145,7 @@ fn validate(folder: &Path) -> Result<Validator, Stop> {
             status: None,
             output: None,
         }),
-        Err(e) => Err(Stop {
-            exit: Exit::Failed,
-            message: format!("run {command}: {e}"),
-        }),
+        Err(e) => Err(Stop::failed(format!("run {command}: {e}"))),
         Ok(out) => Ok(Validator {
             command,
             status: out.status.code(),
@@ -201,7 +159,7 @@ fn validate(folder: &Path) -> Result<Validator, Stop> {
 }
 
 /// Checks a workload that is to run.
-pub(super) fn before(loaded: &Loaded, args: &CheckArgs) -> Result<(), Stop> {
+pub(super) fn before(loaded: &Loaded, args: &CheckArgs) -> Result<()> {
     let hosts = args
         .hosts
         .or_else(|| args.host_memory_gib.as_ref().map(|_| 1));
@@ -223,7 +181,7 @@ pub(super) fn before(loaded: &Loaded, args: &CheckArgs) -> Result<(), Stop> {
 }
 
 /// Prints what was found; a violation is exit status 1.
-fn print(report: Report, form: Format) -> Result<(), Stop> {
+fn print(report: Report, form: Format) -> Result<()> {
     output::print(form, &report, |report| {
         let mut out = text(&report.checked);
         if let Some(validator) = &report.validator {
@@ -235,10 +193,7 @@ fn print(report: Report, form: Format) -> Result<(), Stop> {
         .validator
         .is_some_and(|v| v.output.is_some() && v.status != Some(0));
     if report.checked.violations > 0 || refused {
-        return Err(Stop {
-            exit: Exit::Failed,
-            message: String::new(),
-        });
+        return Err(Stop::failed(""));
     }
     Ok(())
 }

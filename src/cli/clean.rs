@@ -8,12 +8,11 @@ use serde::Serialize;
 
 use super::args::CleanArgs;
 use super::output::{self, Format};
-use super::words::WorkloadArgs;
-use super::{Exit, Stop, load, out};
+use super::{Result, Stop, out, resolve};
 use crate::checkpoint::INCOMPLETE_MARKER;
-use crate::config::{self, Address};
 use crate::run::wire;
 use crate::storage::{self, Storage, StorageError};
+use crate::util::text::is_digits;
 
 /// What was found below a folder.
 #[derive(Serialize)]
@@ -43,27 +42,17 @@ struct Kept {
 /// Shows what is left, and with `--yes` removes it.
 ///
 /// Errors: the folder is on no object store (status 2), or the store refuses (status 1).
-pub(super) fn clean(args: &CleanArgs) -> Result<(), Stop> {
-    let failed = |error: StorageError| Stop {
-        exit: Exit::Failed,
-        message: format!("failed to clean {}: {error}", args.folder),
-    };
-    let loaded = load(
-        &WorkloadArgs::of_words(&args.words),
-        false,
-        config::PATIENCE,
-    )
-    .map_err(Stop::usage)?;
-    let address =
-        Address::resolve(&loaded.workload.storage, "FOLDER", &args.folder).map_err(Stop::usage)?;
+pub(super) fn clean(args: &CleanArgs) -> Result<()> {
+    let failed =
+        |error: StorageError| Stop::failed(format!("failed to clean {}: {error}", args.folder));
+    let (workload, address) = resolve(&args.words, "FOLDER", &args.folder)?;
     if !address.system.objects {
         return Err(Stop::usage(format!(
             "clean {}: it is on no object store\n  remedy: name s3://bucket/prefix or az://account/container/prefix; on file systems a run that ends removes what is half written",
             args.folder
         )));
     }
-    let storage =
-        storage::open(&wire::store_at(&loaded.workload, &address), &[]).map_err(failed)?;
+    let storage = storage::open(&wire::store_at(&workload, &address), &[]).map_err(failed)?;
     let root = address.path;
     let mut left = find(&*storage, &root).map_err(failed)?;
     left.removed = args.yes;
@@ -156,16 +145,12 @@ fn in_folder(root: &Path, name: &str) -> PathBuf {
     PathBuf::from(format!("{}/{name}", root.trim_end_matches('/')))
 }
 
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
-}
-
 /// The checkpoint's folder in which a file lies: `.../global_epoch1_step2`.
 fn checkpoint_of(name: &str) -> Option<&str> {
     let (folder, _) = name.rsplit_once('/')?;
     let last = folder.rsplit('/').next()?;
     let (epoch, step) = last.strip_prefix("global_epoch")?.split_once("_step")?;
-    (is_number(epoch) && is_number(step)).then_some(folder)
+    (is_digits(epoch) && is_digits(step)).then_some(folder)
 }
 
 /// True for names that datasets and checkpoints of this program have.
@@ -176,7 +161,7 @@ fn is_ours(name: &str) -> bool {
         let (stem, _) = file.split_once('.')?;
         let (rest, count) = stem.rsplit_once("_of_")?;
         let (_, index) = rest.rsplit_once('_')?;
-        Some(is_number(index) && is_number(count))
+        Some(is_digits(index) && is_digits(count))
     };
     file == crate::run::manifest::MANIFEST
         || checkpoint_of(name).is_some()

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::words::WorkloadArgs;
 use crate::config::{Loaded, Workload};
 use crate::mlperf::size::ranks_of_hosts;
+use crate::util::text::shell_word;
 
 /// What is to run, and on what.
 pub(super) struct Job<'a> {
@@ -23,16 +24,6 @@ pub(super) struct Commands {
     generate: Option<String>,
     /// Runs the workload.
     run: String,
-}
-
-/// A word as the shell wants it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-+=./:,@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 /// `mpirun -np 16 -host host1:8,host2:8 dlio-rs`
@@ -68,7 +59,7 @@ fn words(job: &Job<'_>, without: &[&str]) -> Vec<String> {
         .words
         .iter()
         .filter(|word| !without.contains(&key_of(word)))
-        .map(|word| quoted(&crate::config::redact_word(word)))
+        .map(|word| shell_word(&crate::config::redact_word(word)))
         .collect()
 }
 
@@ -76,7 +67,7 @@ fn words(job: &Job<'_>, without: &[&str]) -> Vec<String> {
 fn beginning(job: &Job<'_>) -> Vec<String> {
     let mut line = vec![launcher(job)];
     if let Some(dir) = &job.workload.config_dir {
-        let dir = quoted(&dir.display().to_string());
+        let dir = shell_word(&dir.display().to_string());
         line.push(format!("--config-dir {dir}"));
     }
     if job.workload.allow_unknown_keys {
@@ -150,18 +141,5 @@ impl Commands {
         }
         let _ = writeln!(out, "\nrun:\n  {}\n", self.run);
         out
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_with_blanks_are_quoted() {
-        assert_eq!(quoted("++workload.a.b=1"), "++workload.a.b=1");
-        assert_eq!(quoted("a=[1, 2]"), "'a=[1, 2]'");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted(""), "''");
     }
 }

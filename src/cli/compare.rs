@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::output::{self, Format};
-use super::{Exit, Stop};
+use super::{Result, Stop};
 use crate::compare::comparison::Comparison;
 use crate::compare::runs;
 use crate::compare::text;
@@ -62,7 +62,7 @@ struct Report {
 }
 
 /// Compares and prints.
-pub(super) fn print(args: &CompareArgs) -> Result<(), Stop> {
+pub(super) fn print(args: &CompareArgs) -> Result<()> {
     let tolerance = match &args.tolerance {
         Some(file) => Tolerance::read(file).map_err(Stop::usage)?,
         None => Tolerance::default(),
@@ -80,27 +80,27 @@ pub(super) fn print(args: &CompareArgs) -> Result<(), Stop> {
     if report.comparison.within {
         Ok(())
     } else {
-        Err(Stop {
-            exit: Exit::Failed,
-            message: String::new(),
-        })
+        Err(Stop::failed(""))
     }
 }
 
 /// The one run at or below a folder.
-fn run(path: &Path) -> Result<Leaf, Stop> {
+fn run(path: &Path) -> Result<Leaf> {
     let place = path.display();
-    let tree = tree::leaves(path)
-        .map_err(|e| Stop::usage(format!("read {place}: {e}; give the folder of a run")))?;
+    let tree = tree::leaves(path).map_err(|e| {
+        Stop::usage(format!(
+            "read {place}: {e}\n  remedy: give the folder of a run"
+        ))
+    })?;
     let n = tree.leaves.len();
     let mut leaves = tree.leaves.into_iter();
     match (leaves.next(), n) {
         (Some(leaf), 1) => Ok(leaf),
         (None, _) => Err(Stop::usage(format!(
-            "read {place}: {NO_RUNS}; give the folder of a run"
+            "read {place}: {NO_RUNS}\n  remedy: give the folder of a run"
         ))),
         (Some(first), n) => Err(Stop::usage(format!(
-            "read {place}: {n} runs lie below it; give one of them, such as {}",
+            "read {place}: {n} runs lie below it\n  remedy: give one of them, such as {}",
             first.path.display()
         ))),
     }

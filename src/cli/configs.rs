@@ -3,8 +3,8 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::Stop;
 use super::output::{self, Format};
+use super::{Result, Stop};
 use crate::config;
 
 /// Which of them.
@@ -35,7 +35,7 @@ struct Config {
 }
 
 /// Prints one workload's YAML, or a line for each: its name and the first line of its comment.
-pub(super) fn print(args: &ConfigsArgs) -> Result<(), Stop> {
+pub(super) fn print(args: &ConfigsArgs) -> Result<()> {
     let name = args
         .name
         .as_deref()

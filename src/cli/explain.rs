@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Stop, out};
+use super::{Result, Stop, out};
 use crate::config::{self, Format};
 
 /// Which key.
@@ -20,7 +20,7 @@ pub struct ExplainArgs {
 }
 
 /// Prints the entry of a key.
-pub(super) fn print(args: &ExplainArgs) -> Result<(), Stop> {
+pub(super) fn print(args: &ExplainArgs) -> Result<()> {
     let text = config::explain(args.key.as_deref(), args.format).map_err(Stop::usage)?;
     out(&text)
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::words::{JobArgs, WorkloadArgs};
-use super::{Exit, Stop, default_output, load_everywhere, printed_by_rank_0, together};
+use super::{Exit, Result, default_output, load_everywhere, printed_by_rank_0, together};
 use crate::cluster::Cluster;
 use crate::config::{self, Loaded};
 use crate::report::Clash;
@@ -70,7 +70,7 @@ fn positive(text: &str) -> Result<f64, String> {
 }
 
 /// Searches. A collective.
-pub(super) fn start(cluster: &dyn Cluster, args: &FindArgs, typed: &[String]) -> Result<(), Stop> {
+pub(super) fn start(cluster: &dyn Cluster, args: &FindArgs, typed: &[String]) -> Result<()> {
     let mut loaded = load_everywhere(cluster, &args.workload, false, args.job.patience())?;
     let w = &mut loaded.workload;
     if w.workflow.train {
@@ -160,11 +160,9 @@ fn prepare(
 
 fn resume(spec: &mut FindSpec, file: &Path) -> Result<(), String> {
     let failed = |cause: String| format!("resume {}: {cause}", file.display());
-    let text = std::fs::read(file).map_err(|e| failed(e.to_string()))?;
-    let earlier: Document = serde_json::from_slice(&text).map_err(|e| {
-        failed(format!(
-            "it is no find.json: {e}\n  remedy: give the file that an earlier `dlio-rs find` wrote"
-        ))
-    })?;
+    let remedy = "remedy: give the file that an earlier `dlio-rs find` wrote";
+    let text = std::fs::read(file).map_err(|e| failed(format!("{e}\n  {remedy}")))?;
+    let earlier: Document = serde_json::from_slice(&text)
+        .map_err(|e| failed(format!("it is no find.json: {e}\n  {remedy}")))?;
     spec.resume(earlier).map_err(failed)
 }

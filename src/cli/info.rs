@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::Stop;
+use super::Result;
 use super::output::{self, Format};
 use crate::cluster::Cluster;
 use crate::config::ReadEngine;
@@ -70,7 +70,7 @@ pub(super) fn print(
     cluster: &dyn Cluster,
     outlook: Option<&[String]>,
     args: &InfoArgs,
-) -> Result<(), Stop> {
+) -> Result<()> {
     let own = serde_json::to_vec(&Rank::of(cluster)).unwrap_or_default();
     let Some(ranks) = cluster.gather(&own) else {
         return Ok(());

@@ -9,9 +9,8 @@ use serde::Serialize;
 
 use super::args::InspectArgs;
 use super::output;
-use super::words::WorkloadArgs;
-use super::{Exit, Stop, load};
-use crate::config::{self, Address, Decode};
+use super::{Result, Stop, resolve};
+use crate::config::Decode;
 use crate::format::{self as formats, Access, Checker, Expect, FormatError, FormatOptions, Opened};
 use crate::run::source::StorageSource;
 use crate::run::wire;
@@ -78,19 +77,9 @@ struct Check {
 /// Prints what is found.
 ///
 /// Errors: the file cannot be read (status 1), or its format is not known (status 2).
-pub(super) fn print(args: &InspectArgs) -> Result<(), Stop> {
-    let failed = |error: String| Stop {
-        exit: Exit::Failed,
-        message: format!("failed to inspect {}: {error}", args.file),
-    };
-    let loaded = load(
-        &WorkloadArgs::of_words(&args.words),
-        false,
-        config::PATIENCE,
-    )
-    .map_err(Stop::usage)?;
-    let address =
-        Address::resolve(&loaded.workload.storage, "FILE", &args.file).map_err(Stop::usage)?;
+pub(super) fn print(args: &InspectArgs) -> Result<()> {
+    let failed = |error: String| Stop::failed(format!("failed to inspect {}: {error}", args.file));
+    let (workload, address) = resolve(&args.words, "FILE", &args.file)?;
     // It would be waited for; an address of an object store is no local path.
     if std::fs::metadata(&address.path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
         return Err(failed(
@@ -98,7 +87,7 @@ pub(super) fn print(args: &InspectArgs) -> Result<(), Stop> {
                 .into(),
         ));
     }
-    let storage: Arc<dyn Storage> = storage::open(&wire::store_at(&loaded.workload, &address), &[])
+    let storage: Arc<dyn Storage> = storage::open(&wire::store_at(&workload, &address), &[])
         .map_err(|e| failed(e.to_string()))?
         .into();
     let len = storage
@@ -113,7 +102,8 @@ pub(super) fn print(args: &InspectArgs) -> Result<(), Stop> {
         }
     }
     let (word, format) = format_of(args)?;
-    let bytes = len.ok_or_else(|| failed("it does not exist".into()))?;
+    let bytes =
+        len.ok_or_else(|| failed("it does not exist\n  remedy: correct the path".into()))?;
     let mut found = Inspected {
         schema: "dlio-rs/inspect/1",
         file: &args.file,
@@ -267,7 +257,7 @@ impl Range {
     }
 }
 
-fn format_of(args: &InspectArgs) -> Result<(&'static str, &'static dyn formats::Format), Stop> {
+fn format_of(args: &InspectArgs) -> Result<(&'static str, &'static dyn formats::Format)> {
     let known = || formats::built().join(", ");
     let word = match &args.file_format {
         Some(word) => word.clone(),

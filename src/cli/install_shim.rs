@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Stop, out};
+use super::{Result, Stop, out};
 
 /// Where to.
 #[derive(Debug, Clone, Args)]
@@ -22,10 +22,14 @@ pub struct InstallShimArgs {
 const NAME: &str = "dlio_benchmark";
 
 /// A symbolic link and not a copy, so that the shim is always the binary that was built last.
-pub(super) fn install(args: &InstallShimArgs) -> Result<(), Stop> {
+pub(super) fn install(args: &InstallShimArgs) -> Result<()> {
     let binary = std::env::current_exe()
         .and_then(fs::canonicalize)
-        .map_err(|e| Stop::usage(format!("find this binary: {e}")))?;
+        .map_err(|e| {
+            Stop::usage(format!(
+                "find this binary: {e}\n  remedy: start it by its whole path"
+            ))
+        })?;
     fs::create_dir_all(&args.folder).map_err(|e| failed("make folder", &args.folder, &e))?;
     let shim = args.folder.join(NAME);
     if fs::canonicalize(&shim).is_ok_and(|there| there == binary) {
@@ -44,7 +48,7 @@ pub(super) fn install(args: &InstallShimArgs) -> Result<(), Stop> {
     ))
 }
 
-fn set_aside(shim: &Path, replace: bool) -> Result<(), Stop> {
+fn set_aside(shim: &Path, replace: bool) -> Result<()> {
     let kept = shim.with_file_name(format!("{NAME}.original"));
     // A link that leads nowhere is nobody's program, such as the one to a build that was deleted.
     if !shim.exists() {

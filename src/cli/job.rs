@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::args::RunArgs;
 use super::{
-    Exit, Stop, command_of_file, default_output, load_everywhere, printed_by_rank_0, rules,
+    Exit, Result, command_of_file, default_output, load_everywhere, printed_by_rank_0, rules,
     together,
 };
 use crate::cluster::Cluster;
@@ -34,7 +34,7 @@ pub(super) fn start(
     what: What,
     as_dlio: bool,
     typed: &[String],
-) -> Result<(), Stop> {
+) -> Result<()> {
     let outcome = run_job(cluster, args, what, as_dlio, typed);
     if let Err(stop) = &outcome
         && stop.exit == Exit::Usage
@@ -53,7 +53,7 @@ fn run_job(
     what: What,
     as_dlio: bool,
     typed: &[String],
-) -> Result<(), Stop> {
+) -> Result<()> {
     let mut loaded = load_everywhere(cluster, &args.workload, as_dlio, args.job.patience())?;
     apply_flags(&mut loaded, args, what);
     // Whatever one rank refuses, as a variable of its own environment, ends all of them.
@@ -184,7 +184,7 @@ fn check(cluster: &dyn Cluster, loaded: &Loaded, args: &RunArgs) -> Result<Vec<S
         && text.parse::<f64>().is_err()
     {
         return Err(format!(
-            "--require-au={text}: a percentage is expected, such as --require-au=90"
+            "--require-au={text}: a percentage is expected\n  remedy: write one, such as --require-au=90"
         ));
     }
     Ok(warnings)

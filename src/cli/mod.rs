@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cluster::{self, Cluster, Named};
-use crate::config::{self, LoadRequest, Loaded, Machine, Origin, Source};
+use crate::config::{self, Address, LoadRequest, Loaded, Machine, Origin, Source, Workload};
 use crate::host;
 use crate::interrupt::{self, say};
 use crate::run::{JobError, RankError, agree};
@@ -53,6 +53,8 @@ pub enum Exit {
     AuBelow = 3,
 }
 
+type Result<T, E = Stop> = std::result::Result<T, E>;
+
 /// A failure that is already worded for the user. Printed by rank 0 only, except before ranks are known.
 struct Stop {
     exit: Exit,
@@ -60,10 +62,21 @@ struct Stop {
 }
 
 impl Stop {
+    /// The run, or what was asked for, failed. Without a message where all is said.
+    fn failed(message: impl Into<String>) -> Self {
+        Stop {
+            exit: Exit::Failed,
+            message: message.into(),
+        }
+    }
+
+    /// What the user can put right; the message ends with how.
     fn usage(message: impl std::fmt::Display) -> Self {
+        let message = message.to_string();
+        debug_assert!(message.contains("\n  remedy: "), "{message}");
         Stop {
             exit: Exit::Usage,
-            message: message.to_string(),
+            message,
         }
     }
 }
@@ -139,8 +152,8 @@ fn refused(error: &clap::Error, speaks_first: bool) -> Exit {
             }
             _ => {}
         }
-        if let Some(advice) = args::option_advice(error) {
-            say(&format!("\n  remedy: {advice}"));
+        if error.use_stderr() {
+            say(&format!("\n  remedy: {}", args::advice(error)));
         }
     }
     if error.use_stderr() {
@@ -168,7 +181,7 @@ fn variable(name: &str) -> Option<String> {
 }
 
 /// Does what the verb says.
-fn start(verb: Verb, call: &Call) -> Result<(), Stop> {
+fn start(verb: Verb, call: &Call) -> Result<()> {
     let (as_dlio, typed, named) = (call.as_dlio, &call.typed, call.named.as_ref());
     match verb {
         Verb::Validate(args) => alone(&args.workload.clone(), as_dlio, |loaded| {
@@ -225,17 +238,16 @@ fn start(verb: Verb, call: &Call) -> Result<(), Stop> {
 /// Prints to the standard output. A reader that went away is no failure.
 ///
 /// Errors: it is full, or cannot be written to.
-fn out(text: &str) -> Result<(), Stop> {
+fn out(text: &str) -> Result<()> {
     use std::io::Write;
     let mut stdout = std::io::stdout();
     match stdout
         .write_all(plain(text).as_bytes())
         .and_then(|()| stdout.flush())
     {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Stop {
-            exit: Exit::Failed,
-            message: format!("write to the standard output: {error}"),
-        }),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Stop::failed(format!(
+            "write to the standard output: {error}"
+        ))),
         _ => Ok(()),
     }
 }
@@ -251,8 +263,8 @@ fn end_when_nobody_reads() {
 fn alone(
     args: &WorkloadArgs,
     as_dlio: bool,
-    verb: impl FnOnce(&Loaded) -> Result<(), Stop>,
-) -> Result<(), Stop> {
+    verb: impl FnOnce(&Loaded) -> Result<()>,
+) -> Result<()> {
     let loaded = load(args, as_dlio, config::PATIENCE).map_err(Stop::usage)?;
     for warning in &loaded.warnings {
         say(&format!("warning: {warning}"));
@@ -281,24 +293,19 @@ fn command_of_file(loaded: &Loaded) -> Option<String> {
 }
 
 /// Waits for signals, which remove what is half written.
-fn listen(speaks: bool) -> Result<(), Stop> {
-    interrupt::listen(speaks).map_err(|e| Stop {
-        exit: Exit::Failed,
-        message: format!("wait for signals: {e}"),
-    })
+fn listen(speaks: bool) -> Result<()> {
+    interrupt::listen(speaks).map_err(|e| Stop::failed(format!("wait for signals: {e}")))
 }
 
 /// A verb that runs on every rank.
 fn in_job(
     speaks_first: bool,
     named: Option<&Named>,
-    verb: impl FnOnce(&dyn Cluster) -> Result<(), Stop>,
-) -> Result<(), Stop> {
+    verb: impl FnOnce(&dyn Cluster) -> Result<()>,
+) -> Result<()> {
     listen(speaks_first)?;
-    let cluster = cluster::start(&variable, host::name(), named).map_err(|e| Stop {
-        exit: Exit::Failed,
-        message: e.to_string(),
-    })?;
+    let cluster =
+        cluster::start(&variable, host::name(), named).map_err(|e| Stop::failed(e.to_string()))?;
     let mut outcome = verb(&*cluster);
     interrupt::finished();
     if let Err(stop) = &mut outcome
@@ -314,13 +321,26 @@ fn in_job(
 }
 
 /// The workload as a job of this many ranks on this host has it.
-fn sized(loaded: &Loaded, ranks: usize) -> Result<Loaded, Stop> {
+fn sized(loaded: &Loaded, ranks: usize) -> Result<Loaded> {
     let cpus = host::cpus::usable_cpus();
     let mut loaded = loaded.clone();
     loaded
         .size_threads(Machine { cpus, ranks }, false)
         .map_err(Stop::usage)?;
     Ok(loaded)
+}
+
+/// A place on a storage system, and the way to it: the defaults, the environment and these words.
+fn resolve(words: &[String], what: &'static str, place: &str) -> Result<(Workload, Address)> {
+    let source = std::iter::once("workload=default".to_string());
+    let args = WorkloadArgs {
+        words: source.chain(words.iter().cloned()).collect(),
+        config_dir: None,
+        allow_unknown_keys: false,
+    };
+    let loaded = load(&args, false, config::PATIENCE).map_err(Stop::usage)?;
+    let address = Address::resolve(&loaded.workload.storage, what, place).map_err(Stop::usage)?;
+    Ok((loaded.workload, address))
 }
 
 /// Reads the workload that the words name.
@@ -446,7 +466,7 @@ fn load_everywhere(
     args: &WorkloadArgs,
     as_dlio: bool,
     patience: Duration,
-) -> Result<Loaded, Stop> {
+) -> Result<Loaded> {
     let mut bytes = Vec::new();
     // In a message of their own: the JSON of a workload, which may be shown, holds stars instead.
     let mut secrets = Vec::new();
@@ -468,12 +488,11 @@ fn load_everywhere(
     }
     cluster.broadcast(&mut bytes);
     cluster.broadcast(&mut secrets);
-    let unreadable = |e: serde_json::Error| Stop {
-        exit: Exit::Failed,
-        message: format!(
+    let unreadable = |e: serde_json::Error| {
+        Stop::failed(format!(
             "internal error: rank {} cannot read rank 0's configuration: {e}",
             cluster.rank()
-        ),
+        ))
     };
     let mut result: Result<Loaded, String> = serde_json::from_slice(&bytes).map_err(unreadable)?;
     if let Ok(loaded) = &mut result {
@@ -483,7 +502,7 @@ fn load_everywhere(
 }
 
 /// All ranks go on, or none: the lowest that refuses something tells why. A collective.
-fn together<T>(cluster: &dyn Cluster, mine: Result<T, String>) -> Result<T, Stop> {
+fn together<T>(cluster: &dyn Cluster, mine: Result<T, String>) -> Result<T> {
     agree(cluster, mine.map_err(RankError::Dataset)).map_err(|error| {
         let message = match error {
             JobError::Failed {

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::{Exit, Stop, out};
+use super::{Result, Stop, out};
 
 /// `--format`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -20,7 +20,7 @@ pub(super) fn print<T: Serialize>(
     format: Format,
     facts: &T,
     text: impl FnOnce(&T) -> String,
-) -> Result<(), Stop> {
+) -> Result<()> {
     let text = match format {
         Format::Text => text(facts),
         Format::Json => json(facts)?,
@@ -29,10 +29,11 @@ pub(super) fn print<T: Serialize>(
 }
 
 /// Indented, with a line break at the end.
-pub(super) fn json(facts: &impl Serialize) -> Result<String, Stop> {
-    let text = serde_json::to_string_pretty(facts).map_err(|e| Stop {
-        exit: Exit::Failed,
-        message: format!("internal error: what was found cannot be written as JSON: {e}"),
+pub(super) fn json(facts: &impl Serialize) -> Result<String> {
+    let text = serde_json::to_string_pretty(facts).map_err(|e| {
+        Stop::failed(format!(
+            "internal error: what was found cannot be written as JSON: {e}"
+        ))
     })?;
     Ok(text + "\n")
 }

@@ -6,7 +6,7 @@ use std::io::{BufWriter, Write};
 use serde::Serialize;
 
 use super::args::PlanArgs;
-use super::{Exit, Stop, output};
+use super::{Result, Stop, output};
 use crate::config::{Loaded, OrderKind, Shuffle, Workload};
 use crate::interrupt::say;
 use crate::plan::Split;
@@ -19,7 +19,7 @@ use crate::run::{preflight, shape, wire};
 use crate::util::units::{MIB, gib};
 
 /// Prints the plan.
-pub(super) fn print(loaded: &Loaded, args: &PlanArgs) -> Result<(), Stop> {
+pub(super) fn print(loaded: &Loaded, args: &PlanArgs) -> Result<()> {
     let ranks = args.ranks as usize;
     let loaded = &super::sized(loaded, ranks)?;
     let workload = &loaded.workload;
@@ -40,18 +40,13 @@ pub(super) fn print(loaded: &Loaded, args: &PlanArgs) -> Result<(), Stop> {
         let plan = Plan::new(loaded, ranks, checkpoint.as_ref());
         return output::print(args.format, &plan, Plan::text);
     }
-    order(loaded, args, ranks, listed.as_ref()).map_err(|e| Stop {
-        exit: Exit::Failed,
-        message: format!("failed to write the plan: {e}"),
-    })
+    order(loaded, args, ranks, listed.as_ref())
+        .map_err(|e| Stop::failed(format!("failed to write the plan: {e}")))
 }
 
 /// The names of a dataset that is listed: the one plan that looks at the storage system.
-fn listed(workload: &Workload) -> Result<[Names; 2], Stop> {
-    names::of(workload).map_err(|e| Stop {
-        exit: Exit::Failed,
-        message: format!("failed to {e}"),
-    })
+fn listed(workload: &Workload) -> Result<[Names; 2]> {
+    names::of(workload).map_err(|e| Stop::failed(format!("failed to {e}")))
 }
 
 fn order(

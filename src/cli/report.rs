@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{Exit, Stop, out, output};
+use super::{Result, Stop, out, output};
 use crate::compare::{self, tolerance::Tolerance};
 use crate::mlperf::leaf::Leaf;
 use crate::mlperf::render::{self, Style};
@@ -22,7 +22,7 @@ pub enum Form {
     Text,
     /// One JSON object with every figure.
     Json,
-    /// Of one run its figures, one a line; of several the columns of MLPerf Storage's results, and ours.
+    /// One line per figure.
     Csv,
     /// Tables as Markdown.
     Markdown,
@@ -60,7 +60,7 @@ struct Report<'a> {
 }
 
 /// Prints or writes the figures. Runs that cannot be read are named, and make the status 1.
-pub(super) fn print(args: &ReportArgs) -> Result<(), Stop> {
+pub(super) fn print(args: &ReportArgs) -> Result<()> {
     if let Some(file) = args.output.as_deref().filter(|file| is_of_a_run(file)) {
         return Err(Stop::usage(format!(
             "report --output {}: it is there and lies in the folder of a run, whose files are not overwritten\n  remedy: name another file",
@@ -102,24 +102,20 @@ pub(super) fn print(args: &ReportArgs) -> Result<(), Stop> {
         .iter()
         .map(|u| format!("read {}: {}", u.path, u.cause))
         .collect();
-    Err(Stop {
-        exit: Exit::Failed,
-        message: named.join("\ndlio-rs: "),
-    })
+    Err(Stop::failed(named.join("\ndlio-rs: ")))
 }
 
-fn write(file: &Path, text: &str) -> Result<(), Stop> {
-    crate::storage::write_file(file, text.as_bytes()).map_err(|e| Stop {
-        exit: Exit::Failed,
-        message: format!(
-            "write {}: {e}; check that the folder exists and is writable",
+fn write(file: &Path, text: &str) -> Result<()> {
+    crate::storage::write_file(file, text.as_bytes()).map_err(|e| {
+        Stop::failed(format!(
+            "write {}: {e}\n  remedy: check that the folder exists and is writable",
             file.display()
-        ),
+        ))
     })
 }
 
 /// The page of all runs at or below the places; the first of several is compared with each other.
-fn write_page(file: &Path, places: &[PathBuf]) -> Result<(), Stop> {
+fn write_page(file: &Path, places: &[PathBuf]) -> Result<()> {
     let is_page = file.file_name().is_some_and(|name| name == html::FILE);
     if is_of_a_run(file) && !is_page {
         return Err(Stop::usage(format!(
@@ -131,7 +127,7 @@ fn write_page(file: &Path, places: &[PathBuf]) -> Result<(), Stop> {
     for place in places {
         let tree = tree::leaves(place).map_err(|e| {
             Stop::usage(format!(
-                "read {}: {e}; give the folder of a run",
+                "read {}: {e}\n  remedy: give the folder of a run",
                 place.display()
             ))
         })?;
@@ -139,7 +135,7 @@ fn write_page(file: &Path, places: &[PathBuf]) -> Result<(), Stop> {
     }
     let [first, others @ ..] = leaves.as_slice() else {
         return Err(Stop::usage(format!(
-            "report --html: {NO_RUNS}; give the folder of a run"
+            "report --html: {NO_RUNS}\n  remedy: give the folder of a run"
         )));
     };
     let comparisons = others.iter().map(|other| {

@@ -104,15 +104,3 @@ fn refusal(checked: &Checked, edition: Edition) -> String {
         failed.join(", ")
     )
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_report_holds_the_reservation() {
-        let found = of_report(Edition::V2, &[]);
-        assert_eq!(found["not_closed"], NOT_CLOSED);
-        assert_eq!(found["edition"], "v2.0");
-    }
-}

@@ -12,12 +12,12 @@ use clap_mangen::{
 };
 
 use super::args::{Cli, CompletionsArgs, ManArgs};
-use super::{Exit, Stop, out};
+use super::{Result, Stop, out};
 
 const NAME: &str = "dlio-rs";
 
 /// Prints the completions of a shell.
-pub(super) fn completions(args: &CompletionsArgs) -> Result<(), Stop> {
+pub(super) fn completions(args: &CompletionsArgs) -> Result<()> {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), NAME, &mut text);
     // clap_complete 4.6 writes bash's labels of a name with a hyphen in two ways, so that no option is ever found.
@@ -26,14 +26,13 @@ pub(super) fn completions(args: &CompletionsArgs) -> Result<(), Stop> {
 }
 
 /// Writes `dlio-rs.1`, and `dlio-rs-VERB.1` for each verb.
-pub(super) fn manual(args: &ManArgs) -> Result<(), Stop> {
-    let failed = |operation: &str, path: &Path, error: &io::Error| Stop {
-        exit: Exit::Failed,
-        message: format!(
+pub(super) fn manual(args: &ManArgs) -> Result<()> {
+    let failed = |operation: &str, path: &Path, error: &io::Error| {
+        Stop::failed(format!(
             "{operation} {}: {}\n  remedy: choose a folder with space that you may write",
             path.display(),
             crate::storage::errno_words(error)
-        ),
+        ))
     };
     fs::create_dir_all(&args.folder).map_err(|e| failed("make folder", &args.folder, &e))?;
     // Pages of `help` would say what the others do.

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde::{Serialize, Serializer};
 
-use super::Stop;
 use super::commands::{Commands, Job};
 use super::output::{self, Format};
 use super::words::WorkloadArgs;
+use super::{Result, Stop};
 use crate::config::{CheckpointMode, Loaded, Workload};
 use crate::mlperf::NOT_CLOSED;
 use crate::mlperf::editions::{Edition, Llm};
@@ -16,8 +16,7 @@ use crate::mlperf::facts::{Facts, Inputs};
 use crate::mlperf::rules::checkpointing::{CacheNeed, bytes_of_hosts, standing_of_processes};
 use crate::mlperf::rules::dataset;
 use crate::mlperf::size::{
-    DatasetSize, GIB, Ratio, Term, harness_checkpoint_gb, memory_of_hosts, ranks_of_hosts,
-    subfolders,
+    DatasetSize, GIB, Ratio, Term, memory_of_hosts, ranks_of_hosts, subfolders,
 };
 use crate::mlperf::verdict::Standing;
 use crate::plan::checkpoint::CheckpointPlan;
@@ -132,9 +131,6 @@ struct Checkpoint {
     bytes_written: Whole,
     host_memory_x3_bytes: Whole,
     caches_must_be_emptied: bool,
-    /// By mlpstorage's table of sizes.
-    harness_gb: Option<f64>,
-    harness_gb_rank_0: Option<f64>,
     #[serde(skip)]
     processes: Option<String>,
     #[serde(skip)]
@@ -144,7 +140,7 @@ struct Checkpoint {
 }
 
 /// Prints the sizes.
-pub(super) fn print(loaded: &Loaded, args: &SizeArgs) -> Result<(), Stop> {
+pub(super) fn print(loaded: &Loaded, args: &SizeArgs) -> Result<()> {
     if args.hosts > args.accelerators {
         return Err(Stop::usage(format!(
             "size: --hosts {} is more than --accelerators {}: a host would have no rank\n  remedy: name at most {} host(s)",
@@ -195,13 +191,21 @@ fn inputs(args: &SizeArgs) -> Inputs {
     }
 }
 
-fn training(loaded: &Loaded, args: &SizeArgs) -> Result<Dataset, Stop> {
+/// The end of an error of a size.
+const LOWER: &str = "\n  remedy: correct --accelerators, --hosts, --host-memory-gib, or dataset and reader.batch_size of the workload";
+
+fn training(loaded: &Loaded, args: &SizeArgs) -> Result<Dataset> {
     let facts = Facts::before(loaded, &inputs(args), args.edition);
-    let too_large = || Stop::usage("compute the size: the numbers are too large");
+    let too_large = || {
+        Stop::usage(format!(
+            "compute the size: the numbers are too large{LOWER}"
+        ))
+    };
     if facts.memory.is_none() {
         return Err(too_large());
     }
-    let size = dataset::size(&facts).map_err(|e| Stop::usage(format!("compute the size: {e}")))?;
+    let size =
+        dataset::size(&facts).map_err(|e| Stop::usage(format!("compute the size: {e}{LOWER}")))?;
     let files = size.files();
     let bytes = size.bytes(files).ok_or_else(too_large)?;
     let term = |r: Ratio, formula: String| TermFacts {
@@ -243,7 +247,7 @@ fn record_text(size: &DatasetSize) -> String {
     }
 }
 
-fn checkpoint(loaded: &Loaded, args: &SizeArgs) -> Result<(Checkpoint, Commands), Stop> {
+fn checkpoint(loaded: &Loaded, args: &SizeArgs) -> Result<(Checkpoint, Commands)> {
     let w = &loaded.workload;
     let model = Facts::before(loaded, &inputs(args), args.edition).model;
     let llm = model.as_deref().and_then(Llm::named);
@@ -263,10 +267,14 @@ fn checkpoint(loaded: &Loaded, args: &SizeArgs) -> Result<(Checkpoint, Commands)
     let [_, _, rank_max] = totals.min_median_max();
     let writes = w.checkpoint.num_checkpoints_write.max(0) as u128;
     let memory = memory_of_hosts(args.host_memory_gib.value, 1)
-        .ok_or_else(|| Stop::usage("compute the size: --host-memory-gib is too large"))?
+        .ok_or_else(|| {
+            let what = "compute the size: --host-memory-gib is too large";
+            Stop::usage(format!(
+                "{what}\n  remedy: give the memory of one host, in GiB"
+            ))
+        })?
         .ceil();
     let need = CacheNeed::new(&of_hosts, writes, memory);
-    let harness = llm.map(|llm| harness_checkpoint_gb(llm, args.accelerators));
     let checkpoint = Checkpoint {
         bytes: totals.bytes(),
         files: totals.files,
@@ -275,8 +283,6 @@ fn checkpoint(loaded: &Loaded, args: &SizeArgs) -> Result<(Checkpoint, Commands)
         bytes_written: Whole(u128::from(totals.bytes()) * writes),
         host_memory_x3_bytes: Whole(need.threefold),
         caches_must_be_emptied: need.must_empty(),
-        harness_gb: harness.as_ref().map(|h| h.iter().sum()),
-        harness_gb_rank_0: harness.as_ref().and_then(|h| h.first().copied()),
         processes,
         need,
         writes,
@@ -421,10 +427,6 @@ fn checkpoint_lines(c: &Checkpoint) -> Vec<(&'static str, String)> {
         ),
         ("  per host", per_host),
     ]);
-    if let (Some(all), Some(first)) = (c.harness_gb, c.harness_gb_rank_0) {
-        let text = format!("{all:.2} GB in all, {first:.3} GB on rank 0, by its table of models");
-        lines.push(("by mlpstorage", text));
-    }
     let caches = if c.caches_must_be_emptied {
         "must"
     } else {
@@ -450,17 +452,4 @@ fn checkpoint_lines(c: &Checkpoint) -> Vec<(&'static str, String)> {
         ),
     ]);
     lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_is_a_number_above_zero() {
-        assert_eq!(gib("376.4").unwrap().value, Ratio::new(3764, 10).unwrap());
-        for bad in ["0", "-1", "x", ""] {
-            assert!(gib(bad).is_err(), "{bad}");
-        }
-    }
 }

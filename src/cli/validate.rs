@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::args::ValidateArgs;
-use super::{Stop, output, sized};
+use super::{Result, Stop, output, sized};
 use crate::config::{Loaded, Workload};
 use crate::interrupt::say;
 use crate::run;
@@ -22,7 +22,7 @@ struct Validated<'a> {
 }
 
 /// Checks the workload for a number of ranks, and prints it.
-pub(super) fn print(loaded: &Loaded, args: &ValidateArgs) -> Result<(), Stop> {
+pub(super) fn print(loaded: &Loaded, args: &ValidateArgs) -> Result<()> {
     let w = &loaded.workload;
     let parallelism = &w.model.parallelism;
     // A checkpoint's layout wants whole groups of ranks; any other workload runs on one.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Exit, Stop};
+use super::{Result, Stop};
 use crate::host::terminal;
 use crate::report::event_file;
 use crate::report::watch::{Ended, Watched};
@@ -28,11 +28,11 @@ pub struct WatchArgs {
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Follows the events until the job has ended.
-pub(super) fn watch(args: &WatchArgs) -> Result<(), Stop> {
+pub(super) fn watch(args: &WatchArgs) -> Result<()> {
     let path = find(&args.run)?;
     let unreadable = |e: std::io::Error| {
         Stop::usage(format!(
-            "read {}: {e}; give the folder of a run, or a file of its events",
+            "read {}: {e}\n  remedy: give the folder of a run, or a file of its events",
             path.display()
         ))
     };
@@ -54,17 +54,14 @@ pub(super) fn watch(args: &WatchArgs) -> Result<(), Stop> {
     }
     screen.last(&job)?;
     match job.ended {
-        Some(Ended::Failed(message)) => Err(Stop {
-            exit: Exit::Failed,
-            message: format!("the job failed: {message}"),
-        }),
+        Some(Ended::Failed(message)) => Err(Stop::failed(format!("the job failed: {message}"))),
         Some(Ended::Saved(folder)) => super::out(&format!("results in {folder}\n")),
         None => Ok(()),
     }
 }
 
 /// The file of events: itself, in the folder of a run, or in the hidden folder in which a run that goes on has its files.
-fn find(run: &Path) -> Result<PathBuf, Stop> {
+fn find(run: &Path) -> Result<PathBuf> {
     if run.is_file() {
         return Ok(run.to_owned());
     }
@@ -109,7 +106,7 @@ impl Screen {
         }
     }
 
-    fn draw(&mut self, job: &Watched) -> Result<(), Stop> {
+    fn draw(&mut self, job: &Watched) -> Result<()> {
         let columns = terminal::columns(std::io::stdout().as_fd()).unwrap_or(80);
         let width = if self.is_live {
             columns.saturating_sub(1)
@@ -133,7 +130,7 @@ impl Screen {
     }
 
     /// What was known last, on a line of its own.
-    fn last(&mut self, job: &Watched) -> Result<(), Stop> {
+    fn last(&mut self, job: &Watched) -> Result<()> {
         self.draw(job)?;
         if self.is_live && !self.shown.is_empty() {
             super::out("\n")?;

@@ -25,18 +25,6 @@ pub struct WorkloadArgs {
     pub allow_unknown_keys: bool,
 }
 
-impl WorkloadArgs {
-    /// The defaults, the environment and these words, for verbs that need no workload but the way to a storage system.
-    pub fn of_words(words: &[String]) -> Self {
-        let source = std::iter::once("workload=default".to_string());
-        WorkloadArgs {
-            words: source.chain(words.iter().cloned()).collect(),
-            config_dir: None,
-            allow_unknown_keys: false,
-        }
-    }
-}
-
 /// What every verb that forms a job takes.
 #[derive(Debug, Clone, Args)]
 pub struct JobArgs {

@@ -236,32 +236,4 @@ mod tests {
             assert_eq!(item.difference, None);
         }
     }
-
-    #[test]
-    fn what_a_run_lacks_is_skipped_by_name() {
-        let (leaf, tolerance) = (Leaf::default(), Tolerance::default());
-        let mut job = Job {
-            a: &leaf,
-            b: &leaf,
-            tolerance: &tolerance,
-            items: Vec::new(),
-        };
-        let rule = Rule::percent(0.0);
-        job.number("x", "s", (None, Some(1.0)), "the file", &rule, None);
-        job.equal(
-            "y",
-            (Value::from(1), Value::Null),
-            "that file",
-            Demand::Equal,
-        );
-        let notes: Vec<_> = job.items.iter().map(|i| i.note.clone().unwrap()).collect();
-        assert_eq!(
-            notes,
-            [
-                "the first run lacks the file",
-                "the second run lacks that file"
-            ]
-        );
-        assert!(job.items.iter().all(|i| i.verdict == Verdict::Skip));
-    }
 }

@@ -18,20 +18,26 @@ use crate::report::provenance::Provenance;
 
 /// Compares two runs. Err: one of them cannot be read, or they cannot be compared.
 pub(crate) fn compare(a: &Leaf, b: &Leaf, tolerance: &Tolerance) -> Result<Comparison, String> {
-    let figures =
-        |leaf: &Leaf| figures::of(leaf).map_err(|u| format!("read {}: {}", u.path, u.cause));
+    let figures = |leaf: &Leaf| {
+        figures::of(leaf).map_err(|u| {
+            format!(
+                "read {}: {}\n  remedy: give a run that has ended well",
+                u.path, u.cause
+            )
+        })
+    };
     let (fa, fb) = (figures(a)?, figures(b)?);
     for run in [&fa, &fb] {
         if run.training.is_none() && run.checkpoints.is_none() {
             return Err(format!(
-                "compare {}: it only generated data and has no figures; give a run that trained or wrote checkpoints",
+                "compare {}: it only generated data and has no figures\n  remedy: give a run that trained or wrote checkpoints",
                 run.path
             ));
         }
     }
     if fa.training.is_some() != fb.training.is_some() {
         return Err(format!(
-            "compare {} and {}: one trained and the other wrote checkpoints; give two runs of one kind",
+            "compare {} and {}: one trained and the other wrote checkpoints\n  remedy: give two runs of one kind",
             fa.path, fb.path
         ));
     }

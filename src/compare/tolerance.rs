@@ -81,15 +81,17 @@ impl Tolerance {
         let place = path.display();
         let text = foreign::text(path)
             .and_then(|text| text.ok_or_else(|| "there is no such file".into()))
-            .map_err(|why| format!("read {place}: {why}; give a YAML file of tolerances"))?;
+            .map_err(|why| {
+                format!("read {place}: {why}\n  remedy: give a YAML file of tolerances")
+            })?;
         let (value, _) = crate::config::yaml::parse(&text).map_err(|e| {
             format!(
                 "read {place}: line {} column {}: {}",
-                e.line, e.column, e.what
+                e.line, e.column, e.wrong
             )
         })?;
         let read: Tolerance = serde_yaml::from_value(value).map_err(|e| {
-            format!("read {place}: {e}; `dlio-rs compare --help` lists the keys and their defaults")
+            format!("read {place}: {e}\n  remedy: `dlio-rs compare --help` lists the keys and their defaults")
         })?;
         for (key, number) in [
             ("au_points", read.au_points),
@@ -101,13 +103,13 @@ impl Tolerance {
         ] {
             if !(number.is_finite() && number >= 0.0) {
                 return Err(format!(
-                    "read {place}: {key} is {number}: a number of at least 0 is expected"
+                    "read {place}: {key} is {number}\n  remedy: write a number of at least 0"
                 ));
             }
         }
         if !(read.alpha > 0.0 && read.alpha < 1.0) {
             return Err(format!(
-                "read {place}: alpha is {}: a probability between 0 and 1 is expected",
+                "read {place}: alpha is {}\n  remedy: write a probability between 0 and 1",
                 read.alpha
             ));
         }

@@ -2,7 +2,7 @@
 
 use serde_yaml::{Mapping, Number, Value};
 
-use super::error::ConfigError;
+use super::error::{ConfigError, Wrong};
 use super::foreign;
 use super::origin::{Origins, place_of};
 use super::schema::{self, Key, Kind, Word};
@@ -32,16 +32,16 @@ pub(super) fn coerce(
         wrong: Vec::new(),
     };
     walk.section(tree, "");
-    match walk.wrong.as_slice() {
-        [] => Ok(()),
-        wrong => Err(ConfigError::Types(wrong.to_vec())),
+    match walk.wrong.is_empty() {
+        true => Ok(()),
+        false => Err(ConfigError::Types(walk.wrong)),
     }
 }
 
 struct Walk<'a> {
     origins: &'a Origins,
     warnings: &'a mut Vec<String>,
-    wrong: Vec<String>,
+    wrong: Vec<ConfigError>,
 }
 
 impl Walk<'_> {
@@ -58,14 +58,15 @@ impl Walk<'_> {
             };
             if key.kind == Kind::Section && value.is_mapping() {
                 self.section(value, &at);
-            } else if let Err(what) = self.value(value, key) {
+            } else if let Err(wrong) = self.value(value, key) {
                 let place = place_of(self.origins, &at);
-                self.wrong.push(format!("{place}{at}: {what}"));
+                let key = at;
+                self.wrong.push(ConfigError::Type { place, key, wrong });
             }
         }
     }
 
-    fn value(&mut self, value: &mut Value, key: &Key) -> Result<(), String> {
+    fn value(&mut self, value: &mut Value, key: &Key) -> Result<(), Wrong> {
         if key.path == "reader.file_shuffle" && is_off(value) {
             let place = place_of(self.origins, &key.path);
             self.warnings.push(format!(
@@ -242,28 +243,34 @@ fn shown(value: &Value, path: &str) -> String {
 }
 
 /// What is wrong with a value, and what is expected.
-fn misfit(key: &Key, value: &Value, shown: &str) -> String {
+fn misfit(key: &Key, value: &Value, shown: &str) -> Wrong {
     let text = value.as_str().unwrap_or_default();
     if let Some(advice) = foreign::word_advice(&key.path, text) {
-        return format!("{text} is none of its words: {advice}");
+        return Wrong::new(format!("{text} is none of its words"), advice);
     }
-    let expected = key.kind.expected();
+    let what = format!("{} is expected, not {shown}", key.kind.expected());
     if let Kind::Words { words, .. } = &key.kind
         && let Some(near) = near(text, words.iter().map(|w| w.word.as_str()))
     {
-        return format!("{expected} is expected, not {shown}; {near} is probably meant");
+        return Wrong::new(what, format!("{near} is probably meant"));
     }
     if let (Kind::Whole { least, most }, Some(n)) = (&key.kind, number(value)) {
         let n = n.as_f64().unwrap_or(f64::NAN);
         if n.fract() == 0.0 && n > 0.0 {
             let most = (*most).min(EXACT as i128);
-            return format!("{shown} is more than the largest number that it takes, {most}");
+            let what = format!("{shown} is more than the largest number that it takes, {most}");
+            return Wrong::new(what, "lower it");
         }
         if n.fract() == 0.0 && n < *least as f64 {
-            return format!("{shown} is less than the smallest number that it takes, {least}");
+            let what = format!("{shown} is less than the smallest number that it takes, {least}");
+            return Wrong::new(what, "raise it, or leave the key out");
         }
     }
-    format!("{expected} is expected, not {shown}")
+    let path = &key.path;
+    Wrong::new(
+        what,
+        format!("write that, or leave the key out; `dlio-rs explain {path}` describes it"),
+    )
 }
 
 /// The tree as a workload. What does not fit here is a distribution without its parameters.
@@ -275,10 +282,11 @@ pub(super) fn typed(tree: &Value, origins: &Origins) -> Result<Workload, ConfigE
         } else {
             e.inner().to_string()
         };
+        let remedy = format!("write what it takes: `dlio-rs explain {key}` describes it");
         ConfigError::Type {
             place: place_of(origins, &key),
             key,
-            what,
+            wrong: Wrong::new(what, remedy),
         }
     })
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_yaml::Value;
 
 use super::Workload;
+use super::dotenv;
 use super::error::ConfigError;
 use super::origin::{Origin, Origins};
 use super::tree::{lookup, set};
@@ -95,7 +96,7 @@ pub(super) fn take_environment(
     dotenv: Option<&[u8]>,
     origins: &mut Origins,
 ) -> Result<(), ConfigError> {
-    let dotenv = parse_dotenv(dotenv.unwrap_or_default())?;
+    let dotenv = parse_dotenv(dotenv.unwrap_or_default(), env)?;
     fill(tree, origins, env, Origin::Environment);
     fill(tree, origins, &dotenv, Origin::DotEnv);
     Ok(())
@@ -190,31 +191,19 @@ pub(super) fn job_variables(env: &BTreeMap<String, String>) -> BTreeMap<String, 
 /// Lines of a `.env` file.
 ///
 /// Errors: a line that is no assignment, by its number: what it holds may be a secret.
-fn parse_dotenv(bytes: &[u8]) -> Result<BTreeMap<String, String>, ConfigError> {
+fn parse_dotenv(
+    bytes: &[u8],
+    env: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, ConfigError> {
     let failed = |line: usize, what: &str| ConfigError::Unreadable {
         path: format!(".env, line {line}"),
         cause: what.into(),
-        remedy: "write KEY=VALUE, with quotes around a value that has blanks".into(),
+        remedy: "write KEY=VALUE, with quotes around a value that has # or line ends in it".into(),
     };
     let text = std::str::from_utf8(bytes).map_err(|e| {
-        let line = bytes[..e.valid_up_to()]
-            .iter()
-            .filter(|&&b| b == b'\n')
-            .count()
-            + 1;
+        let before = &bytes[..e.valid_up_to()];
+        let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
         failed(line, "it is no UTF-8 text")
     })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    dotenvy::from_read_iter(text.as_bytes())
-        .collect::<Result<_, _>>()
-        .map_err(|e| {
-            let line = match &e {
-                dotenvy::Error::LineParse(line, _) => {
-                    let at = text.lines().position(|l| l.trim() == line.trim());
-                    at.map_or(0, |at| at + 1)
-                }
-                _ => 0,
-            };
-            failed(line, "it is no assignment")
-        })
+    dotenv::parse(text, env).map_err(|line| failed(line, "it is no assignment"))
 }

@@ -1,5 +1,22 @@
 //! What is wrong with a configuration, for the person who wrote it.
 
+/// What is wrong, and what to do about it. Whoever knows the place adds it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}\n  remedy: {remedy}")]
+pub struct Wrong {
+    pub what: String,
+    pub remedy: String,
+}
+
+impl Wrong {
+    pub(super) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Wrong {
+            what: what.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
 /// A configuration that cannot be used. The message says the thing, the place, the cause and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -19,31 +36,31 @@ pub enum ConfigError {
         cause: String,
     },
     /// Text that is no YAML.
-    #[error("{path}:{line}:{column}: invalid YAML: {what}")]
+    #[error("{path}:{line}:{column}: invalid YAML: {wrong}")]
     Yaml {
         path: String,
         /// From 1.
         line: usize,
         /// From 1.
         column: usize,
-        what: String,
+        wrong: Wrong,
     },
     /// A word of the command line that is no override.
-    #[error("command line word '{word}': {what}")]
-    Word { word: String, what: String },
-    #[error("{}\n  remedy: correct the name, or pass --allow-unknown-keys to ignore it as DLIO does", .0.join("\n"))]
+    #[error("command line word '{word}': {wrong}")]
+    Word { word: String, wrong: Wrong },
+    #[error("{}\n  remedy: correct the name (`dlio-rs explain` lists all keys), or pass --allow-unknown-keys to ignore it as DLIO does", .0.join("\n"))]
     UnknownKeys(Vec<String>),
     /// A value of the wrong type.
-    #[error("{place}{key}: {what}")]
+    #[error("{place}{key}: {wrong}")]
     Type {
         /// Where the value stands, with `: ` behind it; may be empty.
         place: String,
         key: String,
-        what: String,
+        wrong: Wrong,
     },
-    /// Values of the wrong type, each with its place.
-    #[error("{}", .0.join("\n"))]
-    Types(Vec<String>),
+    /// Values of the wrong type.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Types(Vec<ConfigError>),
     /// Values that contradict a rule.
     #[error("{key}: {what}\n  remedy: {remedy}")]
     Rule {

@@ -33,7 +33,10 @@ pub fn explain(name: Option<&str>, format: Format) -> Result<String, String> {
                 keys = all.iter().filter(|key| key.name() == path).collect();
             }
             if keys.is_empty() {
-                return Err(format!("there is no key {path}{}", hint(path)));
+                return Err(format!(
+                    "there is no key {path}{}\n  remedy: `dlio-rs explain` lists all keys",
+                    hint(path)
+                ));
             }
             keys
         }

@@ -3,7 +3,7 @@
 use serde_yaml::Value;
 
 use super::Workload;
-use super::error::ConfigError;
+use super::error::{ConfigError, Wrong};
 use super::origin::{Origins, place_of};
 use super::secret::holds_credentials;
 use super::tree::lookup;
@@ -21,7 +21,10 @@ pub(super) fn refuse_none(tree: &Value, origins: &Origins) -> Result<(), ConfigE
             return Err(ConfigError::Type {
                 place: place_of(origins, key),
                 key: key.into(),
-                what: "the address holds credentials, which is why it is not shown\n  remedy: give the plain address here, and credentials in the environment or in storage.storage_options (access_key_id and secret_access_key, or sas_token)".into(),
+                wrong: Wrong::new(
+                    "the address holds credentials, which is why it is not shown",
+                    "give the plain address here, and credentials in the environment or in storage.storage_options (access_key_id and secret_access_key, or sas_token)",
+                ),
             });
         }
         let is_none = match lookup(tree, key) {
@@ -32,8 +35,9 @@ pub(super) fn refuse_none(tree: &Value, origins: &Origins) -> Result<(), ConfigE
         return Err(ConfigError::Type {
             place: place_of(origins, key),
             key: key.into(),
-            what: format!(
-                "{is_none}\n  remedy: name a folder or an address, such as ./data, '~/data' or s3://bucket/data"
+            wrong: Wrong::new(
+                is_none,
+                "name a folder or an address, such as ./data, '~/data' or s3://bucket/data",
             ),
         });
     }

@@ -2,7 +2,7 @@
 
 use serde_yaml::Value;
 
-use super::error::ConfigError;
+use super::error::{ConfigError, Wrong};
 use super::origin::{Origins, move_origins, place_of};
 use super::tree::{lookup, set, take};
 
@@ -151,7 +151,10 @@ pub(super) fn translate(
             return Err(ConfigError::Type {
                 place,
                 key: key.into(),
-                what: format!("it means {target}, which is set too\n  remedy: remove {key}"),
+                wrong: Wrong::new(
+                    format!("it means {target}, which is set too"),
+                    format!("remove {key}"),
+                ),
             });
         }
         take(tree, key);

@@ -8,12 +8,13 @@ use chrono::format::{Item, StrftimeItems};
 use serde_yaml::Value;
 
 use super::environment::key_of;
+use super::error::Wrong;
 use super::overrides;
 use super::secret::is_secret;
 use super::tree::{as_text, join};
 
 /// A value that is resolved, or what is wrong with it.
-type Resolved = Result<Value, String>;
+type Resolved = Result<Value, Wrong>;
 
 /// What references are resolved against.
 pub(super) struct Resolver<'a> {
@@ -31,7 +32,7 @@ pub(super) struct Resolver<'a> {
 /// What is wrong, and at which key.
 pub(super) struct Unresolved {
     pub(super) key: String,
-    pub(super) what: String,
+    pub(super) wrong: Wrong,
 }
 
 /// More references behind one another than any configuration has.
@@ -72,10 +73,12 @@ impl Resolver<'_> {
             ),
             Value::String(text) if text.contains("${") => {
                 chain.push(path.to_string());
-                let value = self.resolve(text, path, chain).map_err(|what| Unresolved {
-                    key: path.into(),
-                    what,
-                })?;
+                let value = self
+                    .resolve(text, path, chain)
+                    .map_err(|wrong| Unresolved {
+                        key: path.into(),
+                        wrong,
+                    })?;
                 chain.pop();
                 value
             }
@@ -85,11 +88,14 @@ impl Resolver<'_> {
 
     /// `text` as the value of the key `path`.
     fn resolve(&self, text: &str, path: &str, chain: &mut Vec<String>) -> Resolved {
-        self.parts(text, path, chain).map_err(|what| {
+        self.parts(text, path, chain).map_err(|wrong| {
             if is_secret(path) {
-                "it has a reference that cannot be resolved, and is not shown; write \\${ for a ${ of the text itself".into()
+                Wrong::new(
+                    "it has a reference that cannot be resolved, and is not shown",
+                    "correct it, or write \\${ for a ${ of the text itself",
+                )
             } else {
-                what
+                wrong
             }
         })
     }
@@ -107,8 +113,10 @@ impl Resolver<'_> {
                 rest = &rest[at + 2..];
                 continue;
             }
-            let end = matching_brace(&rest[at..])
-                .ok_or_else(|| "it has a ${ without its }".to_string())?;
+            let end = matching_brace(&rest[at..]).ok_or_else(|| {
+                let remedy = "close it, or write \\${ for a ${ of the text itself";
+                Wrong::new("it has a ${ without its }", remedy)
+            })?;
             let inner = &rest[at + 2..at + end];
             let value = self.evaluate(inner, path, chain)?;
             rest = &rest[at + end + 1..];
@@ -132,8 +140,10 @@ impl Resolver<'_> {
             Value::String(name) => name.trim().to_string(),
             other => as_text(&other),
         };
-        self.reference(&name, path, chain)
-            .unwrap_or_else(|| Err(format!("${{{name}}} names no key")))
+        self.reference(&name, path, chain).unwrap_or_else(|| {
+            let remedy = "name a key that is set, such as ${model.name}, or write the value itself";
+            Err(Wrong::new(format!("${{{name}}} names no key"), remedy))
+        })
     }
 
     /// The value of the key that a reference names; None where there is none.
@@ -141,8 +151,8 @@ impl Resolver<'_> {
         let target = absolute(name, path);
         let target = target.strip_prefix("workload.").unwrap_or(&target);
         let value = node(self.root, target)?;
-        if let Err(what) = may_hold(path, target) {
-            return Some(Err(what));
+        if let Err(wrong) = may_hold(path, target) {
+            return Some(Err(wrong));
         }
         Some(self.at(value, target, chain))
     }
@@ -150,12 +160,13 @@ impl Resolver<'_> {
     fn at(&self, value: &Value, target: &str, chain: &mut Vec<String>) -> Resolved {
         if chain.iter().any(|key| key == target) || chain.len() > MAX_DEPTH {
             chain.push(target.into());
-            return Err(format!("it refers to itself: {}", chain.join(" -> ")));
+            let what = format!("it refers to itself: {}", chain.join(" -> "));
+            return Err(Wrong::new(what, "write the value itself at one of them"));
         }
         chain.push(target.into());
         let value = match value {
             Value::String(text) => self.resolve(text, target, chain),
-            other => self.below(other, target, chain).map_err(|e| e.what),
+            other => self.below(other, target, chain).map_err(|e| e.wrong),
         };
         chain.pop();
         value
@@ -179,7 +190,10 @@ impl Resolver<'_> {
                 }
                 (None, Some("null")) => Ok(Value::Null),
                 (None, Some(default)) => Ok(Value::from(unquoted(default))),
-                (None, None) => Err(format!("${{oc.env:{first}}}: this variable is not set")),
+                (None, None) => Err(Wrong::new(
+                    format!("${{oc.env:{first}}}: this variable is not set"),
+                    format!("set it, or write ${{oc.env:{first},DEFAULT}}"),
+                )),
             },
             "oc.select" => match (self.reference(first, path, chain), default) {
                 (Some(value), _) => value,
@@ -192,12 +206,14 @@ impl Resolver<'_> {
                 "runtime.cwd" => Ok(Value::from(self.cwd.as_str())),
                 "runtime.choices.workload" => Ok(Value::from(self.name.as_str())),
                 "job.name" => Ok(Value::from("main")),
-                other => Err(format!(
-                    "${{hydra:{other}}} is not known here (runtime.cwd, runtime.choices.workload, job.name)"
+                other => Err(Wrong::new(
+                    format!("${{hydra:{other}}} is not known here"),
+                    "write the value itself; runtime.cwd, runtime.choices.workload and job.name are known",
                 )),
             },
-            other => Err(format!(
-                "{other}: is no resolver that is known here (oc.env, oc.select, oc.decode, now, hydra)"
+            other => Err(Wrong::new(
+                format!("{other}: is no resolver that is known here"),
+                "write the value itself; oc.env, oc.select, oc.decode, now and hydra are known",
             )),
         }
     }
@@ -205,8 +221,10 @@ impl Resolver<'_> {
     fn time(&self, format: &str) -> Resolved {
         let items: Vec<Item> = StrftimeItems::new(format).collect();
         if items.contains(&Item::Error) {
-            return Err(format!(
-                "${{now:{format}}} has a code that strftime does not know"
+            let what = format!("${{now:{format}}} has a code that strftime does not know");
+            return Err(Wrong::new(
+                what,
+                "write codes of strftime, such as %Y-%m-%d",
             ));
         }
         Ok(Value::from(
@@ -216,23 +234,27 @@ impl Resolver<'_> {
 }
 
 /// What a credential is for is never shown, other keys are.
-fn may_hold(path: &str, target: &str) -> Result<(), String> {
+fn may_hold(path: &str, target: &str) -> Result<(), Wrong> {
     if is_secret(target) && !is_secret(path) {
-        return Err(format!(
-            "it refers to a credential ({target}), and its own value is shown"
+        return Err(Wrong::new(
+            format!("it refers to a credential ({target}), and its own value is shown"),
+            "write the value itself, without the credential",
         ));
     }
     Ok(())
 }
 
 /// Python's `str` of a value that stands within a text.
-fn python_text(value: &Value) -> Result<String, String> {
+fn python_text(value: &Value) -> Result<String, Wrong> {
     Ok(match value {
         Value::Null => "None".into(),
         Value::Bool(true) => "True".into(),
         Value::Bool(false) => "False".into(),
         Value::Mapping(_) | Value::Sequence(_) => {
-            return Err("a map or a list cannot stand within a text".into());
+            return Err(Wrong::new(
+                "a map or a list cannot stand within a text",
+                "refer to one of its values, such as ${section.key}",
+            ));
         }
         other => as_text(other),
     })

@@ -10,7 +10,7 @@ use serde_yaml::{Mapping, Value};
 use super::coerce::{coerce, typed};
 use super::compose::{Choices, Composed, compose};
 use super::environment::{job_variables, restore_checkpoint_scheme, take_environment};
-use super::error::ConfigError;
+use super::error::{ConfigError, Wrong};
 use super::folder;
 use super::foreign;
 use super::interpolate::Resolver;
@@ -145,9 +145,9 @@ impl Words {
         let mut words = Words::default();
         for word in typed {
             let shown = redact_word(word);
-            let bad = |what: String| ConfigError::Word {
+            let bad = |wrong| ConfigError::Word {
                 word: shown.clone(),
-                what,
+                wrong,
             };
             let change = overrides::parse(word).map_err(bad)?;
             if change.path.starts_with("hydra.") || change.path.starts_with("hydra/") {
@@ -217,9 +217,9 @@ impl Words {
 
     fn apply(&self, tree: &mut Value, origins: &mut Origins) -> Result<(), ConfigError> {
         for (change, shown) in &self.changes {
-            overrides::apply(tree, change).map_err(|what| ConfigError::Word {
+            overrides::apply(tree, change).map_err(|wrong| ConfigError::Word {
                 word: shown.clone(),
-                what,
+                wrong,
             })?;
             note_origin(origins, change, shown);
         }
@@ -263,12 +263,12 @@ fn resolve(
         cwd: request.cwd.display().to_string(),
         name: name.into(),
     };
-    let failed = |key: &str, what: String| ConfigError::Type {
+    let failed = |key: &str, wrong| ConfigError::Type {
         place: place_of(origins, key),
         key: key.into(),
-        what,
+        wrong,
     };
-    let resolved = resolver.tree().map_err(|e| failed(&e.key, e.what))?;
+    let resolved = resolver.tree().map_err(|e| failed(&e.key, e.wrong))?;
     for (key, text) in [
         ("hydra.run.dir", &mut hydra.run_dir),
         (
@@ -277,16 +277,16 @@ fn resolve(
         ),
     ] {
         if let Some(text) = text {
-            let value = resolver.text(text, key).map_err(|what| failed(key, what))?;
+            let value = resolver
+                .text(text, key)
+                .map_err(|wrong| failed(key, wrong))?;
             *text = as_text(&value);
         }
     }
     walk(&resolved, "", &mut |key, value| {
         if value == "???" {
-            let what = format!(
-                "it has no value yet: ??? means that one must be given\n  remedy: write {key}=VALUE"
-            );
-            return Err(failed(key, what));
+            let what = "it has no value yet: ??? means that one must be given";
+            return Err(failed(key, Wrong::new(what, format!("write {key}=VALUE"))));
         }
         Ok(())
     })?;

@@ -200,36 +200,6 @@ fn old_names_are_accepted() {
 }
 
 #[test]
-fn references_are_resolved() {
-    let l = loaded(
-        "model: {name: a}\ndataset: {data_folder: '/x/${model.name}/'}\n",
-        &[],
-    )
-    .unwrap();
-    assert_eq!(l.workload.dataset.data_folder, "/x/a");
-    assert!(
-        loaded("model: {name: '${no.such}'}\n", &[])
-            .unwrap_err()
-            .contains("${no.such}")
-    );
-}
-
-#[test]
-fn every_value_has_its_origin() {
-    let l = loaded("train:\n  epochs: 2\n", &["reader.batch_size=4"]).unwrap();
-    let text = l.describe();
-    assert!(
-        text.contains("epochs: 2  # ") && text.contains("w.yaml:2:3"),
-        "{text}"
-    );
-    assert!(
-        text.contains("batch_size: 4  # command line word 'reader.batch_size=4'"),
-        "{text}"
-    );
-    assert!(text.contains("seed: 123  # default"), "{text}");
-}
-
-#[test]
 fn contradictions_name_key_and_remedy() {
     let rule = |words: &[&str]| {
         let base = "framework: pytorch\ndataset: {format: npz, num_files_train: 8}\n";

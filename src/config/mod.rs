@@ -6,6 +6,8 @@ mod address;
 mod checkpoint;
 mod coerce;
 mod compose;
+mod defaults;
+mod dotenv;
 mod effect;
 mod element;
 mod environment;
@@ -32,6 +34,8 @@ pub mod yaml;
 
 #[cfg(test)]
 mod load_tests;
+#[cfg(test)]
+mod remedy_tests;
 
 pub use address::Address;
 pub use element::{Element, element_bytes};

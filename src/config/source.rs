@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::error::ConfigError;
+use super::error::{ConfigError, Wrong};
 
 static BUILTIN: include_dir::Dir = include_dir::include_dir!("$CARGO_MANIFEST_DIR/configs");
 
@@ -242,7 +242,10 @@ fn read(path: &Path, patience: Duration) -> Result<Found, ConfigError> {
             path: path.display().to_string(),
             line,
             column,
-            what: format!("the byte 0x{byte:02x} is no UTF-8; save the file as UTF-8"),
+            wrong: Wrong::new(
+                format!("the byte 0x{byte:02x} is no UTF-8"),
+                "save the file as UTF-8",
+            ),
         }
     })?;
     Ok(Found {

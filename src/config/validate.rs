@@ -223,11 +223,22 @@ fn reading(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> 
             "set reader.drop_cache=fadvise, or storage.storage_type=local_fs",
         ));
     }
-    if w.reader.engine == ReadEngine::Uring && !system.rings {
+    let client = w.storage.storage_options.client;
+    if w.reader.engine == ReadEngine::Uring && !system.has_rings(client) {
+        let (what, instead) = match system.rings {
+            true => (
+                "the SDK of storage.storage_options.client=sdk has threads of its own".into(),
+                "storage.storage_options.client=native",
+            ),
+            false => (
+                format!("storage.storage_type={system} cannot be read through io_uring"),
+                "storage.storage_type=local_fs or direct_fs",
+            ),
+        };
         return Err(ConfigError::rule(
             "reader.engine",
-            format!("storage.storage_type={system} cannot be read through io_uring"),
-            "set reader.engine=threads, or storage.storage_type=local_fs or direct_fs",
+            what,
+            format!("set reader.engine=threads, or {instead}"),
         ));
     }
     if w.reader.odirect && !matches!(d.format, FormatKind::Npz | FormatKind::Npy) {

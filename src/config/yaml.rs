@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use serde_yaml::{Mapping, Value};
 
+use super::error::Wrong;
 use super::tree::join;
 
 /// Line and column (both from 1) of a key, by its dotted path.
@@ -18,7 +19,7 @@ pub struct YamlError {
     pub line: usize,
     /// From 1.
     pub column: usize,
-    pub what: String,
+    pub wrong: Wrong,
 }
 
 /// Deeper than any configuration: what nests without end would need the whole stack.
@@ -57,7 +58,8 @@ pub fn parse(text: &str) -> Result<(Value, Places), YamlError> {
             Event::DocumentStart(_) if document.is_some() => {
                 return Err(wrong(
                     &span,
-                    "one document is expected, and a second begins here; remove it, or the line ---",
+                    "one document is expected, and a second begins here",
+                    "remove it, or the line ---",
                 ));
             }
             Event::DocumentStart(_) => document = Some(Value::Null),
@@ -71,11 +73,11 @@ pub fn parse(text: &str) -> Result<(Value, Places), YamlError> {
     Ok((value, reader.places))
 }
 
-fn wrong(span: &Span, what: impl Into<String>) -> YamlError {
+fn wrong(span: &Span, what: impl Into<String>, remedy: &str) -> YamlError {
     YamlError {
         line: span.start.line(),
         column: span.start.col() + 1,
-        what: what.into(),
+        wrong: Wrong::new(what, remedy),
     }
 }
 
@@ -86,7 +88,10 @@ impl<'a> Reader<'a> {
             Some(Err(e)) => Err(YamlError {
                 line: e.marker().line(),
                 column: e.marker().col() + 1,
-                what: e.info().to_string(),
+                wrong: Wrong::new(
+                    e.info(),
+                    "correct the text there, or just before; what has a colon, #, quotes or brackets in it stands in quotes",
+                ),
             }),
             None => Ok((Event::StreamEnd, Span::default())),
         }
@@ -100,7 +105,11 @@ impl<'a> Reader<'a> {
                 "the document takes more than {} MiB of memory, aliases expanded",
                 MAX_BYTES >> 20
             );
-            return Err(wrong(span, what));
+            return Err(wrong(
+                span,
+                what,
+                "write what the aliases (*NAME) stand for, as often as it is needed",
+            ));
         }
         Ok(())
     }
@@ -125,7 +134,7 @@ impl<'a> Reader<'a> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             let what = format!("values are nested deeper than {MAX_DEPTH}");
-            return Err(wrong(&span, what));
+            return Err(wrong(&span, what, "name the YAML of a workload"));
         }
         let own = match &event {
             Event::Alias(id) => self.anchors.get(id).map_or(0, |(_, bytes)| *bytes),
@@ -164,7 +173,13 @@ impl<'a> Reader<'a> {
                 self.place_below(&value, path, &span)?;
                 (value, 0)
             }
-            _ => return Err(wrong(&span, "a value is expected here")),
+            _ => {
+                return Err(wrong(
+                    &span,
+                    "a value is expected here",
+                    "write one, or leave the key out",
+                ));
+            }
         };
         self.depth -= 1;
         if anchor > 0 {
@@ -185,10 +200,15 @@ impl<'a> Reader<'a> {
                 return Ok(Value::Mapping(merged));
             }
             let Event::Scalar(key, ..) = event else {
-                return Err(wrong(&span, "a key must be plain text"));
+                return Err(wrong(
+                    &span,
+                    "a key must be plain text",
+                    "write the name of a key, such as num_files_train, and a colon",
+                ));
             };
             if own.contains_key(&*key) {
-                return Err(wrong(&span, format!("the key {key} stands here twice")));
+                let what = format!("the key {key} stands here twice");
+                return Err(wrong(&span, what, "remove one of the two"));
             }
             let at = join(path, &key);
             let (event, value_span) = self.next()?;
@@ -200,7 +220,11 @@ impl<'a> Reader<'a> {
                 // The first of a list wins: it comes last.
                 for base in bases.into_iter().rev() {
                     let Value::Mapping(base) = base else {
-                        return Err(wrong(&span, "<< takes a map or a list of maps"));
+                        return Err(wrong(
+                            &span,
+                            "<< takes a map or a list of maps",
+                            "write <<: *NAME, where &NAME stands before a map",
+                        ));
                     };
                     self.place_below(&Value::Mapping(base.clone()), path, &span)?;
                     merged.extend(base);
@@ -333,24 +357,6 @@ pub fn float(text: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    // Read with PyYAML 6 and OmegaConf 2.3.
-    #[test]
-    fn scalars_are_yaml_1_1() {
-        let doc = "a: off\nb: 010\nc: 12:30\nd: 1_000\ne: 1e-3\nf: 'off'\ng: ~\nh: 1.5\ni: abc\nj: 0x1F\n";
-        let (value, places) = parse(doc).unwrap();
-        assert_eq!(value["a"], Value::Bool(false));
-        assert_eq!(value["b"], Value::from(8));
-        assert_eq!(value["c"], Value::from(750));
-        assert_eq!(value["d"], Value::from(1000));
-        assert_eq!(value["e"], Value::from(0.001));
-        assert_eq!(value["f"], Value::from("off"));
-        assert!(value["g"].is_null());
-        assert_eq!(value["h"], Value::from(1.5));
-        assert_eq!(value["i"], Value::from("abc"));
-        assert_eq!(value["j"], Value::from(31));
-        assert_eq!(places["c"], (3, 1));
-    }
 
     #[test]
     fn bad_text_is_placed() {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use super::spans::{SpanIndex, Spans};
 use super::{
-    Chunks, Companion, Expect, FileSpec, Format, FormatError, FormatOptions, Index, Opened, Out,
-    Result, Source,
+    Checker, Chunks, Companion, Expect, FileSpec, Format, FormatError, FormatOptions, Index,
+    LengthChecker, Opened, Out, Result, Source,
 };
 use crate::storage::Extent;
 
@@ -102,6 +102,10 @@ impl Format for IndexedBinary {
             spans,
             lines: vec![line],
         }))
+    }
+    /// Samples are bare bytes: their index tells how many.
+    fn content_checker(&self, _: bool, _: &FormatOptions) -> Box<dyn Checker> {
+        Box::new(LengthChecker::default())
     }
     fn expected(&self, opened: &Opened, spec: &FileSpec, out: Out) -> Result<()> {
         let mut chunk = vec![0; 1 << 18];

@@ -180,6 +180,11 @@ pub trait Format: Sync {
         self.encoded_len(spec).map_or(1, |_| spec.payload_len())
     }
 
+    /// Bytes that a file made here has at least, also where only encoding tells how many it has.
+    fn least_len(&self, spec: &FileSpec) -> u64 {
+        (self.encoded_len(spec)).unwrap_or_else(|| self.min_len(spec))
+    }
+
     /// What a workload means a file of another writer to hold, bytes: what throughput counts of it. 0: its size says nothing.
     fn nominal_len(&self, spec: &FileSpec) -> u64 {
         self.min_len(spec).max(spec.payload_len())
@@ -249,11 +254,9 @@ pub trait Format: Sync {
         }
     }
 
-    /// The checker of `decode: full`, else of `verify`. A format with neither structure nor checksum has a length to check.
-    fn content_checker(&self, is_full: bool, options: &FormatOptions) -> Box<dyn Checker> {
-        let _ = (is_full, options);
-        Box::new(LengthChecker::default())
-    }
+    /// The checker of `decode: full`, else of `verify`. A format with neither structure nor checksum names
+    /// [`LengthChecker`] itself: one that forgot its checker would verify nothing and say that it had.
+    fn content_checker(&self, is_full: bool, options: &FormatOptions) -> Box<dyn Checker>;
 
     /// Whether `head`, the first bytes of an existing file, is how this file begins.
     fn stamp(&self, spec: &FileSpec, head: &[u8]) -> bool {

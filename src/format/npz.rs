@@ -117,6 +117,10 @@ impl Format for Npz {
         let frame = layout.x_start.len() + layout.y.len() + layout.tail.len();
         Some(frame as u64 + spec.payload_len())
     }
+    fn least_len(&self, spec: &FileSpec) -> u64 {
+        let payload = || spec.fill.incompressible(spec.payload_len());
+        self.encoded_len(spec).unwrap_or_else(payload)
+    }
     fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<()> {
         if is_deflated(spec) {
             return encode_deflated(spec, chunk, out);

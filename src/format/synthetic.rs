@@ -5,7 +5,10 @@
 use std::sync::Arc;
 
 use super::spans::SpanIndex;
-use super::{Chunks, FileSpec, Format, FormatError, FormatOptions, Index, Out, Result, Source};
+use super::{
+    Checker, Chunks, FileSpec, Format, FormatError, FormatOptions, Index, LengthChecker, Out,
+    Result, Source,
+};
 
 pub struct Synthetic;
 
@@ -41,5 +44,9 @@ impl Format for Synthetic {
         }
         let number = String::from_utf8_lossy(&text);
         Ok(SpanIndex::whole(1, vec![format!("file number {number}")]))
+    }
+    /// Nothing reads these files.
+    fn content_checker(&self, _: bool, _: &FormatOptions) -> Box<dyn Checker> {
+        Box::new(LengthChecker::default())
     }
 }

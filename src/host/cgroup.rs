@@ -20,7 +20,7 @@ pub struct Limits {
 /// How often this process' cgroup and this machine were held back so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pressure {
-    /// Nanoseconds in which threads of the cgroup were throttled by its quota.
+    /// Nanoseconds in which threads of the cgroup were throttled by its quota, all CPUs together.
     pub throttled_ns: Option<u64>,
     /// Periods in which that happened.
     pub throttled_periods: Option<u64>,

@@ -93,14 +93,12 @@ impl Loader {
                 threads,
                 cause: e.to_string(),
             })?;
-        let lane = || match engine {
-            Engine::Threads => Lane::keeping(transfer),
-            Engine::Rings { .. } => Lane::keeping(transfer).through_ring(),
-        };
         let readers: Vec<_> = recorders
             .into_iter()
             .enumerate()
-            .map(|(index, recorder)| Mutex::new(Reader::new(index, lane(), recorder)))
+            .map(|(index, recorder)| {
+                Mutex::new(Reader::new(index, Lane::keeping(transfer), recorder))
+            })
             .collect();
         let bells = match engine {
             Engine::Threads => Vec::new(),

@@ -53,7 +53,7 @@ impl Reader {
         work: &dyn Work,
         run: &Run,
     ) -> Result<Parts, LoaderError> {
-        let begun = now_ns();
+        let (begun, held_up_ns) = (now_ns(), ring::held_up_ns());
         if let Some(debt) = &mut self.debt {
             debt.begin(begun);
         }
@@ -62,7 +62,7 @@ impl Reader {
             .activity
             .io_begins(self.index, work.number_of(run), 0);
         let place = &mut self.place;
-        let located = (self.lane).without_ring(|lane| work.locate(run, place, lane));
+        let located = work.locate(run, place, &mut self.lane);
         if located.is_err() || self.place.extents.is_empty() {
             shared.activity.io_ends(self.index);
         }
@@ -119,7 +119,7 @@ impl Reader {
         let ended = now_ns();
         let each = (ended - begun) / run.count.max(1);
         self.recorder.record(Stage::Sample, each, run.count);
-        times.held_up_ns = self.lane.take_held_up_ns();
+        times.held_up_ns = ring::held_up_ns() - held_up_ns;
         Ok(match &mut self.debt {
             Some(debt) => debt.settle(times, ended),
             None => times.parts,

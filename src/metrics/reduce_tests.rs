@@ -1,5 +1,5 @@
 use super::*;
-use crate::cluster::{Solo, threads};
+use crate::cluster::threads;
 use crate::host::witness::Medium;
 use crate::metrics::au::tests::block;
 use crate::metrics::evidence::ServedByStorage;
@@ -202,33 +202,4 @@ fn unequal_epochs_are_an_error_on_every_rank() {
             })
         ));
     }
-}
-
-#[test]
-fn nothing_measured_is_not_an_error() {
-    let (record, h, w, host) = (
-        RankRecord::default(),
-        StageHistograms::new(),
-        workload(),
-        HostFacts::default(),
-    );
-    let input = ReduceInput {
-        record: &record,
-        histograms: &h,
-        spec: &MetricSpec::of(&w, 1),
-        host: &host,
-        limits: &Default::default(),
-        planned_bytes: 0,
-        checkpoint_device_counter_valid: false,
-        combine_digests: combine,
-    };
-    let s = reduce(&Solo::new("x".into()), &input).unwrap().unwrap();
-    assert_eq!(
-        (
-            s.epochs.len(),
-            s.au_storage_percent,
-            s.train.unwrap().meets_expectation
-        ),
-        (0, None, false)
-    );
 }

@@ -82,7 +82,6 @@ struct Call {
     to: u64,
 }
 
-/// The calls of one thread.
 #[derive(Debug)]
 pub struct ThreadCalls(Mutex<Log<Call>>);
 
@@ -452,52 +451,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn a_trace_is_json_of_complete_events() {
-        let tracer = Tracer::new(1_000, 1);
-        tracer.step(TracedStep {
-            epoch: 1,
-            step: 2,
-            trains: true,
-            asked: 2_500,
-            loaded: 3_000,
-            computed: 9_000,
-            met: 9_100,
-        });
-        tracer.threads(2)[1].add(Stage::Read, 1_000, 2_999);
-        tracer.phase(PhaseKind::Save, 20_000, 30_000);
-        let text = tracer.to_json(3, "node \"a\"").into_bytes();
-        let mut file = Vec::new();
-        write(&mut file, false, &[Vec::new(), text.clone(), text.clone()]).unwrap();
-        let trace: Value = serde_json::from_slice(&file).unwrap();
-        let events = trace["traceEvents"].as_array().unwrap();
-        let spans: Vec<(&str, f64, f64, u64)> = (events.iter())
-            .filter(|e| e["ph"] == "X")
-            .map(|e| {
-                let number = |key| e[key].as_f64().unwrap();
-                let thread = e["tid"].as_u64().unwrap() - e["pid"].as_u64().unwrap();
-                (
-                    e["name"].as_str().unwrap(),
-                    number("ts"),
-                    number("dur"),
-                    thread,
-                )
-            })
-            .collect();
-        let one = [
-            ("step", 1.5, 6.6, 0),
-            ("wait", 1.5, 0.5, 0),
-            ("compute", 2.0, 6.0, 0),
-            ("barrier", 8.0, 0.1, 0),
-            ("checkpoint_save", 19.0, 10.0, 0),
-            ("read", 0.0, 1.999, 2),
-        ];
-        assert_eq!(spans, [one, one].concat());
-        assert!(events.iter().all(|e| e["pid"] == 40_000));
-        let mut packed = Vec::new();
-        write(&mut packed, true, &[text]).unwrap();
-        assert_eq!(packed[..2], [0x1f, 0x8b]);
     }
 }

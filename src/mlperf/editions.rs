@@ -71,16 +71,10 @@ pub struct Llm {
     /// mlpstorage's name.
     #[serde(skip)]
     pub name: String,
-    /// ZeRO stage.
-    pub zero_stage: u64,
     /// Ranks of one data-parallel instance: OPEN scales by it.
     pub processes_per_instance: u64,
     /// Ranks of a CLOSED run.
     pub closed_mpi_processes: u64,
-    /// GB of the weights, by mlpstorage's table.
-    pub model_gb: u64,
-    /// GB of the optimizer, by mlpstorage's table.
-    pub optimizer_gb: u64,
 }
 
 /// Runs that did the same work.
@@ -269,41 +263,6 @@ pub(crate) fn is_accelerator(word: &str) -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn parameters_are_those_of_the_editions() {
-        let of = |edition: Edition, key| edition.rules().training_change(key);
-        for edition in [Edition::V2, Edition::V3] {
-            for key in [
-                "dataset.num_files_train",
-                "reader.odirect",
-                "storage.storage_root",
-            ] {
-                assert_eq!(of(edition, key), Change::Closed, "{key}");
-            }
-            for key in ["framework", "dataset.format", "reader.data_loader"] {
-                assert_eq!(of(edition, key), Change::Open, "{key}");
-            }
-            for key in [
-                "train.epochs",
-                "reader.batch_size",
-                "dataset.record_length_bytes",
-                "metric.au",
-                "",
-                "dataset",
-            ] {
-                assert_eq!(of(edition, key), Change::Forbidden, "{key}");
-            }
-        }
-        for (key, v3) in [
-            ("dataset.skip_listing", Change::Injected),
-            ("storage.s3_force_path_style", Change::Injected),
-            ("storage.storage_options.prefetch_window", Change::Closed),
-        ] {
-            assert_eq!(of(Edition::V2, key), Change::Forbidden, "{key}");
-            assert_eq!(of(Edition::V3, key), v3, "{key}");
-        }
-    }
-
     /// The hashes of the built-in workloads are those of the classes (published lists).
     #[test]
     fn built_in_workloads_are_in_their_classes() {
@@ -333,15 +292,6 @@ mod tests {
             Edition::V3
                 .class("unet3d", Some("h100"), "0f3dd7a4bf6433a3")
                 .is_none()
-        );
-    }
-
-    #[test]
-    fn subset_parallelism_follows_from_the_table() {
-        let data = |name| Llm::named(name).unwrap().instances();
-        assert_eq!(
-            ["llama3-70b", "llama3-405b", "llama3-1t"].map(data),
-            [8, 2, 2]
         );
     }
 }

@@ -43,7 +43,7 @@ impl<T: DeserializeOwned> Document<T> {
     pub(crate) fn yaml(path: &Path) -> Self {
         Self::read(path, |text| {
             let (root, _) = crate::config::yaml::parse(text)
-                .map_err(|e| format!("line {} column {}: {}", e.line, e.column, e.what))?;
+                .map_err(|e| format!("line {} column {}: {}", e.line, e.column, e.wrong.what))?;
             let value = serde_json::to_value(root).map_err(|e| e.to_string())?;
             serde_json::from_value(value).map_err(|e| e.to_string())
         })

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::editions::is_accelerator;
 use super::foreign::{Config, Document, Loose, Metadata, Parameters, Summary};
 use super::own::OwnReport;
+use crate::util::text::is_digits;
 
 /// What a run did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -267,10 +268,6 @@ fn in_folder<T: serde::de::DeserializeOwned>(folder: Option<&Path>, name: &str) 
     folder.map_or(Document::Absent, |folder| {
         Document::yaml(&folder.join(name))
     })
-}
-
-pub(crate) fn is_digits(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// `YYYYMMDD_HHMMSS`

@@ -105,7 +105,8 @@ fn hash(run: &RunFigures) -> String {
     word(run.core_config.as_ref().map(|c| c.hash.as_str()))
 }
 
-fn group(g: &Group, style: Style) -> String {
+/// What the group did, on what, whose.
+pub(super) fn title(g: &Group) -> String {
     let what = if g.kind == Kind::TrainingRun {
         "training"
     } else {
@@ -118,6 +119,11 @@ fn group(g: &Group, style: Style) -> String {
     if let (Some(organisation), Some(system)) = (&g.organisation, &g.system) {
         title += &format!(", {organisation}, {system}");
     }
+    title
+}
+
+fn group(g: &Group, style: Style) -> String {
+    let title = title(g);
     let status = if g.complete {
         "complete: the figures are those that a report publishes"
     } else {

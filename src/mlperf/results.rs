@@ -31,7 +31,6 @@ impl Role {
     }
 }
 
-/// One run in a group.
 #[derive(Debug, Clone, Serialize)]
 pub struct GroupRun {
     /// Its part.
@@ -143,7 +142,7 @@ pub fn read(places: &[impl AsRef<Path>]) -> Figures {
             Ok(tree) => tree,
             Err(e) => {
                 let cause = format!(
-                    "the folder cannot be listed: {e}; give the folder of a run, or one above runs"
+                    "the folder cannot be listed: {e}\n  remedy: give the folder of a run, or one above runs"
                 );
                 found.unreadable.push(unreadable(place, cause));
                 continue;
@@ -337,26 +336,14 @@ fn training_result(runs: &[Run], roles: &mut [Role], reasons: &mut Vec<String>) 
             reasons.push(format!("{what} in {}", paths.join(", ")));
         }
     }
+    let mut sample = |figure, of: fn(&Training) -> Option<f64>| all(&measured, figure, of, reasons);
     TrainingResult {
         basis,
-        read_gib_per_second: all(
-            &measured,
-            "train_io_mean_MB_per_second",
-            |t| t.io_gib_per_second,
-            reasons,
-        ),
-        au_percent: all(
-            &measured,
-            "train_au_mean_percentage",
-            |t| t.au_mean_percent,
-            reasons,
-        ),
-        samples_per_second: all(
-            &measured,
-            "train_throughput_mean_samples_per_second",
-            |t| t.samples_per_second,
-            reasons,
-        ),
+        read_gib_per_second: sample("train_io_mean_MB_per_second", |t| t.io_gib_per_second),
+        au_percent: sample("train_au_mean_percentage", |t| t.au_mean_percent),
+        samples_per_second: sample("train_throughput_mean_samples_per_second", |t| {
+            t.samples_per_second
+        }),
         means,
         au_met: with(Some("success")).len(),
     }

@@ -152,7 +152,7 @@ impl Run {
 
     /// One line per figure and per cell of a table: `table, line, figure, value, unit, note`.
     pub(crate) fn csv(&self) -> String {
-        let mut all = Table::new(&["table", "line", "figure", "value", "unit", "note"]);
+        let mut all = csv_table();
         let mut add = |cells: [&str; 6]| all.rows.push(cells.map(str::to_owned).to_vec());
         for block in self.shown.blocks() {
             for (label, value, note) in figures_of(&block) {
@@ -177,6 +177,11 @@ impl Run {
         }
         all.csv()
     }
+}
+
+/// Without rows: what is printed as comma-separated values.
+pub(super) fn csv_table() -> Table {
+    Table::new(&["table", "line", "figure", "value", "unit", "note"])
 }
 
 fn figures_of<'a, 'b>(block: &'b Block<'a>) -> &'b [(&'a str, ShownCell<'a>, &'a str)] {

@@ -2,7 +2,6 @@
 //!
 //! Source: the size calculation of `mlpstorage`: a dataset of five times the memory of all hosts, and 500 steps per epoch.
 
-use super::editions::Llm;
 use super::foreign::{Column, Loose, Parameters};
 pub use super::ratio::Ratio;
 
@@ -292,24 +291,6 @@ pub fn subfolders(files: u128) -> u128 {
     } else {
         0
     }
-}
-
-/// GB that the harness counts for every rank's part of one checkpoint, by its table of model sizes.
-///
-/// ZeRO 1: a share of the optimizer, and for the ranks of the first replica one of the model; ZeRO 3: a share of both.
-/// A share's denominator is the number of ranks, and in a subset that of the full job.
-pub fn harness_checkpoint_gb(llm: &Llm, ranks: u64) -> Vec<f64> {
-    let of = ranks.max(llm.closed_mpi_processes) as f64;
-    let (model, optimizer) = (llm.model_gb as f64, llm.optimizer_gb as f64);
-    (0..ranks)
-        .map(|rank| match llm.zero_stage {
-            3 => (model + optimizer) / of,
-            _ if rank < llm.processes_per_instance => {
-                optimizer / of + model / llm.processes_per_instance as f64
-            }
-            _ => optimizer / of,
-        })
-        .collect()
 }
 
 /// Ranks of every host: whole shares, and one more for the first hosts.

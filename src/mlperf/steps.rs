@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::foreign::{Document, Output};
-use super::leaf::{Leaf, is_digits};
+use super::leaf::Leaf;
+use crate::util::text::is_digits;
 
 /// Kinds of time, for people and in DLIO's files.
 pub(crate) const KINDS: [(&str, &str); 3] = [

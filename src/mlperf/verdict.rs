@@ -250,29 +250,3 @@ impl Checked {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_worst_check_decides_and_nothing_is_closed() {
-        let of = |standings: &[Standing]| {
-            let finding = |standing: &Standing| Finding {
-                rule: "3.6.2",
-                name: "",
-                verdict: Verdict::Pass,
-                what: String::new(),
-                remedy: None,
-                standing: Some(*standing),
-            };
-            let findings = standings.iter().map(finding).collect();
-            let a = Assessment::new("run", String::new(), String::new(), findings, true);
-            (a.standing, a.category)
-        };
-        use Standing::{Closed, Invalid, Open};
-        assert_eq!(of(&[]), (Closed, Category::Open));
-        assert_eq!(of(&[Closed, Open, Closed]), (Open, Category::Open));
-        assert_eq!(of(&[Open, Invalid, Closed]), (Invalid, Category::Invalid));
-    }
-}

@@ -263,6 +263,13 @@ impl Fill {
         }
     }
 
+    /// Bytes of the first `len` that stay whatever a compressor makes of them: neither zeros nor repetitions. A twentieth is
+    /// left to chance.
+    pub fn incompressible(&self, len: u64) -> u64 {
+        let once = len.min(self.period.saturating_mul(BLOCK as u64));
+        (once as f64 * 0.95 * self.table.random as f64 / UNIT_WORDS) as u64
+    }
+
     fn random_blocks(&self, first: u64, out: &mut [u8]) {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {

@@ -52,41 +52,6 @@ fn read(w: &OrderSpec, ranks: usize, epoch: u64) -> Vec<Vec<(u64, u64)>> {
         .collect()
 }
 
-// 12 files, 3 ranks: the fork deals file p to rank p mod 3.
-#[test]
-fn pytorch_without_shuffle_reads_dealt_files_in_order() {
-    let got = read(&spec(12, 1, 2, 1), 3, 1);
-    assert_eq!(got[1], [(1, 0), (4, 0), (7, 0), (10, 0)]);
-}
-
-// One rank: shuffle with 124, deal to oneself, shuffle with 124 again.
-#[test]
-fn reshard_of_one_rank_is_two_numpy_shuffles() {
-    let mut w = spec(10, 1, 1, 1);
-    w.file_shuffle = true;
-    let first = [6u64, 8, 3, 5, 4, 0, 9, 2, 7, 1];
-    let expected: Vec<(u64, u64)> = first.iter().map(|&i| (first[i as usize], 0)).collect();
-    assert_eq!(read(&w, 1, 1)[0], expected);
-}
-
-// 8 samples, 2 threads: thread 0 owns 0..4, thread 1 owns 4..8; batches of 2 alternate.
-#[test]
-fn tensorflow_interleaves_the_threads_batches() {
-    let mut w = spec(8, 1, 2, 2);
-    w.walk = Walk::Iterative;
-    let files: Vec<u64> = read(&w, 1, 1)[0].iter().map(|&(f, _)| f).collect();
-    assert_eq!(files, [0, 1, 4, 5, 2, 3, 6, 7]);
-}
-
-// 7 samples, 3 threads, batch 1: blocks of 2; the seventh goes back to thread 0.
-#[test]
-fn tensorflow_remainder_goes_to_the_first_thread() {
-    let mut w = spec(7, 1, 1, 3);
-    w.walk = Walk::Iterative;
-    let files: Vec<u64> = read(&w, 1, 1)[0].iter().map(|&(f, _)| f).collect();
-    assert_eq!(files, [0, 2, 4, 1, 3, 5, 6]);
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]

@@ -266,14 +266,4 @@ pub(crate) mod tests {
             r#"{"save_checkpoint_io_mean_GB_per_second":1.5,"save_checkpoint_io_stdev_GB_per_second":0.5,"save_checkpoint_duration_mean_seconds":1.5,"save_checkpoint_duration_stdev_seconds":0.5,"load_checkpoint_io_mean_GB_per_second":4.0,"load_checkpoint_io_stdev_GB_per_second":0.0,"load_checkpoint_duration_mean_seconds":0.5,"load_checkpoint_duration_stdev_seconds":0.0,"checkpoint_size_GB":2.0}"#
         );
     }
-
-    #[test]
-    fn entries_have_dlios_keys() {
-        let (key, entry) = epoch_entry(&record(CheckpointKind::Load, 3, 500_000_000), 1 << 30);
-        assert_eq!(key, "load_ckpt3");
-        assert_eq!(
-            serde_json::to_string(&entry).unwrap(),
-            r#"{"start":"s","end":"e","duration":0.5,"throughput":2.0}"#
-        );
-    }
 }

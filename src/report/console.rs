@@ -265,20 +265,8 @@ fn line_of(event: &Event) -> Option<String> {
         ),
         Event::OutputsSaved { folder } => format!("results in {folder}"),
         // The process edge prints failures; warnings and progress are shown in ways of their own.
-        Event::Failed { .. }
-        | Event::Warning(_)
-        | Event::Working { .. }
-        | Event::GenerationProgress { .. }
-        | Event::Progress { .. }
-        | Event::RunMeasured { .. }
-        | Event::EpochStarted { .. }
-        | Event::CheckpointsStarted { .. }
-        | Event::CheckpointsEnded { .. }
-        | Event::CheckpointStarted { .. }
-        | Event::BlockStarted { .. }
-        | Event::BlockEnded { .. }
-        | Event::EvalStarted { .. }
-        | Event::SlowRanks { .. } => return None,
+        // What others show, or nobody.
+        _ => return None,
     })
 }
 
@@ -291,8 +279,6 @@ pub fn final_report(s: &JobSummary, provenance: &Provenance) -> String {
 pub(super) mod tests {
     use std::sync::{Arc, Mutex};
 
-    use super::super::dlio::tests::job;
-    use super::super::event_file::{JsonLines, RunId};
     use super::*;
 
     /// What was written, readable beside its writer.
@@ -367,104 +353,5 @@ pub(super) mod tests {
         let mut c = Console::new(Box::new(sink.clone()), Shows::Lines, false);
         (1..9).for_each(|i| c.on(&progress(i)));
         assert_eq!(sink.text().matches('\n').count(), 1);
-    }
-
-    #[test]
-    fn json_lines_name_the_event() {
-        let sink = Shared::default();
-        let mut j = JsonLines::new(Box::new(sink.clone()), RunId("r1".into()));
-        j.on(&Event::Warning("a".into()));
-        j.on(&Event::BlockStarted { epoch: 1, block: 2 });
-        j.on(&Event::RunMeasured {
-            summary: Box::new(job()),
-            folder: "f".into(),
-        });
-        let text = sink.text();
-        let mut lines = text.lines();
-        let mut next =
-            || -> serde_json::Value { serde_json::from_str(lines.next().unwrap()).unwrap() };
-        let v = next();
-        assert_eq!((&v["event"], &v["text"]), (&"warning".into(), &"a".into()));
-        assert_eq!(
-            (&v["schema"], &v["run"]),
-            (&"dlio-rs/event/1".into(), &"r1".into())
-        );
-        let first = v["monotonic_s"].as_f64().unwrap();
-        assert!(chrono::DateTime::parse_from_rfc3339(v["time"].as_str().unwrap()).is_ok());
-        let v = next();
-        assert_eq!(
-            (&v["event"], &v["block"]),
-            (&"block_started".into(), &2.into())
-        );
-        assert!(v["monotonic_s"].as_f64().unwrap() >= first);
-        let v = next();
-        assert_eq!(v["summary"]["train"]["au_percent"]["mean"], 40.0);
-    }
-
-    #[test]
-    fn report_names_figures_and_bottleneck() {
-        let text = final_report(&job(), &Provenance::default());
-        for part in [
-            "40.00 %",
-            "expected >= 90.00 %: fail",
-            "batch_wait",
-            "20.00 ms",
-            "order digest",
-            "Bottleneck: harness on the client took 48.0 %",
-        ] {
-            assert!(text.contains(part), "{part} missing in\n{text}");
-        }
-    }
-
-    /// What a run says of `what`, done to a part, in 40 columns.
-    fn in_forty_columns(event: Event) -> String {
-        let sink = Shared::default();
-        let mut c = Console::new(Box::new(sink.clone()), Shows::Live(Box::new(|| 40)), false);
-        c.on(&event);
-        sink.text()
-    }
-
-    #[test]
-    fn all_long_work_shows_its_share_and_its_end_on_a_narrow_terminal() {
-        for (what, unit, shown) in [
-            ("evaluation", "steps", "evaluation 8 %  ETA 3725 s"),
-            (
-                "save of a checkpoint",
-                "B",
-                "save of a checkpoint 8 %  ETA 3725 s",
-            ),
-            (
-                "load of a checkpoint",
-                "B",
-                "load of a checkpoint 8 %  ETA 3725 s",
-            ),
-            (
-                "check of the dataset",
-                "files",
-                "check of the dataset 8 %  ETA 3725 s",
-            ),
-            (
-                "drop of the page cache",
-                "files",
-                "drop of the page cache 8 %  ETA 3725 s",
-            ),
-        ] {
-            let text = in_forty_columns(Event::Working {
-                what,
-                unit,
-                done: 1 << 30,
-                total: Some(12 << 30),
-                elapsed_s: 300.0,
-                eta_s: Some(3725.0),
-            });
-            assert!(text.starts_with(&format!("\r{shown}")), "{text:?}");
-        }
-        let text = in_forty_columns(Event::GenerationProgress {
-            files: 5,
-            files_total: 20,
-            bytes: 1 << 30,
-            elapsed_s: 10.0,
-        });
-        assert!(text.starts_with("\rgenerate 25 %  ETA 30 s"), "{text:?}");
     }
 }

@@ -378,11 +378,7 @@ impl Listener for DlioLog {
             }
             Event::Failed { message } => self.line(Level::Error, message),
             Event::Info(text) => self.line(Level::Info, text),
-            Event::GenerationProgress { .. }
-            | Event::Working { .. }
-            | Event::SlowRanks { .. }
-            | Event::Progress { .. }
-            | Event::OutputsSaved { .. } => {}
+            _ => {}
         }
     }
 }

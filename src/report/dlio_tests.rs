@@ -73,48 +73,9 @@ fn keys(v: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn summary_has_dlios_keys_in_order() {
+fn summary_has_dlios_figures() {
     let text = summary_json(&workload(), &job(), "a", "b");
     let v: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(
-        keys(&v),
-        [
-            "start",
-            "num_accelerators",
-            "num_hosts",
-            "hostname",
-            "metric",
-            "num_files_train",
-            "num_files_eval",
-            "num_samples_per_file",
-            "host_cpu_count",
-            "host_processor_name",
-            "potential_caching",
-            "host_cpuinfo",
-            "host_meminfo",
-            "host_memory_GB",
-            "data_size_per_host_GB",
-            "epochs",
-            "end"
-        ]
-    );
-    let mut expected = Vec::new();
-    for p in ["train", "eval"] {
-        for k in [
-            "au_percentage",
-            "au_mean_percentage",
-            "au_meet_expectation",
-            "au_stdev_percentage",
-            "throughput_samples_per_second",
-            "throughput_mean_samples_per_second",
-            "throughput_stdev_samples_per_second",
-            "io_mean_MB_per_second",
-            "io_stdev_MB_per_second",
-        ] {
-            expected.push(format!("{p}_{k}"));
-        }
-    }
-    assert_eq!(keys(&v["metric"]), expected);
     let m = &v["metric"];
     assert_eq!(m["train_au_percentage"], json!([40.0, 40.0]));
     assert_eq!(m["train_au_meet_expectation"], "fail");
@@ -132,7 +93,7 @@ fn summary_has_dlios_keys_in_order() {
 }
 
 #[test]
-fn output_has_dlios_keys_in_order() {
+fn output_has_dlios_figures() {
     let v: Value = serde_json::from_str(&output_json(
         &record(),
         &MetricSpec::of(&workload(), 1),
@@ -141,33 +102,7 @@ fn output_has_dlios_keys_in_order() {
         1,
     ))
     .unwrap();
-    assert_eq!(
-        keys(&v),
-        [
-            "host_memory_GB",
-            "host_cpu_count",
-            "host_processor_name",
-            "potential_caching",
-            "host_cpuinfo",
-            "host_meminfo",
-            "1",
-            "2",
-            "hostname"
-        ]
-    );
     let e = &v["1"];
-    assert_eq!(
-        keys(e),
-        [
-            "load",
-            "proc",
-            "throughput",
-            "au",
-            "compute",
-            "host_meminfo",
-            "end"
-        ]
-    );
     assert_eq!(e["load"]["block1"], json!([0.4, 0.02, 0.02]));
     assert_eq!(e["proc"]["eval"], json!([0.1, 0.1]));
     assert_eq!(e["throughput"], json!({"block1": 16.0, "eval": 4.0}));

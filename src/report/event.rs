@@ -49,7 +49,6 @@ pub enum Event {
     },
     /// Job-wide totals.
     GenerationDone {
-        /// Files written.
         files_written: u64,
         /// Files found complete.
         files_skipped: u64,
@@ -198,10 +197,7 @@ pub enum Event {
         folder: String,
     },
     /// Outputs are in place.
-    OutputsSaved {
-        /// Folder.
-        folder: String,
-    },
+    OutputsSaved { folder: String },
 }
 
 /// A list of a million steps is no line for a log.

@@ -29,7 +29,6 @@ impl RunId {
     }
 }
 
-/// One line.
 #[derive(Serialize)]
 struct Line<'a, E: Serialize> {
     #[serde(flatten)]

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::{Value as Json, json};
 use serde_yaml::{Mapping, Value};
 
 use super::{ReportError, write_file, yaml};
@@ -29,151 +30,73 @@ pub struct HydraFacts<'a> {
     pub config_dir: Option<String>,
 }
 
-fn map<'k>(entries: impl IntoIterator<Item = (&'k str, Value)>) -> Value {
-    Value::Mapping(
-        entries
-            .into_iter()
-            .map(|(k, v)| (Value::from(k), v))
-            .collect::<Mapping>(),
-    )
-}
-
-fn text(s: &str) -> Value {
-    Value::from(s)
-}
-
-fn words(list: &[String]) -> Value {
-    Value::Sequence(list.iter().map(|w| text(w)).collect())
-}
-
-fn source(path: &str, schema: &str, provider: &str) -> Value {
-    map([
-        ("path", text(path)),
-        ("schema", text(schema)),
-        ("provider", text(provider)),
-    ])
-}
-
-fn logging() -> Value {
-    map([
-        ("version", Value::from(1)),
-        ("root", map([("level", text("ERROR"))])),
-        ("disable_existing_loggers", Value::from(true)),
-    ])
-}
-
-fn job(facts: &HydraFacts<'_>) -> Value {
-    let mut sorted: Vec<&str> = facts.task_words.iter().map(String::as_str).collect();
-    sorted.sort_unstable();
-    let format = map([
-        ("kv_sep", text("=")),
-        ("item_sep", text(",")),
-        ("exclude_keys", Value::Sequence(Vec::new())),
-    ]);
-    map([
-        ("name", text("main")),
-        ("chdir", Value::Null),
-        ("override_dirname", text(&sorted.join(","))),
-        ("id", text("???")),
-        ("num", text("???")),
-        ("config_name", text("config")),
-        ("env_set", map([])),
-        ("env_copy", Value::Sequence(Vec::new())),
-        ("config", map([("override_dirname", format)])),
-    ])
-}
-
-fn runtime(facts: &HydraFacts<'_>) -> Value {
-    let mut sources = vec![
-        source("hydra.conf", "pkg", "hydra"),
-        source("dlio_benchmark.configs", "pkg", "main"),
-    ];
-    if let Some(dir) = &facts.config_dir {
-        sources.push(source(dir, "file", "command-line"));
-    }
-    sources.push(source("", "structured", "schema"));
-    let output_dir = Path::new(&facts.cwd).join(&facts.run_dir);
-    let choices = map([
-        ("workload", text(facts.workload_name)),
-        ("hydra/env", text("default")),
-        ("hydra/callbacks", Value::Null),
-        ("hydra/job_logging", text("disabled")),
-        ("hydra/hydra_logging", text("disabled")),
-        ("hydra/hydra_help", text("default")),
-        ("hydra/help", text("dlio_benchmark_help.yaml")),
-        ("hydra/sweeper", text("basic")),
-        ("hydra/launcher", text("basic")),
-        ("hydra/output", text("default")),
-    ]);
-    map([
-        ("version", text("1.3.2")),
-        ("version_base", text("1.3")),
-        ("cwd", text(&facts.cwd)),
-        ("config_sources", Value::Sequence(sources)),
-        ("output_dir", text(&output_dir.to_string_lossy())),
-        ("choices", choices),
-    ])
-}
-
-fn hydra_node(facts: &HydraFacts<'_>) -> Value {
+fn hydra_node(facts: &HydraFacts<'_>) -> Json {
     let mut hydra_words = facts.hydra_words.to_vec();
     hydra_words.push("hydra.mode=RUN".into());
-    let help = map([
-        ("app_name", text("dlio_benchmark")),
-        ("header", text("dlio-rs: run `dlio-rs --help`")),
-        ("footer", text("")),
-        ("template", text("")),
-    ]);
-    map([
-        ("run", map([("dir", text(&facts.run_dir))])),
-        (
-            "sweep",
-            map([
-                ("dir", text("multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}")),
-                ("subdir", text("${hydra.job.num}")),
-            ]),
-        ),
-        (
-            "launcher",
-            map([(
-                "_target_",
-                text("hydra._internal.core_plugins.basic_launcher.BasicLauncher"),
-            )]),
-        ),
-        (
-            "sweeper",
-            map([
-                (
-                    "_target_",
-                    text("hydra._internal.core_plugins.basic_sweeper.BasicSweeper"),
-                ),
-                ("max_batch_size", Value::Null),
-                ("params", Value::Null),
-            ]),
-        ),
-        ("help", help),
-        (
-            "hydra_help",
-            map([("template", text("")), ("hydra_help", text("???"))]),
-        ),
-        ("hydra_logging", logging()),
-        ("job_logging", logging()),
-        ("env", map([])),
-        ("mode", text("RUN")),
-        ("searchpath", Value::Sequence(Vec::new())),
-        ("callbacks", map([])),
-        ("output_subdir", text(&facts.output_subdir)),
-        (
-            "overrides",
-            map([
-                ("hydra", words(&hydra_words)),
-                ("task", words(facts.task_words)),
-            ]),
-        ),
-        ("job", job(facts)),
-        ("runtime", runtime(facts)),
-        ("verbose", Value::from(false)),
-    ])
+    let logging =
+        json!({"version": 1, "root": {"level": "ERROR"}, "disable_existing_loggers": true});
+    json!({
+        "run": {"dir": facts.run_dir},
+        "sweep": {"dir": "multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}", "subdir": "${hydra.job.num}"},
+        "launcher": {"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"},
+        "sweeper": {
+            "_target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper", "max_batch_size": null, "params": null,
+        },
+        "help": {
+            "app_name": "dlio_benchmark", "header": "dlio-rs: run `dlio-rs --help`", "footer": "", "template": "",
+        },
+        "hydra_help": {"template": "", "hydra_help": "???"},
+        "hydra_logging": logging,
+        "job_logging": logging,
+        "env": {},
+        "mode": "RUN",
+        "searchpath": [],
+        "callbacks": {},
+        "output_subdir": facts.output_subdir,
+        "overrides": {"hydra": hydra_words, "task": facts.task_words},
+        "job": job(facts),
+        "runtime": runtime(facts),
+        "verbose": false,
+    })
+}
+
+fn job(facts: &HydraFacts<'_>) -> Json {
+    let mut sorted: Vec<&str> = facts.task_words.iter().map(String::as_str).collect();
+    sorted.sort_unstable();
+    json!({
+        "name": "main", "chdir": null, "override_dirname": sorted.join(","), "id": "???", "num": "???",
+        "config_name": "config", "env_set": {}, "env_copy": [],
+        "config": {"override_dirname": {"kv_sep": "=", "item_sep": ",", "exclude_keys": []}},
+    })
+}
+
+fn runtime(facts: &HydraFacts<'_>) -> Json {
+    let config_dir = facts.config_dir.as_deref();
+    let sources = [
+        Some(("hydra.conf", "pkg", "hydra")),
+        Some(("dlio_benchmark.configs", "pkg", "main")),
+        config_dir.map(|dir| (dir, "file", "command-line")),
+        Some(("", "structured", "schema")),
+    ];
+    let source =
+        |(path, schema, provider)| json!({"path": path, "schema": schema, "provider": provider});
+    json!({
+        "version": "1.3.2",
+        "version_base": "1.3",
+        "cwd": facts.cwd,
+        "config_sources": sources.into_iter().flatten().map(source).collect::<Vec<_>>(),
+        "output_dir": Path::new(&facts.cwd).join(&facts.run_dir).to_string_lossy(),
+        "choices": {
+            "workload": facts.workload_name, "hydra/env": "default", "hydra/callbacks": null,
+            "hydra/job_logging": "disabled", "hydra/hydra_logging": "disabled", "hydra/hydra_help": "default",
+            "hydra/help": "dlio_benchmark_help.yaml", "hydra/sweeper": "basic", "hydra/launcher": "basic",
+            "hydra/output": "default",
+        },
+    })
+}
+
+fn of_json(value: Json) -> Value {
+    serde_yaml::to_value(value).expect("YAML takes all that JSON has")
 }
 
 /// Writes the three files into `<out>/<output_subdir>/`. The caller removes secrets from the tree and
@@ -182,17 +105,17 @@ fn hydra_node(facts: &HydraFacts<'_>) -> Value {
 /// Errors: the folder or a file cannot be written. Source: hydra 1.3 with DLIO's configuration.
 pub fn write(out: &Path, facts: &HydraFacts<'_>) -> Result<(), ReportError> {
     let dir = out.join(&facts.output_subdir);
-    interrupt::uninterrupted(|| fs::create_dir_all(&dir)).map_err(|source| ReportError::Write {
-        path: dir.clone(),
-        source,
-    })?;
+    interrupt::uninterrupted(|| fs::create_dir_all(&dir)).map_err(ReportError::writing(&dir))?;
     for (name, value) in [
-        ("config.yaml", map([("workload", facts.tree.clone())])),
-        ("overrides.yaml", words(facts.task_words)),
-        ("hydra.yaml", map([("hydra", hydra_node(facts))])),
+        (
+            "config.yaml",
+            Mapping::from_iter([("workload".into(), facts.tree.clone())]).into(),
+        ),
+        ("overrides.yaml", of_json(json!(facts.task_words))),
+        ("hydra.yaml", of_json(json!({"hydra": hydra_node(facts)}))),
     ] {
         let path = dir.join(name);
-        write_file(&path, &yaml::to_string(&value))?;
+        write_file(&path, yaml::to_string(&value))?;
     }
     Ok(())
 }
@@ -233,34 +156,6 @@ mod tests {
             "- workload=default\n- ++workload.train.epochs=2\n"
         );
         let h: Value = serde_yaml::from_str(&read("hydra.yaml")).unwrap();
-        let keys: Vec<&str> = h["hydra"]
-            .as_mapping()
-            .unwrap()
-            .keys()
-            .map(|k| k.as_str().unwrap())
-            .collect();
-        assert_eq!(
-            keys,
-            [
-                "run",
-                "sweep",
-                "launcher",
-                "sweeper",
-                "help",
-                "hydra_help",
-                "hydra_logging",
-                "job_logging",
-                "env",
-                "mode",
-                "searchpath",
-                "callbacks",
-                "output_subdir",
-                "overrides",
-                "job",
-                "runtime",
-                "verbose"
-            ]
-        );
         let h = &h["hydra"];
         assert_eq!(h["overrides"]["hydra"][1], "hydra.mode=RUN");
         assert_eq!(

@@ -44,7 +44,7 @@ use crate::metrics::timeline::{self, Timeline};
 pub enum ReportError {
     /// A file could not be written.
     #[error(
-        "write {path}: {}; check that the folder is writable and has space",
+        "write {path}: {}\n  remedy: check that the folder is writable and has space",
         crate::storage::errno_words(.source)
     )]
     Write {
@@ -67,19 +67,17 @@ pub enum ReportError {
     Publish(#[from] PublishError),
 }
 
-pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), ReportError> {
-    crate::storage::write_file(path, text.as_bytes()).map_err(|source| ReportError::Write {
-        path: path.to_owned(),
-        source,
-    })
+impl ReportError {
+    /// What a failed write of `path` becomes.
+    pub(crate) fn writing(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| ReportError::Write { path, source }
+    }
 }
 
-fn write_timeline(path: &Path, timeline: &Timeline) -> Result<(), ReportError> {
-    let written = (timeline.to_bytes()).and_then(|bytes| crate::storage::write_file(path, &bytes));
-    written.map_err(|source| ReportError::Write {
-        path: path.to_owned(),
-        source,
-    })
+/// Writes a file anew.
+pub(crate) fn write_file(path: &Path, text: impl AsRef<[u8]>) -> Result<(), ReportError> {
+    crate::storage::write_file(path, text.as_ref()).map_err(ReportError::writing(path))
 }
 
 /// Wall-clock label of now as DLIO writes it: local time, microseconds, no zone.
@@ -154,10 +152,12 @@ pub fn write_all(
     }
     write_file(
         &out.join("histograms.hgrm"),
-        &input.summary.histograms.to_hgrm(),
+        input.summary.histograms.to_hgrm(),
     )?;
     if let Some(timeline) = input.timeline {
-        write_timeline(&out.join(timeline::FILE), timeline)?;
+        let path = out.join(timeline::FILE);
+        let bytes = timeline.to_bytes().map_err(ReportError::writing(&path))?;
+        write_file(&path, bytes)?;
     }
     // Made twice: the peak that these files name holds what it takes to make them.
     drop(texts_of(input));

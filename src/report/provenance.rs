@@ -63,7 +63,6 @@ impl Build {
     }
 }
 
-/// A library.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Library {
     pub name: String,

@@ -13,7 +13,7 @@ use crate::interrupt::{self, Unfinished};
 pub enum PublishError {
     /// Results are already there.
     #[error(
-        "create output folder {path}: it already holds summary.json of an earlier run; choose another folder (--output DIR)"
+        "create output folder {path}: it already holds summary.json of an earlier run\n  remedy: choose another folder (--output DIR)"
     )]
     Exists { path: PathBuf },
     /// Another job writes there.
@@ -35,12 +35,12 @@ pub enum PublishError {
     Removed { path: PathBuf },
     /// The path names no folder.
     #[error(
-        "create output folder {path}: the path has no last component; give the folder itself (--output DIR)"
+        "create output folder {path}: the path has no last component\n  remedy: give the folder itself (--output DIR)"
     )]
     NoName { path: PathBuf },
     /// A file operation failed.
     #[error(
-        "{operation} {path}: {}; check that the parent folder exists, is writable and has space, or choose another folder (--output DIR)",
+        "{operation} {path}: {}\n  remedy: check that the parent folder exists, is writable and has space, or choose another folder (--output DIR)",
         crate::storage::errno_words(.source)
     )]
     Io {
@@ -384,15 +384,7 @@ impl Drop for OutputDir {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn names(dir: &Path) -> Vec<String> {
-        let mut v: Vec<String> = fs::read_dir(dir)
-            .unwrap()
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect();
-        v.sort();
-        v
-    }
+    use crate::util::names_in;
 
     #[test]
     fn appears_only_when_published() {
@@ -402,7 +394,7 @@ mod tests {
         fs::write(out.path().join("summary.json"), "{}").unwrap();
         assert!(!target.exists());
         assert_eq!(out.publish().unwrap(), target);
-        assert_eq!(names(&tmp.path().join("a/b")), ["out"]);
+        assert_eq!(names_in(&tmp.path().join("a/b")), ["out"]);
         let refused = OutputDir::create(&target, Clash::Refuse, false)
             .unwrap_err()
             .to_string();
@@ -420,33 +412,12 @@ mod tests {
         fs::write(out.path().join("dlio_config/config.yaml"), "").unwrap();
         fs::write(out.path().join("summary.json"), "{}").unwrap();
         out.publish().unwrap();
-        assert_eq!(names(&target), ["dlio_config", "summary.json"]);
-        assert_eq!(names(&target.join("dlio_config")), ["config.yaml", "mine"]);
-        assert_eq!(names(tmp.path()), ["out"]);
-    }
-
-    #[test]
-    fn unpublished_leaves_nothing() {
-        let tmp = tempfile::tempdir().unwrap();
-        let out = OutputDir::create(&tmp.path().join("x/y"), Clash::Refuse, false).unwrap();
-        fs::write(out.path().join("f"), "").unwrap();
-        drop(out);
-        assert!(names(tmp.path()).is_empty());
-    }
-
-    #[test]
-    fn a_file_in_the_way_names_path_and_remedy() {
-        let tmp = tempfile::tempdir().unwrap();
-        fs::write(tmp.path().join("file"), "").unwrap();
-        for bad in ["file", "file/out"] {
-            let message = OutputDir::create(&tmp.path().join(bad), Clash::Refuse, false)
-                .unwrap_err()
-                .to_string();
-            assert!(
-                message.contains("file") && message.contains("--output"),
-                "{message}"
-            );
-        }
+        assert_eq!(names_in(&target), ["dlio_config", "summary.json"]);
+        assert_eq!(
+            names_in(&target.join("dlio_config")),
+            ["config.yaml", "mine"]
+        );
+        assert_eq!(names_in(tmp.path()), ["out"]);
     }
 
     #[test]
@@ -462,7 +433,7 @@ mod tests {
                 });
             }
         });
-        let found = names(&tmp.path().join("a"));
+        let found = names_in(&tmp.path().join("a"));
         assert_eq!(found.len(), 10, "{found:?}");
         assert!(found.contains(&"results-10".into()), "{found:?}");
         let has_summary = |name| {
@@ -491,7 +462,7 @@ mod tests {
         let lock = tmp.path().join(".out.lock");
         std::os::unix::fs::symlink(dead.to_string(), &lock).unwrap();
         OutputDir::create(&target, Clash::Refuse, false).unwrap();
-        assert!(names(tmp.path()).is_empty());
+        assert!(names_in(tmp.path()).is_empty());
         // Of another PID namespace nobody knows.
         dead.process.namespace += 1;
         std::os::unix::fs::symlink(dead.to_string(), &lock).unwrap();
@@ -502,15 +473,5 @@ mod tests {
         std::os::unix::fs::symlink(elsewhere, tmp.path().join(".out.lock")).unwrap();
         let refused = OutputDir::create(&target, Clash::Refuse, false).unwrap_err();
         assert!(refused.to_string().contains(elsewhere), "{refused}");
-    }
-
-    #[test]
-    fn a_folder_that_was_removed_is_named() {
-        let tmp = tempfile::tempdir().unwrap();
-        let out = OutputDir::create(&tmp.path().join("out"), Clash::Refuse, false).unwrap();
-        out.check().unwrap();
-        fs::remove_dir_all(out.path()).unwrap();
-        let message = out.check().unwrap_err().to_string();
-        assert!(message.contains("was removed during the run"), "{message}");
     }
 }

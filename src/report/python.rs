@@ -65,6 +65,15 @@ const TAKES_ALL: &str = "keys are strings, and a Vec takes every byte";
 
 struct Python<'a>(PrettyFormatter<'a>);
 
+/// Methods that write what serde_json's indented form has.
+macro_rules! as_pretty {
+    ($($name:ident($($first:ident)?);)*) => {$(
+        fn $name<W: ?Sized + Write>(&mut self, w: &mut W $(, $first: bool)?) -> io::Result<()> {
+            self.0.$name(w $(, $first)?)
+        }
+    )*};
+}
+
 impl Formatter for Python<'_> {
     fn write_f64<W: ?Sized + Write>(&mut self, w: &mut W, value: f64) -> io::Result<()> {
         w.write_all(float(value).as_bytes())
@@ -86,32 +95,9 @@ impl Formatter for Python<'_> {
         }
         Ok(())
     }
-    fn begin_array<W: ?Sized + Write>(&mut self, w: &mut W) -> io::Result<()> {
-        self.0.begin_array(w)
-    }
-    fn end_array<W: ?Sized + Write>(&mut self, w: &mut W) -> io::Result<()> {
-        self.0.end_array(w)
-    }
-    fn begin_array_value<W: ?Sized + Write>(&mut self, w: &mut W, first: bool) -> io::Result<()> {
-        self.0.begin_array_value(w, first)
-    }
-    fn end_array_value<W: ?Sized + Write>(&mut self, w: &mut W) -> io::Result<()> {
-        self.0.end_array_value(w)
-    }
-    fn begin_object<W: ?Sized + Write>(&mut self, w: &mut W) -> io::Result<()> {
-        self.0.begin_object(w)
-    }
-    fn end_object<W: ?Sized + Write>(&mut self, w: &mut W) -> io::Result<()> {
-        self.0.end_object(w)
-    }
-    fn begin_object_key<W: ?Sized + Write>(&mut self, w: &mut W, first: bool) -> io::Result<()> {
-        self.0.begin_object_key(w, first)
-    }
-    fn begin_object_value<W: ?Sized + Write>(&mut self, w: &mut W) -> io::Result<()> {
-        self.0.begin_object_value(w)
-    }
-    fn end_object_value<W: ?Sized + Write>(&mut self, w: &mut W) -> io::Result<()> {
-        self.0.end_object_value(w)
+    as_pretty! {
+        begin_array(); begin_array_value(first); end_array_value(); end_array();
+        begin_object(); begin_object_key(first); begin_object_value(); end_object_value(); end_object();
     }
 }
 

@@ -5,7 +5,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::{ReportError, dlio};
+use super::{ReportError, dlio, write_file};
 use crate::clock::now_ns;
 use crate::cluster::Cluster;
 use crate::config::PerRankFiles;
@@ -18,7 +18,6 @@ use crate::util::varint;
 /// Bytes of files that rank 0 takes at once; one rank's may be more.
 pub const AT_ONCE: u64 = 4 << 20;
 
-/// The files of one rank.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RankFiles(Vec<(String, Vec<u8>)>);
 
@@ -77,15 +76,8 @@ impl RankFiles {
     }
 
     fn write(&self, folder: &Path) -> Result<(), ReportError> {
-        (self.0.iter()).try_for_each(|(name, bytes)| write_one(&folder.join(name), bytes))
+        (self.0.iter()).try_for_each(|(name, bytes)| write_file(&folder.join(name), bytes))
     }
-}
-
-fn write_one(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
-    crate::storage::write_file(path, bytes).map_err(|source| ReportError::Write {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 /// Writes the files of all ranks into `folder`, which rank 0 alone knows. A collective.
@@ -218,7 +210,7 @@ fn word(bytes: &[u8]) -> u64 {
 fn write_received(folder: &Path, mut bytes: &[u8]) -> Result<(), ReportError> {
     while !bytes.is_empty() {
         let name = String::from_utf8_lossy(part(&mut bytes)).into_owned();
-        write_one(&folder.join(name), part(&mut bytes))?;
+        write_file(&folder.join(name), part(&mut bytes))?;
     }
     Ok(())
 }
@@ -252,6 +244,7 @@ fn groups(lens: &[u64]) -> Vec<usize> {
 mod tests {
     use super::*;
     use crate::cluster::threads;
+    use crate::util::names_in;
 
     #[test]
     fn groups_hold_all_ranks_and_no_more_than_they_may() {
@@ -267,15 +260,6 @@ mod tests {
         own.add(format!("{rank}_output.json"), output.into_bytes());
         own.add(format!("{rank}_per_epoch_stats.json"), stats.into_bytes());
         own
-    }
-
-    fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
     }
 
     /// What rank 0 receives at once does not grow with the number of ranks, and is nothing where all see the folder; the
@@ -304,7 +288,7 @@ mod tests {
                 true => assert_eq!(largest[0], 0),
                 false => assert!(largest[0] <= AT_ONCE, "{} bytes at once", largest[0]),
             }
-            assert_eq!(names(dir.path()).len(), 2 * RANKS);
+            assert_eq!(names_in(dir.path()).len(), 2 * RANKS);
             for rank in 0..RANKS {
                 let read = |name| {
                     let path = dir.path().join(format!("{rank}_{name}.json"));
@@ -333,7 +317,7 @@ mod tests {
             save(cluster, &own, (rank == 0).then_some(&*nowhere)).map_err(|e| e.to_string())
         });
         assert_eq!(
-            names(dir.path()),
+            names_in(dir.path()),
             ["0_output.json", "0_per_epoch_stats.json"]
         );
         assert!(made[0].as_ref().unwrap_err().contains("0_output.json"));

@@ -204,26 +204,6 @@ mod tests {
     use super::super::shown::Shown;
     use super::*;
 
-    #[test]
-    fn a_row_is_the_same_in_both() {
-        let mut report = Report::default();
-        report.push(
-            row("train/au_mean", 40.0, "%", "au_v3")
-                .label("train AU")
-                .note("(stdev 0.00)"),
-        );
-        report.push(plain("train/ok", true));
-        report.push(sentence("It is so."));
-        assert_eq!(
-            Shown::of(&report).to_text(),
-            "train AU                         40.00 %   (stdev 0.00)\nIt is so.\n"
-        );
-        assert_eq!(
-            report.into_json(),
-            json!({"train": {"au_mean": {"value": 40.0, "unit": "%", "formula": "au_v3"}, "ok": true}})
-        );
-    }
-
     // A field's width in Rust's formatting ends at 65,535; a table of many epochs has longer lists.
     #[test]
     fn a_table_of_many_lines_is_cut_on_the_console_only() {

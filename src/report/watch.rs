@@ -129,32 +129,3 @@ impl Watched {
         self.rates.iter().map(bar).collect()
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_job_is_one_line() {
-        let mut job = Watched::default();
-        for rate in [1_u64 << 30, 1 << 31] {
-            job.line(&format!(
-                r#"{{"event":"progress","epoch":1,"epochs":2,"step":3,"steps":9,"au_percent":98.76,"bytes_per_second":{rate},"batch_wait_p99_s":0.0012,"eta_s":7.0}}"#
-            ));
-        }
-        job.line(r#"{"event":"slow_ranks","looks":5,"ranks":[[3,4],[1,1]]}"#);
-        job.line(r#"{"event":"progr"#);
-        assert_eq!(
-            job.text(200),
-            "epoch 1/2 step 3/9  AU 98.8 %  2.00 GiB/s ▅█  p99 wait 1.2 ms  ETA 7 s  slow ranks: 3 (4/5), 1 (1/5)"
-        );
-        assert_eq!(job.text(40), "epoch 1/2 step 3/9  AU 98.8 %");
-        assert_eq!(job.ended, None);
-        job.line(r#"{"event":"epoch_ended","epoch":2,"steps":9,"elapsed_s":1.5}"#);
-        assert!(job.text(200).starts_with("epoch 2/2 done  AU"));
-        job.line(r#"{"event":"generation_progress","files":10,"files_total":40,"bytes":5,"elapsed_s":2.0}"#);
-        assert!(job.text(200).contains("ETA 6 s"));
-        job.line(r#"{"event":"failed","message":"rank 1 failed"}"#);
-        assert_eq!(job.ended, Some(Ended::Failed("rank 1 failed".into())));
-    }
-}

@@ -3,7 +3,7 @@
 use super::context::JobContext;
 use super::dataset::DatasetFiles;
 use super::events::Events;
-use super::failure::{JobError, RankError, agree};
+use super::failure::{RankError, Result, agree};
 use crate::config::Decode;
 use crate::format::Format;
 use crate::plan::Split;
@@ -21,7 +21,7 @@ pub(super) fn recognise(
     storage: &dyn Storage,
     format: Option<&'static dyn Format>,
     files: &mut DatasetFiles,
-) -> Result<(), JobError> {
+) -> Result<()> {
     let Some(format) = format else {
         return Ok(());
     };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::checkpoint_watch::Watched;
 use super::context::{JobContext, label};
 use super::events::Events;
-use super::failure::{JobError, RankError, agree, only_where};
+use super::failure::{RankError, Result, agree, only_where};
 use super::open::open_store;
 use super::wire;
 use crate::checkpoint::content::ContentSource;
@@ -62,16 +62,6 @@ impl Moment {
             step: self.taken,
         }
     }
-
-    fn record(self, kind: CheckpointKind) -> CheckpointRecord {
-        CheckpointRecord {
-            kind,
-            epoch: self.epoch,
-            step: self.step,
-            number: self.number,
-            ..CheckpointRecord::default()
-        }
-    }
 }
 
 /// Saves and loads this rank's part of checkpoints.
@@ -102,7 +92,7 @@ pub struct Checkpointer<'a> {
 
 impl<'a> Checkpointer<'a> {
     /// Plans the checkpoints of a job. A collective.
-    pub fn new(job: &'a JobContext, events: &mut Events) -> Result<Self, JobError> {
+    pub fn new(job: &'a JobContext, events: &mut Events) -> Result<Self> {
         let (cluster, w) = (job.cluster, job.workload);
         let storage = agree(cluster, open(job))?;
         let ranks = cluster.size();
@@ -178,7 +168,7 @@ impl<'a> Checkpointer<'a> {
     /// files. A collective.
     ///
     /// Errors: another job saves there.
-    pub fn claim(&mut self, events: &mut Events) -> Result<(), JobError> {
+    pub fn claim(&mut self, events: &mut Events) -> Result<()> {
         let claim = || -> Result<Option<FolderLock>, RankError> {
             if self.job.cluster.rank() > 0 {
                 return Ok(None);
@@ -249,7 +239,7 @@ impl<'a> Checkpointer<'a> {
     }
 
     /// Saves a checkpoint. A collective.
-    pub fn save(&mut self, events: &mut Events, moment: Moment) -> Result<(), JobError> {
+    pub fn save(&mut self, events: &mut Events, moment: Moment) -> Result<()> {
         let folder = self.folder(moment);
         self.job
             .activity
@@ -267,7 +257,7 @@ impl<'a> Checkpointer<'a> {
     }
 
     /// The checkpoint's folder with its marker, wherever a rank writes into it. A collective.
-    fn make_folders(&self, moment: Moment, folder: &Path) -> Result<(), JobError> {
+    fn make_folders(&self, moment: Moment, folder: &Path) -> Result<()> {
         let cluster = self.job.cluster;
         only_where(cluster, cluster.rank() == 0, || self.mark(moment))?;
         // The folder may be one of each node.
@@ -285,7 +275,7 @@ impl<'a> Checkpointer<'a> {
         events: &mut Events,
         moment: Moment,
         folder: &Path,
-    ) -> Result<(u64, CheckpointRecord), JobError> {
+    ) -> Result<(u64, CheckpointRecord)> {
         let (cluster, activity) = (self.job.cluster, self.job.activity);
         let targets: Vec<Target> = (self.plan.files.iter())
             .map(|file| Target {
@@ -322,21 +312,9 @@ impl<'a> Checkpointer<'a> {
             &self.watched,
             &mut begin,
         );
-        let own_ns = now_ns() - start.0;
-        self.wait_for_others(moment);
-        if c.rank_sync {
-            cluster.barrier();
-        }
-        let wall_ns = now_ns() - start.0;
-        let end = label();
-        let saved = agree(cluster, outcome.map_err(RankError::from))?;
-        activity.busy_until(0);
-        activity.moved();
+        let start_ns = start.0;
+        let (saved, record) = self.together(moment, kind, start, outcome)?;
         let record = CheckpointRecord {
-            start: start.1,
-            end,
-            wall_ns,
-            own_ns,
             tensor_bytes: self.plan.bytes(),
             file_bytes: saved.file_bytes,
             io_ns: saved.write_ns,
@@ -345,13 +323,44 @@ impl<'a> Checkpointer<'a> {
             stall_ns: saved.stall_ns,
             model_ns: saved.model_ns,
             optimizer_ns: saved.optimizer_ns,
-            ..moment.record(kind)
+            ..record
         };
-        Ok((start.0, record))
+        Ok((start_ns, record))
+    }
+
+    /// The end of the timed part, once all ranks agree how it went; its times. A collective.
+    fn together<T>(
+        &self,
+        moment: Moment,
+        kind: CheckpointKind,
+        (start_ns, start): (u64, String),
+        outcome: Result<T, CheckpointError>,
+    ) -> Result<(T, CheckpointRecord)> {
+        let (cluster, activity) = (self.job.cluster, self.job.activity);
+        let own_ns = now_ns() - start_ns;
+        self.wait_for_others(moment);
+        if self.job.workload.checkpoint.rank_sync {
+            cluster.barrier();
+        }
+        let record = CheckpointRecord {
+            kind,
+            epoch: moment.epoch,
+            step: moment.step,
+            number: moment.number,
+            start,
+            wall_ns: now_ns() - start_ns,
+            end: label(),
+            own_ns,
+            ..CheckpointRecord::default()
+        };
+        let done = agree(cluster, outcome.map_err(RankError::from))?;
+        activity.busy_until(0);
+        activity.moved();
+        Ok((done, record))
     }
 
     /// Deletes what `checkpoint.keep` no longer wants; only what this run saved. A collective.
-    fn forget_oldest(&mut self) -> Result<(), JobError> {
+    fn forget_oldest(&mut self) -> Result<()> {
         let Some(keep) = self.job.workload.checkpoint.keep else {
             return Ok(());
         };
@@ -407,7 +416,7 @@ impl<'a> Checkpointer<'a> {
     }
 
     /// Refuses what cannot be loaded, before anything is timed. A collective.
-    pub fn check_loadable(&self, moments: &[Moment]) -> Result<(), JobError> {
+    pub fn check_loadable(&self, moments: &[Moment]) -> Result<()> {
         let check = || -> Result<(), RankError> {
             if !self.storage.system().has_bytes {
                 return Ok(());
@@ -415,12 +424,12 @@ impl<'a> Checkpointer<'a> {
             for &moment in moments {
                 let folder = self.folder(moment);
                 let _task = self.job.doing("look for the files of", &folder);
-                if load::exists(&*self.storage, &self.marker(moment))? {
+                if self.storage.len(&self.marker(moment))?.is_some() {
                     return Err(CheckpointError::Incomplete { folder }.into());
                 }
                 for file in &self.load_plan.files {
                     let path = self.path(&folder, file);
-                    if !load::exists(&*self.storage, &path)? {
+                    if self.storage.len(&path)?.is_none() {
                         return Err(CheckpointError::Missing { path }.into());
                     }
                 }
@@ -431,7 +440,7 @@ impl<'a> Checkpointer<'a> {
     }
 
     /// Loads a checkpoint. A collective.
-    pub fn load(&mut self, events: &mut Events, moment: Moment) -> Result<(), JobError> {
+    pub fn load(&mut self, events: &mut Events, moment: Moment) -> Result<()> {
         let (cluster, activity) = (self.job.cluster, self.job.activity);
         let folder = self.folder(moment);
         activity.enter(Phase::Load, moment.epoch, moment.step);
@@ -450,36 +459,24 @@ impl<'a> Checkpointer<'a> {
         events.emit(moment.started(kind));
         activity.moved();
         let device_before = device_bytes();
-        let (start, start_label) = (now_ns(), label());
+        let start = (now_ns(), label());
+        let start_ns = start.0;
         let _work = activity.work(Stretch::Load, self.load_plan.bytes());
         let outcome = load::load(storage, &sources, options, readers, &self.watched);
-        let own_ns = now_ns() - start;
-        self.wait_for_others(moment);
-        if self.job.workload.checkpoint.rank_sync {
-            cluster.barrier();
-        }
-        let wall_ns = now_ns() - start;
-        let end = label();
+        let (loaded, record) = self.together(moment, kind, start, outcome)?;
         let device = device_before
             .zip(device_bytes())
             .map(|(before, after)| after.saturating_sub(before));
-        let loaded = agree(cluster, outcome.map_err(RankError::from))?;
-        activity.busy_until(0);
-        activity.moved();
         let record = CheckpointRecord {
-            start: start_label,
-            end,
-            wall_ns,
-            own_ns,
             tensor_bytes: self.load_plan.bytes(),
             file_bytes: loaded.file_bytes,
             io_ns: loaded.read_ns,
             model_ns: loaded.model_ns,
             optimizer_ns: loaded.optimizer_ns,
             device_bytes: device,
-            ..moment.record(kind)
+            ..record
         };
-        self.ended(events, start, record);
+        self.ended(events, start_ns, record);
         Ok(())
     }
 
@@ -513,6 +510,8 @@ impl<'a> Checkpointer<'a> {
 
     /// Asks the kernel to forget the files that will be loaded.
     pub fn evict(&self, moments: &[Moment]) -> Result<(), RankError> {
+        let files = moments.len() * self.load_plan.files.len();
+        let _work = (self.job.activity).work(Stretch::DropCache, files as u64);
         for &moment in moments {
             let folder = self.folder(moment);
             for file in &self.load_plan.files {
@@ -523,7 +522,7 @@ impl<'a> Checkpointer<'a> {
                 activity.busy_until(now_ns().saturating_add(may_last_ns));
                 self.storage.evict(&self.path(&folder, file))?;
                 activity.busy_until(0);
-                activity.moved();
+                activity.worked(1);
             }
         }
         Ok(())

@@ -41,7 +41,7 @@ fn a_rank_recovers_with_the_files_of_the_next_node() {
         taken: 1,
     };
     let run = |is_load: bool| {
-        threads::run(&NODES, |cluster| -> Result<(), JobError> {
+        threads::run(&NODES, |cluster| -> Result<()> {
             let options = RunOptions {
                 stall_timeout: Duration::ZERO,
                 memory: None,

@@ -121,8 +121,9 @@ impl<'a> JobContext<'a> {
         }
         let readers = self.shape().threads;
         let buffers = self.cluster.local_size() * loaders * readers * transfer;
-        // Bytes that come by way of the page cache are copied, and nothing of ours is pinned.
-        let is_direct = !self.workload.storage_system().page_cache;
+        // Bytes that come by way of the page cache or of a socket are copied, and nothing of ours is pinned.
+        let system = self.workload.storage_system();
+        let is_direct = system.opens_by_path && !system.page_cache;
         Engine::Rings {
             threads: self.cpus_per_rank().min(readers),
             pins: is_direct && ring::may_pin(buffers as u64),

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::context::JobContext;
 use super::events::Events;
-use super::failure::{JobError, RankError, agree};
+use super::failure::{RankError, Result, agree};
 use super::manifest::{MANIFEST, MANIFEST_LIMIT, Manifest, Purpose};
 use super::names::{self, Listed};
 use super::wire;
@@ -35,14 +35,15 @@ pub(super) const LARGE: u64 = 256 << 10;
 /// Places of the dataset in which smaller files are looked at, so that reading them is as cold as it was.
 pub(super) const GROUPS: u64 = 4;
 
-/// `dataset.listing_validation_interval` from which on it is a matter of taste.
-const SPARSE: u64 = 1000;
+/// DLIO's `dataset.listing_validation_interval`.
+const LOOK_EVERY: u64 = 1000;
 
-/// Every how many of `used` files one is looked for; as it is `given` unless looking would warm what is to be read.
-fn look_every(given: u64, used: u64, is_small: bool) -> u64 {
-    match is_small && given >= SPARSE {
-        true => given.max(used.div_ceil(GROUPS)),
-        false => given,
+/// Every how many of `used` files one is looked for: as it is `given`; where it is not, few enough that looking does not warm
+/// what is to be read.
+fn look_every(given: Option<u64>, used: u64, is_small: bool) -> u64 {
+    match is_small {
+        true => given.unwrap_or(LOOK_EVERY.max(used.div_ceil(GROUPS))),
+        false => given.unwrap_or(LOOK_EVERY),
     }
 }
 
@@ -92,7 +93,7 @@ impl DatasetFiles {
     /// The files of `workload` for reading: the manifest, where there is one, says how many exist.
     ///
     /// A collective. Errors: the manifest cannot be read, or does not fit the workload.
-    pub fn to_read(job: &JobContext, storage: &dyn Storage) -> Result<Self, JobError> {
+    pub fn to_read(job: &JobContext, storage: &dyn Storage) -> Result<Self> {
         let (cluster, workload) = (job.cluster, job.workload);
         if workload.dataset.listing && storage.system().has_bytes {
             let names = names::list(job, storage)?;
@@ -327,24 +328,27 @@ impl DatasetFiles {
         if self.workload.dataset.record_length_bytes_stdev > 0.0 {
             return None;
         }
-        self.mean_bytes(format)
+        let file = format.encoded_len(&self.nominal_spec())?;
+        Some(self.with_companions(format, file))
     }
 
-    /// Bytes that all files have at least: where sizes are random, three standard deviations of their sum below its mean. None
-    /// where they depend on the contents.
-    pub fn least_bytes(&self, format: &dyn Format) -> Option<u64> {
+    /// Bytes that all files have at least: where sizes are random, three standard deviations of their sum below its mean; of
+    /// compressed files what no compressor shrinks.
+    pub fn least_bytes(&self, format: &dyn Format) -> u64 {
         let d = &self.workload.dataset;
         let files = (self.train.files() + self.valid.files()) as f64;
         let spread = 3.0 * d.record_length_bytes_stdev / d.record_length_bytes / files.sqrt();
-        Some((self.mean_bytes(format)? as f64 * (1.0 - spread).max(0.0)) as u64)
+        let mean = self.with_companions(format, format.least_len(&self.nominal_spec()));
+        (mean as f64 * (1.0 - spread).max(0.0)) as u64
     }
 
-    fn mean_bytes(&self, format: &dyn Format) -> Option<u64> {
+    /// Bytes of the dataset where each data file has `file`.
+    fn with_companions(&self, format: &dyn Format, file: u64) -> u64 {
         let spec = self.nominal_spec();
         let companions: u64 = (0..format.companions().len())
             .map(|which| format.companion_len(which, &spec))
             .sum();
-        Some((format.encoded_len(&spec)? + companions) * (self.train.files() + self.valid.files()))
+        (file + companions).saturating_mul(self.train.files() + self.valid.files())
     }
 
     fn manifest_path(&self) -> PathBuf {
@@ -407,8 +411,7 @@ impl DatasetFiles {
 
     /// Checks a sample of the files that this rank answers for: present, and not shorter than planned.
     ///
-    /// Every `listing_validation_interval`-th file, of small ones fewer, and the last one (0: none), spread over the ranks. Returns a warning
-    /// where files of another writer hold less than the workload's samples.
+    /// Every file that [`look_every`] names, and the last one, spread over the ranks. Returns how many files were looked at.
     pub fn check_presence(
         &self,
         job: &JobContext,
@@ -417,7 +420,7 @@ impl DatasetFiles {
         let mut seen = Presence::default();
         let (rank, ranks) = job.data_part();
         let interval = self.workload.dataset.listing_validation_interval;
-        if interval == 0 || !storage.system().has_bytes {
+        if interval == Some(0) || !storage.system().has_bytes {
             return Ok(seen);
         }
         let task = job.doing("look for", &self.root);
@@ -619,7 +622,7 @@ mod tests {
             let drawn: u64 = (0..files)
                 .map(|file| of.dims_of(Split::Train, file).elements())
                 .sum();
-            let least = of.least_bytes(format).unwrap();
+            let least = of.least_bytes(format);
             assert!(least <= drawn, "{files} files: {least} {drawn}");
             let far = files > 100 && least < drawn / 10 * 8;
             assert!(!far, "{files} files: {least} {drawn}");
@@ -629,9 +632,12 @@ mod tests {
 
     #[test]
     fn small_files_are_looked_for_in_few_places() {
-        let small = |given, used| look_every(given, used, true);
-        assert_eq!([small(1000, 300), small(1000, 20_000)], [1000, 5000]);
-        assert_eq!([small(1, 20_000), small(999, 20_000)], [1, 999]);
-        assert_eq!(look_every(1000, 20_000, false), 1000);
+        let every = |used, is_small| look_every(None, used, is_small);
+        assert_eq!([every(300, true), every(20_000, true)], [1000, 5000]);
+        assert_eq!(every(20_000, false), 1000);
+        // What was asked for is done.
+        for given in [1, 999, 1000, 1500] {
+            assert_eq!(look_every(Some(given), 20_000, true), given);
+        }
     }
 }

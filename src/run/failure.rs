@@ -7,6 +7,8 @@ use crate::loader::LoaderError;
 use crate::report::ReportError;
 use crate::storage::StorageError;
 
+pub(crate) type Result<T, E = JobError> = std::result::Result<T, E>;
+
 /// What stopped one rank.
 #[derive(Debug, thiserror::Error)]
 pub enum RankError {
@@ -74,7 +76,7 @@ pub fn only_where<E>(
     cluster: &dyn Cluster,
     is_mine: bool,
     work: impl FnOnce() -> Result<(), E>,
-) -> Result<(), JobError>
+) -> Result<()>
 where
     RankError: From<E>,
 {
@@ -83,7 +85,7 @@ where
 }
 
 /// Every rank brings its result; all get Ok only when all were Ok. A collective.
-pub fn agree<T>(cluster: &dyn Cluster, mine: Result<T, RankError>) -> Result<T, JobError> {
+pub fn agree<T>(cluster: &dyn Cluster, mine: Result<T, RankError>) -> Result<T> {
     let failed = cluster.max_u64_patiently(u64::from(mine.is_err()));
     if failed == 0 {
         return mine.map_err(|_| JobError::ReportedElsewhere);

@@ -9,6 +9,7 @@ use crate::clock::now_ns;
 use crate::config::IndexCacheLife;
 use crate::format::Index;
 use crate::plan::Split;
+use crate::storage::ring;
 
 /// Bytes of metadata that a rank keeps; beyond that the oldest are read again when they are needed.
 pub(super) const BUDGET: usize = 64 << 20;
@@ -76,7 +77,7 @@ impl IndexCache {
             Some(held) => (held, 0),
             None => {
                 let before = now_ns();
-                let held = slot.lock();
+                let held = ring::lock(&slot);
                 (held, now_ns() - before)
             }
         };

@@ -1,11 +1,12 @@
 //! A job from agreement to verdict: the folder of results, the listeners, the phases in order, the report, the judgement.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::context::{JobContext, io_threads, label};
 use super::events::Events;
-use super::failure::{JobError, RankError, agree};
+use super::failure::{JobError, RankError, Result, agree, only_where};
 use super::patient::Patient;
 use super::phase::{Measured, checkpoint, find, generate, train};
 use super::profile;
@@ -28,7 +29,7 @@ use crate::metrics::timeline::{Gauges, Sampler};
 use crate::report::dlio_log::{DlioLog, Level};
 use crate::report::event_file::{self, JsonLines};
 use crate::report::log_file::LogFile;
-use crate::report::{self, Event, OutputDir};
+use crate::report::{Event, OutputDir, ReportError};
 use crate::storage::Telemetry;
 
 /// Why a job failed.
@@ -147,67 +148,64 @@ impl JobRequest<'_> {
         // Under DLIO's name the folder is there from the beginning, as with hydra: a run that fails leaves its log in it.
         OutputDir::create(&self.folder, self.clash, self.voice.as_dlio)
             .map(Some)
-            .map_err(|e| RankError::from(report::ReportError::from(e)))
+            .map_err(|e| RankError::from(ReportError::from(e)))
     }
 
-    fn listeners(&self, job: &JobContext, output: Option<&OutputDir>) -> Result<Events, JobError> {
+    fn listeners(&self, job: &JobContext, output: Option<&OutputDir>) -> Result<Events> {
         let mut events = Events::new(job.activity);
-        let mut log = Ok(());
-        let cluster = job.cluster;
-        if cluster.rank() == 0 {
-            let w = self.workload();
-            if self.voice.json {
-                let out = Patient::new(std::io::stdout(), job.activity);
-                events.listen(Box::new(JsonLines::new(Box::new(out), events.run.clone())));
-            } else if !self.voice.as_dlio {
-                events.listen(Box::new(screen::console(self.voice, job.activity)));
-            }
-            let mut sinks: Vec<Box<dyn Write + Send>> = Vec::new();
-            if self.voice.as_dlio {
-                let out = Patient::new(std::io::stderr(), job.activity);
-                sinks.push(Box::new(out));
-            }
-            if let Some(dir) = output.filter(|_| !self.voice.as_dlio) {
-                let path = dir.path().join(event_file::FILE);
-                let _task = job.doing("create", &path);
-                match LogFile::create(&path) {
-                    Ok(file) => {
-                        let lines = JsonLines::thin(Box::new(file), events.run.clone());
-                        events.listen(Box::new(lines));
-                    }
-                    Err(source) => {
-                        log = Err(RankError::from(report::ReportError::Write { path, source }));
-                    }
-                }
-            }
-            if let Some(dir) = output {
-                // DLIO's own log grows where people look for it, also when the run fails.
-                let live = self.voice.as_dlio && dir.is_inside_target();
-                let folder = if live { dir.target() } else { dir.path() };
-                let path = folder.join(&w.output.log_file);
-                let _task = job.doing("create", &path);
-                match LogFile::create(&path) {
-                    Ok(file) => {
-                        if live && self.voice.level <= Level::Error {
-                            file.again().into_iter().for_each(interrupt::log_in);
-                        }
-                        sinks.push(Box::new(file));
-                    }
-                    Err(source) => {
-                        log = Err(RankError::from(report::ReportError::Write { path, source }))
-                    }
-                }
-            }
-            if !sinks.is_empty() {
-                let level = self.voice.level;
-                events.listen(Box::new(DlioLog::new(sinks, w, cluster.size(), level)));
-            }
-        }
-        agree(cluster, log)?;
-        if cluster.rank() == 0 {
+        let is_first = job.cluster.rank() == 0;
+        only_where(job.cluster, is_first, || {
+            self.listen(job, output, &mut events)
+        })?;
+        if is_first {
             events.recorder = job.gauges.clone().map(EventRecorder::new);
         }
         Ok(events)
+    }
+
+    /// On rank 0: the console, events and logs.
+    fn listen(
+        &self,
+        job: &JobContext,
+        output: Option<&OutputDir>,
+        events: &mut Events,
+    ) -> Result<(), ReportError> {
+        if self.voice.json {
+            let out = Patient::new(std::io::stdout(), job.activity);
+            events.listen(Box::new(JsonLines::new(Box::new(out), events.run.clone())));
+        } else if !self.voice.as_dlio {
+            events.listen(Box::new(screen::console(self.voice, job.activity)));
+        }
+        let create = |path: &Path| {
+            let _task = job.doing("create", path);
+            LogFile::create(path).map_err(ReportError::writing(path))
+        };
+        let mut sinks: Vec<Box<dyn Write + Send>> = Vec::new();
+        if self.voice.as_dlio {
+            let out = Patient::new(std::io::stderr(), job.activity);
+            sinks.push(Box::new(out));
+        }
+        if let Some(dir) = output {
+            if !self.voice.as_dlio {
+                let file = create(&dir.path().join(event_file::FILE))?;
+                let lines = JsonLines::thin(Box::new(file), events.run.clone());
+                events.listen(Box::new(lines));
+            }
+            // DLIO's own log grows where people look for it, also when the run fails.
+            let live = self.voice.as_dlio && dir.is_inside_target();
+            let folder = if live { dir.target() } else { dir.path() };
+            let file = create(&folder.join(&self.workload().output.log_file))?;
+            if live && self.voice.level <= Level::Error {
+                file.again().into_iter().for_each(interrupt::log_in);
+            }
+            sinks.push(Box::new(file));
+        }
+        if !sinks.is_empty() {
+            let (w, ranks) = (self.workload(), job.cluster.size());
+            let log = DlioLog::new(sinks, w, ranks, self.voice.level);
+            events.listen(Box::new(log));
+        }
+        Ok(())
     }
 
     fn phases(
@@ -216,7 +214,7 @@ impl JobRequest<'_> {
         events: &mut Events,
         output: Option<OutputDir>,
         begun: (&str, &Placement),
-    ) -> Result<(), JobError> {
+    ) -> Result<()> {
         let w = self.workload();
         self.announce(job, events);
         let hosts = shared::compare(job, events)?;
@@ -290,7 +288,7 @@ impl JobRequest<'_> {
         }
     }
 
-    fn judge(&self, cluster: &dyn Cluster, summary: Option<JobSummary>) -> Result<(), JobError> {
+    fn judge(&self, cluster: &dyn Cluster, summary: Option<JobSummary>) -> Result<()> {
         let Some(required) = self.require_au else {
             return Ok(());
         };

@@ -107,7 +107,6 @@ impl EventRecorder {
         });
     }
 
-    /// All events.
     pub(super) fn finish(self) -> EventLog {
         self.log
     }

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::context::JobContext;
 use super::dataset::{DatasetFiles, GROUPS, LARGE};
-use super::failure::{JobError, RankError, agree};
+use super::failure::{RankError, Result, agree};
 use crate::config::DropCache;
 use crate::loader::{BatchSource, Stretch};
 use crate::metrics::record::PageCache;
@@ -105,7 +105,7 @@ pub(super) fn before_epoch(
     readers: &dyn BatchSource,
     does_eval: bool,
     epoch: u64,
-) -> Result<(Sample, Option<PageCache>), JobError> {
+) -> Result<(Sample, Option<PageCache>)> {
     let cluster = job.cluster;
     let is_cold = super::wire::dataset_store(job.workload).pages != Pages::Keep;
     let is_due = match job.workload.reader.drop_cache {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::context::{JobContext, label};
 use super::events::Events;
-use super::failure::{JobError, RankError, agree};
+use super::failure::{RankError, Result, agree};
 use super::patient::Patient;
 use super::phase::Measured;
 use super::profile;
@@ -50,7 +50,7 @@ pub(super) fn report(
     events: &mut Events,
     output: Option<OutputDir>,
     begun: &Begun,
-) -> Result<Option<JobSummary>, JobError> {
+) -> Result<Option<JobSummary>> {
     let cluster = job.cluster;
     let facts = facts_of(cluster);
     let spec = MetricSpec::of(job.workload, cluster.size());
@@ -92,10 +92,7 @@ pub(super) fn report(
 }
 
 /// What was measured, of all ranks; on rank 0. A collective.
-pub(super) fn summarize(
-    job: &JobContext,
-    measured: &Measured,
-) -> Result<Option<JobSummary>, JobError> {
+pub(super) fn summarize(job: &JobContext, measured: &Measured) -> Result<Option<JobSummary>> {
     let spec = MetricSpec::of(job.workload, job.cluster.size());
     reduced(job, measured, &spec, &facts_of(job.cluster))
 }
@@ -109,7 +106,7 @@ fn reduced(
     measured: &Measured,
     spec: &MetricSpec,
     facts: &HostFacts,
-) -> Result<Option<JobSummary>, JobError> {
+) -> Result<Option<JobSummary>> {
     let (cluster, w) = (job.cluster, job.workload);
     let has_device = |folder| is_real(w) && host::mounts::has_block_device(folder);
     let input = ReduceInput {
@@ -289,11 +286,7 @@ fn second_place(
 }
 
 /// Prints what a search found, on rank 0. A collective.
-pub(super) fn print_search(
-    job: &JobContext,
-    found: Option<Document>,
-    as_json: bool,
-) -> Result<(), JobError> {
+pub(super) fn print_search(job: &JobContext, found: Option<Document>, as_json: bool) -> Result<()> {
     let printed = found.map_or(Ok(()), |document| {
         let text = match as_json {
             true => serde_json::to_string_pretty(&document).unwrap_or_default() + "\n",

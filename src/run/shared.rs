@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::context::JobContext;
 use super::events::Events;
-use super::failure::{JobError, RankError, agree};
+use super::failure::{RankError, Result, agree};
 use super::manifest::MANIFEST;
 use super::open::open_storage;
 use crate::config::{SharedFolder, SizeLaw, Workload};
@@ -104,7 +104,7 @@ pub struct Hosts {
 /// Looks at the folders of a workload from all hosts. A collective.
 ///
 /// Errors: a folder that has to be shared is not.
-pub fn compare(job: &JobContext, events: &mut Events) -> Result<Hosts, JobError> {
+pub fn compare(job: &JobContext, events: &mut Events) -> Result<Hosts> {
     let (cluster, w) = (job.cluster, job.workload);
     let mut hosts = Hosts::default();
     // Object stores are the same for everyone, and what has no bytes has no folders.

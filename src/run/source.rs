@@ -62,12 +62,7 @@ impl<'a> StorageSource<'a> {
         spent.storage_ns += now_ns() - before;
         match read {
             Ok(answer) if copy.used as u64 == len => {
-                let spent = &mut spent.answer;
-                spent.bytes += answer.bytes;
-                spent.calls += answer.calls;
-                spent.retries += answer.retries;
-                spent.opens += answer.opens;
-                spent.open_ns += answer.open_ns;
+                spent.answer += answer;
                 Ok(())
             }
             Ok(_) => Err(FormatError::Truncated {

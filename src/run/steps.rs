@@ -393,7 +393,3 @@ impl Pulse {
         });
     }
 }
-
-#[cfg(test)]
-#[path = "steps_tests.rs"]
-mod tests;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::context::JobContext;
-use super::failure::{JobError, RankError, agree};
+use super::failure::{RankError, Result, agree};
 use super::request::TraceRequest;
 use crate::clock::now_ns;
 use crate::metrics::trace::{self, Tracer};
@@ -38,10 +38,8 @@ impl Tracing {
         }
         let path = request.file.clone();
         let _task = job.doing("create", &path);
-        match File::create(&path) {
-            Ok(file) => Ok(Some(Tracing { file, path })),
-            Err(source) => Err(RankError::Report(ReportError::Write { path, source })),
-        }
+        let file = File::create(&path).map_err(ReportError::writing(&path))?;
+        Ok(Some(Tracing { file, path }))
     }
 }
 
@@ -61,7 +59,7 @@ pub(super) fn finish(
     job: &JobContext,
     request: Option<&TraceRequest>,
     tracing: Option<Tracing>,
-) -> Result<(), JobError> {
+) -> Result<()> {
     let cluster = job.cluster;
     let Some(request) = request else {
         return Ok(());
@@ -77,7 +75,7 @@ pub(super) fn finish(
             let is_packed = path.extension().is_some_and(|e| e == "gz");
             trace::write(&file, is_packed, &ranks)
                 .and_then(|()| crate::storage::close(file))
-                .map_err(|source| RankError::Report(ReportError::Write { path, source }))
+                .map_err(|e| ReportError::writing(&path)(e).into())
         }
         _ => Ok(()),
     };

@@ -11,7 +11,7 @@ use crate::plan::dataset::{DatasetPlan, DatasetSpec};
 use crate::plan::fill::Shrink;
 use crate::plan::order::{OrderSpec, Walk, sample_shuffle_warning};
 use crate::plan::steps::StepsSpec;
-use crate::storage::{ObjectSpec, Pages, StoreSpec, System, TimeModel};
+use crate::storage::{Pages, StoreSpec, System, TimeModel};
 
 /// Words that DLIO has and no version of dlio-rs: `config` refuses them wherever bytes are read or written.
 static UNKNOWN: Row = Row {
@@ -189,7 +189,10 @@ fn store(w: &Workload, system: &'static System, folder: std::path::PathBuf) -> S
         folder,
         pages: Pages::Keep,
         time: time_model(w),
-        object: objects(w),
+        options: w.storage.storage_options.clone(),
+        range_size: w.reader.range_size,
+        parts_in_flight: Some(w.checkpoint.parts_in_flight),
+        verify_checksums: w.reader.decode != Decode::None,
     }
 }
 
@@ -203,48 +206,5 @@ pub(crate) fn time_model(w: &Workload) -> TimeModel {
         bandwidth: o.bandwidth,
         slow: (o.slow_rank).map(|rank| (rank as usize, ns(o.slow_latency))),
         pause_ns: (o.pause > 0.0).then(|| (ns(o.pause_after), ns(o.pause_after + o.pause))),
-    }
-}
-
-fn objects(w: &Workload) -> ObjectSpec {
-    let o = w.storage.storage_options.clone();
-    ObjectSpec {
-        access_key_id: o.access_key_id,
-        secret_access_key: o.secret_access_key,
-        session_token: o.session_token,
-        endpoint_url: o.endpoint_url.0,
-        region: o.region,
-        s3_force_path_style: o.s3_force_path_style,
-        s3_max_attempts: o.s3_max_attempts,
-        s3_profile: o.s3_profile,
-        account_name: o.account_name,
-        account_key: o.account_key,
-        sas_token: o.sas_token,
-        connection_string: o.connection_string,
-        tenant_id: o.tenant_id,
-        client_id: o.client_id,
-        client_secret: o.client_secret,
-        federated_token_file: o.federated_token_file,
-        blob_endpoint: o.blob_endpoint.0,
-        connect_timeout: o.connect_timeout,
-        read_timeout: o.read_timeout,
-        request_timeout: o.request_timeout,
-        retry_budget: o.retry_budget,
-        retry_delay: o.retry_delay,
-        connect_ramp: o.connect_ramp,
-        range_size: w.reader.range_size,
-        ranges_in_flight: o.ranges_in_flight,
-        part_size: o.part_size,
-        parts_in_flight: Some(w.checkpoint.parts_in_flight),
-        authority_host: o.authority_host,
-        https_proxy: o.proxy.clone().or(o.https_proxy),
-        http_proxy: o.proxy.or(o.http_proxy),
-        no_proxy: o.no_proxy,
-        ca_bundle: o.ca_bundle,
-        verify: o.verify,
-        checksum: o.checksum,
-        verify_checksums: w.reader.decode != Decode::None,
-        secure: o.secure,
-        client: o.client,
     }
 }

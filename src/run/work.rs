@@ -288,9 +288,9 @@ mod tests {
             std::thread::sleep(PARSING);
             Ok(Arc::new(Empty))
         }
-        fn checker(&self, decode: Decode, options: &FormatOptions) -> Box<dyn Checker> {
+        fn content_checker(&self, is_full: bool, options: &FormatOptions) -> Box<dyn Checker> {
             let row = wire::format_row(&Workload::default());
-            row.format.unwrap().checker(decode, options)
+            row.format.unwrap().content_checker(is_full, options)
         }
     }
 

@@ -100,22 +100,6 @@ impl Lane {
         }
     }
 
-    /// The same, used by a task of a ring.
-    pub(crate) fn through_ring(self) -> Self {
-        Lane {
-            calls: Calls::through_ring(),
-            ..self
-        }
-    }
-
-    /// What `action` asks the kernel goes through no ring: it holds a lock that other tasks of the thread may want.
-    pub(crate) fn without_ring<T>(&mut self, action: impl FnOnce(&mut Lane) -> T) -> T {
-        let set = self.calls.set_ring(false);
-        let done = action(self);
-        self.calls.set_ring(set);
-        done
-    }
-
     /// Its buffer, which a ring is about to register as number `number`.
     pub(crate) fn registered(&mut self, number: u16) -> libc::iovec {
         self.calls.use_registered(Some(number));
@@ -123,12 +107,6 @@ impl Lane {
             iov_base: self.buffer.start.cast(),
             iov_len: self.buffer.len,
         }
-    }
-
-    /// Time since this was last asked in which an answer was there, but other tasks of the same thread were run. Units:
-    /// nanoseconds.
-    pub(crate) fn take_held_up_ns(&mut self) -> u64 {
-        self.calls.take_held_up_ns()
     }
 
     /// Bytes of its buffer.

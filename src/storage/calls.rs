@@ -12,7 +12,6 @@ use io_uring::opcode;
 use io_uring::types::Fd;
 
 use super::{advice, ring};
-use crate::clock::now_ns;
 
 /// The most bytes of one read(2); source: its manual page.
 const MOST: usize = 0x7fff_f000;
@@ -23,63 +22,18 @@ const MOST: usize = 0x7fff_f000;
 /// kernel: fstat(2) takes it without a wait, while a ring hands IORING_OP_STATX to a thread of the kernel every time.
 #[derive(Default)]
 pub(super) struct Calls {
-    through_ring: bool,
     /// The number of the lane's buffer in the ring, where it is registered.
     buffer: Option<u16>,
-    /// Time in which an answer was there and the task was not run, because others of its thread were.
-    held_up_ns: u64,
-}
-
-/// When something began, on the clock of [`Calls::elapsed`].
-#[derive(Clone, Copy)]
-pub(super) struct Mark {
-    at_ns: u64,
-    held_up_ns: u64,
 }
 
 impl Calls {
-    /// Calls of a lane that is used by a task of a ring.
-    pub(super) fn through_ring() -> Self {
-        Calls {
-            through_ring: true,
-            ..Calls::default()
-        }
-    }
-
-    /// Takes or leaves the ring; returns which it was.
-    pub(super) fn set_ring(&mut self, through_ring: bool) -> bool {
-        std::mem::replace(&mut self.through_ring, through_ring)
-    }
-
     pub(super) fn use_registered(&mut self, buffer: Option<u16>) {
         self.buffer = buffer;
     }
 
-    pub(super) fn mark(&self) -> Mark {
-        Mark {
-            at_ns: now_ns(),
-            held_up_ns: self.held_up_ns,
-        }
-    }
-
-    /// Nanoseconds since then, without those in which other tasks of the thread were run.
-    pub(super) fn elapsed(&self, since: Mark) -> u64 {
-        (now_ns() - since.at_ns).saturating_sub(self.held_up_ns - since.held_up_ns)
-    }
-
-    /// What [`Calls::elapsed`] left out since this was last asked.
-    pub(super) fn take_held_up_ns(&mut self) -> u64 {
-        std::mem::take(&mut self.held_up_ns)
-    }
-
-    fn ended(&mut self, woken: ring::Woken) -> io::Result<i32> {
-        self.held_up_ns += now_ns().saturating_sub(woken.at_ns);
-        woken.value()
-    }
-
     /// open(2) for reading.
     pub(super) fn open(&mut self, path: &Path, flags: libc::c_int) -> io::Result<File> {
-        if !self.through_ring {
+        if !ring::is_task() {
             return File::options().read(true).custom_flags(flags).open(path);
         }
         let name = CString::new(path.as_os_str().as_bytes())?;
@@ -87,8 +41,7 @@ impl Calls {
             .flags(libc::O_RDONLY | libc::O_CLOEXEC | flags)
             .build();
         // SAFETY: the name lives through the call.
-        let woken = unsafe { ring::call(entry) };
-        let fd = self.ended(woken)?;
+        let fd = unsafe { ring::call(entry, u64::MAX) }?;
         // SAFETY: the descriptor is new and nobody else's.
         Ok(unsafe { File::from_raw_fd(fd) })
     }
@@ -101,7 +54,7 @@ impl Calls {
         at: u64,
         flags: libc::c_int,
     ) -> io::Result<usize> {
-        if !self.through_ring {
+        if !ring::is_task() {
             return match flags {
                 0 => file.read_at(into, at),
                 flags => advice::read_with(file, into, at, flags),
@@ -123,7 +76,7 @@ impl Calls {
                 .build(),
         };
         // SAFETY: the bytes are borrowed until the call has ended, and so is the file.
-        let woken = unsafe { ring::call(entry) };
-        Ok(self.ended(woken)? as usize)
+        let got = unsafe { ring::call(entry, u64::MAX) }?;
+        Ok(got as usize)
     }
 }

@@ -7,13 +7,15 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
+use nix::sys::resource::{Resource, getrlimit};
+
 use super::buffer::ALIGNMENT;
 use super::calls::Calls;
 use super::files::{Files, Way};
 use super::kept::Open;
 use super::part::{Part, Root, write_error};
 use super::row::FILES;
-use super::{Buffer, Pages, Storage, StorageError, StoreSpec, System, Writer};
+use super::{Buffer, Pages, Result, Storage, StorageError, StoreSpec, System, Writer};
 
 pub(super) const SYSTEM: System = System {
     word: "direct_fs",
@@ -31,7 +33,7 @@ pub(super) const SYSTEM: System = System {
 /// A local or mounted file system without the page cache.
 struct Direct;
 
-fn open(spec: &StoreSpec, _: &'static [AtomicU64]) -> Result<Box<dyn Storage>, StorageError> {
+fn open(spec: &StoreSpec, _: &'static [AtomicU64]) -> Result<Box<dyn Storage>> {
     Ok(Files::open(spec, &Direct))
 }
 
@@ -52,7 +54,7 @@ fn refused(path: &Path, cause: impl Into<String>) -> StorageError {
 /// Length of the file and the offset alignment that direct I/O needs on it.
 ///
 /// Source: statx(2), STATX_DIOALIGN; file systems that do not report it (NFS, Lustre) get [`ALIGNMENT`].
-fn inspect(file: &File, path: &Path) -> Result<(u64, u64), StorageError> {
+fn inspect(file: &File, path: &Path) -> Result<(u64, u64)> {
     // SAFETY: all-zero bytes are a valid `statx` and `statfs`; both are out-parameters that live through the calls.
     unsafe {
         let mut st: libc::statx = std::mem::zeroed();
@@ -103,7 +105,7 @@ impl Way for Direct {
         libc::O_DIRECT
     }
 
-    fn inspect(&self, file: &File, path: &Path) -> Result<(u64, u64), StorageError> {
+    fn inspect(&self, file: &File, path: &Path) -> Result<(u64, u64)> {
         inspect(file, path)
     }
 
@@ -138,7 +140,7 @@ impl Way for Direct {
         STAGE as u64
     }
 
-    fn create(&self, root: &Root, path: &Path, _: Pages) -> Result<Box<dyn Writer>, StorageError> {
+    fn create(&self, root: &Root, path: &Path, _: Pages) -> Result<Box<dyn Writer>> {
         let part = Part::create(root, path, Pages::Keep, libc::O_DIRECT).map_err(|e| {
             match e.raw_os_error() {
                 Some(libc::EINVAL) => refused(path, "the file system refuses it (EINVAL)"),
@@ -168,8 +170,8 @@ struct DirectFile {
 
 /// Writes all of an aligned block.
 ///
-/// Errors: also where the call was cut short in the middle of a block, which is how a full device answers; a second call
-/// from there could only be refused for its alignment.
+/// Errors: also where the call was cut short in the middle of a block, which is how a full device answers, or a limit of the
+/// file's size; a second call from there could only be refused for its alignment.
 fn write_blocks(file: &File, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write_at(bytes, at) {
@@ -177,7 +179,12 @@ fn write_blocks(file: &File, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
                 bytes = &bytes[n..];
                 at += n as u64;
             }
-            Ok(_) => return Err(io::Error::from_raw_os_error(libc::ENOSPC)),
+            Ok(_) => {
+                let limit = getrlimit(Resource::RLIMIT_FSIZE).map_or(u64::MAX, |(soft, _)| soft);
+                let is_beyond = at.saturating_add(bytes.len() as u64) > limit;
+                let code = if is_beyond { libc::EFBIG } else { libc::ENOSPC };
+                return Err(io::Error::from_raw_os_error(code));
+            }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
         }
@@ -231,7 +238,7 @@ impl Writer for DirectFile {
         self.complete()?;
         self.part.file().sync_all()
     }
-    fn finish(mut self: Box<Self>) -> Result<(), StorageError> {
+    fn finish(mut self: Box<Self>) -> Result<()> {
         self.complete()
             .and_then(|()| self.part.finish())
             .map_err(|e| write_error(self.part.path(), self.written, e))

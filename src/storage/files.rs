@@ -9,9 +9,10 @@ use super::buffer::ALIGNMENT;
 use super::calls::Calls;
 use super::kept::{Kept, Open};
 use super::part::{PartFile, Root};
+use super::ring::own_ns;
 use super::{
-    Answer, Buffer, Entry, Extent, FolderLock, Lane, Pages, Request, Resident, Sink, Storage,
-    StorageError, StoreSpec, System, Writer, advice,
+    Answer, Buffer, Entry, Extent, FolderLock, Lane, Pages, Request, Resident, Result, Sink,
+    Storage, StorageError, StoreSpec, System, Writer, advice,
 };
 
 /// How bytes come from a file and go into one.
@@ -21,7 +22,7 @@ pub(super) trait Way: Send + Sync {
         0
     }
     /// What has to be known of a file just opened: its length, and what its calls begin and end at multiples of.
-    fn inspect(&self, file: &File, path: &Path) -> Result<(u64, u64), StorageError> {
+    fn inspect(&self, file: &File, path: &Path) -> Result<(u64, u64)> {
         let meta = file
             .metadata()
             .map_err(|e| StorageError::io("stat", path, e))?;
@@ -49,12 +50,7 @@ pub(super) trait Way: Send + Sync {
         0
     }
     /// Begins a file below `root`.
-    fn create(
-        &self,
-        root: &Root,
-        path: &Path,
-        pages: Pages,
-    ) -> Result<Box<dyn Writer>, StorageError> {
+    fn create(&self, root: &Root, path: &Path, pages: Pages) -> Result<Box<dyn Writer>> {
         Ok(Box::new(PartFile::create(root, path, pages)?))
     }
 }
@@ -78,7 +74,7 @@ impl Files {
         })
     }
 
-    fn open_file(&self, path: &Path, calls: &mut Calls) -> Result<File, StorageError> {
+    fn open_file(&self, path: &Path, calls: &mut Calls) -> Result<File> {
         let opened = loop {
             match calls.open(path, self.way.flags()) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -92,27 +88,22 @@ impl Files {
     }
 
     /// The file that the lane has open, if it is this one; else this one, opened now.
-    fn take(
-        &self,
-        path: &Path,
-        lane: &mut Lane,
-        answer: &mut Answer,
-    ) -> Result<Kept, StorageError> {
+    fn take(&self, path: &Path, lane: &mut Lane, answer: &mut Answer) -> Result<Kept> {
         match lane.kept.take() {
             Some(kept) if kept.path == path => Ok(kept),
             other => {
                 // Closed, and its pages forgotten, before the next one is opened.
                 drop(other);
-                let before = lane.calls.mark();
+                let before = own_ns();
                 let kept = self.keep(path, &mut lane.calls)?;
                 answer.opens = 1;
-                answer.open_ns = lane.calls.elapsed(before);
+                answer.open_ns = own_ns() - before;
                 Ok(kept)
             }
         }
     }
 
-    fn keep(&self, path: &Path, calls: &mut Calls) -> Result<Kept, StorageError> {
+    fn keep(&self, path: &Path, calls: &mut Calls) -> Result<Kept> {
         let file = self.open_file(path, calls)?;
         let (len, align) = self.way.inspect(&file, path)?;
         Ok(Kept {
@@ -132,7 +123,7 @@ impl Files {
 /// First and end byte of a request in a file of this length.
 ///
 /// Errors: [`StorageError::Short`] when the file ends before the extent.
-fn span(request: &Request, file_len: u64) -> Result<(u64, u64), StorageError> {
+fn span(request: &Request, file_len: u64) -> Result<(u64, u64)> {
     match request.extent {
         Extent::Whole => Ok((0, file_len)),
         Extent::Range { offset, len } => match offset.checked_add(len) {
@@ -151,12 +142,7 @@ impl Storage for Files {
         self.system
     }
 
-    fn read(
-        &self,
-        request: &Request,
-        lane: &mut Lane,
-        sink: &mut dyn Sink,
-    ) -> Result<Answer, StorageError> {
+    fn read(&self, request: &Request, lane: &mut Lane, sink: &mut dyn Sink) -> Result<Answer> {
         let path = request.path;
         sink.position(0);
         let mut answer = Answer::default();
@@ -166,7 +152,7 @@ impl Storage for Files {
         let (mut at, to) = span(request, open.len)?;
         while at < to {
             sink.position(at);
-            let before = lane.calls.mark();
+            let before = own_ns();
             let (buffer, calls) = (&mut lane.buffer, &mut lane.calls);
             let bytes = match self.way.next(open, at, to, buffer, calls) {
                 Ok(bytes) => bytes,
@@ -176,7 +162,7 @@ impl Storage for Files {
                 }
                 Err(e) => return Err(self.way.failed(path, at, e)),
             };
-            let took = lane.calls.elapsed(before);
+            let took = own_ns() - before;
             if bytes.is_empty() {
                 return Err(StorageError::Short {
                     path: path.into(),
@@ -198,7 +184,7 @@ impl Storage for Files {
         Ok(answer)
     }
 
-    fn open(&self, path: &Path, lane: &mut Lane) -> Result<(u64, Answer), StorageError> {
+    fn open(&self, path: &Path, lane: &mut Lane) -> Result<(u64, Answer)> {
         let mut answer = Answer::default();
         let kept = self.take(path, lane, &mut answer)?;
         let len = kept.open.len;
@@ -208,7 +194,7 @@ impl Storage for Files {
         Ok((len, answer))
     }
 
-    fn len(&self, path: &Path) -> Result<Option<u64>, StorageError> {
+    fn len(&self, path: &Path) -> Result<Option<u64>> {
         match fs::metadata(path) {
             Ok(meta) => Ok(Some(meta.len())),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -217,7 +203,7 @@ impl Storage for Files {
     }
 
     /// Links count as what they lead to, as DLIO's listing takes them.
-    fn entries(&self, folder: &Path, visit: &mut dyn FnMut(Entry)) -> Result<(), StorageError> {
+    fn entries(&self, folder: &Path, visit: &mut dyn FnMut(Entry)) -> Result<()> {
         let failed = |e| StorageError::io("list", folder, e);
         for entry in fs::read_dir(folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
@@ -244,7 +230,7 @@ impl Storage for Files {
         Ok(())
     }
 
-    fn head(&self, path: &Path, into: &mut [u8]) -> Result<usize, StorageError> {
+    fn head(&self, path: &Path, into: &mut [u8]) -> Result<usize> {
         let mut calls = Calls::default();
         let mut kept = self.keep(path, &mut calls)?;
         let to = kept.open.len.min(into.len() as u64);
@@ -269,11 +255,11 @@ impl Storage for Files {
         writers * self.way.writer_memory()
     }
 
-    fn create(&self, path: &Path) -> Result<Box<dyn Writer>, StorageError> {
+    fn create(&self, path: &Path) -> Result<Box<dyn Writer>> {
         self.way.create(&self.root, path, self.pages)
     }
 
-    fn create_folder(&self, path: &Path) -> Result<(), StorageError> {
+    fn create_folder(&self, path: &Path) -> Result<()> {
         let failed = |path: &Path, source| StorageError::Io {
             operation: "make folder",
             path: path.into(),
@@ -296,7 +282,7 @@ impl Storage for Files {
         Ok(())
     }
 
-    fn sync_folder(&self, path: &Path) -> Result<(), StorageError> {
+    fn sync_folder(&self, path: &Path) -> Result<()> {
         File::open(path)
             .and_then(|folder| folder.sync_all())
             .map_err(|e| StorageError::Io {
@@ -307,7 +293,7 @@ impl Storage for Files {
             })
     }
 
-    fn remove(&self, path: &Path) -> Result<(), StorageError> {
+    fn remove(&self, path: &Path) -> Result<()> {
         match self.root.at(path).and_then(|at| at.remove_file()) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 Err(StorageError::io("delete", path, e))
@@ -316,7 +302,7 @@ impl Storage for Files {
         }
     }
 
-    fn remove_folder(&self, path: &Path) -> Result<(), StorageError> {
+    fn remove_folder(&self, path: &Path) -> Result<()> {
         let removed = if path == self.root.path() {
             fs::remove_dir(path)
         } else {
@@ -332,12 +318,12 @@ impl Storage for Files {
     }
 
     /// Dirty pages are not forgotten by the kernel, so they are written first; clean files cost one call.
-    fn evict(&self, path: &Path) -> Result<(), StorageError> {
+    fn evict(&self, path: &Path) -> Result<()> {
         let file = File::open(path).map_err(|e| StorageError::io("open", path, e))?;
         advice::forget_written(&file).map_err(|e| StorageError::io("evict", path, e))
     }
 
-    fn resident(&self, path: &Path) -> Result<Resident, StorageError> {
+    fn resident(&self, path: &Path) -> Result<Resident> {
         // Whatever is no file is for its reader to meet: the open of a pipe would wait for a writer.
         let mut options = File::options();
         options.read(true).custom_flags(libc::O_NONBLOCK);
@@ -349,7 +335,7 @@ impl Storage for Files {
         advice::resident(&file, len).map_err(|e| StorageError::io("look up the pages of", path, e))
     }
 
-    fn lock(&self, folder: &Path) -> Result<Option<FolderLock>, StorageError> {
+    fn lock(&self, folder: &Path) -> Result<Option<FolderLock>> {
         FolderLock::take(folder).map(Some)
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::StorageError;
 use super::part::{close, is_part};
+use super::{Result, StorageError};
 use crate::host::owner::Owner;
 use crate::interrupt::{self, Unfinished};
 
@@ -53,7 +53,7 @@ struct Held {
 }
 
 /// Takes the lock file `path`. The holder that is gone is returned, too.
-fn hold(folder: &Path, path: &Path, here: &Holder) -> Result<(Held, Option<Holder>), StorageError> {
+fn hold(folder: &Path, path: &Path, here: &Holder) -> Result<(Held, Option<Holder>)> {
     let mut before = None;
     let mut looks = 0;
     loop {
@@ -118,7 +118,7 @@ fn right_to(path: &Path) -> PathBuf {
 }
 
 /// What a lock file says; None: there is none. The inner None: nothing that can be read.
-fn read(path: &Path) -> Result<Option<Option<Holder>>, StorageError> {
+fn read(path: &Path) -> Result<Option<Option<Holder>>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).ok())),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -130,7 +130,7 @@ impl FolderLock {
     /// Takes a folder that exists.
     ///
     /// Errors: [`StorageError::Locked`], or the lock cannot be written.
-    pub(super) fn take(folder: &Path) -> Result<Self, StorageError> {
+    pub(super) fn take(folder: &Path) -> Result<Self> {
         let (held, before) = hold(folder, &folder.join(NAME), &Holder::here())?;
         let taken_over = before.map(|holder| {
             format!(
@@ -169,7 +169,7 @@ fn write(path: &Path, holder: &Holder) -> io::Result<()> {
     written
 }
 
-fn remove(path: &Path) -> Result<(), StorageError> {
+fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StorageError::io("delete", path, e)),
         _ => Ok(()),
@@ -180,12 +180,12 @@ impl FolderLock {
     /// Deletes what was never finished in a folder of the locked one.
     ///
     /// Errors: the folder cannot be listed, or something cannot be deleted.
-    pub fn sweep(&self, folder: &Path) -> Result<(), StorageError> {
+    pub fn sweep(&self, folder: &Path) -> Result<()> {
         sweep(folder)
     }
 }
 
-fn sweep(folder: &Path) -> Result<(), StorageError> {
+fn sweep(folder: &Path) -> Result<()> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -204,22 +204,6 @@ fn sweep(folder: &Path) -> Result<(), StorageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_folder_is_one_jobs_until_it_ends() {
-        let dir = tempfile::tempdir().unwrap();
-        let lock = FolderLock::take(dir.path()).unwrap();
-        assert_eq!(lock.taken_over, None);
-        let error = FolderLock::take(dir.path()).unwrap_err().to_string();
-        let pid = std::process::id().to_string();
-        let seen = format!("`ps -p {pid}`");
-        for word in ["a job of host", &pid, "remedy", &seen, NAME] {
-            assert!(error.contains(word), "{error}");
-        }
-        drop(lock);
-        assert!(!dir.path().join(NAME).exists());
-        FolderLock::take(dir.path()).unwrap();
-    }
 
     /// The process id is this one's, but the process began at another time.
     fn gone() -> Holder {
@@ -314,11 +298,6 @@ mod tests {
             fs::write(dir.path().join(name), "").unwrap();
         }
         sweep(dir.path()).unwrap();
-        let mut left: Vec<_> = fs::read_dir(dir.path())
-            .unwrap()
-            .map(|e| e.unwrap().file_name())
-            .collect();
-        left.sort();
-        assert_eq!(left, [".c", "b.npz"]);
+        assert_eq!(crate::util::names_in(dir.path()), [".c", "b.npz"]);
     }
 }

@@ -9,7 +9,7 @@ use super::calls::Calls;
 use super::files::{Files, Way};
 use super::kept::Open;
 use super::row::FILES;
-use super::{Storage, StorageError, StoreSpec, System};
+use super::{Result, Storage, StoreSpec, System};
 
 const PAGE: usize = 4096;
 
@@ -28,7 +28,7 @@ pub(super) const SYSTEM: System = System {
 /// A local or mounted file system through memory maps.
 struct Mapped;
 
-fn open(spec: &StoreSpec, _: &'static [AtomicU64]) -> Result<Box<dyn Storage>, StorageError> {
+fn open(spec: &StoreSpec, _: &'static [AtomicU64]) -> Result<Box<dyn Storage>> {
     Ok(Files::open(spec, &Mapped))
 }
 

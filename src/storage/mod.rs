@@ -20,6 +20,7 @@ mod null;
 #[cfg(feature = "object")]
 mod object;
 mod open_files;
+mod options;
 mod part;
 mod posix;
 pub(crate) mod ring;
@@ -39,9 +40,10 @@ pub use object::ObjectError;
 #[doc(hidden)]
 pub use object::http_answer;
 pub(crate) use open_files::ensure_open_files;
+pub use options::{Client, Secret, StorageOptions};
 pub(crate) use part::{close, create_file, replace_file, replace_file_by, write_file};
 pub use row::System;
-pub use spec::{Client, ObjectSpec, Pages, Secret, StoreSpec};
+pub use spec::{Pages, StoreSpec};
 pub use system::SYSTEMS;
 pub use telemetry::Telemetry;
 
@@ -114,6 +116,18 @@ pub struct Answer {
     pub retries: u64,
 }
 
+/// What several reads came to; the first byte is that of one alone.
+impl std::ops::AddAssign for Answer {
+    fn add_assign(&mut self, other: Answer) {
+        self.bytes += other.bytes;
+        self.opens += other.opens;
+        self.open_ns += other.open_ns;
+        self.read_ns += other.read_ns;
+        self.calls += other.calls;
+        self.retries += other.retries;
+    }
+}
+
 impl Answer {
     /// Counts one read call of `ns` nanoseconds and shows it to the sink.
     pub fn called(&mut self, ns: u64, sink: &mut dyn Sink) {
@@ -149,7 +163,7 @@ pub trait Writer {
         0
     }
     /// Makes the file appear. Dropping without this leaves nothing behind.
-    fn finish(self: Box<Self>) -> Result<(), StorageError>;
+    fn finish(self: Box<Self>) -> Result<()>;
 }
 
 /// A storage system.
@@ -157,49 +171,44 @@ pub trait Storage: Send + Sync {
     /// Its row of the table.
     fn system(&self) -> &'static System;
     /// Reads an extent into the lane's buffer, one transfer after another, showing each to `sink`.
-    fn read(
-        &self,
-        request: &Request,
-        lane: &mut Lane,
-        sink: &mut dyn Sink,
-    ) -> Result<Answer, StorageError>;
+    fn read(&self, request: &Request, lane: &mut Lane, sink: &mut dyn Sink) -> Result<Answer>;
     /// Opens a file whose ranges are about to be read, where that is a step of its own: its length, and what learning it
     /// took.
     ///
     /// Errors: [`StorageError::Missing`].
-    fn open(&self, path: &Path, _lane: &mut Lane) -> Result<(u64, Answer), StorageError> {
+    fn open(&self, path: &Path, _lane: &mut Lane) -> Result<(u64, Answer)> {
         let missing = || StorageError::Missing { path: path.into() };
         let len = self.len(path)?.ok_or_else(missing)?;
         Ok((len, Answer::default()))
     }
     /// Length of a file; None when it does not exist.
-    fn len(&self, path: &Path) -> Result<Option<u64>, StorageError>;
+    fn len(&self, path: &Path) -> Result<Option<u64>>;
     /// The first bytes of a file, as many as fit; returns how many there were.
-    fn head(&self, path: &Path, into: &mut [u8]) -> Result<usize, StorageError>;
+    fn head(&self, path: &Path, into: &mut [u8]) -> Result<usize>;
     /// Bytes of memory that `writers` files of up to `len` bytes take while they are written at the same time.
     fn write_memory(&self, _writers: u64, _len: u64) -> u64 {
         0
     }
     /// Begins a file.
-    fn create(&self, path: &Path) -> Result<Box<dyn Writer>, StorageError>;
+    fn create(&self, path: &Path) -> Result<Box<dyn Writer>>;
     /// Makes a folder and its parents.
-    fn create_folder(&self, path: &Path) -> Result<(), StorageError>;
+    fn create_folder(&self, path: &Path) -> Result<()>;
     /// Makes the names of the files in a folder durable, where that is a thing of its own.
-    fn sync_folder(&self, _path: &Path) -> Result<(), StorageError> {
+    fn sync_folder(&self, _path: &Path) -> Result<()> {
         Ok(())
     }
     /// Deletes a file; a missing one is no error.
-    fn remove(&self, path: &Path) -> Result<(), StorageError>;
+    fn remove(&self, path: &Path) -> Result<()>;
     /// Deletes files; missing ones are no error.
-    fn remove_many(&self, paths: &[&Path]) -> Result<(), StorageError> {
+    fn remove_many(&self, paths: &[&Path]) -> Result<()> {
         paths.iter().try_for_each(|path| self.remove(path))
     }
     /// True when there is such a folder, or no need of one.
-    fn has_folder(&self, path: &Path) -> Result<bool, StorageError> {
+    fn has_folder(&self, path: &Path) -> Result<bool> {
         Ok(self.len(path)?.is_some())
     }
     /// Shows every object under a folder, however deep: its name below the folder, its length. Object stores only.
-    fn list(&self, folder: &Path, _visit: &mut dyn FnMut(&str, u64)) -> Result<(), StorageError> {
+    fn list(&self, folder: &Path, _visit: &mut dyn FnMut(&str, u64)) -> Result<()> {
         Err(StorageError::io(
             "list",
             folder,
@@ -207,7 +216,7 @@ pub trait Storage: Send + Sync {
         ))
     }
     /// Shows what a folder holds, one level of it where the system knows levels; in any order.
-    fn entries(&self, folder: &Path, _visit: &mut dyn FnMut(Entry)) -> Result<(), StorageError> {
+    fn entries(&self, folder: &Path, _visit: &mut dyn FnMut(Entry)) -> Result<()> {
         Err(StorageError::io(
             "list",
             folder,
@@ -216,11 +225,7 @@ pub trait Storage: Send + Sync {
     }
     /// Shows every upload of an object under a folder that was begun and not ended: the object's name below the folder,
     /// the upload's name. Object stores only.
-    fn uploads(
-        &self,
-        folder: &Path,
-        _visit: &mut dyn FnMut(&str, &str),
-    ) -> Result<(), StorageError> {
+    fn uploads(&self, folder: &Path, _visit: &mut dyn FnMut(&str, &str)) -> Result<()> {
         Err(StorageError::io(
             "list the uploads of",
             folder,
@@ -228,7 +233,7 @@ pub trait Storage: Send + Sync {
         ))
     }
     /// Gives up such an upload.
-    fn abort(&self, path: &Path, _upload: &str) -> Result<(), StorageError> {
+    fn abort(&self, path: &Path, _upload: &str) -> Result<()> {
         Err(StorageError::io(
             "abort the upload of",
             path,
@@ -252,22 +257,24 @@ pub trait Storage: Send + Sync {
         0
     }
     /// Deletes a folder if it is empty.
-    fn remove_folder(&self, path: &Path) -> Result<(), StorageError>;
+    fn remove_folder(&self, path: &Path) -> Result<()>;
     /// Asks the kernel to forget cached pages of a file.
-    fn evict(&self, _path: &Path) -> Result<(), StorageError> {
+    fn evict(&self, _path: &Path) -> Result<()> {
         Ok(())
     }
     /// What the page cache holds of a file.
-    fn resident(&self, _path: &Path) -> Result<Resident, StorageError> {
+    fn resident(&self, _path: &Path) -> Result<Resident> {
         Ok(Resident::default())
     }
     /// Takes a folder for one writing job, where two could meet in it.
     ///
     /// Errors: [`StorageError::Locked`].
-    fn lock(&self, _folder: &Path) -> Result<Option<FolderLock>, StorageError> {
+    fn lock(&self, _folder: &Path) -> Result<Option<FolderLock>> {
         Ok(None)
     }
 }
+
+pub(crate) type Result<T, E = StorageError> = std::result::Result<T, E>;
 
 /// What a storage system could not do. Messages fit after "failed to".
 #[derive(Debug, thiserror::Error)]
@@ -390,10 +397,7 @@ impl StorageError {
 /// Opens a storage system. `shared`: words that the ranks of this node have in common, for `model`'s bandwidth.
 ///
 /// Errors: this build does not have it, or it cannot be set up.
-pub fn open(
-    spec: &StoreSpec,
-    shared: &'static [AtomicU64],
-) -> Result<Box<dyn Storage>, StorageError> {
+pub fn open(spec: &StoreSpec, shared: &'static [AtomicU64]) -> Result<Box<dyn Storage>> {
     match spec.system.open {
         Ok(open) => open(spec, shared),
         Err(remedy) => Err(StorageError::Setup(format!(

@@ -123,25 +123,3 @@ impl Formula for Model {
         answer
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pause_holds_back_what_is_in_flight_and_what_begins_in_it() {
-        let time = TimeModel {
-            latency_ns: 10,
-            slow: Some((3, 50)),
-            pause_ns: Some((100, 300)),
-            ..TimeModel::default()
-        };
-        let first = |from| time.first_byte_at(0, from);
-        assert_eq!([first(0), first(90), first(300)], [10, 100, 310]);
-        // 5 of its 10 ns had passed.
-        assert_eq!(first(95), 305);
-        assert_eq!([first(100), first(299)], [310, 310]);
-        assert_eq!(time.of_rank(2).latency_ns, 10);
-        assert_eq!(time.of_rank(3).first_byte_at(0, 0), 50);
-    }
-}

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::row::FORMULA;
-use super::{Answer, Lane, Request, Sink, Storage, StorageError, System, Writer};
+use super::{Answer, Lane, Request, Result, Sink, Storage, System, Writer};
 
 /// A storage system that answers by a formula: it has every file, and keeps nothing.
 pub(super) trait Formula: Send + Sync {
@@ -15,30 +15,25 @@ impl<F: Formula> Storage for F {
     fn system(&self) -> &'static System {
         Formula::system(self)
     }
-    fn read(
-        &self,
-        request: &Request,
-        _: &mut Lane,
-        sink: &mut dyn Sink,
-    ) -> Result<Answer, StorageError> {
+    fn read(&self, request: &Request, _: &mut Lane, sink: &mut dyn Sink) -> Result<Answer> {
         Ok(self.answer(request, sink))
     }
-    fn len(&self, _: &Path) -> Result<Option<u64>, StorageError> {
+    fn len(&self, _: &Path) -> Result<Option<u64>> {
         Ok(None)
     }
-    fn head(&self, _: &Path, _: &mut [u8]) -> Result<usize, StorageError> {
+    fn head(&self, _: &Path, _: &mut [u8]) -> Result<usize> {
         Ok(0)
     }
-    fn create(&self, _: &Path) -> Result<Box<dyn Writer>, StorageError> {
+    fn create(&self, _: &Path) -> Result<Box<dyn Writer>> {
         Ok(Box::new(Sinkhole))
     }
-    fn create_folder(&self, _: &Path) -> Result<(), StorageError> {
+    fn create_folder(&self, _: &Path) -> Result<()> {
         Ok(())
     }
-    fn remove(&self, _: &Path) -> Result<(), StorageError> {
+    fn remove(&self, _: &Path) -> Result<()> {
         Ok(())
     }
-    fn remove_folder(&self, _: &Path) -> Result<(), StorageError> {
+    fn remove_folder(&self, _: &Path) -> Result<()> {
         Ok(())
     }
 }
@@ -74,7 +69,7 @@ impl Writer for Sinkhole {
     fn write(&mut self, _: &[u8]) -> std::io::Result<()> {
         Ok(())
     }
-    fn finish(self: Box<Self>) -> Result<(), StorageError> {
+    fn finish(self: Box<Self>) -> Result<()> {
         Ok(())
     }
 }

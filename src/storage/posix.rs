@@ -8,12 +8,12 @@ use super::advice::RWF_DONTCACHE;
 use super::calls::Calls;
 use super::files::{Files, Way};
 use super::kept::Open;
-use super::{Pages, Storage, StorageError, StoreSpec};
+use super::{Pages, Result, Storage, StorageError, StoreSpec};
 
 /// A local or mounted file system through the page cache, with flags of preadv2(2): reads with [`RWF_DONTCACHE`] leave no pages.
 struct Posix(libc::c_int);
 
-pub(super) fn open(spec: &StoreSpec, _: &[AtomicU64]) -> Result<Box<dyn Storage>, StorageError> {
+pub(super) fn open(spec: &StoreSpec, _: &[AtomicU64]) -> Result<Box<dyn Storage>> {
     Ok(match spec.pages {
         Pages::DontCache => Files::open(spec, &Posix(RWF_DONTCACHE)),
         Pages::Keep | Pages::Forget => Files::open(spec, &Posix(0)),

@@ -7,7 +7,8 @@
 //!
 //! Each thread that runs tasks has a ring of its own ([`Ring::run`]): no lock, and completions are taken by the thread that asked.
 //! Whatever else blocks a task (a lock, a plain system call) stops all tasks of its thread. A task must therefore hold no lock
-//! that another task of its thread may want while it waits.
+//! that another task of its thread may want while it waits, unless all take it by [`lock`]; what has to block is done
+//! [`aside`].
 
 use std::cell::Cell;
 use std::cmp::Reverse;
@@ -21,11 +22,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
-use io_uring::{IoUring, Probe, opcode, squeue};
-use nix::sys::resource::{Resource, getrlimit};
+use io_uring::{IoUring, opcode, squeue};
+use parking_lot::{Mutex, MutexGuard};
 
-use super::StorageError;
 use crate::clock::now_ns;
+
+mod access;
+
+pub(crate) use access::{explained, may_pin, probe, refused};
 
 /// Bytes of a task's stack: what a thread has. The kernel gives memory only to the part that is used.
 const STACK: usize = 2 << 20;
@@ -33,33 +37,33 @@ const STACK: usize = 2 << 20;
 /// What was asked for goes to the kernel after this many nanoseconds at the latest, though other tasks could run.
 const HELD_BACK_NS: u64 = 100_000;
 
+/// A task that need not wait lets the others run after this many nanoseconds.
+const TURN_NS: u64 = 500_000;
+
+/// How long a task waits before it looks again for what rings no bell: at first, and at most.
+const LOOKS_NS: [u64; 2] = [20_000, 1_000_000];
+
 /// The number by which the read of the bell is known in the ring; tasks have theirs from 0.
 const BELL: u64 = u64::MAX;
 
+/// That of calls that end other calls.
+const CANCEL: u64 = u64::MAX - 1;
+
 /// What a task waits for.
 enum Wish {
-    Call(squeue::Entry),
+    /// A call, and when it is given up.
+    Call(squeue::Entry, u64),
     Until(u64),
     Bell,
 }
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Woken {
+struct Woken {
     /// As the system call would return it, or a negative error number.
     result: i32,
     /// When the thread learnt of it, [`now_ns`].
-    pub(super) at_ns: u64,
-}
-
-impl Woken {
-    /// The number that a system call would return.
-    pub(super) fn value(self) -> io::Result<i32> {
-        match self.result {
-            code if code < 0 => Err(io::Error::from_raw_os_error(-code)),
-            value => Ok(value),
-        }
-    }
+    at_ns: u64,
 }
 
 type Task = Coroutine<Woken, Wish, (), DefaultStack>;
@@ -68,6 +72,10 @@ type Task = Coroutine<Woken, Wish, (), DefaultStack>;
 struct Here {
     yielder: *const Yielder<Woken, Wish>,
     bell: Arc<Bell>,
+    /// When it was run again after it had waited, [`now_ns`].
+    since_ns: Cell<u64>,
+    /// Time in which it could run and did not, because others of its thread were run.
+    held_up_ns: Cell<u64>,
 }
 
 thread_local! {
@@ -85,23 +93,99 @@ fn suspend(wish: Wish) -> Woken {
     assert!(!here.is_null(), "only a task of a ring can wait here");
     // SAFETY: set by the task that runs now, on whose stack both lie until the task ends; it is taken away whenever the task
     // does not run.
-    let woken = unsafe { &*(*here).yielder }.suspend(wish);
+    let task = unsafe { &*here };
+    // SAFETY: the same.
+    let woken = unsafe { &*task.yielder }.suspend(wish);
     CURRENT.set(here);
+    let now = now_ns();
+    task.since_ns.set(now);
+    // A bell does not say when it was rung.
+    if woken.at_ns > 0 {
+        let held_up_ns = now.saturating_sub(woken.at_ns);
+        task.held_up_ns.set(task.held_up_ns.get() + held_up_ns);
+    }
     woken
 }
 
-/// Asks the ring of this thread, and lets other tasks run until the answer is there.
+/// Asks the ring of this thread, and lets other tasks run until the answer is there: the number that a system call would
+/// return. At `until_ns` of [`now_ns`] the call is given up: ECANCELED, or what it has done by then; `u64::MAX`: never.
 ///
 /// # Safety
 /// The memory that the entry names stays valid and unshared until this returns. (A task that is in here is not dropped:
 /// see [`Ring`]'s `drop`.)
-pub(super) unsafe fn call(entry: squeue::Entry) -> Woken {
-    suspend(Wish::Call(entry))
+///
+/// Errors: the call's own.
+pub(super) unsafe fn call(entry: squeue::Entry, until_ns: u64) -> io::Result<i32> {
+    match suspend(Wish::Call(entry, until_ns)).result {
+        code if code < 0 => Err(io::Error::from_raw_os_error(-code)),
+        value => Ok(value),
+    }
+}
+
+/// How long this task was held up so far: an answer was there, and others of its thread were run. 0 for a thread. Units:
+/// nanoseconds.
+pub(crate) fn held_up_ns() -> u64 {
+    let here = CURRENT.get();
+    // SAFETY: as in `suspend`.
+    unsafe { here.as_ref() }.map_or(0, |here| here.held_up_ns.get())
+}
+
+/// [`now_ns`] without the time in which this task was held up: what took how long is the difference of two.
+pub(crate) fn own_ns() -> u64 {
+    now_ns() - held_up_ns()
 }
 
 /// Lets other tasks run until this time. Units: nanoseconds of [`now_ns`].
 pub(crate) fn pause_until(at_ns: u64) {
     suspend(Wish::Until(at_ns));
+}
+
+/// Lets other tasks run once, where this one has run for long without having to wait.
+pub(super) fn give_way() {
+    let here = CURRENT.get();
+    assert!(!here.is_null(), "only a task of a ring can give way");
+    // SAFETY: as in `suspend`.
+    let task = unsafe { &*here };
+    let (before, held_up_ns) = (now_ns(), task.held_up_ns.get());
+    if before - task.since_ns.get() > TURN_NS {
+        pause_until(before);
+        task.held_up_ns.set(held_up_ns + now_ns() - before);
+    }
+}
+
+/// Lets other tasks run until this gives something.
+pub(super) fn look_until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let [mut patience, longest] = LOOKS_NS;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        pause_until(now_ns() + patience);
+        patience = (patience * 2).min(longest);
+    }
+}
+
+/// Locks what may be held while its holder waits for storage: a thread sleeps until it is free, a task lets others run.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    match is_task() {
+        true => look_until(|| mutex.try_lock()),
+        false => mutex.lock(),
+    }
+}
+
+/// Does what may block: here, or for a task on a thread of its own, while other tasks run.
+pub(super) fn aside<T: Send>(job: impl FnOnce() -> T + Send) -> T {
+    if !is_task() {
+        return job();
+    }
+    std::thread::scope(|scope| {
+        let helper = scope.spawn(job);
+        look_until(|| helper.is_finished().then_some(()));
+        match helper.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 /// Lets other tasks run until the bell of this ring is rung; not if `is_ready` already. May return early.
@@ -171,6 +255,10 @@ pub(crate) struct Ring {
     /// When the oldest call that the kernel does not have yet was asked for.
     asked_ns: Option<u64>,
     timers: BinaryHeap<Reverse<(u64, usize)>>,
+    /// When the call of each task is given up.
+    limits: Vec<u64>,
+    /// Not before the first of them, or before one that was not needed.
+    first_limit: u64,
     at_bell: Vec<usize>,
 }
 
@@ -180,7 +268,7 @@ impl Ring {
     /// Errors: the kernel has no io_uring, or refuses it.
     pub(crate) fn new(tasks: usize, bell: Arc<Bell>) -> io::Result<Self> {
         Ok(Ring {
-            uring: build(tasks as u32 + 1)?,
+            uring: access::build(tasks as u32 + 1)?,
             bell,
             rung: Box::new(0),
             is_listening: false,
@@ -189,6 +277,8 @@ impl Ring {
             in_flight: 0,
             asked_ns: None,
             timers: BinaryHeap::new(),
+            limits: Vec::new(),
+            first_limit: u64::MAX,
             at_bell: Vec::new(),
         })
     }
@@ -209,10 +299,16 @@ impl Ring {
     /// Errors: no memory for the tasks' stacks; the kernel refuses to go on, which ends the process where reads are in flight.
     pub(crate) fn run(&mut self, bodies: Vec<Box<dyn FnOnce()>>) -> io::Result<()> {
         self.tasks.clear();
+        self.limits = vec![u64::MAX; bodies.len()];
         for (number, body) in bodies.into_iter().enumerate() {
             let bell = self.bell.clone();
             let task = Coroutine::with_stack(DefaultStack::new(STACK)?, move |yielder, _| {
-                let here = Here { yielder, bell };
+                let here = Here {
+                    yielder,
+                    bell,
+                    since_ns: Cell::new(now_ns()),
+                    held_up_ns: Cell::new(0),
+                };
                 CURRENT.set(&here);
                 body();
                 CURRENT.set(ptr::null());
@@ -226,7 +322,7 @@ impl Ring {
                 left -= usize::from(self.resume(number, woken));
                 if self.asked_ns.is_some_and(|at| now_ns() - at > HELD_BACK_NS) {
                     self.enter(0)?;
-                    self.take();
+                    self.take()?;
                 }
             }
             if left == 0 {
@@ -236,7 +332,7 @@ impl Ring {
                 self.listen();
             }
             self.enter(1)?;
-            self.take();
+            self.take()?;
         }
     }
 
@@ -250,8 +346,10 @@ impl Ring {
                 self.tasks[number] = None;
                 return true;
             }
-            CoroutineResult::Yield(Wish::Call(entry)) => {
+            CoroutineResult::Yield(Wish::Call(entry, until)) => {
                 self.push(entry.user_data(number as u64));
+                self.limits[number] = until;
+                self.first_limit = self.first_limit.min(until);
                 self.in_flight += 1;
                 self.asked_ns.get_or_insert_with(now_ns);
             }
@@ -286,17 +384,37 @@ impl Ring {
         while self.is_listening {
             self.bell.write();
             self.enter(1)?;
-            self.take();
+            self.take()?;
         }
         Ok(())
     }
 
-    /// Hands over what was asked for, and waits for `want` answers or the next timer.
+    /// Ends the calls whose time is over.
+    fn give_up(&mut self, at_ns: u64) -> io::Result<()> {
+        self.first_limit = u64::MAX;
+        for number in 0..self.limits.len() {
+            if self.limits[number] > at_ns {
+                self.first_limit = self.first_limit.min(self.limits[number]);
+                continue;
+            }
+            self.limits[number] = u64::MAX;
+            if self.uring.submission().is_full() {
+                self.enter(0)?;
+            }
+            let cancel = opcode::AsyncCancel::new(number as u64).build();
+            self.push(cancel.user_data(CANCEL));
+        }
+        // At once: a task's next call has the same number. And tasks find the room that they count on.
+        self.enter(0)
+    }
+
+    /// Hands over what was asked for, and waits for `want` answers, the next timer, or the end of a call's time.
     fn enter(&mut self, want: usize) -> io::Result<()> {
         self.asked_ns = None;
         let submitter = self.uring.submitter();
-        let entered = match self.timers.peek() {
-            Some(&Reverse((at, _))) if want > 0 => {
+        let timer = self.timers.peek().map_or(u64::MAX, |Reverse((at, _))| *at);
+        let entered = match timer.min(self.first_limit) {
+            at if want > 0 && at < u64::MAX => {
                 let left = at.saturating_sub(now_ns());
                 let time = Timespec::new()
                     .sec(left / 1_000_000_000)
@@ -320,20 +438,26 @@ impl Ring {
         }
     }
 
-    /// Takes the answers that are there, and looks which timers are over.
-    fn take(&mut self) {
+    /// Takes the answers that are there, and looks which times are over.
+    fn take(&mut self) -> io::Result<()> {
         let at_ns = now_ns();
         for answer in self.uring.completion() {
-            if answer.user_data() == BELL {
-                self.is_listening = false;
-                let waiting = self.at_bell.drain(..);
-                self.ready
-                    .extend(waiting.map(|number| (number, Woken::default())));
-            } else {
-                self.in_flight -= 1;
-                let result = answer.result();
-                let woken = Woken { result, at_ns };
-                self.ready.push_back((answer.user_data() as usize, woken));
+            match answer.user_data() {
+                BELL => {
+                    self.is_listening = false;
+                    let waiting = self.at_bell.drain(..);
+                    self.ready
+                        .extend(waiting.map(|number| (number, Woken::default())));
+                }
+                // The call that it ends has an answer of its own.
+                CANCEL => {}
+                number => {
+                    let result = answer.result();
+                    self.in_flight -= 1;
+                    self.limits[number as usize] = u64::MAX;
+                    self.ready
+                        .push_back((number as usize, Woken { result, at_ns }));
+                }
             }
         }
         while let Some(&Reverse((at, number))) = self.timers.peek()
@@ -342,7 +466,20 @@ impl Ring {
             self.timers.pop();
             self.ready.push_back((number, Woken { result: 0, at_ns }));
         }
+        if self.first_limit <= at_ns {
+            self.give_up(at_ns)?;
+        }
+        Ok(())
     }
+}
+
+/// Runs these on this thread, each as a task of one ring; for the bench of the object client.
+///
+/// Errors: as [`Ring::new`] and [`Ring::run`].
+#[doc(hidden)]
+pub fn run_tasks(bodies: Vec<Box<dyn FnOnce()>>) -> io::Result<()> {
+    let bell = Arc::new(Bell::new()?);
+    Ring::new(bodies.len(), bell)?.run(bodies)
 }
 
 impl Drop for Ring {
@@ -356,76 +493,6 @@ impl Drop for Ring {
             std::process::abort();
         }
     }
-}
-
-/// The ring of one thread, for the kernels that know the flags (Linux 6.1), and for those that do not.
-fn build(entries: u32) -> io::Result<IoUring> {
-    let entries = entries.next_power_of_two();
-    IoUring::builder()
-        .dontfork()
-        .setup_single_issuer()
-        .setup_defer_taskrun()
-        .build(entries)
-        .or_else(|e| match e.raw_os_error() {
-            Some(libc::EINVAL) => IoUring::builder().dontfork().build(entries),
-            _ => Err(e),
-        })
-}
-
-/// Whether this kernel, and whoever filters its system calls, lets this process read through a ring.
-///
-/// Errors: the cause, with its error number.
-pub(crate) fn probe() -> Result<(), String> {
-    let uring = build(2).map_err(|e| explained(&e))?;
-    let mut probe = Probe::new();
-    uring
-        .submitter()
-        .register_probe(&mut probe)
-        .map_err(|e| explained(&e))?;
-    let needed = [opcode::OpenAt::CODE, opcode::Read::CODE];
-    match uring.params().is_feature_ext_arg() && needed.iter().all(|&op| probe.is_supported(op)) {
-        true => Ok(()),
-        false => {
-            Err("the io_uring of this kernel is too old (Linux 5.11 has what is needed)".into())
-        }
-    }
-}
-
-/// CAP_IPC_LOCK, by which a process may lock memory without limit. Source: linux/capability.h.
-const CAP_IPC_LOCK: u64 = 1 << 14;
-
-/// Whether this process may have the kernel pin this many bytes of buffers.
-pub(crate) fn may_pin(bytes: u64) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let capabilities = status.lines().find_map(|line| {
-        let hex = line.strip_prefix("CapEff:")?;
-        u64::from_str_radix(hex.trim(), 16).ok()
-    });
-    capabilities.is_some_and(|all| all & CAP_IPC_LOCK != 0)
-        || getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(limit, _)| limit >= bytes)
-}
-
-/// What the error of a ring means.
-pub(crate) fn explained(error: &io::Error) -> String {
-    let cause = match error.raw_os_error() {
-        Some(libc::ENOSYS) => {
-            "this kernel has no io_uring, or a filter of system calls (seccomp) hides it (ENOSYS)"
-        }
-        Some(libc::EPERM | libc::EACCES) => {
-            "this process may not use io_uring (EPERM): a filter of system calls (seccomp), or kernel.io_uring_disabled"
-        }
-        Some(libc::ENOMEM) => "the limit of locked memory is too low (ENOMEM, ulimit -l)",
-        Some(libc::EMFILE) => "the limit of open files is reached (EMFILE, ulimit -n)",
-        _ => return format!("io_uring: {error}"),
-    };
-    cause.into()
-}
-
-/// The error of a job that asked for a ring and cannot have it.
-pub(crate) fn refused(cause: &str) -> StorageError {
-    StorageError::Setup(format!(
-        "read with reader.engine=uring: {cause}\n  remedy: set reader.engine=threads, or allow io_uring to this process"
-    ))
 }
 
 #[cfg(test)]

@@ -5,11 +5,10 @@
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 
-use super::{Client, Storage, StorageError, StoreSpec, address, posix};
+use super::{Client, Result, Storage, StoreSpec, address, posix};
 
 /// Opens a storage system. The words are shared by the ranks of a node, for `model`'s bandwidth.
-pub(super) type Open =
-    fn(&StoreSpec, &'static [AtomicU64]) -> Result<Box<dyn Storage>, StorageError>;
+pub(super) type Open = fn(&StoreSpec, &'static [AtomicU64]) -> Result<Box<dyn Storage>>;
 
 /// Reads what follows the scheme of an address as a path; an account that the address may leave out comes beside it.
 pub(super) type Parse = fn(&str, Option<&str>) -> Result<PathBuf, String>;
@@ -32,7 +31,7 @@ pub struct System {
     pub page_cache: bool,
     /// Reads can leave no pages in it (`RWF_DONTCACHE`).
     pub uncached_reads: bool,
-    /// Its files can be opened and read through io_uring.
+    /// Its files or objects can be read through io_uring; see [`System::has_rings`].
     pub rings: bool,
     /// It holds objects in buckets: no folders, and lists instead.
     pub objects: bool,
@@ -92,8 +91,9 @@ pub(super) const FORMULA: System = System {
 pub(super) const OBJECTS: System = System {
     opens_by_path: false,
     page_cache: false,
-    rings: false,
     objects: true,
+    // Many are read at a time, and bytes of a socket are copied the faster the fewer places they are copied to.
+    default_transfer: 256 << 10,
     ..FILES
 };
 
@@ -119,6 +119,11 @@ impl System {
             Client::Native => native,
             Client::Sdk => sdk,
         })
+    }
+
+    /// It can be read through io_uring where this client moves its bytes: an SDK has threads of its own.
+    pub fn has_rings(&self, client: Client) -> bool {
+        self.rings && (self.libraries.is_none() || client == Client::Native)
     }
 
     /// What to do instead where this build does not have it.

@@ -1,12 +1,8 @@
 //! What a storage system needs to know to be opened.
 
-use std::borrow::Cow;
 use std::path::PathBuf;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
-
-use super::{System, TimeModel};
+use super::{StorageOptions, System, TimeModel};
 
 /// A storage system to be opened.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,10 +13,16 @@ pub struct StoreSpec {
     pub folder: PathBuf,
     /// What becomes of the page cache where it stands before the system.
     pub pages: Pages,
-    /// For `model`.
+    /// Of simulated systems.
     pub time: TimeModel,
-    /// For object stores.
-    pub object: ObjectSpec,
+    /// For object stores, like the fields below it.
+    pub options: StorageOptions,
+    /// `reader.range_size`
+    pub range_size: Option<u64>,
+    /// `checkpoint.parts_in_flight`
+    pub parts_in_flight: Option<u64>,
+    /// Whether whole objects that are read are compared with the checksum that the service gives.
+    pub verify_checksums: bool,
 }
 
 /// What a store does about the page cache.
@@ -43,106 +45,10 @@ impl StoreSpec {
             folder,
             pages: Pages::default(),
             time: TimeModel::default(),
-            object: ObjectSpec::default(),
+            options: StorageOptions::default(),
+            range_size: None,
+            parts_in_flight: None,
+            verify_checksums: false,
         }
-    }
-}
-
-/// What object stores need: each key of `storage.storage_options` that they act upon, under its name; `config::StorageOptions`
-/// says what each means. `range_size`, `parts_in_flight` and `verify_checksums` come from other sections.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct ObjectSpec {
-    pub access_key_id: Option<Secret>,
-    pub secret_access_key: Option<Secret>,
-    pub session_token: Option<Secret>,
-    pub endpoint_url: Vec<String>,
-    pub region: Option<String>,
-    pub s3_force_path_style: Option<bool>,
-    pub s3_max_attempts: Option<u64>,
-    pub s3_profile: Option<String>,
-    pub account_name: Option<String>,
-    pub account_key: Option<Secret>,
-    pub sas_token: Option<Secret>,
-    pub connection_string: Option<Secret>,
-    pub tenant_id: Option<String>,
-    pub client_id: Option<String>,
-    pub client_secret: Option<Secret>,
-    pub federated_token_file: Option<String>,
-    pub authority_host: Option<String>,
-    pub blob_endpoint: Vec<String>,
-    pub connect_timeout: Option<f64>,
-    pub read_timeout: Option<f64>,
-    pub request_timeout: Option<f64>,
-    pub retry_budget: Option<u64>,
-    pub retry_delay: Option<f64>,
-    pub connect_ramp: Option<u64>,
-    pub range_size: Option<u64>,
-    pub ranges_in_flight: Option<u64>,
-    pub part_size: Option<u64>,
-    pub parts_in_flight: Option<u64>,
-    pub https_proxy: Option<Secret>,
-    pub http_proxy: Option<Secret>,
-    pub no_proxy: Option<String>,
-    pub ca_bundle: Option<String>,
-    pub verify: Option<bool>,
-    pub checksum: Option<String>,
-    pub verify_checksums: bool,
-    pub secure: Option<bool>,
-    pub client: Client,
-}
-
-/// Whose code moves the bytes of objects.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Client {
-    /// dlio-rs: from the socket into the reader's memory.
-    #[default]
-    Native,
-    /// The service's SDK, over hyper.
-    Sdk,
-}
-
-/// A credential. It is never printed, dumped or sent anywhere by this type.
-#[derive(Clone, PartialEq, Default)]
-pub struct Secret(String);
-
-impl Secret {
-    /// A credential from where it was found.
-    pub fn new(text: impl Into<String>) -> Self {
-        Secret(text.into())
-    }
-
-    /// The credential itself, for the one who signs with it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl JsonSchema for Secret {
-    fn schema_name() -> Cow<'static, str> {
-        "Secret".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "format": "password"})
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("***")
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Secret)
     }
 }

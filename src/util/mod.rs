@@ -17,3 +17,14 @@ pub(crate) mod json;
 pub(crate) mod text;
 pub(crate) mod units;
 pub(crate) mod varint;
+
+/// Names of what a folder holds, sorted.
+#[cfg(test)]
+pub(crate) fn names_in(folder: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}

@@ -369,6 +369,26 @@ fn a_full_disk_stops_generation_and_leaves_no_partial_file() {
     assert!(!mount.0.join("d/.dlio-rs-manifest.json").exists());
 }
 
+/// Eight such files have more than 1 MiB.
+const TOO_LARGE: &str = "dataset.record_length_bytes=200000";
+
+/// Only what cannot fit is refused: half of this is zeros.
+#[test]
+fn a_dataset_that_compression_makes_fit_is_generated() {
+    let scratch = Scratch::new();
+    let mount = Mount::new(&scratch, "tmpfs", "size=1m");
+    let folder = format!("dataset.data_folder={}", mount.0.join("d").display());
+    let mut command = solo();
+    command.args(small(&scratch, 8)).args([
+        &folder,
+        TOO_LARGE,
+        "workflow.train=false",
+        "dataset.compression=zip",
+        "dataset.compress_ratio=2",
+    ]);
+    run(command).ok();
+}
+
 #[test]
 fn a_dataset_larger_than_the_file_system_is_refused_before_it_is_written() {
     let scratch = Scratch::new();
@@ -380,6 +400,17 @@ fn a_dataset_larger_than_the_file_system_is_refused_before_it_is_written() {
         &[
             "dataset.record_length_bytes=1e15",
             "dataset.record_length_bytes_stdev=2e14",
+        ],
+        // A digit and a comma for each byte, and what no compressor shrinks.
+        &["dataset.format=csv", TOO_LARGE],
+        &["dataset.compression=zip", TOO_LARGE],
+        &["dataset.format=csv", "dataset.compression=gzip", TOO_LARGE],
+        &["dataset.format=hdf5", "dataset.compression=gzip", TOO_LARGE],
+        &[
+            "dataset.format=csv",
+            "dataset.record_element_type=float64",
+            "dataset.compression=xz",
+            TOO_LARGE,
         ],
     ] {
         let words = [&[&*folder], more].concat();

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use dlio_rs::internal::{
     self as storage, Answer, Client, Entry, Extent, Lane, Request, SYSTEMS, Sink, Storage,
@@ -323,6 +325,32 @@ fn conforms(store: &dyn Storage, root: &Path) {
     locking(store, root);
 }
 
+/// The same by a task, beside others that read.
+fn conforms_through_a_ring(store: &Arc<dyn Storage>, root: &Path) {
+    let root = root.join("ring");
+    store.create_folder(&root).unwrap();
+    let path = root.join("beside");
+    write(&**store, &path, &bytes(7, LEN), 4096);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (own, over) = (store.clone(), is_over.clone());
+    let mut tasks: Vec<Box<dyn FnOnce()>> = vec![Box::new(move || {
+        conforms(&*own, &root);
+        over.store(true, SeqCst);
+    })];
+    for _ in 0..3 {
+        let (own, path, over) = (store.clone(), path.clone(), is_over.clone());
+        tasks.push(Box::new(move || {
+            let mut lane = Lane::new(16384);
+            while !over.load(SeqCst) {
+                let (_, seen) = read(&*own, &path, Extent::Whole, &mut lane).unwrap();
+                assert!(seen.bytes == bytes(7, LEN));
+            }
+        }));
+    }
+    storage::run_tasks(tasks).unwrap();
+    store.remove(&path).unwrap();
+}
+
 #[test]
 fn every_row_of_the_table_that_holds_bytes_conforms() {
     let (s3, azure) = (Seaweed::shared(), Azurite::shared());
@@ -352,6 +380,10 @@ fn every_row_of_the_table_that_holds_bytes_conforms() {
                 };
                 assert_eq!(store.system(), system);
                 conforms(&*store, &root);
+                let store: Arc<dyn Storage> = store.into();
+                if client == Client::Native {
+                    conforms_through_a_ring(&store, &root);
+                }
                 let telemetry = store.telemetry().unwrap();
                 assert_eq!(
                     telemetry.connections.is_some(),
@@ -365,6 +397,9 @@ fn every_row_of_the_table_that_holds_bytes_conforms() {
         let store = storage::open(&StoreSpec::new(system, root.clone()), &[]).unwrap();
         assert_eq!(store.system(), system);
         conforms(&*store, &root);
+        if system.rings {
+            conforms_through_a_ring(&store.into(), &root);
+        }
         seen += 1;
         if system.opens_by_path {
             let mut left: Vec<_> = std::fs::read_dir(dir.path("valid")).unwrap().collect();

@@ -9,18 +9,16 @@ use crate::fault_proxy::{Fault, FaultProxy};
 use crate::servers::*;
 use crate::support::*;
 
+const ENGINES: [&str; 2] = ["threads", "uring"];
+
 /// 8 files of 256 KiB; retries begin after 50 ms.
-fn words(scratch: &Scratch, folder: &str) -> Vec<String> {
-    let mut words = small(scratch, 8);
-    words.extend([
-        format!("dataset.data_folder={folder}"),
-        "dataset.record_length_bytes=262144".into(),
-        "storage.storage_options.retry_delay=0.05".into(),
-        "reader.verify_content=full".into(),
-        "train.epochs=1".into(),
-        "--quiet".into(),
-    ]);
-    words
+fn words(scratch: &Scratch, folder: &str, server: Vec<String>) -> Vec<String> {
+    let more = [
+        "dataset.record_length_bytes=262144",
+        "storage.storage_options.retry_delay=0.05",
+        "train.epochs=1",
+    ];
+    compared(scratch, 8, folder, &more, server)
 }
 
 fn job(ranks: usize, words: &[String], more: &[&str]) -> Outcome {
@@ -31,8 +29,7 @@ fn job(ranks: usize, words: &[String], more: &[&str]) -> Outcome {
 
 fn generate(server: &Seaweed, folder: &str) {
     let scratch = Scratch::new();
-    let mut all = words(&scratch, &format!("s3://{BUCKET}/{folder}"));
-    all.extend(server.words());
+    let all = words(&scratch, &in_bucket(folder), server.words());
     job(
         2,
         &all,
@@ -80,23 +77,24 @@ fn what_passes_is_retried_and_counted_by_class() {
         (vec![Fault::Slow(Duration::from_millis(2)); 4], "timeout", 0),
     ];
     std::thread::scope(|scope| {
-        for (faults, class, expected) in cases {
+        let both = ENGINES.map(|engine| cases.clone().map(|case| (engine, case)));
+        for (engine, (faults, class, expected)) in both.into_iter().flatten() {
             let server = &server;
             scope.spawn(move || {
-                let named = format!("{faults:?}");
+                let named = format!("{engine} {faults:?}");
                 let count = faults.len() as u64;
                 let stalls = matches!(faults[0], Fault::Stall(_));
                 let proxy = FaultProxy::start(server.port(), "/train/", faults, None);
                 let scratch = Scratch::new();
                 let timeout = if stalls { 5 } else { 60 };
-                let mut all = words(&scratch, &format!("s3://{BUCKET}/faults"));
-                all.extend(s3_words(&proxy.url()));
+                let all = words(&scratch, &in_bucket("faults"), s3_words(&proxy.url()));
                 job(
                     1,
                     &all,
                     &[
                         "workflow.generate_data=false",
                         &format!("storage.storage_options.read_timeout={timeout}"),
+                        &format!("reader.engine={engine}"),
                         // Only the readers' requests are to meet the faults.
                         "dataset.listing_validation_interval=0",
                     ],
@@ -182,18 +180,20 @@ fn what_does_not_pass_ends_the_run_with_its_cause() {
         ),
     ];
     std::thread::scope(|scope| {
-        for (fault, more, expected) in cases {
+        let both = ENGINES.map(|engine| cases.clone().map(|case| (engine, case)));
+        for (engine, (fault, more, expected)) in both.into_iter().flatten() {
             let server = &server;
             scope.spawn(move || {
                 let proxy = FaultProxy::start(server.port(), "/train/", Vec::new(), Some(fault));
                 let scratch = Scratch::new();
-                let mut all = words(&scratch, &format!("s3://{BUCKET}/storms"));
-                all.extend(s3_words(&proxy.url()));
+                let all = words(&scratch, &in_bucket("storms"), s3_words(&proxy.url()));
+                let engine = format!("reader.engine={engine}");
                 let more = [
                     more,
                     &[
                         "dataset.listing_validation_interval=0",
                         "workflow.generate_data=false",
+                        &engine,
                     ],
                 ]
                 .concat();
@@ -217,8 +217,7 @@ fn an_upload_that_fails_leaves_nothing() {
         Some(Fault::Status(403, "AccessDenied")),
     );
     let scratch = Scratch::new();
-    let mut all = words(&scratch, &format!("s3://{BUCKET}/halves"));
-    all.extend(s3_words(&proxy.url()));
+    let all = words(&scratch, &in_bucket("halves"), s3_words(&proxy.url()));
     let more = [
         "workflow.generate_data=true",
         "dataset.record_length_bytes=16777216",
@@ -238,8 +237,7 @@ fn a_server_that_comes_back_costs_retries_and_one_that_does_not_ends_the_run() {
     let server = Seaweed::start();
     generate(&server, "killed");
     let scratch = Scratch::new();
-    let mut all = words(&scratch, &format!("s3://{BUCKET}/killed"));
-    all.extend(server.words());
+    let mut all = words(&scratch, &in_bucket("killed"), server.words());
     all.extend([
         "workflow.generate_data=false".into(),
         "train.epochs=60".into(),
@@ -303,13 +301,16 @@ fn a_dead_endpoint_is_taken_out_and_the_others_go_on() {
     );
     let dead = closed_port();
     let scratch = Scratch::new();
-    let mut all = words(&scratch, &format!("s3://{BUCKET}/many"));
-    all.extend(s3_words(&format!(
-        "'{},http://127.0.0.1:{},{}'",
-        one.url(),
-        dead.port,
-        two.url()
-    )));
+    let all = words(
+        &scratch,
+        &in_bucket("many"),
+        s3_words(&format!(
+            "'{},http://127.0.0.1:{},{}'",
+            one.url(),
+            dead.port,
+            two.url()
+        )),
+    );
     job(
         2,
         &all,
@@ -378,8 +379,7 @@ fn wrong_settings_of_s3_are_named() {
     ];
     for (more, expected) in cases {
         let scratch = Scratch::new();
-        let mut all = words(&scratch, &format!("s3://{BUCKET}/wrong"));
-        all.extend(server.words());
+        let mut all = words(&scratch, &in_bucket("wrong"), server.words());
         all.push("storage.storage_options.s3_max_attempts=2".into());
         let outcome = job(2, &all, more).fails(1, expected);
         assert!(!outcome.text().contains(SECRET_KEY));
@@ -407,8 +407,7 @@ fn wrong_settings_of_azure_are_named() {
     ];
     for (more, expected) in cases {
         let scratch = Scratch::new();
-        let mut all = words(&scratch, &folder);
-        all.extend(server.words());
+        let all = words(&scratch, &folder, server.words());
         job(2, &all, more).fails(1, expected);
     }
     // Trusted, it works; unverified, it works and the report says so.
@@ -417,8 +416,7 @@ fn wrong_settings_of_azure_are_named() {
         ("storage.storage_options.verify=false", false),
     ] {
         let scratch = Scratch::new();
-        let mut all = words(&scratch, &folder);
-        all.extend(server.words());
+        let all = words(&scratch, &folder, server.words());
         job(2, &all, &[word, "workflow.generate_data=true"]).ok();
         let report = json(&scratch.path("out/report.json"));
         assert_eq!(report["object_store"]["verifies_certificates"], verifies);
@@ -442,8 +440,7 @@ fn the_depth_that_the_store_sees_is_the_loaders() {
         let slow = Some(Fault::Gather(depth));
         let proxy = FaultProxy::start(server.port(), "/train/", Vec::new(), slow);
         let scratch = Scratch::new();
-        let mut all = words(&scratch, &format!("s3://{BUCKET}/depth"));
-        all.extend(s3_words(&proxy.url()));
+        let all = words(&scratch, &in_bucket("depth"), s3_words(&proxy.url()));
         let fixed = [
             "workflow.generate_data=false",
             "dataset.listing_validation_interval=0",

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::fault_fs::FaultFs;
 use crate::scripted::{Reply, Scripted};
-use crate::servers::BUCKET;
+use crate::servers::in_bucket;
 use crate::support::{Outcome, Scratch, bin, finish, mpirun, run, small, solo, start, wait_for};
 
 /// Two epochs of some seconds.
@@ -130,6 +131,26 @@ fn progress_is_shown_as_asked_with_and_without_a_launcher() {
     }
 }
 
+/// Jobs that drop, file by file, what another job and saving left in the page cache.
+fn drop_caches(scratch: &Scratch, data: &FaultFs, saved: &FaultFs) -> [Vec<String>; 2] {
+    let mut reads = small(scratch, 24);
+    reads.extend(["reader.read_threads=1", "train.epochs=1"].map(Into::into));
+    reads.push(format!("dataset.data_folder={}", data.at("data")));
+    let mut earlier = solo();
+    earlier.args(&reads).arg("workflow.train=false");
+    earlier.arg(format!("output.folder={}", scratch.text("earlier")));
+    run(earlier).ok();
+    reads.push("workflow.generate_data=false".into());
+    data.rule("open img_ delay 150");
+    let mut loads = crate::checkpoint::tiny(scratch);
+    let of_four = ["write", "read"].map(|what| format!("checkpoint.num_checkpoints_{what}=4"));
+    loads.extend(of_four);
+    loads.push(format!("checkpoint.checkpoint_folder={}", saved.at("ck")));
+    loads.push(format!("output.folder={}", scratch.text("loads")));
+    saved.rule("open .pt delay 300");
+    [reads, loads]
+}
+
 /// Work that has no steps of training shows how far it is and how long it takes on, in 40 columns too.
 #[test]
 fn all_long_work_has_progress_and_an_end_in_sight() {
@@ -141,7 +162,7 @@ fn all_long_work_has_progress_and_an_end_in_sight() {
         };
         Some(Reply::Late(Duration::from_millis(late)))
     });
-    let in_bucket = |key: &str, name: &str| format!("{key}=s3://{BUCKET}/{name}");
+    let at = |key: &str, name: &str| format!("{key}={}", in_bucket(name));
     let scratch = Scratch::new();
     let mut training = small(&scratch, 16);
     training.extend(
@@ -156,7 +177,7 @@ fn all_long_work_has_progress_and_an_end_in_sight() {
         ]
         .map(Into::into),
     );
-    training.push(in_bucket("dataset.data_folder", "live"));
+    training.push(at("dataset.data_folder", "live"));
     let other = Scratch::new();
     let mut checkpoint = crate::checkpoint::tiny(&other);
     checkpoint.extend(
@@ -168,19 +189,26 @@ fn all_long_work_has_progress_and_an_end_in_sight() {
         ]
         .map(Into::into),
     );
-    checkpoint.push(in_bucket("checkpoint.checkpoint_folder", "ck"));
-    let jobs = [
+    checkpoint.push(at("checkpoint.checkpoint_folder", "ck"));
+    for words in [&mut training, &mut checkpoint] {
+        words.extend(server.words());
+    }
+    let (data, saved) = (FaultFs::mount_cached(), FaultFs::mount_cached());
+    let third = Scratch::new();
+    let [reads, loads] = drop_caches(&third, &data, &saved);
+    let jobs: [(_, &[&str]); 4] = [
         (
             training,
-            &["generate", "check of the dataset", "evaluation"][..],
+            &["generate", "check of the dataset", "evaluation"],
         ),
         (
             checkpoint,
-            &["save of a checkpoint", "load of a checkpoint"][..],
+            &["save of a checkpoint", "load of a checkpoint"],
         ),
+        (reads, &["drop of the page cache"]),
+        (loads, &["drop of the page cache"]),
     ];
-    let begun = jobs.map(|(mut words, expected)| {
-        words.extend(server.words());
+    let begun = jobs.map(|(words, expected)| {
         let line = format!("{} {}", launched(), words.join(" "));
         let mut command = on_terminal(&line, "xterm");
         command.env("COLUMNS", "40").env("NO_COLOR", "1");

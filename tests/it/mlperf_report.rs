@@ -189,12 +189,15 @@ fn six_trainings_are_a_warm_up_and_a_mean_of_five() {
     assert_eq!(group["runs"][0]["role"], "warm_up");
     assert_eq!(group["reasons"], json!([]));
     // A spreadsheet program's view, by Python.
-    let script = "import csv,sys; r=list(csv.DictReader(open(sys.argv[1]))); g=r[0]; \
-                  assert len(r)==7, r; \
-                  assert float(g['Training - Read B/W (GiB/s)'])==3.0, g; \
-                  assert g['Division']=='OPEN' and g['Training - # Simulated Accelerators']=='8', g; \
-                  assert g['dlio-rs - Complete']=='true' and all('CLOSED not claimable' in x['dlio-rs - Statement'] for x in r), g; \
-                  assert [x['dlio-rs - Part'] for x in r[1:]]==['warm-up']+5*['measured']";
+    let script = "import csv,sys; r=list(csv.DictReader(open(sys.argv[1]))); \
+                  of=lambda figure: [x['value'] for x in r if x['figure']==figure]; \
+                  lines={x['line'] for x in r}; \
+                  assert len(lines)==7 and 'result' in lines, lines; \
+                  assert {x['table'] for x in r}=={'training unet3d on h100, Org, Sys'}; \
+                  assert of('training.read_gib_per_second.mean')==['3.0'], r; \
+                  assert of('division')==6*['OPEN'] and of('accelerators')==6*['8'], r; \
+                  assert of('complete')==['true'] and 'CLOSED not claimable' in of('statement')[0], r; \
+                  assert of('role')==['warm_up']+5*['measured'], r";
     let mut python = Command::new(python());
     python.args(["-c", script, &csv]);
     run(python).ok();

@@ -8,17 +8,13 @@ use crate::servers::*;
 use crate::support::*;
 
 /// 12 training and 4 evaluation files of one sample of 64 KiB, 2 epochs, everything compared with what was generated.
-fn words(scratch: &Scratch, folder: &str) -> Vec<String> {
-    let mut words = small(scratch, 12);
-    words.extend([
-        format!("dataset.data_folder={folder}"),
-        "dataset.num_files_eval=4".into(),
-        "workflow.generate_data=true".into(),
-        "workflow.evaluation=true".into(),
-        "reader.verify_content=full".into(),
-        "--quiet".into(),
-    ]);
-    words
+fn words(scratch: &Scratch, folder: &str, server: Vec<String>) -> Vec<String> {
+    let more = [
+        "dataset.num_files_eval=4",
+        "workflow.generate_data=true",
+        "workflow.evaluation=true",
+    ];
+    compared(scratch, 12, folder, &more, server)
 }
 
 fn job(ranks: usize, words: &[String]) -> Outcome {
@@ -84,8 +80,7 @@ fn assert_hides(scratch: &Scratch, secret: &str) {
 fn s3_holds_the_same_dataset_as_a_folder() {
     let server = Seaweed::shared();
     let scratch = Scratch::new();
-    let mut on_s3 = words(&scratch, &format!("s3://{BUCKET}/same"));
-    on_s3.extend(server.words());
+    let mut on_s3 = words(&scratch, &in_bucket("same"), server.words());
     let outcome = job(2, &on_s3).ok();
     assert!(!outcome.text().contains(SECRET_KEY));
     assert_hides(&scratch, SECRET_KEY);
@@ -117,7 +112,7 @@ fn s3_holds_the_same_dataset_as_a_folder() {
     assert_eq!(listed_by_us(&server, "same"), listed);
 
     let local = Scratch::new();
-    job(2, &words(&local, &local.text("data"))).ok();
+    job(2, &words(&local, &local.text("data"), Vec::new())).ok();
     let file = report(&local);
     assert_eq!(s3["order_digest"], file["order_digest"]);
     for key in ["bytes_read", "samples", "bytes_written", "files_written"] {
@@ -138,8 +133,7 @@ fn large_objects_go_in_parts_and_come_in_ranges() {
     for checksum in ["none", "crc32c"] {
         let scratch = Scratch::new();
         let folder = format!("parts-{checksum}");
-        let mut on_s3 = words(&scratch, &format!("s3://{BUCKET}/{folder}"));
-        on_s3.extend(server.words());
+        let mut on_s3 = words(&scratch, &in_bucket(&folder), server.words());
         on_s3.extend([
             "dataset.num_files_train=2".into(),
             "dataset.num_files_eval=0".into(),
@@ -170,8 +164,7 @@ fn a_dataset_is_deleted_and_nothing_else() {
     let server = Seaweed::shared();
     let scratch = Scratch::new();
     server.check(&["write", "gone/beside", "1", "8"]);
-    let mut on_s3 = words(&scratch, &format!("s3://{BUCKET}/gone"));
-    on_s3.extend(server.words());
+    let mut on_s3 = words(&scratch, &in_bucket("gone"), server.words());
     on_s3.push("dataset.keep_files=false".into());
     job(3, &on_s3).ok();
     let left = sizes(&server.check(&["list", "gone/"]));
@@ -210,8 +203,11 @@ fn what_boto3_wrote_is_trained_on() {
 fn azure_holds_the_same_dataset_as_a_folder() {
     let server = Azurite::shared();
     let scratch = Scratch::new();
-    let mut on_azure = words(&scratch, &format!("az://{ACCOUNT}/{BUCKET}/same"));
-    on_azure.extend(server.words());
+    let on_azure = words(
+        &scratch,
+        &format!("az://{ACCOUNT}/{BUCKET}/same"),
+        server.words(),
+    );
     let outcome = job(2, &on_azure).ok();
     assert!(!outcome.text().contains(ACCOUNT_KEY));
     assert_hides(&scratch, ACCOUNT_KEY);
@@ -224,7 +220,7 @@ fn azure_holds_the_same_dataset_as_a_folder() {
     );
 
     let local = Scratch::new();
-    job(2, &words(&local, &local.text("data"))).ok();
+    job(2, &words(&local, &local.text("data"), Vec::new())).ok();
     assert_eq!(azure["order_digest"], report(&local)["order_digest"]);
 }
 
@@ -232,8 +228,11 @@ fn azure_holds_the_same_dataset_as_a_folder() {
 fn azure_takes_blocks_ranges_and_every_kind_of_key() {
     let server = Azurite::shared();
     let scratch = Scratch::new();
-    let mut on_azure = words(&scratch, &format!("az://{ACCOUNT}/{BUCKET}/blocks"));
-    on_azure.extend(server.words());
+    let mut on_azure = words(
+        &scratch,
+        &format!("az://{ACCOUNT}/{BUCKET}/blocks"),
+        server.words(),
+    );
     on_azure.extend([
         "dataset.num_files_train=2".into(),
         "dataset.num_files_eval=0".into(),
@@ -249,7 +248,8 @@ fn azure_takes_blocks_ranges_and_every_kind_of_key() {
     assert_eq!(value(&endpoint["put_requests"]), 9);
 
     // The same data again by a SAS, by a connection string, and by the environment of rank 0; then deleted.
-    let mut reads = words(&scratch, &format!("az://{ACCOUNT}/{BUCKET}/blocks"));
+    let folder = format!("az://{ACCOUNT}/{BUCKET}/blocks");
+    let mut reads = words(&scratch, &folder, Vec::new());
     reads.extend(on_azure[on_azure.len() - 7..].iter().cloned());
     reads.push("workflow.generate_data=false".into());
     let sas = server.check(&["sas", "1"]);
@@ -333,8 +333,7 @@ fn every_format_is_the_same_on_every_storage_system() {
         let on = |folder: &str, more: Vec<String>| {
             let scratch = Scratch::new();
             let folder = folder.replace("LOCAL", &scratch.text("data"));
-            let mut all = words(&scratch, &folder);
-            all.extend(more);
+            let mut all = words(&scratch, &folder, more);
             all.extend([
                 format!("dataset.format={format}"),
                 "dataset.record_dims=[40,50]".into(),

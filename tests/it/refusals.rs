@@ -246,3 +246,66 @@ fn threads_that_nobody_set_are_sized_by_the_machine() {
         .find(|line| line.contains("reader.read_threads: "));
     assert!(line.is_some_and(|line| line.contains(&words)), "{text}");
 }
+
+/// Whatever is wrong with a command line: the last line says what to do.
+#[test]
+fn every_refusal_of_a_command_line_ends_with_a_remedy() {
+    let scratch = Scratch::new();
+    let wrong = Mutex::new(Vec::new());
+    let cases = [
+        "--none",
+        "run --trace-ranks x",
+        "run workload=none",
+        "run workload=quickstart --require-au=x",
+        "run workload=quickstart --virtual-time",
+        "run workload=quickstart --stall-timeout x",
+        "run workload=quickstart --memory x",
+        "run workload=quickstart --progress x",
+        "run workload=quickstart --output /proc/x",
+        "run workload=quickstart reader.batch_size=0",
+        "report",
+        "report none",
+        "report none --html page.html",
+        "compare none",
+        "compare none none",
+        "compare none none --tolerance none.yaml",
+        "watch none",
+        "check none",
+        "check --explain none",
+        "size",
+        "size workload=quickstart --hosts 9 --accelerators 2 --host-memory-gib 4",
+        "find --resume none",
+        "find workload=quickstart --resume none",
+        "find workload=quickstart --tolerance 3",
+        "inspect none",
+        "inspect none.npz",
+        "clean none",
+        "configs none",
+        "explain none",
+        "explain reader.batchsize",
+        "install-shim",
+        "install-shim /proc/x",
+        "completions none",
+        "man /proc/x",
+        "plan --ranks 0",
+        "validate none.yaml",
+        "info none",
+    ];
+    std::thread::scope(|scope| {
+        for words in cases {
+            let (scratch, wrong) = (&scratch, &wrong);
+            scope.spawn(move || {
+                let mut command = solo();
+                command.current_dir(scratch.path("")).args(words.split(' '));
+                let outcome = run(command);
+                let last = outcome.stderr.lines().last().unwrap_or_default();
+                if outcome.status == Some(0) || !last.starts_with("  remedy: ") {
+                    let said = format!("{words}: {:?} {}", outcome.status, outcome.text());
+                    wrong.lock().unwrap().push(said);
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -129,6 +129,13 @@ fn browse(page: &str, name: &str) {
         std::fs::metadata(&picture).unwrap().len() > 50_000,
         "{picture}"
     );
+    // On paper all of it is there, too.
+    let paper = format!("{page}.pdf");
+    open_in_browser(page, &format!("--print-to-pdf={paper}"));
+    let mut python = Command::new(python());
+    python.arg(repo().join("tests/python/check_paper.py"));
+    python.args([page, &paper]);
+    run(python).ok();
 }
 
 /// What the browser prints of a page, with nothing on its console.
@@ -157,6 +164,7 @@ fn open_in_browser(page: &str, what: &str) -> String {
         .args([
             "--host-resolver-rules=MAP * ~NOTFOUND",
             "--enable-logging=stderr",
+            "--no-pdf-header-footer",
             "--window-size=1000,6000",
         ])
         .arg(format!("--user-data-dir={}", profile.path().display()))

@@ -210,7 +210,7 @@ impl Scripted {
             if is_put {
                 self.open_puts.fetch_sub(1, SeqCst);
             }
-            if !goes_on? {
+            if !goes_on? || asked.header("connection").eq_ignore_ascii_case("close") {
                 return Ok(());
             }
         }

@@ -26,6 +26,11 @@ pub const ACCOUNT_KEY: &str =
 /// The bucket and the container that every server begins with.
 pub const BUCKET: &str = "tests";
 
+/// The address of a folder in that bucket of S3.
+pub fn in_bucket(folder: &str) -> String {
+    format!("s3://{BUCKET}/{folder}")
+}
+
 /// Free ports below those that Linux gives to outgoing connections, which could take one before its server does; no two
 /// calls give the same.
 pub fn free_ports<const N: usize>() -> [u16; N] {
@@ -240,10 +245,10 @@ impl Seaweed {
     /// The same as another row of the table, by either client.
     pub fn storage_of(&self, word: &str, client: Client, folder: &str) -> Box<dyn Storage> {
         let mut spec = store_spec(word, &format!("{BUCKET}/{folder}"));
-        spec.object.endpoint_url = vec![self.url()];
-        spec.object.access_key_id = Some(Secret::new(ACCESS_KEY));
-        spec.object.secret_access_key = Some(Secret::new(SECRET_KEY));
-        spec.object.client = client;
+        spec.options.endpoint_url.0 = vec![self.url()];
+        spec.options.access_key_id = Some(Secret::new(ACCESS_KEY));
+        spec.options.secret_access_key = Some(Secret::new(SECRET_KEY));
+        spec.options.client = client;
         storage::open(&spec, &[]).unwrap()
     }
 }
@@ -349,9 +354,9 @@ impl Azurite {
     /// The program's own way to a folder of the container, through what leads to it, by either client.
     pub fn storage_at(&self, url: &str, client: Client, folder: &str) -> Box<dyn Storage> {
         let mut spec = store_spec("azure", &format!("{ACCOUNT}/{BUCKET}/{folder}"));
-        spec.object.blob_endpoint = vec![url.into()];
-        spec.object.account_key = Some(Secret::new(ACCOUNT_KEY));
-        spec.object.client = client;
+        spec.options.blob_endpoint.0 = vec![url.into()];
+        spec.options.account_key = Some(Secret::new(ACCOUNT_KEY));
+        spec.options.client = client;
         storage::open(&spec, &[]).unwrap()
     }
 

@@ -1,10 +1,9 @@
 //! What is a stall and what is not, and what the message says of it.
 
 use std::io::Read;
-use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use nix::sys::signal::{SigHandler, Signal};
+use nix::sys::signal::Signal;
 
 use crate::support::*;
 
@@ -132,29 +131,13 @@ fn output_that_nobody_reads_for_a_while_is_no_stall() {
 
 #[test]
 fn every_signal_that_asks_for_an_end_cleans_up_though_the_main_thread_hangs() {
-    let signals = [
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGUSR1,
-        Signal::SIGUSR2,
-        Signal::SIGXCPU,
-        Signal::SIGXFSZ,
-    ];
     let scratch = Scratch::new();
     generate(&scratch);
     fifo(&scratch.path("data/.dlio-rs-manifest.json"));
-    for signal in signals {
+    for signal in SIGNALS {
         let words = ["workflow.generate_data=false", "--stall-timeout", "0"];
         let mut command = job(&scratch, &words);
-        // These tests may run under nohup, which has SIGHUP ignored in all that it starts.
-        // SAFETY: sigaction(2) is async-signal-safe.
-        unsafe {
-            command.pre_exec(|| {
-                nix::sys::signal::signal(Signal::SIGHUP, SigHandler::SigDfl)?;
-                Ok(())
-            })
-        };
+        hears_hangup(&mut command);
         let child = start(command);
         let is_partial = |name: &str| name.starts_with(".out.");
         let left = || {

@@ -11,7 +11,7 @@ use crate::fault_proxy::{Fault, FaultProxy};
 use crate::scripted::{Asked, Reply, Scripted};
 #[cfg(feature = "sdk")]
 use crate::servers::Seaweed;
-use crate::servers::{ACCOUNT, Azurite, BUCKET};
+use crate::servers::{ACCOUNT, Azurite, BUCKET, in_bucket};
 use crate::support::*;
 
 fn control_requests(store: &dyn Storage) -> u64 {
@@ -48,18 +48,14 @@ fn a_batch_that_is_refused_is_tried_once() {
 }
 
 /// Four files of 128 KiB, generated and read once, compared with what was generated.
-fn words(scratch: &Scratch, folder: &str) -> Vec<String> {
-    let mut words = small(scratch, 4);
-    words.extend([
-        format!("dataset.data_folder={folder}"),
-        "dataset.record_length_bytes=131072".into(),
-        "workflow.generate_data=true".into(),
-        "reader.verify_content=full".into(),
-        "storage.storage_options.retry_delay=0.01".into(),
-        "train.epochs=1".into(),
-        "--quiet".into(),
-    ]);
-    words
+fn words(scratch: &Scratch, folder: &str, server: Vec<String>) -> Vec<String> {
+    let more = [
+        "dataset.record_length_bytes=131072",
+        "workflow.generate_data=true",
+        "storage.storage_options.retry_delay=0.01",
+        "train.epochs=1",
+    ];
+    compared(scratch, 4, folder, &more, server)
 }
 
 fn job(words: &[String], more: &[&str]) -> Outcome {
@@ -79,8 +75,7 @@ fn keys_reach_the_store_as_they_are_written() {
     let server = Scripted::start(|_, _| None);
     for prefix in ["a//b", "/a", "a/./b", "a/../b", ".", "//"] {
         let scratch = Scratch::new();
-        let mut all = words(&scratch, &format!("s3://{BUCKET}/{prefix}"));
-        all.extend(server.words());
+        let all = words(&scratch, &in_bucket(prefix), server.words());
         job(
             &all,
             &[
@@ -112,11 +107,8 @@ fn keys_reach_the_store_as_they_are_written() {
 fn google_is_asked_in_the_words_that_it_knows() {
     let server = Scripted::start(|_, _| None);
     let scratch = Scratch::new();
-    let mut all = words(&scratch, &format!("gs://{BUCKET}/x"));
-    all.push(format!(
-        "storage.storage_options.endpoint_url={}",
-        server.url()
-    ));
+    let endpoint = format!("storage.storage_options.endpoint_url={}", server.url());
+    let all = words(&scratch, &format!("gs://{BUCKET}/x"), vec![endpoint]);
     let run_with = |more: &[&str]| {
         let mut command = solo();
         command
@@ -165,8 +157,7 @@ fn google_is_asked_in_the_words_that_it_knows() {
         })
     });
     let scratch = Scratch::new();
-    let mut all = words(&scratch, &format!("gs://{BUCKET}/x"));
-    all.extend(wrong.words());
+    let all = words(&scratch, &format!("gs://{BUCKET}/x"), wrong.words());
     job(&all, &[]).fails(1, &["x-goog-hash"]);
 }
 
@@ -199,8 +190,7 @@ fn the_sdk_moves_the_bytes_and_every_request_is_counted() {
         })
     });
     let scratch = Scratch::new();
-    let mut all = words(&scratch, &format!("s3://{BUCKET}/sdk"));
-    all.extend(server.words());
+    let mut all = words(&scratch, &in_bucket("sdk"), server.words());
     all.push("storage.storage_options.client=sdk".into());
     job(&all, &[]).ok();
     let report = json(&scratch.path("out/report.json"));
@@ -236,8 +226,7 @@ fn the_sdk_moves_the_bytes_and_every_request_is_counted() {
 fn what_the_sdks_threads_burn_is_a_cost_of_reading() {
     let server = Scripted::start(|_, _| None);
     let scratch = Scratch::new();
-    let mut all = words(&scratch, &format!("s3://{BUCKET}/sdk-cpu"));
-    all.extend(server.words());
+    let mut all = words(&scratch, &in_bucket("sdk-cpu"), server.words());
     all.extend([
         "storage.storage_options.client=sdk".into(),
         "dataset.num_files_train=32".into(),
@@ -283,8 +272,7 @@ fn what_the_sdks_threads_burn_is_a_cost_of_reading() {
 fn a_build_without_the_sdks_transport_says_how_to_get_it() {
     let server = Scripted::start(|_, _| None);
     let scratch = Scratch::new();
-    let mut all = words(&scratch, &format!("s3://{BUCKET}/sdk"));
-    all.extend(server.words());
+    let all = words(&scratch, &in_bucket("sdk"), server.words());
     job(&all, &["storage.storage_options.client=sdk"]).fails(1, &["--features sdk"]);
     assert_eq!(server.count(|_| true), 0);
 }
@@ -304,8 +292,7 @@ fn what_one_client_wrote_the_other_reads() {
             println!("{name} {writer} {reader}");
             let client = |word: &str| format!("storage.storage_options.client={word}");
             let scratch = Scratch::new();
-            let mut all = words(&scratch, &format!("{folder}-{writer}"));
-            all.extend(more.iter().cloned());
+            let mut all = words(&scratch, &format!("{folder}-{writer}"), more.clone());
             all.extend([
                 "dataset.record_length_bytes=14680064".into(),
                 "dataset.num_files_train=2".into(),
@@ -339,8 +326,7 @@ fn both_clients_send_the_checksum_that_was_asked_for() {
         let sent = ["native", "sdk"].map(|client| {
             let server = Scripted::start(|_, _| None);
             let scratch = Scratch::new();
-            let mut all = words(&scratch, &format!("s3://{BUCKET}/sums"));
-            all.extend(server.words());
+            let mut all = words(&scratch, &in_bucket("sums"), server.words());
             all.extend([
                 format!("storage.storage_options.client={client}"),
                 format!("storage.storage_options.checksum={word}"),
@@ -376,8 +362,7 @@ fn both_clients_send_the_checksum_that_was_asked_for() {
 fn the_sdk_does_not_pass_a_proxy_by() {
     let server = Scripted::start(|_, _| None);
     let scratch = Scratch::new();
-    let mut all = words(&scratch, &format!("s3://{BUCKET}/x"));
-    all.extend(server.words());
+    let all = words(&scratch, &in_bucket("x"), server.words());
     let more = [
         "storage.storage_options.client=sdk",
         "storage.storage_options.endpoint_url=http://store.example.com",

@@ -74,6 +74,24 @@ pub fn mpirun_of(ranks: usize, program: &Path) -> Command {
     command
 }
 
+/// A command that hears SIGHUP: these tests may run under nohup, which has it ignored in all that it starts.
+pub fn hears_hangup(command: &mut Command) {
+    let to_default = || {
+        use nix::sys::signal::{SigHandler, Signal, signal};
+        // SAFETY: the default action; no handler of ours runs.
+        unsafe { signal(Signal::SIGHUP, SigHandler::SigDfl) }?;
+        Ok(())
+    };
+    // SAFETY: sigaction(2) is async-signal-safe.
+    unsafe { std::os::unix::process::CommandExt::pre_exec(command, to_default) };
+}
+
+/// Signals by which launchers, batch systems, shells and the kernel ask a process to end.
+pub const SIGNALS: [nix::sys::signal::Signal; 7] = {
+    use nix::sys::signal::Signal::*;
+    [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU, SIGXFSZ]
+};
+
 /// The binary alone.
 pub fn solo() -> Command {
     Command::new(bin())
@@ -175,6 +193,23 @@ pub fn small(scratch: &Scratch, files: u64) -> Vec<String> {
         "train.computation_time=0.002".into(),
         format!("output.folder={}", scratch.text("out")),
     ]
+}
+
+/// A [`small`] workload on a server, of which everything that is read is compared with what was generated: with `more`, and
+/// the words that name the server.
+pub fn compared(
+    scratch: &Scratch,
+    files: u64,
+    folder: &str,
+    more: &[&str],
+    server: Vec<String>,
+) -> Vec<String> {
+    let mut words = small(scratch, files);
+    words.push(format!("dataset.data_folder={folder}"));
+    words.extend(["reader.verify_content=full", "--quiet"].map(Into::into));
+    words.extend(more.iter().map(|word| (*word).into()));
+    words.extend(server);
+    words
 }
 
 pub fn json(path: &Path) -> serde_json::Value {

@@ -6,6 +6,7 @@
 //
 //   OPERATION SUBSTRING err ERRNO      the operation on paths that contain SUBSTRING fails
 //   OPERATION SUBSTRING delay MS       it takes so long
+//   write SUBSTRING short N            at most N bytes of each call are written
 //
 // OPERATION: getattr open create read write flush fsync rename mkdir unlink readdir. A failed flush, which is what close(2)
 // sends, empties a file that was written: as on a server that took the bytes and could not keep them. How often the rule
@@ -27,6 +28,8 @@
 #include <unistd.h>
 
 static const char *folder, *rules;
+// Of the environment: no page cache. Who waits for a page that another one reads cannot be killed.
+static int uncached;
 static struct { char operation[16], part[200], action[8]; long value, hits; struct timespec read; int there; } rule;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -43,14 +46,16 @@ static void read_rule(void) {
     fclose(file);
 }
 
-// 0, or the negative error number of the rule that applies.
+// 0, the negative error number of the rule that applies, or how many bytes it lets pass.
 static int fault(const char *operation, const char *path) {
     int error = 0;
     long wait_ms = 0;
     pthread_mutex_lock(&lock);
     read_rule();
     if (rule.there && strcmp(rule.operation, operation) == 0 && strstr(path, rule.part)) {
-        if (strcmp(rule.action, "err") == 0) error = -(int)rule.value; else wait_ms = rule.value;
+        if (strcmp(rule.action, "err") == 0) error = -(int)rule.value;
+        else if (strcmp(rule.action, "short") == 0) error = (int)rule.value;
+        else wait_ms = rule.value;
         char name[4200];
         snprintf(name, sizeof name, "%s.hits", rules);
         FILE *file = fopen(name, "w");
@@ -82,6 +87,7 @@ static int do_open(const char *path, struct fuse_file_info *info) {
     REAL(real, path);
     int fd = open(real, info->flags & ~(O_DIRECT | O_EXCL | O_CREAT));
     if (fd < 0) return -errno;
+    info->direct_io = uncached;
     info->fh = (uint64_t)fd;
     return 0;
 }
@@ -90,11 +96,19 @@ static int do_create(const char *path, mode_t mode, struct fuse_file_info *info)
     REAL(real, path);
     int fd = open(real, (info->flags & ~O_DIRECT) | O_CREAT, mode);
     if (fd < 0) return -errno;
+    // A direct write that was cut short is passed on as such.
+    info->direct_io = uncached || (info->flags & O_DIRECT) != 0;
     info->fh = (uint64_t)fd;
     return 0;
 }
 static int do_read(const char *path, char *out, size_t size, off_t at, struct fuse_file_info *info) { FAIL("read", path); ssize_t n = pread((int)info->fh, out, size, at); return n < 0 ? -errno : (int)n; }
-static int do_write(const char *path, const char *in, size_t size, off_t at, struct fuse_file_info *info) { FAIL("write", path); ssize_t n = pwrite((int)info->fh, in, size, at); return n < 0 ? -errno : (int)n; }
+static int do_write(const char *path, const char *in, size_t size, off_t at, struct fuse_file_info *info) {
+    int most = fault("write", path);
+    if (most < 0) return most;
+    if (most > 0 && size > (size_t)most) size = (size_t)most;
+    ssize_t n = pwrite((int)info->fh, in, size, at);
+    return n < 0 ? -errno : (int)n;
+}
 static int do_fsync(const char *path, int data_only, struct fuse_file_info *info) { (void)data_only; FAIL("fsync", path); RESULT(fsync((int)info->fh)); }
 static int do_flush(const char *path, struct fuse_file_info *info) {
     int error = fault("flush", path);
@@ -112,8 +126,14 @@ static int do_readdir(const char *path, void *out, fuse_fill_dir_t fill, off_t a
     closedir(dir);
     return 0;
 }
-// Nothing is remembered: every operation of a test arrives here.
-static void *do_init(struct fuse_conn_info *connection, struct fuse_config *config) { (void)connection; config->entry_timeout = config->attr_timeout = config->negative_timeout = 0; config->intr = 1; return NULL; }
+// Nothing is remembered: every operation of a test arrives here. But with -o kernel_cache the page cache keeps contents, as of a disk.
+static void *do_init(struct fuse_conn_info *connection, struct fuse_config *config) {
+    config->entry_timeout = config->attr_timeout = config->negative_timeout = 0;
+    config->intr = 1;
+    // Our own writes change the time of change, and that alone made the kernel forget.
+    if (config->kernel_cache) connection->want &= ~FUSE_CAP_AUTO_INVAL_DATA;
+    return NULL;
+}
 
 static const struct fuse_operations operations = {
     .init = do_init, .getattr = do_getattr, .readlink = do_readlink, .symlink = do_symlink, .mkdir = do_mkdir,
@@ -128,6 +148,7 @@ int main(int argc, char **argv) {
     if (argc < 4) { fprintf(stderr, "usage: faultfs FOLDER RULES MOUNTPOINT [FUSE OPTIONS]\n"); return 2; }
     folder = realpath(argv[1], NULL);
     rules = argv[2];
+    uncached = getenv("FAULTFS_UNCACHED") != NULL;
     if (!folder) { perror(argv[1]); return 1; }
     // libfuse sends it to a thread whose caller was killed.
     struct sigaction wake = {.sa_handler = woken};

@@ -4,7 +4,7 @@
 //!   object-client --serve LENGTH [CERTIFICATE KEY]                 the server; prints its port
 //!   object-client CLIENT get|put URL LENGTH DEPTH SECONDS [CA]     prints [seconds, CPU seconds, bytes]
 //!
-//! CLIENT: `native` and `sdk` are dlio-rs's storage, `hyper` a bare loop.
+//! CLIENT: `native`, `uring` (the same by reader.engine=uring) and `sdk` are dlio-rs's storage, `hyper` a bare loop.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use dlio_rs::internal::{
-    Client, Extent, Lane, Request as Read, Secret, Sink, Storage, StoreSpec, System,
+    Client, Extent, Lane, Request as Read, Secret, Sink, Storage, StoreSpec, System, run_tasks,
 };
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -46,8 +46,9 @@ fn main() {
             let (start, cpu) = (Instant::now(), cpu_s());
             let bytes = match client {
                 "hyper" => bare_hyper(&job),
-                "native" => ours(&job, Client::Native),
-                _ => ours(&job, Client::Sdk),
+                "native" => ours(&job, Client::Native, Engine::Threads),
+                "uring" => ours(&job, Client::Native, Engine::Uring),
+                _ => ours(&job, Client::Sdk, Engine::Threads),
             };
             let seconds = start.elapsed().as_secs_f64();
             println!("[{seconds}, {}, {bytes}]", cpu_s() - cpu);
@@ -184,49 +185,75 @@ impl Sink for Nothing {
     fn position(&mut self, _: u64) {}
 }
 
-/// dlio-rs: as many threads as requests in flight, each with its buffer of 1 MiB.
-fn ours(job: &Job, client: Client) -> u64 {
+/// Who runs dlio-rs's readers.
+#[derive(Clone, Copy)]
+enum Engine {
+    /// A thread for each.
+    Threads,
+    /// A thread with a ring for each CPU.
+    Uring,
+}
+
+/// dlio-rs: as many readers as requests in flight, each with a buffer of the length of a read call.
+fn ours(job: &Job, client: Client, engine: Engine) -> u64 {
     let system = System::of_word("s3").expect("a row of the table");
     let mut spec = StoreSpec::new(system, "s3://bench/x".into());
-    spec.object.endpoint_url = vec![job.url.into()];
-    spec.object.access_key_id = Some(Secret::new("bench"));
-    spec.object.secret_access_key = Some(Secret::new("bench"));
-    spec.object.region = Some("us-east-1".into());
-    spec.object.ca_bundle = job.ca.map(Into::into);
-    spec.object.client = client;
+    spec.options.endpoint_url.0 = vec![job.url.into()];
+    spec.options.access_key_id = Some(Secret::new("bench"));
+    spec.options.secret_access_key = Some(Secret::new("bench"));
+    spec.options.region = Some("us-east-1".into());
+    spec.options.ca_bundle = job.ca.map(Into::into);
+    spec.options.client = client;
     // One request an object, as the others make it.
-    spec.object.part_size = Some(job.length as u64 + 1);
-    spec.object.range_size = Some(0);
-    let storage = dlio_rs::internal::open(&spec, &[]).expect("the options are right");
-    let bytes = AtomicU64::new(0);
+    spec.options.part_size = Some(job.length as u64 + 1);
+    spec.range_size = Some(0);
+    let storage: Arc<dyn Storage> =
+        Arc::from(dlio_rs::internal::open(&spec, &[]).expect("the options are right"));
+    let bytes = Arc::new(AtomicU64::new(0));
+    let (length, puts) = (job.length, job.puts);
     let end = Instant::now() + job.time;
-    let path = PathBuf::from(format!("s3://bench/{KEY}"));
-    std::thread::scope(|scope| {
-        for _ in 0..job.depth {
-            scope.spawn(|| {
-                let mut lane = Lane::new(system.default_transfer);
-                let data = vec![7; job.length.min(system.default_transfer)];
-                while Instant::now() < end {
-                    if job.puts {
-                        put(&*storage, &path, &data, job.length);
-                        bytes.fetch_add(job.length as u64, Relaxed);
-                        continue;
-                    }
-                    let request = Read {
-                        path: &path,
-                        extent: Extent::Whole,
-                        planned_len: job.length as u64,
-                        tag: 0,
-                    };
-                    let answer = storage
-                        .read(&request, &mut lane, &mut Nothing)
-                        .expect("the server answers");
-                    bytes.fetch_add(answer.bytes, Relaxed);
+    let reader = || {
+        let (storage, bytes) = (storage.clone(), bytes.clone());
+        move || {
+            let path = PathBuf::from(format!("s3://bench/{KEY}"));
+            let mut lane = Lane::new(system.default_transfer);
+            let data = vec![7; length.min(1 << 20)];
+            while Instant::now() < end {
+                if puts {
+                    put(&*storage, &path, &data, length);
+                    bytes.fetch_add(length as u64, Relaxed);
+                    continue;
                 }
-            });
+                let request = Read {
+                    path: &path,
+                    extent: Extent::Whole,
+                    planned_len: length as u64,
+                    tag: 0,
+                };
+                let answer = storage
+                    .read(&request, &mut lane, &mut Nothing)
+                    .expect("the server answers");
+                bytes.fetch_add(answer.bytes, Relaxed);
+            }
+        }
+    };
+    let threads = match engine {
+        Engine::Threads => job.depth,
+        Engine::Uring => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    std::thread::scope(|scope| {
+        for number in 0..threads {
+            match engine {
+                Engine::Threads => scope.spawn(reader()),
+                Engine::Uring => scope.spawn(move || {
+                    let readers = (number..job.depth).step_by(threads);
+                    let tasks = readers.map(|_| Box::new(reader()) as Box<dyn FnOnce()>);
+                    run_tasks(tasks.collect()).expect("this kernel has io_uring");
+                }),
+            };
         }
     });
-    bytes.into_inner()
+    bytes.load(Relaxed)
 }
 
 fn put(storage: &dyn Storage, path: &std::path::Path, data: &[u8], length: usize) {

@@ -126,11 +126,12 @@ pub struct Dataset {
     ///
     /// - DLIO: no such key.
     pub listing_file: Option<String>,
-    /// Look whether every n-th file is there before the run. 0: none. From 1000 on, files below 256 KiB on file systems are
-    /// looked for in four places and at the end only: more would warm the metadata that is to be read.
+    /// Look whether every n-th file is there before the run. 0: none. Not set: every 1000th; of files below 256 KiB on file
+    /// systems four and the last one at most, as more would warm the metadata that is to be read.
     ///
     /// - Unit: files
-    pub listing_validation_interval: u64,
+    /// - DLIO: not set is 1000
+    pub listing_validation_interval: Option<u64>,
     /// Schema and layout of Parquet files.
     pub parquet: ParquetSection,
     /// What jpeg and png files hold.
@@ -197,7 +198,7 @@ impl Default for Dataset {
             skip_listing: false,
             listing: false,
             listing_file: None,
-            listing_validation_interval: 1000,
+            listing_validation_interval: None,
             parquet: ParquetSection::default(),
             image_encoding: ImageEncoding::Image,
             shared: SharedFolder::Auto,

@@ -78,7 +78,7 @@ pub struct Reader {
     /// - DLIO: read and not used.
     /// - Effect: none.
     pub file_access: FileAccess,
-    /// Size of one read call. Not set: chosen by the storage system.
+    /// Size of one read call. Not set: chosen by the storage system (1 MiB; `direct_fs` 8 MiB; objects 256 KiB).
     ///
     /// - Unit: bytes
     /// - DLIO: TFRecord only.
@@ -139,9 +139,10 @@ pub struct Reader {
     /// - DLIO: no such key.
     /// - Only: reader.data_loader = native
     pub io_depth: Option<u64>,
-    /// How a rank has many reads in flight. `uring` opens and reads files through io_uring, with as many threads as the rank has
-    /// CPUs (at most one per reader); readers, their order and what they check stay the same. An error where the kernel, or a
-    /// filter of system calls, has no io_uring for this process. For files: not with other storage systems or `mmap`.
+    /// How a rank has many reads in flight. `uring` reads files, and objects by the client `native`, through io_uring, with as
+    /// many threads as the rank has CPUs (at most one per reader); readers, their order and what they check stay the same. An
+    /// error where the kernel, or a filter of system calls, has no io_uring for this process. Not with `mmap`, `null` and
+    /// `model`, nor with `storage_options.client: sdk`.
     ///
     /// - DLIO: no such key.
     pub engine: ReadEngine,

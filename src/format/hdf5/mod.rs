@@ -61,6 +61,10 @@ impl Format for Hdf5 {
             _ => 1,
         }
     }
+    fn least_len(&self, spec: &FileSpec) -> u64 {
+        let payload = || spec.fill.incompressible(spec.payload_len());
+        self.encoded_len(spec).unwrap_or_else(payload)
+    }
     fn encode(&self, spec: &FileSpec, chunk: &mut [u8], out: Out) -> Result<()> {
         let layout = Layout::of(spec)?;
         let mut chunks = Chunks::new(chunk, out);

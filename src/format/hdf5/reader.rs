@@ -5,6 +5,9 @@
 //! the range is fetched without the lock, and the call made again. Threads that read the metadata of several files
 //! therefore wait for their storage at the same time.
 //!
+//! Between two fetches the lock is held: each call of libhdf5 takes it for itself, and threads that hand it over at every
+//! call spend more time on that than on parsing (results/bench-readers.md).
+//!
 //! libhdf5 sees the file from its superblock on, without a user block before it: its versions disagree on whether
 //! addresses of chunks count from the file's start or from the superblock.
 
@@ -12,7 +15,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hdf5_metno as hdf5;
-use parking_lot::Mutex;
+use hdf5_metno_sys::LOCK;
+use parking_lot::{Mutex, ReentrantMutexGuard};
 
 use super::driver::{self, Backing};
 use super::library::failed;
@@ -81,6 +85,8 @@ pub(super) struct Reader<'s> {
     window: u64,
     /// Where the last window ended.
     end: u64,
+    /// libhdf5's lock, from the opening of the file on; never while bytes are fetched.
+    lock: Option<ReentrantMutexGuard<'static, ()>>,
 }
 
 impl<'s> Reader<'s> {
@@ -106,6 +112,7 @@ impl<'s> Reader<'s> {
             file_len,
             window,
             end: 0,
+            lock: None,
         };
         let mut start = [0; 8];
         let mut at = 0;
@@ -176,18 +183,21 @@ impl<'s> Reader<'s> {
             }
         }
         let mut bytes = vec![0; (to - from) as usize];
+        let was_locked = self.lock.take().is_some();
         self.source.read_at(from, &mut bytes)?;
+        self.lock = was_locked.then(|| LOCK.lock());
         self.fetched.lock().ranges.insert(from, bytes);
         self.end = to;
         Ok(())
     }
 
-    /// Opens the file.
+    /// Opens the file, and holds libhdf5's lock until the reader goes.
     ///
     /// Errors: the metadata is damaged, or bytes of it cannot be read.
     pub(super) fn open(&mut self) -> Result<hdf5::File> {
         let driver = driver::registered()?;
         let fetched = self.fetched.clone();
+        self.lock = Some(LOCK.lock());
         let file = self.libhdf5(|| driver.open(fetched.clone()))?;
         file.map_err(failed("open"))
     }

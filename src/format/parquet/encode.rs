@@ -4,9 +4,10 @@
 
 use std::ops::Range;
 
+use super::arrow;
 use super::codec::Codec;
 use super::page::{ChunkSize, PLAIN, Pages, RLE, RLE_DICTIONARY, plain_chunk_len};
-use super::schema::{Column, Logical, arrow_schema};
+use super::schema::{Column, Logical};
 use super::thrift::{BINARY, I32, STRUCT, Writer};
 use crate::format::{Chunks, FileSpec, FormatError, Out, Result};
 
@@ -153,7 +154,7 @@ impl<'a> Plan<'a> {
         w.list(5, STRUCT, 1);
         w.begin();
         w.binary(1, "ARROW:schema");
-        w.binary(2, &arrow_schema(&self.columns));
+        w.binary(2, &arrow::schema(&self.columns));
         w.end();
         w.binary(6, CREATED_BY);
         w.end();

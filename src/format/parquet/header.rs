@@ -5,7 +5,6 @@ use super::thrift::{Broken, Bytes, Reader, STRUCT, Slice};
 /// Bytes of a page header beyond which it is refused: statistics in it may be long.
 pub(super) const MAX_HEADER: usize = 1 << 20;
 
-/// A page header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PageHeader {
     pub kind: PageKind,
@@ -17,7 +16,6 @@ pub(super) struct PageHeader {
     pub crc: Option<u32>,
 }
 
-/// What kind of page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PageKind {
     Dictionary {

@@ -150,34 +150,7 @@ pub(super) fn width_below(n: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bits::Hybrid;
     use super::*;
-
-    fn read(bytes: &[u8], n: usize, width: u32) -> Vec<u32> {
-        let mut out = vec![0; n];
-        Hybrid::new(bytes, width).unwrap().read(&mut out).unwrap();
-        out
-    }
-
-    #[test]
-    fn runs_and_groups_are_read_back() {
-        for size in [1u64, 2, 3, 5, 7, 8, 9, 15, 16, 17, 100, 1000] {
-            for n in [1u64, 7, 8, 9, 16, 63, 64, 500, 5000] {
-                let mut out = Vec::new();
-                let mut bits = Bits::new(&mut out);
-                let mut at = 0;
-                while at < n {
-                    bits.push(false, 1);
-                    let rest = (size - 1).min(n - at - 1);
-                    bits.push(true, rest);
-                    at += 1 + rest;
-                }
-                bits.end();
-                let want: Vec<u32> = (0..n).map(|i| u32::from(i % size != 0)).collect();
-                assert_eq!(read(&out, n as usize, 1), want, "{n} of lists of {size}");
-            }
-        }
-    }
 
     #[test]
     fn lists_of_sixteen_take_four_bytes_each() {
@@ -191,19 +164,5 @@ mod tests {
         bits.end();
         assert_eq!(out.len(), 4000);
         assert_eq!(out[..4], [3, 0xfe, 16, 1]);
-    }
-
-    #[test]
-    fn packed_numbers_are_read_back() {
-        for width in 1..=20 {
-            let numbers: Vec<u32> = (0..101u32)
-                .map(|i| (i * 7919) & ((1 << width) - 1))
-                .collect();
-            let mut out = Vec::new();
-            put_packed(numbers.iter().copied(), width, &mut out);
-            assert_eq!(out.len() as u64, packed_len(101, width));
-            assert_eq!(read(&out, 101, width), numbers);
-        }
-        assert_eq!([1, 2, 3, 256, 257].map(width_below), [1, 1, 2, 8, 9]);
     }
 }

@@ -8,6 +8,7 @@
 //! Source: the format description of Apache Parquet (`parquet-format`, `parquet.thrift`), and DLIO's
 //! `data_generator/parquet_generator.py` for the schema.
 
+mod arrow;
 mod bits;
 mod check;
 mod codec;

@@ -19,13 +19,6 @@
 //! Source: DLIO `data_generator/parquet_generator.py::_build_schema` for the types.
 
 use std::collections::HashSet;
-use std::sync::Arc;
-
-use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
-use arrow_schema::{DataType, Field, Schema};
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::codec::MAX_PAGE;
 use crate::config::ParquetColumn;
@@ -86,52 +79,31 @@ pub(super) struct Column {
     pub values: Values,
     /// Where its region of the fill begins.
     pub fill_start: u64,
-    arrow: DataType,
 }
 
-fn number(dtype: &str) -> Option<(i32, Logical, Values, DataType)> {
+fn number(dtype: &str) -> Option<(i32, Logical, Values)> {
     use physical::*;
     let integer = |bits, is_signed| Logical::Integer { bits, is_signed };
     let widened = |bytes, is_signed| Values::Widened { bytes, is_signed };
     Some(match dtype {
-        "uint8" => (INT32, integer(8, false), widened(1, false), DataType::UInt8),
-        "int8" => (INT32, integer(8, true), widened(1, true), DataType::Int8),
-        "uint16" => (
-            INT32,
-            integer(16, false),
-            widened(2, false),
-            DataType::UInt16,
-        ),
-        "int16" => (INT32, integer(16, true), widened(2, true), DataType::Int16),
-        "uint32" => (
-            INT32,
-            integer(32, false),
-            Values::Plain(4),
-            DataType::UInt32,
-        ),
-        "int32" => (INT32, Logical::None, Values::Plain(4), DataType::Int32),
-        "uint64" => (
-            INT64,
-            integer(64, false),
-            Values::Plain(8),
-            DataType::UInt64,
-        ),
-        "int64" => (INT64, Logical::None, Values::Plain(8), DataType::Int64),
-        "float16" => (
-            FIXED_LEN_BYTE_ARRAY,
-            Logical::Float16,
-            Values::Plain(2),
-            DataType::Float16,
-        ),
-        "float32" => (FLOAT, Logical::None, Values::Plain(4), DataType::Float32),
-        "float64" => (DOUBLE, Logical::None, Values::Plain(8), DataType::Float64),
+        "uint8" => (INT32, integer(8, false), widened(1, false)),
+        "int8" => (INT32, integer(8, true), widened(1, true)),
+        "uint16" => (INT32, integer(16, false), widened(2, false)),
+        "int16" => (INT32, integer(16, true), widened(2, true)),
+        "uint32" => (INT32, integer(32, false), Values::Plain(4)),
+        "int32" => (INT32, Logical::None, Values::Plain(4)),
+        "uint64" => (INT64, integer(64, false), Values::Plain(8)),
+        "int64" => (INT64, Logical::None, Values::Plain(8)),
+        "float16" => (FIXED_LEN_BYTE_ARRAY, Logical::Float16, Values::Plain(2)),
+        "float32" => (FLOAT, Logical::None, Values::Plain(4)),
+        "float64" => (DOUBLE, Logical::None, Values::Plain(8)),
         _ => return None,
     })
 }
 
 impl Column {
     /// One column of the YAML.
-    fn new(name: &str, dtype: &str, size: u64) -> Result<Self> {
+    pub(super) fn new(name: &str, dtype: &str, size: u64) -> Result<Self> {
         let bad = |what: String| {
             Err(FormatError::content(format!(
                 "dataset.parquet.columns: column '{name}' {what}"
@@ -148,48 +120,21 @@ impl Column {
                 "has dtype {dtype} and size {size}: use 1 to {most}"
             ));
         }
-        let plain = |physical, logical, values, arrow| Column {
+        let own = number(dtype);
+        let is_list = !matches!(dtype, "string" | "binary" | "bool") && (own.is_none() || size > 1);
+        let (physical, logical, values) = match dtype {
+            "string" => (physical::BYTE_ARRAY, Logical::Text, Values::Text),
+            "binary" => (physical::BYTE_ARRAY, Logical::None, Values::Bytes(size)),
+            "bool" => (physical::BOOLEAN, Logical::None, Values::Bits),
+            _ => own.unwrap_or((physical::FLOAT, Logical::None, Values::Plain(4))),
+        };
+        Ok(Column {
             name: name.into(),
             physical,
             logical,
-            list: None,
+            list: is_list.then_some(size),
             values,
             fill_start: 0,
-            arrow,
-        };
-        Ok(match dtype {
-            "string" => plain(
-                physical::BYTE_ARRAY,
-                Logical::Text,
-                Values::Text,
-                DataType::Utf8,
-            ),
-            "binary" => plain(
-                physical::BYTE_ARRAY,
-                Logical::None,
-                Values::Bytes(size),
-                DataType::Binary,
-            ),
-            "bool" => plain(
-                physical::BOOLEAN,
-                Logical::None,
-                Values::Bits,
-                DataType::Boolean,
-            ),
-            dtype => {
-                let own = number(dtype);
-                let is_list = own.is_none() || size > 1;
-                let (physical, logical, values, arrow) = own
-                    .or_else(|| number("float32"))
-                    .expect("float32 is a number");
-                let mut column = plain(physical, logical, values, arrow);
-                if is_list {
-                    let item = Field::new("item", column.arrow, true);
-                    column.arrow = DataType::FixedSizeList(Arc::new(item), size as i32);
-                    column.list = Some(size);
-                }
-                column
-            }
         })
     }
 
@@ -210,11 +155,7 @@ impl Column {
             let size = spec.sample_elements();
             // A list even of one element.
             let mut data = Column::new("data", "uint8", size)?;
-            if data.list.is_none() {
-                let item = Field::new("item", data.arrow, true);
-                data.arrow = DataType::FixedSizeList(Arc::new(item), 1);
-                data.list = Some(1);
-            }
+            data.list = Some(size);
             columns.push(data);
         }
         let mut names = HashSet::new();
@@ -278,22 +219,4 @@ impl Column {
             None => vec![&self.name],
         }
     }
-}
-
-/// The Arrow schema as the footer carries it: by it, lists are read back as fixed-size lists.
-///
-/// Source: Arrow's writers put an IPC message of the schema, in base64, under the key `ARROW:schema`.
-pub(super) fn arrow_schema(columns: &[Column]) -> String {
-    let fields: Vec<Field> = columns
-        .iter()
-        .map(|column| Field::new(&column.name, column.arrow.clone(), true))
-        .collect();
-    let message = IpcDataGenerator::default().schema_to_bytes_with_dictionary_tracker(
-        &Schema::new(fields),
-        &mut DictionaryTracker::new(true),
-        &IpcWriteOptions::default(),
-    );
-    let message = message.ipc_message;
-    let len = (message.len() as u32).to_le_bytes();
-    BASE64.encode([&[0xff; 4][..], &len, &message].concat())
 }

@@ -143,8 +143,6 @@ fn read_all(file: &[u8], options: &FormatOptions, decode: Decode) -> Result<usiz
     read(file, options, decode, (0, samples), Access::Random, 4096)
 }
 
-const DECODES: [Decode; 3] = [Decode::None, Decode::Verify, Decode::Full];
-
 #[test]
 fn the_length_is_known_before_encoding() {
     let is_narrow = |dtype: &str| dtype.ends_with("int8") || dtype.ends_with("16");
@@ -166,142 +164,6 @@ fn the_length_is_known_before_encoding() {
     for dtype in ["uint8", "int16", "float16", "string"] {
         let options = options(vec![column("a", dtype, 1)], 4);
         assert_eq!(Parquet.encoded_len(&spec(&options, 4)), None, "{dtype}");
-    }
-}
-
-#[test]
-fn own_files_pass_every_check_whatever_the_codec_and_the_read_size() {
-    for compression in [
-        ParquetCompression::None,
-        ParquetCompression::Snappy,
-        ParquetCompression::Gzip,
-        ParquetCompression::Zstd,
-        ParquetCompression::Lz4,
-    ] {
-        let mut columns = every_column();
-        columns.push(column("long", "uint8", 70_001));
-        let mut options = options(columns, 7);
-        options.parquet.compression = compression;
-        let file = encoded(&spec(&options, 16));
-        for decode in DECODES {
-            for step in [1, 13, 1 << 20] {
-                let got = read(&file, &options, decode, (0, 16), Access::Stream, step);
-                assert!(got.is_ok(), "{compression} {decode} {step}: {got:?}");
-            }
-        }
-    }
-}
-
-#[test]
-fn a_stream_reads_each_row_group_once_and_random_reads_those_that_overlap() {
-    let options = options(vec![column("a", "int32", 1)], 10);
-    let file = encoded(&spec(&options, 35));
-    let index = index(&file, &options).unwrap();
-    assert_eq!(index.samples(), 35);
-    let groups = |first, count, access| {
-        let mut out = Vec::new();
-        index.extents(first, count, access, &mut out);
-        out.len()
-    };
-    // Row groups begin at rows 0, 10, 20, 30.
-    for (first, count, stream, random) in [
-        (0, 1, 1, 1),
-        (1, 9, 0, 1),
-        (9, 1, 0, 1),
-        (9, 2, 1, 2),
-        (5, 20, 2, 3),
-        (30, 5, 1, 1),
-        (34, 1, 0, 1),
-        (0, 35, 4, 4),
-    ] {
-        assert_eq!(
-            groups(first, count, Access::Stream),
-            stream,
-            "{first}+{count}"
-        );
-        assert_eq!(
-            groups(first, count, Access::Random),
-            random,
-            "{first}+{count}"
-        );
-    }
-    let all = read(&file, &options, Decode::Full, (0, 35), Access::Stream, 100).unwrap();
-    let parts: usize = (0..35)
-        .map(|row| read(&file, &options, Decode::Full, (row, 1), Access::Stream, 100).unwrap())
-        .sum();
-    assert_eq!(all, parts);
-}
-
-#[test]
-fn neighbouring_chunks_are_one_range_and_others_are_left_out() {
-    let columns = ["a", "b", "c", "d"].map(|name| column(name, "int64", 2));
-    let mut options = options(columns.into(), 10);
-    let file = encoded(&spec(&options, 10));
-    let ranges = |options: &FormatOptions| {
-        let mut out = Vec::new();
-        index(&file, options)
-            .unwrap()
-            .extents(0, 1, Access::Random, &mut out);
-        out.len()
-    };
-    let all = read_all(&file, &options, Decode::Full).unwrap();
-    assert_eq!(ranges(&options), 1);
-    options.read_columns = vec!["d".into(), "a".into(), "b".into()];
-    assert_eq!(ranges(&options), 2);
-    let some = read_all(&file, &options, Decode::Full).unwrap();
-    assert_eq!(some, all / 4 * 3);
-    options.read_columns = vec!["e".into()];
-    let error = read_all(&file, &options, Decode::None)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("names e,") && error.contains("a, b, c, d"),
-        "{error}"
-    );
-}
-
-#[test]
-fn what_is_expected_is_what_was_written() {
-    for compression in [ParquetCompression::None, ParquetCompression::Zstd] {
-        let mut options = options(every_column(), 6);
-        options.parquet.compression = compression;
-        for columns in [
-            vec![],
-            vec!["bool".to_string(), "uint8s".into(), "string".into()],
-        ] {
-            options.read_columns = columns;
-            let spec = spec(&options, 20);
-            let file = encoded(&spec);
-            let index = index(&file, &options).unwrap();
-            for (access, first, count) in [
-                (Access::Stream, 0, 20),
-                (Access::Random, 7, 1),
-                (Access::Stream, 5, 10),
-            ] {
-                let mut extents = Vec::new();
-                index.extents(first, count, access, &mut extents);
-                let opened = Opened {
-                    file_len: file.len() as u64,
-                    expect: Expect {
-                        samples: 20,
-                        sample: first,
-                        count,
-                        min_len: MIN_LEN,
-                    },
-                    extents: &extents,
-                    index: Some(&index),
-                    spec: Some(&spec),
-                };
-                let mut made = Vec::new();
-                Parquet
-                    .expected(&opened, &spec, &mut |bytes| {
-                        made.extend_from_slice(bytes);
-                        Ok(())
-                    })
-                    .unwrap();
-                assert!(!made.is_empty() && made == bytes_of(&file, &extents));
-            }
-        }
     }
 }
 
@@ -341,49 +203,6 @@ fn what_cannot_be_written_is_refused_by_name() {
     ] {
         let error = refused(change);
         assert!(error.contains(said), "{error}");
-    }
-}
-
-#[test]
-fn truncated_files_and_wrong_magic_are_errors() {
-    let options = options(every_column(), 4);
-    let file = encoded(&spec(&options, 9));
-    for len in 0..file.len() {
-        assert!(
-            read_all(&file[..len], &options, Decode::None).is_err(),
-            "{len} of {} bytes pass",
-            file.len()
-        );
-    }
-    for (at, said) in [
-        (0, "wrong magic: [51"),
-        (file.len() - 1, "where PAR1 belongs"),
-    ] {
-        let mut bad = file.clone();
-        bad[at] ^= 1;
-        let error = read_all(&bad, &options, Decode::None)
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains(said), "{error}");
-    }
-}
-
-#[test]
-fn every_flipped_bit_of_a_pages_bytes_is_seen() {
-    let options = options(vec![column("a", "bool", 1), column("b", "int16", 3)], 100);
-    let file = encoded(&spec(&options, 100));
-    let end = 4 + read_all(&file, &options, Decode::None).unwrap();
-    // The last page has the indices of 300 numbers, of 9 bits each.
-    for at in end - 300..end {
-        let mut bad = file.clone();
-        bad[at] ^= 0x20;
-        for decode in [Decode::Verify, Decode::Full] {
-            let error = read_all(&bad, &options, decode).unwrap_err();
-            assert!(
-                matches!(error, FormatError::Checksum { .. }),
-                "{at}: {error}"
-            );
-        }
     }
 }
 

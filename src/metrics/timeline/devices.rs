@@ -38,7 +38,6 @@ struct Watched {
     bins: Bins<[u64; COUNTERS]>,
 }
 
-/// The devices that are watched.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Devices(Vec<Watched>);
 

@@ -43,7 +43,6 @@ pub struct LatencyMaps {
 /// The heat map of one stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageLatency {
-    /// Which stage.
     pub stage: Stage,
     /// Durations of all ranks: at most 256 bins of time, each with a count per bucket.
     pub counts: Vec<Vec<u64>>,
@@ -57,14 +56,12 @@ pub struct EpochHistograms {
     pub first_epoch: u64,
     /// The last epoch of the entry.
     pub last_epoch: u64,
-    /// Stages with counts.
     pub stages: Vec<StageCounts>,
 }
 
 /// A histogram in HdrHistogram's buckets of two significant digits (at most 1 % wide), without the empty ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageCounts {
-    /// Which stage.
     pub stage: Stage,
     /// The largest value of each bucket that has counts, ns, ascending.
     pub values_ns: Vec<u64>,

@@ -45,7 +45,6 @@ pub const SCHEMA: &str = "dlio-rs/timeline/1";
 /// Name of the file within a folder of results: JSON, compressed as one zstd frame.
 pub const FILE: &str = "timeline.json.zst";
 
-/// Bins of a series.
 const SERIES_BINS: usize = 2_048;
 /// Width of such a bin before anything is folded.
 const BIN_NS: u64 = 100_000_000;

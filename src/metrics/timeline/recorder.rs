@@ -14,7 +14,6 @@ use crate::metrics::histogram::{Sparse, StageHistograms};
 use crate::metrics::record::EpochRecord;
 use crate::stage::{Part, Parts, Stage};
 
-/// Bins of steps.
 pub(super) const STEP_BINS: usize = 4_096;
 /// Steps that have a bin of their own.
 pub(super) const FIRST_STEPS: usize = 64;

@@ -368,33 +368,10 @@ fn missing_metrics(leaf: &Leaf, written: u64, read: u64) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
 
     #[test]
     fn hosts_hold_blocks_of_ranks() {
         assert_eq!(bytes_of_hosts(&[1, 2, 3, 4, 5], &[3, 2]), [6, 9]);
         assert_eq!(bytes_of_hosts(&[1], &[1, 1]), [1, 0]);
-    }
-
-    #[test]
-    fn the_host_with_the_least_decides() {
-        let need = CacheNeed::new(&[40, 30], 10, 100);
-        assert_eq!((need.written, need.threefold), (300, 300));
-        assert!(!need.must_empty());
-        assert!(CacheNeed::new(&[40, 29], 10, 100).must_empty());
-        assert!(CacheNeed::new(&[40, 30], 0, 100).must_empty());
-    }
-
-    #[test]
-    fn counts_are_numbers_or_text() {
-        let of = |w: Value, r: Value| {
-            let workload =
-                json!({"checkpoint": {"num_checkpoints_write": w, "num_checkpoints_read": r}});
-            written_and_read(&Parameters::of(&workload))
-        };
-        assert_eq!(of(json!(10), json!("0")), Some((10, 0)));
-        assert_eq!(of(json!([1]), json!(1)), None);
-        assert_eq!(of(json!(1.5), json!(1)), None);
-        assert_eq!(written_and_read(&Parameters::default()), Some((0, 0)));
     }
 }

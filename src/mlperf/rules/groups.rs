@@ -1,4 +1,4 @@
-//! Runs that belong together: rules 2.1.17 to 2.1.24, 4.7.1 and 4.7.2.
+//! Runs that belong together: rules 2.1.17 to 2.1.23 and 4.7.1.
 
 use super::checkpointing::written_and_read;
 use crate::mlperf::editions::{CHECKPOINTS, TRAINING_RUNS, WRITE_READ_GAP_S};
@@ -201,37 +201,4 @@ fn gap(first: &Facts, second: &Facts) -> Outcome {
     } else {
         Outcome::pass(what)
     }
-}
-
-/// Rule 4.7.2.
-pub(super) fn total_duration(group: &Runs) -> Vec<Outcome> {
-    let runs = of_kind(group, Kind::Checkpointing);
-    let from = runs.first().and_then(|run| run.leaf.start());
-    let to = runs.last().and_then(|run| run.leaf.end());
-    let what = |(from, to): (chrono::NaiveDateTime, chrono::NaiveDateTime)| {
-        let s = (to - from).as_seconds_f64();
-        Outcome::info(format!(
-            "{s:.1} s from the start of the writes to the end of the reads"
-        ))
-    };
-    from.zip(to).map(what).into_iter().collect()
-}
-
-/// Rule 2.1.24.
-pub(super) fn pause_of_pair(group: &Runs) -> Vec<Outcome> {
-    let Some((first, second)) = pair(group) else {
-        return Vec::new();
-    };
-    let (a, b) = (&first.leaf, &second.leaf);
-    let (Some(x), Some(y), Some(began), Some(next)) =
-        (a.duration_s(), b.duration_s(), a.began(), b.began())
-    else {
-        return vec![Outcome::skip("times of the two runs (summary.json)")];
-    };
-    let between = (next - began).as_seconds_f64() - x;
-    let slower = x.max(y);
-    let what = format!(
-        "{between:.0} s between the runs; less than the slower of them ({slower:.0} s) is expected"
-    );
-    vec![Outcome::holds(between < slower, what)]
 }

@@ -1,4 +1,4 @@
-//! How ranks and hosts may be arranged, and where data and results may lie: rules 3.3.3, 3.3.6, 3.3.7, 3.4.2 and 4.4.2.
+//! How ranks and hosts may be arranged, and where data and results may lie: rules 3.3.3, 3.3.6, 3.4.2 and 4.4.2.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -50,38 +50,6 @@ pub(super) fn equal_hosts(facts: &Facts) -> Vec<Outcome> {
         Outcome::fail(format!("{what}: not equal")).remedy(format!(
             "start {numbers} accelerators, the same number on each host"
         ))
-    }]
-}
-
-/// Rule 3.3.7: the largest host has at most half as much again as the smallest.
-pub(super) fn capability(facts: &Facts) -> Vec<Outcome> {
-    let (Some(hosts), Some(summary)) = (
-        facts.hosts.filter(|hosts| *hosts > 1),
-        facts.leaf.summary.value(),
-    ) else {
-        return Vec::new();
-    };
-    let mut what = Vec::new();
-    let mut worst = 0.0f64;
-    for (key, value) in [
-        ("host_memory_GB", &summary.host_memory_gb),
-        ("host_cpu_count", &summary.host_cpu_count),
-    ] {
-        let list = value.numbers().unwrap_or_default();
-        let least = list.iter().copied().fold(f64::INFINITY, f64::min);
-        let most = list.iter().copied().fold(0.0, f64::max);
-        if list.len() as u64 != hosts || least <= 0.0 {
-            let missing = format!("{key} of every host (DLIO fills the wrong places of its list)");
-            return vec![Outcome::skip(&missing)];
-        }
-        worst = worst.max(most / least);
-        what.push(format!("{key} {least:.1} to {most:.1}"));
-    }
-    let what = what.join(", ");
-    vec![if worst > 1.5 {
-        Outcome::warn(format!("{what}: {worst:.2} times"))
-    } else {
-        Outcome::pass(what)
     }]
 }
 

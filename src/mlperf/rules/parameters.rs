@@ -192,30 +192,7 @@ pub(super) fn closed(facts: &Facts) -> Vec<Outcome> {
                 .standing(Standing::Invalid),
         );
     }
-    out.extend(
-        facts
-            .words
-            .iter()
-            .filter_map(|word| remark(facts, &word.key, &word.value)),
-    );
     out
-}
-
-/// What the table of CLOSED says in words.
-fn remark(facts: &Facts, key: &str, value: &str) -> Option<Outcome> {
-    let is_tensorflow = facts.parameters.framework.text() == Some("tensorflow");
-    let why = match key {
-        "reader.computation_threads" if facts.model.as_deref() != Some("resnet50") => {
-            "is meant for resnet50 only"
-        }
-        "reader.transfer_size" if !is_tensorflow => "is meant for models of TensorFlow only",
-        "reader.prefetch_size" if !["0", "1", "2"].contains(&value) => "may be 0, 1 or 2",
-        "storage.storage_options.prefetch_window" => "is meant for object stores only",
-        _ => return None,
-    };
-    Some(Outcome::warn(format!(
-        "{key}={value}: by the table it {why}"
-    )))
 }
 
 /// Rule 3.6.3.
@@ -293,13 +270,5 @@ mod tests {
             assert_eq!(template(&facts).is_some(), has_one, "{name}");
             assert!(changed(&facts).is_empty(), "{name}");
         }
-    }
-
-    #[test]
-    fn what_the_hash_is_of_is_core() {
-        for key in TRAINING.into_iter().chain(["reader.order"]) {
-            assert!(is_core(Kind::TrainingRun, key), "{key}");
-        }
-        assert!(!is_core(Kind::TrainingRun, "reader.read_threads"));
     }
 }

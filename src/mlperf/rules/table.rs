@@ -34,7 +34,6 @@ pub(crate) enum When {
     Both,
 }
 
-/// One rule.
 pub struct Rule {
     /// Upstream's number; a word where dlio-rs has a check that upstream has no rule for.
     pub id: &'static str,
@@ -80,9 +79,6 @@ pub static RULES: &[Rule] = &[
     Rule { id: "2.1.23", name: "checkpointingTimestamps", editions: BOTH, when: When::After, of: CKPT, check: Check::Group(groups::one_or_two),
         demand: "There are one or two runs.",
         remedy: "keep one run with 10 writes and 10 reads, or a pair of 10 writes and 10 reads" },
-    Rule { id: "2.1.24", name: "checkpointingTimestampGap", editions: BOTH, when: When::After, of: CKPT, check: Check::Group(groups::pause_of_pair),
-        demand: "The pause between two runs is shorter than the slower of them.",
-        remedy: "start the second run at once" },
     Rule { id: "3.1.2", name: "trainingRecalculateDatasetSize", editions: BOTH, when: When::Both, of: DATA, check: Check::Run(dataset::enough_files),
         demand: "The dataset holds five times the memory of all hosts and 500 steps per epoch, whichever is more.",
         remedy: "set dataset.num_files_train; `dlio-rs size` computes it" },
@@ -98,9 +94,6 @@ pub static RULES: &[Rule] = &[
     Rule { id: "3.3.6", name: "trainingIdenticalAcceleratorsPerNode", editions: BOTH, when: When::Both, of: TRAIN, check: Check::Run(hosts::equal_hosts),
         demand: "Every host runs the same number of accelerators.",
         remedy: "start the same number of ranks on each host" },
-    Rule { id: "3.3.7", name: "trainingNodeCapabilityConsistency", editions: &[V3], when: When::After, of: TRAIN, check: Check::Run(hosts::capability),
-        demand: "The largest host has at most half as much again of memory and CPUs as the smallest (a warning).",
-        remedy: "use hosts of one kind, or disclose it" },
     Rule { id: "3.3.8", name: "trainingResultAggregation", editions: BOTH, when: When::After, of: TRAIN, check: Check::Run(training::published),
         demand: "Every metric that is published is there, for every epoch.",
         remedy: "run all epochs, to the end" },
@@ -149,9 +142,6 @@ pub static RULES: &[Rule] = &[
     Rule { id: "4.7.1", name: "checkpointCacheFlushValidation", editions: BOTH, when: When::After, of: CKPT, check: Check::Both(checkpointing::counts, groups::write_then_read),
         demand: "10 writes, then 10 reads: in one run, or in two with at most 30 s between the end of the writes and the start of the reads.",
         remedy: "write 10 and read 10, in one run or in two" },
-    Rule { id: "4.7.2", name: "checkpointTotalTestDuration", editions: BOTH, when: When::After, of: CKPT, check: Check::Group(groups::total_duration),
-        demand: "The test lasts from the first write to the last read (for information).",
-        remedy: "" },
     Rule { id: "EDN-02", name: "comparabilityClass", editions: BOTH, when: When::Both, of: MEASURED, check: Check::Run(editions::class),
         demand: "The comparability hash is that of a class of the edition; required of CLOSED.",
         remedy: "use the workload's own values" },
@@ -193,6 +183,16 @@ impl Rule {
         RULES
             .iter()
             .find(|rule| rule.id.eq_ignore_ascii_case(id) || rule.name.eq_ignore_ascii_case(id))
+    }
+
+    /// All of it, for people.
+    pub fn text(&self) -> String {
+        let remedy = match self.remedy {
+            "" => String::new(),
+            remedy => format!("  remedy: {remedy}\n"),
+        };
+        let (id, name, scope, demand) = (self.id, self.name, self.scope(), self.demand);
+        format!("{id} {name} ({scope})\n  {demand}\n{remedy}")
     }
 
     /// Of which editions, when and of what, for people.

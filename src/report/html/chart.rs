@@ -23,7 +23,6 @@ pub(super) enum Scale {
     Log,
 }
 
-/// One axis.
 pub(super) struct Axis {
     scale: Scale,
     from: f64,

@@ -85,14 +85,8 @@ fn times(report: &Value, word: &str) -> Figure {
         },
         drawing: plot.svg(&format!("{word} of each checkpoint")) + &legend(&keys),
         table: table(
-            &[
-                "checkpoint",
-                "duration (rank 0)",
-                "slowest rank",
-                "throughput",
-                "fsync",
-                "fsync of the slowest",
-            ],
+            "checkpoint|duration (rank 0)|slowest rank|throughput|fsync|fsync of the slowest"
+                .split('|'),
             &rows,
         ),
     }
@@ -104,15 +98,8 @@ fn over_ranks(report: &Value, word: &str) -> String {
         .map(|end| Cell::at(report, &at(&format!("rank_duration/over_ranks/{end}")), "s"));
     let [min, median, max] = ends;
     table(
-        &[
-            "duration over ranks",
-            "fastest",
-            "median",
-            "slowest",
-            "harness (generator stall)",
-            "tensors",
-            "files",
-        ],
+        "duration over ranks|fastest|median|slowest|harness (generator stall)|tensors|files"
+            .split('|'),
         &[vec![
             Cell::word(word),
             min,

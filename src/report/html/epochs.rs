@@ -121,15 +121,7 @@ fn au(run: &View) -> Figure {
         },
         drawing: plot.svg("AU per epoch") + &legend(&keys),
         table: table(
-            &[
-                "epoch",
-                "AU",
-                "lowest rank",
-                "highest rank",
-                "throughput",
-                "steps",
-                "time",
-            ],
+            "epoch|AU|lowest rank|highest rank|throughput|steps|time".split('|'),
             &rows,
         ),
     }
@@ -210,6 +202,6 @@ fn window(run: &View) -> Option<Figure> {
             }
         },
         drawing: plot.svg("AU's window by cause") + &legend(&keys),
-        table: table(&head, &rows),
+        table: table(head, &rows),
     })
 }

@@ -116,7 +116,7 @@ fn curve(search: &Document, json: &Value) -> Figure {
         ),
         reading: "The dashed upright line is the answer: the last number before the curve leaves the threshold, or, of checkpoints, the first that reaches the highest rate. Whiskers are the bounds of AU's steady state.",
         drawing: plot.svg("the curve of the search, with its knee") + &legend(&keys),
-        table: table(&head, &rows),
+        table: table(head, &rows),
     }
 }
 

@@ -102,17 +102,7 @@ fn curves(run: &View) -> Option<Figure> {
         reading: "Both axes are logarithmic: at 100 stands the 99th percentile, at 1000 the 99.9th, at the right end of a line the longest. A flat line is a steady stage; one that climbs has a long tail.",
         drawing: plot.svg("percentiles of stages") + &legend(&keys),
         table: table(
-            &[
-                "stage",
-                "count",
-                "mean",
-                "p50",
-                "p90",
-                "p99",
-                "p99.9",
-                "max",
-                "what it is",
-            ],
+            "stage|count|mean|p50|p90|p99|p99.9|max|what it is".split('|'),
             &rows,
         ),
     })
@@ -171,6 +161,6 @@ fn heat_map(timeline: &Timeline, of: &StageLatency) -> Figure {
         caption: format!("{} over time", of.stage.name()),
         reading: "A column is a stretch of time, a row a range of latencies; the brighter a cell, the more happened there (logarithmic shades). A pause of the storage shows as a gap, and above it the few that took as long as the pause.",
         drawing: plot.svg(&format!("{} over time", of.stage.name())) + &shades("few", "many"),
-        table: table(&["from latency", "count", "most at"], &rows),
+        table: table("from latency|count|most at".split('|'), &rows),
     }
 }

@@ -36,7 +36,6 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    /// Words.
     pub(super) fn word(text: impl Into<String>) -> Self {
         Cell {
             text: text.into(),
@@ -109,8 +108,24 @@ fn class(is_words: bool) -> &'static str {
     }
 }
 
+/// A line for each place of the report; a column is a heading, the key below the place, and the unit where the report has none.
+pub(super) fn listed(
+    report: &Value,
+    places: impl IntoIterator<Item = String>,
+    columns: &[(&str, &str, &str)],
+) -> String {
+    let line = |place: String| {
+        let cell =
+            |(_, key, unit): &(&str, &str, &str)| Cell::at(report, &format!("{place}/{key}"), unit);
+        columns.iter().map(cell).collect()
+    };
+    let lines: Vec<Vec<Cell>> = places.into_iter().map(line).collect();
+    table(columns.iter().map(|column| column.0), &lines)
+}
+
 /// Rows under a heading.
-pub(super) fn table(head: &[&str], rows: &[Vec<Cell>]) -> String {
+pub(super) fn table<'h>(head: impl IntoIterator<Item = &'h str>, rows: &[Vec<Cell>]) -> String {
+    let head: Vec<&str> = head.into_iter().collect();
     let mut out = String::from("<div class=\"wide\"><table><thead><tr>");
     let is_words = |column: usize| {
         rows.iter()
@@ -137,7 +152,6 @@ pub(super) fn table(head: &[&str], rows: &[Vec<Cell>]) -> String {
 pub(super) struct Figure {
     /// What it shows.
     pub(super) caption: String,
-    /// How to read it.
     pub(super) reading: &'static str,
     /// The drawing, with its legend.
     pub(super) drawing: String,
@@ -157,7 +171,6 @@ impl Figure {
     }
 }
 
-/// A paragraph.
 pub(super) fn paragraph(text: &str) -> String {
     format!("<p>{}</p>\n", escape(text))
 }
@@ -219,7 +232,7 @@ mod tests {
             Cell::at(&report, "/b/1", "B"),
             Cell::word("<x>"),
         ]];
-        let html = table(&["a", "b", "c", "d"], &rows);
+        let html = table(["a", "b", "c", "d"], &rows);
         assert!(html.contains("<th scope=\"col\">c</th><th scope=\"col\" class=\"w\">d</th>"));
         assert!(
             html.contains(

@@ -2,7 +2,7 @@
 
 use super::View;
 use super::chart::{Axis, LEVELS, Plot, shades};
-use super::markup::{Cell, Figure, list, missing, number, paragraph, table, words};
+use super::markup::{Cell, Figure, list, listed, missing, number, paragraph, table};
 use crate::metrics::timeline::{RankEpochs, Timeline};
 
 /// Rows of the heat map; more ranks are folded, each row then shows its worst rank.
@@ -35,6 +35,17 @@ pub(super) fn section(run: &View) -> Option<String> {
     Some(out)
 }
 
+const WORST_COLUMNS: [(&str, &str, &str); 8] = [
+    ("rank", "rank", ""),
+    ("host", "host", ""),
+    ("AU", "au", "%"),
+    ("throughput", "throughput", "samples/s"),
+    ("wait", "breakdown/wait/seconds", "s"),
+    ("barrier", "breakdown/barrier/seconds", "s"),
+    ("wait: I/O", "breakdown/wait/parts/io/seconds", "s"),
+    ("wait: CPU", "breakdown/wait/parts/cpu/seconds", "s"),
+];
+
 fn worst(run: &View) -> String {
     let report = run.report;
     let ranks = list(report, "/ranks");
@@ -45,36 +56,8 @@ fn worst(run: &View) -> String {
         let waits = wait(*b).total_cmp(&wait(*a));
         waits.then(au(*a).total_cmp(&au(*b)))
     });
-    let rows: Vec<Vec<Cell>> = order
-        .into_iter()
-        .take(WORST)
-        .map(|i| {
-            let at = |key: &str| format!("/ranks/{i}/{key}");
-            vec![
-                Cell::at(report, &at("rank"), ""),
-                Cell::word(words(report, &at("host")).unwrap_or_default()),
-                Cell::at(report, &at("au"), "%"),
-                Cell::at(report, &at("throughput"), "samples/s"),
-                Cell::at(report, &at("breakdown/wait/seconds"), "s"),
-                Cell::at(report, &at("breakdown/barrier/seconds"), "s"),
-                Cell::at(report, &at("breakdown/wait/parts/io/seconds"), "s"),
-                Cell::at(report, &at("breakdown/wait/parts/cpu/seconds"), "s"),
-            ]
-        })
-        .collect();
-    table(
-        &[
-            "rank",
-            "host",
-            "AU",
-            "throughput",
-            "wait",
-            "barrier",
-            "wait: I/O",
-            "wait: CPU",
-        ],
-        &rows,
-    )
+    let places = order.into_iter().take(WORST).map(|i| format!("/ranks/{i}"));
+    listed(report, places, &WORST_COLUMNS)
 }
 
 fn histogram(run: &View) -> Figure {
@@ -107,7 +90,7 @@ fn histogram(run: &View) -> Figure {
         caption: "AU over ranks".into(),
         reading: "How many ranks had which AU. Two hills mean that some hosts or ranks are served worse than the others.",
         drawing: plot.svg("histogram of AU over ranks"),
-        table: table(&["AU", "ranks"], &rows),
+        table: table("AU|ranks".split('|'), &rows),
     }
 }
 
@@ -213,7 +196,7 @@ fn heat_map(timeline: &Timeline, measure: &Measure) -> Figure {
         drawing: plot.svg(&name) + &shades(&dark, &bright),
         caption: name + &folded,
         reading: measure.reading,
-        table: table(&["rank", "host", "mean of an epoch", "worst epoch"], &rows),
+        table: table("rank|host|mean of an epoch|worst epoch".split('|'), &rows),
     }
 }
 

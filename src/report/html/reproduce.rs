@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::View;
-use super::markup::{Cell, escape, list, missing, number, paragraph, table, words};
+use super::markup::{Cell, escape, list, listed, missing, number, paragraph, table, words};
+use crate::util::text::shell_word;
 
 /// More of `report.json` than this is not carried along, bytes of the address that holds it.
 const MOST: usize = 700_000;
@@ -19,7 +20,7 @@ pub(super) fn section(run: &View) -> Option<String> {
     let mut command: Vec<String> = list(report, "/provenance/command_line")
         .iter()
         .filter_map(Value::as_str)
-        .map(quoted)
+        .map(shell_word)
         .collect();
     if let Some(ranks) = number(report, "/provenance/ranks").filter(|n| *n > 1.0)
         && !command.is_empty()
@@ -50,16 +51,6 @@ pub(super) fn section(run: &View) -> Option<String> {
     Some(out)
 }
 
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
-}
-
 /// What was set beside the workload's own file.
 fn changes(report: &Value) -> String {
     let Some(changed) = report
@@ -87,7 +78,7 @@ fn changes(report: &Value) -> String {
         .collect();
     format!(
         "<p><strong>Set beside the workload's file</strong></p>\n{}",
-        table(&["key", "value", "from"], &rows)
+        table("key|value|from".split('|'), &rows)
     )
 }
 
@@ -144,43 +135,32 @@ fn facts(run: &View) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    table(&["fact", "value"], &rows)
+    table("fact|value".split('|'), &rows)
 }
 
 fn hosts(report: &Value) -> String {
+    const COLUMNS: [(&str, &str, &str); 8] = [
+        ("host", "name", ""),
+        ("ranks", "ranks", ""),
+        ("CPUs", "cpu_count", ""),
+        ("memory", "memory", "B"),
+        ("CPU", "machine/cpu_model", ""),
+        ("system", "machine/os_name", ""),
+        ("kernel", "machine/kernel", ""),
+        ("medium", "medium", ""),
+    ];
     let n = list(report, "/hosts").len();
     if n == 0 {
         return String::new();
     }
-    let rows: Vec<Vec<Cell>> = (0..n.min(HOSTS))
-        .map(|i| {
-            let at = |key: &str| format!("/hosts/{i}/{key}");
-            let word = |key: &str| Cell::word(words(report, &at(key)).unwrap_or("-"));
-            vec![
-                word("name"),
-                Cell::at(report, &at("ranks"), ""),
-                Cell::at(report, &at("cpu_count"), ""),
-                Cell::at(report, &at("memory"), "B"),
-                word("machine/cpu_model"),
-                word("machine/os_name"),
-                word("machine/kernel"),
-                word("medium"),
-            ]
-        })
-        .collect();
-    let more = if n > HOSTS {
-        paragraph(&format!("{} more in report.json", n - HOSTS))
-    } else {
-        String::new()
+    let places = (0..n.min(HOSTS)).map(|i| format!("/hosts/{i}"));
+    let more = match n.saturating_sub(HOSTS) {
+        0 => String::new(),
+        more => paragraph(&format!("{more} more in report.json")),
     };
     format!(
         "<details><summary>Hosts ({n})</summary>\n{}{more}</details>\n",
-        table(
-            &[
-                "host", "ranks", "CPUs", "memory", "CPU", "system", "kernel", "medium"
-            ],
-            &rows
-        )
+        listed(report, places, &COLUMNS)
     )
 }
 
@@ -202,7 +182,7 @@ fn libraries(report: &Value) -> String {
         .collect();
     format!(
         "<details><summary>Libraries</summary>\n{}</details>\n",
-        table(&["library", "version"], &rows)
+        table("library|version".split('|'), &rows)
     )
 }
 
@@ -243,28 +223,10 @@ fn address(report: &Value) -> String {
     let text = report.to_string();
     let mut out = String::from("data:application/json;charset=utf-8,");
     for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z'
-            | b'A'..=b'Z'
-            | b'0'..=b'9'
-            | b'-'
-            | b'_'
-            | b'.'
-            | b'~'
-            | b','
-            | b':'
-            | b'{'
-            | b'}'
-            | b'['
-            | b']'
-            | b'/'
-            | b'('
-            | b')'
-            | b';'
-            | b'=' => out.push(byte as char),
-            _ => {
-                let _ = write!(out, "%{byte:02X}");
-            }
+        if byte.is_ascii_alphanumeric() || b"-_.~,:{}[]/();=".contains(&byte) {
+            out.push(byte as char);
+        } else {
+            let _ = write!(out, "%{byte:02X}");
         }
     }
     out
@@ -274,13 +236,6 @@ fn address(report: &Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn words_are_quoted_for_a_shell() {
-        assert_eq!(quoted("a.b=c"), "a.b=c");
-        assert_eq!(quoted("it's"), "'it'\\''s'");
-        assert_eq!(quoted(""), "''");
-    }
 
     #[test]
     fn an_address_holds_no_quote() {

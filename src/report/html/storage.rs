@@ -4,11 +4,25 @@ use serde_json::Value;
 
 use super::View;
 use super::chart::{Axis, Plot, legend};
-use super::markup::{Cell, Figure, escape, list, missing, paragraph, table, words};
+use super::markup::{Cell, Figure, escape, list, listed, missing, paragraph, table, words};
 use crate::metrics::timeline::{Column, Timeline};
 
 /// Lines of evidence that are listed.
 const LINES: usize = 256;
+
+const EVIDENCE: [(&str, &str, &str); 11] = [
+    ("epoch", "epoch", ""),
+    ("host", "host", ""),
+    ("medium", "medium", ""),
+    ("delivered", "delivered", "B"),
+    ("device", "device", "B"),
+    ("mount", "mount", "B"),
+    ("sockets", "sockets", "B"),
+    ("network cards", "nic", "B"),
+    ("resident before", "resident_before", "B"),
+    ("served by storage", "verdict", ""),
+    ("rule", "rule", ""),
+];
 
 pub(super) fn evidence(run: &View) -> Option<String> {
     let report = run.report;
@@ -22,46 +36,13 @@ pub(super) fn evidence(run: &View) -> Option<String> {
             "Only report.json of dlio-rs has the counters",
         ));
     }
-    let rows: Vec<Vec<Cell>> = (0..lines.len().min(LINES))
-        .map(|i| {
-            let at = |key: &str| format!("/evidence/{i}/{key}");
-            let word = |key: &str| Cell::word(words(report, &at(key)).unwrap_or("-"));
-            let mut row = vec![
-                Cell::at(report, &at("epoch"), ""),
-                word("host"),
-                word("medium"),
-            ];
-            let counts = [
-                "delivered",
-                "device",
-                "mount",
-                "sockets",
-                "nic",
-                "resident_before",
-            ];
-            row.extend(counts.map(|key| Cell::at(report, &at(key), "B")));
-            row.extend([word("verdict"), word("rule")]);
-            row
-        })
-        .collect();
     let mut out = paragraph(
         "PASS: counters outside of this program saw the bytes come from the storage. CACHED: a cache of the client answered, and the run measured memory.",
     );
-    out += &table(
-        &[
-            "epoch",
-            "host",
-            "medium",
-            "delivered",
-            "device",
-            "mount",
-            "sockets",
-            "network cards",
-            "resident before",
-            "served by storage",
-            "rule",
-        ],
-        &rows,
+    out += &listed(
+        report,
+        (0..lines.len().min(LINES)).map(|i| format!("/evidence/{i}")),
+        &EVIDENCE,
     );
     if lines.len() > LINES {
         out += &paragraph(&format!("{} more in report.json", lines.len() - LINES));
@@ -83,43 +64,21 @@ pub(super) fn objects(run: &View) -> Option<String> {
 }
 
 fn endpoints(report: &Value) -> String {
-    let of_endpoint = |i: usize| {
-        let at = |key: &str| format!("/object_store/endpoints/{i}/{key}");
-        let mut row = vec![Cell::word(words(report, &at("url")).unwrap_or("-"))];
-        let keys = [
-            "get_requests",
-            "put_requests",
-            "control_requests",
-            "bytes_read",
-            "bytes_written",
-            "failures",
-            "times_down",
-            "first_byte_time_mean",
-            "body_time_mean",
-        ];
-        row.extend(keys.map(|key| Cell::at(report, &at(key), "")));
-        row
-    };
-    let endpoints = list(report, "/object_store/endpoints");
-    let rows: Vec<Vec<Cell>> = (0..endpoints.len()).map(of_endpoint).collect();
-    titled(
-        "Endpoints",
-        &table(
-            &[
-                "endpoint",
-                "GET",
-                "PUT",
-                "control",
-                "read",
-                "written",
-                "failures",
-                "times down",
-                "first byte, mean",
-                "body, mean",
-            ],
-            &rows,
-        ),
-    )
+    const COLUMNS: [(&str, &str, &str); 10] = [
+        ("endpoint", "url", ""),
+        ("GET", "get_requests", ""),
+        ("PUT", "put_requests", ""),
+        ("control", "control_requests", ""),
+        ("read", "bytes_read", ""),
+        ("written", "bytes_written", ""),
+        ("failures", "failures", ""),
+        ("times down", "times_down", ""),
+        ("first byte, mean", "first_byte_time_mean", ""),
+        ("body, mean", "body_time_mean", ""),
+    ];
+    let n = list(report, "/object_store/endpoints").len();
+    let places = (0..n).map(|i| format!("/object_store/endpoints/{i}"));
+    titled("Endpoints", &listed(report, places, &COLUMNS))
 }
 
 /// Requests that were repeated, by class of failure.
@@ -148,42 +107,26 @@ fn retries(report: &Value) -> String {
     }
     titled(
         "Retries by class",
-        &table(&["class", "retries", "endpoint"], &retries),
+        &table("class|retries|endpoint".split('|'), &retries),
     )
 }
 
 /// Servers by address; nothing where none is known.
 fn addresses(report: &Value) -> String {
-    let addresses = list(report, "/object_store/addresses");
-    let rows: Vec<Vec<Cell>> = (0..addresses.len().min(LINES))
-        .map(|i| {
-            let at = |key: &str| format!("/object_store/addresses/{i}/{key}");
-            let word = |key: &str| Cell::word(words(report, &at(key)).unwrap_or("-"));
-            let mut row = vec![word("address"), word("host")];
-            row.extend(
-                ["connections", "connect_time", "failures", "times_down"]
-                    .map(|key| Cell::at(report, &at(key), "")),
-            );
-            row
-        })
-        .collect();
-    if rows.is_empty() {
+    const COLUMNS: [(&str, &str, &str); 6] = [
+        ("address", "address", ""),
+        ("name", "host", ""),
+        ("connections", "connections", ""),
+        ("connecting", "connect_time", ""),
+        ("failures", "failures", ""),
+        ("times down", "times_down", ""),
+    ];
+    let n = list(report, "/object_store/addresses").len().min(LINES);
+    if n == 0 {
         return String::new();
     }
-    titled(
-        "Addresses",
-        &table(
-            &[
-                "address",
-                "name",
-                "connections",
-                "connecting",
-                "failures",
-                "times down",
-            ],
-            &rows,
-        ),
-    )
+    let places = (0..n).map(|i| format!("/object_store/addresses/{i}"));
+    titled("Addresses", &listed(report, places, &COLUMNS))
 }
 
 fn connections(report: &Value) -> String {
@@ -204,7 +147,10 @@ fn connections(report: &Value) -> String {
             ]
         })
         .collect();
-    titled("Connections", &table(&["figure", "sum over ranks"], &rows))
+    titled(
+        "Connections",
+        &table("figure|sum over ranks".split('|'), &rows),
+    )
 }
 
 fn titled(title: &str, table: &str) -> String {
@@ -272,6 +218,6 @@ fn over_time(timeline: &Timeline) -> Option<Figure> {
         caption: "Retries over time".into(),
         reading: "A bar is a stretch of time in which requests were repeated; its colours are classes of failure, as in the table above.",
         drawing: plot.svg("retries over time") + &legend(&keys),
-        table: table(&head, &rows),
+        table: table(head, &rows),
     })
 }

@@ -117,7 +117,7 @@ fn series(timeline: &Timeline) -> Figure {
         caption: "Throughput over time, all ranks".into(),
         reading: "Delivered above devices and network cards means that a cache of the client answered. A gap in an epoch is a pause of the storage or of the job; bands are epochs, evaluations and checkpoints, dashed ticks are events.",
         drawing: plot.svg("throughput over time") + &legend(&keys),
-        table: table(&head, &rows),
+        table: table(head, &rows),
     }
 }
 
@@ -230,7 +230,7 @@ fn devices(timeline: &Timeline) -> String {
     ];
     format!(
         "<p><strong>Block devices</strong></p>\n{}",
-        table(&head, &rows)
+        table(head, &rows)
     )
 }
 
@@ -258,7 +258,7 @@ fn events(timeline: &Timeline) -> String {
     format!(
         "<details><summary>Events ({})</summary>\n{}{more}</details>\n",
         log.events.len(),
-        table(&["event", "at", "lasted", "what"], &rows)
+        table("event|at|lasted|what".split('|'), &rows)
     )
 }
 
@@ -382,7 +382,7 @@ fn durations(bins: &StepBins) -> Figure {
         caption: "Time of steps, all ranks".into(),
         reading: "Logarithmic. Where the longest step leaves the mean, one rank is slow and the barrier of the others grows; where wait grows for all, the storage does.",
         drawing: plot.svg("time of steps") + &legend(&keys),
-        table: table(&head, &rows),
+        table: table(head, &rows),
     }
 }
 
@@ -407,12 +407,12 @@ fn longest(timeline: &Timeline) -> String {
         "<p><strong>{}</strong></p>\n",
         escape("Longest waits for a batch")
     );
-    out += &table(&head, first);
+    out += &table(head, first);
     if !rest.is_empty() {
         out += &format!(
             "<details><summary>{} more</summary>\n{}</details>\n",
             rest.len(),
-            table(&head, rest)
+            table(head, rest)
         );
     }
     out

@@ -145,24 +145,28 @@ mod tests {
     use crate::cluster::{Cluster, threads};
     use crate::plan::allocated::peak_of;
 
-    /// Shows what is in `path` of `folders` folders, of which each holds its part of `names` names, in an order of no use.
-    fn show(folders: u64, names: u64, path: &Path, visit: &mut dyn FnMut(Entry)) {
-        use std::fmt::Write;
+    type Visit<'a> = &'a mut dyn FnMut(Entry);
 
-        let mut name = String::with_capacity(64);
-        if folders > 1 && path.ends_with("data") {
-            for i in 0..folders {
-                name.clear();
-                write!(name, "part-{:05}", i * 7919 % folders).unwrap();
-                visit(Entry::Folder(&name));
+    /// Lists `folders` folders, of which each holds its part of `names` names, in an order of no use.
+    fn shown(folders: u64, names: u64) -> impl Fn(&Path, Visit) -> Result<(), StorageError> + Sync {
+        move |path, visit| {
+            let mut name = String::with_capacity(64);
+            use std::fmt::Write;
+            if folders > 1 && path.ends_with("data") {
+                for i in 0..folders {
+                    name.clear();
+                    write!(name, "part-{:05}", i * 7919 % folders).unwrap();
+                    visit(Entry::Folder(&name));
+                }
+            } else {
+                let each = names / folders;
+                for i in 0..each {
+                    name.clear();
+                    write!(name, "sample.{:08}.npz", i * 7919 % each).unwrap();
+                    visit(Entry::File(&name));
+                }
             }
-            return;
-        }
-        let each = names / folders;
-        for i in 0..each {
-            name.clear();
-            write!(name, "sample.{:08}.npz", i * 7919 % each).unwrap();
-            visit(Entry::File(&name));
+            Ok(())
         }
     }
 
@@ -179,10 +183,7 @@ mod tests {
             let mut names = Names::default();
             let peak = peak_of(|| {
                 let search = Search::new(root, &suffixes);
-                search.work(&|path, visit| {
-                    show(folders, COUNT, path, visit);
-                    Ok(())
-                });
+                search.work(&shown(folders, COUNT));
                 names = search.finish().unwrap();
             });
             let most = text_of(&names) + 16 * COUNT;
@@ -199,11 +200,7 @@ mod tests {
         let suffixes = ["npz".to_string()];
         let held = threads::run(&[0, 0, 1], |cluster| {
             let mine = if cluster.rank() == 0 {
-                let entries: &Lister = &|path, visit| {
-                    show(100, COUNT, path, visit);
-                    Ok(())
-                };
-                search(entries, Path::new("/data"), &suffixes).unwrap()
+                search(&shown(100, COUNT), Path::new("/data"), &suffixes).unwrap()
             } else {
                 Names::default()
             };

@@ -18,14 +18,14 @@ use crate::run::checkpoint_watch::FileNames;
 use crate::run::checkpointer::{Checkpointer, Moment};
 use crate::run::context::{JobContext, label};
 use crate::run::events::Events;
-use crate::run::failure::{JobError, RankError, agree};
+use crate::run::failure::{RankError, Result, agree};
 use crate::run::memory;
 
 /// All its checkpoints are of this epoch.
 const EPOCH: u64 = 1;
 
 /// Saves, then loads. A collective; the record is this rank's.
-pub fn run(job: &JobContext, events: &mut Events) -> Result<Measured, JobError> {
+pub fn run(job: &JobContext, events: &mut Events) -> Result<Measured> {
     let mut phase = Checkpoints::prepare(job, events)?;
     phase.save_all(events)?;
     phase.load_all(events)?;
@@ -43,7 +43,7 @@ struct Checkpoints<'a> {
 }
 
 impl<'a> Checkpoints<'a> {
-    fn prepare(job: &'a JobContext, events: &mut Events) -> Result<Self, JobError> {
+    fn prepare(job: &'a JobContext, events: &mut Events) -> Result<Self> {
         if let Some(names) = FileNames::new(job.workload, job.cluster.size()) {
             job.names.add(move |file| names.name(file));
         }
@@ -68,7 +68,7 @@ impl<'a> Checkpoints<'a> {
         })
     }
 
-    fn save_all(&mut self, events: &mut Events) -> Result<(), JobError> {
+    fn save_all(&mut self, events: &mut Events) -> Result<()> {
         if self.writes == 0 {
             return Ok(());
         }
@@ -82,7 +82,7 @@ impl<'a> Checkpoints<'a> {
         Ok(())
     }
 
-    fn load_all(&mut self, events: &mut Events) -> Result<(), JobError> {
+    fn load_all(&mut self, events: &mut Events) -> Result<()> {
         if self.reads == 0 {
             return Ok(());
         }
@@ -161,7 +161,7 @@ fn rest(job: &JobContext) {
 }
 
 /// Runs the command on rank 0; the others wait. Its seconds, on rank 0.
-fn between(job: &JobContext, events: &mut Events, command: &str) -> Result<f64, JobError> {
+fn between(job: &JobContext, events: &mut Events, command: &str) -> Result<f64> {
     let cluster = job.cluster;
     cluster.barrier();
     let start = now_ns();

@@ -12,7 +12,7 @@ use crate::report::Event;
 use crate::run::context::JobContext;
 use crate::run::dataset::DatasetFiles;
 use crate::run::events::Events;
-use crate::run::failure::{JobError, RankError, agree};
+use crate::run::failure::{RankError, Result, agree};
 use crate::run::sources::reshard;
 use crate::run::steps::{Span, StepLoop};
 use crate::run::wire;
@@ -78,7 +78,7 @@ impl<'a> Evaluation<'a> {
         events: &mut Events,
         steps: &mut StepLoop,
         epoch: u64,
-    ) -> Result<Option<BlockRecord>, JobError> {
+    ) -> Result<Option<BlockRecord>> {
         let Some(work) = self.work.take() else {
             return Ok(None);
         };

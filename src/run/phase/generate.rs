@@ -21,7 +21,7 @@ use crate::report::Event;
 use crate::run::context::JobContext;
 use crate::run::dataset::{DatasetFiles, split_of};
 use crate::run::events::Events;
-use crate::run::failure::{JobError, RankError, agree, only_where};
+use crate::run::failure::{RankError, Result, agree, only_where};
 use crate::run::memory;
 use crate::run::open::{open_storage, pick_format};
 use crate::run::wire;
@@ -94,7 +94,7 @@ struct Shared<'a> {
 }
 
 /// Generates the dataset of a workload. A collective.
-pub fn run(job: &JobContext, events: &mut Events) -> Result<Generated, JobError> {
+pub fn run(job: &JobContext, events: &mut Events) -> Result<Generated> {
     let cluster = job.cluster;
     let storage = agree(cluster, open_storage(job))?;
     let format = agree(cluster, pick_format(job.workload))?;
@@ -132,7 +132,7 @@ impl<'a> Generation<'a> {
         storage: &'a dyn Storage,
         format: &'a dyn Format,
         files: &'a Arc<DatasetFiles>,
-    ) -> Result<Self, JobError> {
+    ) -> Result<Self> {
         let cluster = job.cluster;
         job.activity.enter(Phase::Generate, 0, 0);
         let named = files.clone();
@@ -160,7 +160,7 @@ impl<'a> Generation<'a> {
     }
 
     /// Writes this rank's files.
-    fn step(&self, events: &mut Events) -> Result<Generated, JobError> {
+    fn step(&self, events: &mut Events) -> Result<Generated> {
         let (job, cluster) = (self.job, self.job.cluster);
         let (rank, ranks) = job.data_part();
         let total = self.files.train.files() + self.files.valid.files();
@@ -226,7 +226,7 @@ impl<'a> Generation<'a> {
     }
 
     /// Writes the manifest and waits until all is visible.
-    fn finish(&self, events: &mut Events, mine: Generated) -> Result<Generated, JobError> {
+    fn finish(&self, events: &mut Events, mine: Generated) -> Result<Generated> {
         let cluster = self.job.cluster;
         let mut sums = [mine.files_written, mine.files_skipped, mine.bytes_written];
         cluster.sum_u64(&mut sums);
@@ -324,9 +324,10 @@ fn check_space(
     if job.data_part().0 != 0 || !storage.system().opens_by_path {
         return Ok(());
     }
-    let (Some(all), Some(space)) = (files.least_bytes(format), space_of(files.root())) else {
+    let Some(space) = space_of(files.root()) else {
         return Ok(());
     };
+    let all = files.least_bytes(format);
     let file = all / (files.train.files() + files.valid.files()).max(1);
     // Files that are there already count as used: all of them together fit into the whole, a single one into what is free.
     if all <= space.total && (file <= space.available || all <= space.total - space.available) {
@@ -472,7 +473,7 @@ impl Shared<'_> {
 }
 
 /// Deletes the dataset when `dataset.keep_files` is false. A collective.
-pub fn clean_up(job: &JobContext) -> Result<(), JobError> {
+pub fn clean_up(job: &JobContext) -> Result<()> {
     if job.workload.dataset.keep_files {
         return Ok(());
     }
@@ -488,7 +489,7 @@ fn delete_dataset(
     storage: &dyn Storage,
     format: Option<&dyn Format>,
     files: &DatasetFiles,
-) -> Result<(), JobError> {
+) -> Result<()> {
     let (rank, ranks) = job.data_part();
     let total = files.train.files() + files.valid.files();
     let companions = format.map_or(&[][..], |format| format.companions());

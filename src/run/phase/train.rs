@@ -35,7 +35,7 @@ use crate::run::checkpointer::{Checkpointer, Moment};
 use crate::run::context::{JobContext, label};
 use crate::run::dataset::DatasetFiles;
 use crate::run::events::Events;
-use crate::run::failure::{JobError, RankError, agree};
+use crate::run::failure::{RankError, Result, agree};
 use crate::run::index_cache::IndexCache;
 use crate::run::memory;
 use crate::run::open::{open_storage, pick_format};
@@ -50,7 +50,7 @@ use crate::storage::{Storage, Telemetry};
 const RANK_SEED_STEP: u64 = 31;
 
 /// Trains and evaluates. A collective; the record is this rank's.
-pub fn run(job: &JobContext, events: &mut Events) -> Result<Measured, JobError> {
+pub fn run(job: &JobContext, events: &mut Events) -> Result<Measured> {
     let mut training = Training::prepare(job, events)?;
     for epoch in 1..=job.workload.train.epochs {
         training.step(events, epoch)?;
@@ -63,7 +63,7 @@ pub(super) fn run_until<'a>(
     job: &'a JobContext,
     events: &mut Events,
     judge: &'a mut dyn Judge,
-) -> Result<Measured, JobError> {
+) -> Result<Measured> {
     let mut training = Training::prepare(job, events)?;
     training.steps.judge = Some(judge);
     let is_done = |training: &Training| {
@@ -109,7 +109,7 @@ struct Saves<'a> {
 }
 
 impl<'a> Saves<'a> {
-    fn new(job: &'a JobContext, events: &mut Events) -> Result<Self, JobError> {
+    fn new(job: &'a JobContext, events: &mut Events) -> Result<Self> {
         let c = &job.workload.checkpoint;
         Ok(Saves {
             saver: Checkpointer::new(job, events)?,
@@ -121,7 +121,7 @@ impl<'a> Saves<'a> {
 }
 
 impl<'a> Training<'a> {
-    fn prepare(job: &'a JobContext, events: &mut Events) -> Result<Self, JobError> {
+    fn prepare(job: &'a JobContext, events: &mut Events) -> Result<Self> {
         let (cluster, w) = (job.cluster, job.workload);
         let (rank, ranks) = (cluster.rank(), cluster.size());
         job.activity.enter(Phase::Find, 0, 0);
@@ -201,7 +201,7 @@ impl<'a> Training<'a> {
         })
     }
 
-    fn step(&mut self, events: &mut Events, epoch: u64) -> Result<(), JobError> {
+    fn step(&mut self, events: &mut Events, epoch: u64) -> Result<()> {
         let (work, sample) = self.begin_epoch(events, epoch)?;
         let before = self.counts();
         self.meter(&before, Gauges::begin);
@@ -265,11 +265,7 @@ impl<'a> Training<'a> {
     }
 
     /// Draws the orders of an epoch, empties caches and looks what they hold; ends with all ranks together.
-    fn begin_epoch(
-        &mut self,
-        events: &mut Events,
-        epoch: u64,
-    ) -> Result<(Arc<EpochWork>, Sample), JobError> {
+    fn begin_epoch(&mut self, events: &mut Events, epoch: u64) -> Result<(Arc<EpochWork>, Sample)> {
         let cluster = self.job.cluster;
         reshard(cluster, &mut self.order, epoch);
         let work = Arc::new(EpochWork::new(
@@ -301,7 +297,7 @@ impl<'a> Training<'a> {
     }
 
     /// The blocks of an epoch: what lies between two checkpoints. Returns the steps that were done.
-    fn blocks(&mut self, events: &mut Events, row: &mut EpochRecord) -> Result<u64, JobError> {
+    fn blocks(&mut self, events: &mut Events, row: &mut EpochRecord) -> Result<u64> {
         let (job, epoch) = (self.job, row.epoch);
         let w = job.workload;
         let every = self.saves.as_ref().and_then(|s| s.every_steps);
@@ -365,7 +361,7 @@ impl<'a> Training<'a> {
         epoch: u64,
         number: u64,
         done: u64,
-    ) -> Result<(), JobError> {
+    ) -> Result<()> {
         match &mut self.saves {
             Some(saves) if saves.every_steps.is_none() && saves.next_epoch == epoch => {
                 saves.next_epoch += self.job.workload.checkpoint.epochs_between_checkpoints;
@@ -381,7 +377,7 @@ impl<'a> Training<'a> {
         self.save(events, moment)
     }
 
-    fn save(&mut self, events: &mut Events, moment: Moment) -> Result<(), JobError> {
+    fn save(&mut self, events: &mut Events, moment: Moment) -> Result<()> {
         let Some(saves) = &mut self.saves else {
             return Ok(());
         };

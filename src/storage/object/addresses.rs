@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::failure::Class;
+use super::wait;
 use crate::storage::telemetry::AddressTelemetry;
 
 /// How long an answer of the name service is used.
@@ -93,9 +94,8 @@ impl Addresses {
         {
             return Ok(list.clone());
         }
-        let found: io::Result<Arc<[SocketAddr]>> = (host, port)
-            .to_socket_addrs()
-            .map(|addresses| addresses.collect());
+        let found: io::Result<Arc<[SocketAddr]>> =
+            wait::aside(|| (host, port).to_socket_addrs().map(Iterator::collect));
         match (found, kept) {
             (Ok(list), _) if !list.is_empty() => {
                 *self.found.lock() = Some((Instant::now(), list.clone()));
@@ -131,6 +131,14 @@ impl Addresses {
         if let [only] = candidates {
             return Ok((self.connect_to(*only, limit)?, *only));
         }
+        wait::aside(|| self.connect_to_any(candidates, limit))
+    }
+
+    fn connect_to_any(
+        self: &Arc<Self>,
+        candidates: &[SocketAddr],
+        limit: Duration,
+    ) -> io::Result<(TcpStream, SocketAddr)> {
         let (to_us, results) = channel();
         let mut waiting = candidates.iter();
         let mut under_way = 0;
@@ -171,7 +179,7 @@ impl Addresses {
 
     fn connect_to(&self, address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
         let start = Instant::now();
-        let connected = TcpStream::connect_timeout(&address, limit);
+        let connected = wait::connect(address, limit);
         let mut all = self.health.lock();
         let health = all.entry(address).or_default();
         match &connected {

@@ -2,7 +2,7 @@
 //!
 //! Source: RFC 9112, sections 6 and 7.
 
-use super::failure::{Class, Failure};
+use super::failure::{Class, Failure, Result};
 use super::head::Framing;
 
 /// The longest line between chunks. Units: bytes.
@@ -13,11 +13,11 @@ const MAX_TRAILERS: usize = 96;
 /// Where the bytes of an answer come from.
 pub(super) trait Input {
     /// Fills `into` unless the connection ends first; returns how much came.
-    fn take(&mut self, into: &mut [u8]) -> Result<usize, Failure>;
+    fn take(&mut self, into: &mut [u8]) -> Result<usize>;
     /// A line without its end.
     ///
     /// Errors: the connection ended in it, or it is longer than [`LONGEST_LINE`].
-    fn line(&mut self) -> Result<String, Failure>;
+    fn line(&mut self) -> Result<String>;
 }
 
 /// The rest of a body.
@@ -61,11 +61,7 @@ impl Body {
     ///
     /// Errors: [`Class::Truncated`] when the connection ends before the body, [`Class::Permanent`] for a chunk without
     /// a length.
-    pub(super) fn read(
-        &mut self,
-        input: &mut impl Input,
-        into: &mut [u8],
-    ) -> Result<usize, Failure> {
+    pub(super) fn read(&mut self, input: &mut impl Input, into: &mut [u8]) -> Result<usize> {
         if into.is_empty() {
             return Ok(0);
         }
@@ -108,7 +104,7 @@ impl Body {
         is_first: bool,
         input: &mut impl Input,
         into: &mut [u8],
-    ) -> Result<usize, Failure> {
+    ) -> Result<usize> {
         if left == 0 {
             if !is_first && !input.line()?.is_empty() {
                 return Err(Failure::new(
@@ -156,14 +152,14 @@ impl Body {
 pub(super) struct Recorded<'a>(pub(super) &'a [u8]);
 
 impl Input for Recorded<'_> {
-    fn take(&mut self, into: &mut [u8]) -> Result<usize, Failure> {
+    fn take(&mut self, into: &mut [u8]) -> Result<usize> {
         let (now, later) = self.0.split_at(into.len().min(self.0.len()));
         into[..now.len()].copy_from_slice(now);
         self.0 = later;
         Ok(now.len())
     }
 
-    fn line(&mut self) -> Result<String, Failure> {
+    fn line(&mut self) -> Result<String> {
         let end = self.0.iter().take(LONGEST_LINE).position(|b| *b == b'\n');
         let (line, later) = self.0.split_at(end.ok_or_else(ended)?);
         self.0 = &later[1..];
@@ -174,7 +170,7 @@ impl Input for Recorded<'_> {
 /// The head and the body of a recorded answer, the body read in pieces of `piece` bytes.
 ///
 /// Errors: what [`super::connection::Connection`] would refuse.
-pub(super) fn decode(bytes: &[u8], piece: usize) -> Result<(super::head::Head, Vec<u8>), Failure> {
+pub(super) fn decode(bytes: &[u8], piece: usize) -> Result<(super::head::Head, Vec<u8>)> {
     let wrong = |what: String| Failure::new(Class::Permanent, what);
     let parsed = super::head::parse(bytes)
         .map_err(wrong)?

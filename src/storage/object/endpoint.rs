@@ -26,7 +26,6 @@ pub enum Operation {
     Control,
 }
 
-/// One endpoint.
 pub struct Endpoint {
     /// Where it is.
     pub url: Url,
@@ -288,28 +287,6 @@ mod tests {
             endpoints.choose(Operation::Get);
         }
         assert_eq!(requests(&endpoints), [1, 1, 8]);
-    }
-
-    #[test]
-    fn a_dead_endpoint_gets_nothing_until_its_pause_is_over() {
-        let endpoints = three();
-        endpoints.all()[1].failed(&Failure::new(Class::Connect, ""));
-        for _ in 0..100 {
-            endpoints.choose(Operation::Get);
-        }
-        assert_eq!(requests(&endpoints)[1], 0);
-        assert_eq!(endpoints.telemetry()[1].times_down, 1);
-        // Its pause is over: one probe goes there, the next requests do not wait for its outcome.
-        endpoints.all()[1].down_until_ns.store(0, Relaxed);
-        for _ in 0..100 {
-            endpoints.choose(Operation::Get);
-        }
-        assert_eq!(requests(&endpoints)[1], 1);
-        endpoints.all()[1].succeeded();
-        for _ in 0..99 {
-            endpoints.choose(Operation::Get);
-        }
-        assert!(requests(&endpoints)[1] > 30);
     }
 
     #[test]

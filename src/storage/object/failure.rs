@@ -84,6 +84,8 @@ impl Class {
     }
 }
 
+pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
+
 /// One failed attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -107,6 +109,18 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The failure that an SDK wrapped into an error of its own.
+    pub(super) fn within(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        let mut cause = Some(error);
+        while let Some(e) = cause {
+            if let Some(failure) = e.downcast_ref::<Failure>() {
+                return Some(failure.clone());
+            }
+            cause = e.source();
+        }
+        None
+    }
+
     /// A failure without an HTTP answer.
     pub fn new(class: Class, message: impl Into<String>) -> Self {
         Failure {

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::connection::Connection;
-use super::failure::{Class, Failure};
+use super::failure::{Class, Failure, Result};
 use super::head::Head;
 use super::http::Http;
 #[cfg(feature = "sdk")]
@@ -33,13 +33,12 @@ impl Carrier {
 }
 
 /// The bytes of a body as an SDK hands them over.
-pub(crate) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, Failure>> + Send>>;
+pub(crate) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 
 /// The answer to a GET, its body still to come.
 pub(crate) struct Fetched {
     /// What the SDK shows of status and headers.
     pub(crate) head: Head,
-    /// The body.
     pub(crate) body: Chunks,
 }
 
@@ -57,7 +56,7 @@ impl Fetched {
 /// A GET that an SDK makes in the runtime; dropped, it is given up.
 pub(crate) struct Fetch {
     runtime: Handle,
-    answer: JoinHandle<Result<Fetched, Failure>>,
+    answer: JoinHandle<Result<Fetched>>,
     body: Option<Chunks>,
     chunk: Bytes,
     left: Option<u64>,
@@ -66,10 +65,9 @@ pub(crate) struct Fetch {
 }
 
 impl Fetch {
-    /// Starts it.
     pub(crate) fn start(
         runtime: Handle,
-        answer: impl Future<Output = Result<Fetched, Failure>> + Send + 'static,
+        answer: impl Future<Output = Result<Fetched>> + Send + 'static,
     ) -> Self {
         Fetch {
             answer: runtime.spawn(answer),
@@ -81,7 +79,7 @@ impl Fetch {
         }
     }
 
-    fn receive_head(&mut self) -> Result<Head, Failure> {
+    fn receive_head(&mut self) -> Result<Head> {
         let lost = |e: tokio::task::JoinError| Failure::new(Class::Reset, e.to_string());
         let fetched = self.runtime.block_on(&mut self.answer).map_err(lost)??;
         self.left = fetched.head.content_length().ok().flatten();
@@ -90,7 +88,7 @@ impl Fetch {
     }
 
     /// Fills `into` unless the body ends or breaks off first.
-    fn read_body(&mut self, into: &mut [u8]) -> Result<usize, Failure> {
+    fn read_body(&mut self, into: &mut [u8]) -> Result<usize> {
         if let Some(failure) = self.broken.take() {
             return Err(failure);
         }
@@ -131,7 +129,7 @@ impl Fetch {
         Ok(filled)
     }
 
-    fn read_rest(&mut self, limit: usize) -> Result<Vec<u8>, Failure> {
+    fn read_rest(&mut self, limit: usize) -> Result<Vec<u8>> {
         let mut all = Vec::new();
         let mut piece = vec![0; 64 << 10];
         loop {
@@ -163,7 +161,7 @@ pub(super) enum Way {
 }
 
 impl Way {
-    pub(super) fn receive_head(&mut self) -> Result<Head, Failure> {
+    pub(super) fn receive_head(&mut self) -> Result<Head> {
         match self {
             Way::Own(connection) => connection.receive_head(true),
             Way::Sdk(fetch) => fetch.receive_head(),
@@ -179,7 +177,7 @@ impl Way {
     }
 
     /// Reads the next bytes of the body; 0: the end.
-    pub(super) fn read_body(&mut self, into: &mut [u8]) -> Result<usize, Failure> {
+    pub(super) fn read_body(&mut self, into: &mut [u8]) -> Result<usize> {
         match self {
             Way::Own(connection) => connection.read_body(into),
             Way::Sdk(fetch) => fetch.read_body(into),
@@ -187,7 +185,7 @@ impl Way {
     }
 
     /// Reads the rest of the body; an answer beyond `limit` bytes is an error.
-    pub(super) fn read_rest(&mut self, limit: usize) -> Result<Vec<u8>, Failure> {
+    pub(super) fn read_rest(&mut self, limit: usize) -> Result<Vec<u8>> {
         match self {
             Way::Own(connection) => connection.read_rest(limit),
             Way::Sdk(fetch) => fetch.read_rest(limit),

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -13,12 +12,13 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use super::connection::{Connection, Host};
-use super::failure::{Class, Failure};
+use super::failure::{Class, Failure, Result};
 use super::head::{self, Head, LONGEST};
 use super::proxy::{Proxies, Proxy, connect_head};
 use super::stream::{Bundled, Stream, TLS_BUFFER};
 use super::tls;
 use super::url::Url;
+use super::wait::{self, Socket};
 use crate::storage::telemetry::AddressTelemetry;
 
 /// Time limits of a request.
@@ -56,13 +56,12 @@ pub struct ConnectionCounters {
 pub struct Answered {
     /// Status and headers.
     pub head: Head,
-    /// Body.
     pub body: Vec<u8>,
 }
 
 impl Answered {
     /// The length that the answer to a HEAD announces.
-    pub fn announced_len(&self) -> Result<u64, Failure> {
+    pub fn announced_len(&self) -> Result<u64> {
         let len = self.head.content_length();
         let len = len
             .map_err(|what| Failure::new(Class::Permanent, format!("the answer is odd: {what}")))?;
@@ -81,7 +80,6 @@ pub struct Http {
     proxies: Proxies,
     limits: Limits,
     hosts: Mutex<HashMap<Url, Arc<Host>>>,
-    /// Counters.
     pub counters: ConnectionCounters,
     ramp: Ramp,
     notes: Mutex<BTreeSet<&'static str>>,
@@ -188,7 +186,7 @@ impl Http {
     }
 
     /// A connection: one that is idle, or a new one.
-    pub fn open(&self, host: &Arc<Host>) -> Result<Connection, Failure> {
+    pub fn open(&self, host: &Arc<Host>) -> Result<Connection> {
         loop {
             let idle = host.idle.lock().pop();
             match idle {
@@ -218,7 +216,7 @@ impl Http {
         head: &[u8],
         body: &[u8],
         has_body: bool,
-    ) -> Result<Answered, Failure> {
+    ) -> Result<Answered> {
         let mut connection = self.open(host)?;
         let answered = self.ask(&mut connection, head, body, has_body);
         match answered {
@@ -237,7 +235,7 @@ impl Http {
         head: &[u8],
         body: &[u8],
         has_body: bool,
-    ) -> Result<Answered, Failure> {
+    ) -> Result<Answered> {
         let head = match connection.send(head, body, self.deadline()) {
             // What came before the connection broke says why.
             Err(failure) if failure.class == Class::Reset => {
@@ -252,8 +250,7 @@ impl Http {
         Ok(Answered { head, body })
     }
 
-    /// A new connection.
-    fn open_new(&self, host: &Arc<Host>) -> Result<Connection, Failure> {
+    fn open_new(&self, host: &Arc<Host>) -> Result<Connection> {
         let _place = self.ramp.enter();
         let url = &host.url;
         let proxy = self.proxies.of(url);
@@ -285,10 +282,11 @@ impl Http {
                     _ => e.to_string(),
                 })
             })?;
+        let mut socket = Socket::new(socket, self.limits.connect);
         if let Some(proxy) = proxy
             && url.is_tls
         {
-            self.tunnel(&socket, proxy, url)
+            self.tunnel(&mut socket, proxy, url)
                 .map_err(|failure| Failure {
                     message: refuse(failure.message.clone()).message,
                     ..failure
@@ -314,14 +312,13 @@ impl Http {
     }
 
     /// Asks a proxy for a tunnel to a host.
-    fn tunnel(&self, mut socket: &TcpStream, proxy: &Proxy, url: &Url) -> Result<(), Failure> {
+    fn tunnel(&self, socket: &mut Socket, proxy: &Proxy, url: &Url) -> Result<()> {
         let wrong = |e: &io::Error| Failure::io("ask for a tunnel", e);
-        let limit = Some(self.limits.connect);
         let head = connect_head(proxy, &url.host, url.port);
         let mut answer = Vec::new();
         socket
-            .set_write_timeout(limit)
-            .and_then(|()| socket.set_read_timeout(limit))
+            .tcp()
+            .set_write_timeout(Some(self.limits.connect))
             .and_then(|()| socket.write_all(head.as_bytes()))
             .map_err(|e| wrong(&e))?;
         // Byte by byte: what follows the head belongs to the server.
@@ -359,15 +356,14 @@ impl Http {
         }
     }
 
-    fn set_up(&self, socket: TcpStream, url: &Url) -> io::Result<Stream> {
-        socket.set_nodelay(true)?;
+    fn set_up(&self, mut socket: Socket, url: &Url) -> io::Result<Stream> {
+        socket.tcp().set_nodelay(true)?;
         keep_alive(&socket)?;
-        socket.set_write_timeout(Some(self.limits.read))?;
+        socket.tcp().set_write_timeout(Some(self.limits.read))?;
         if !url.is_tls {
-            socket.set_read_timeout(Some(self.limits.read))?;
+            socket.wait_at_most(self.limits.read);
             return Ok(Stream::Plain(socket));
         }
-        socket.set_read_timeout(Some(self.limits.connect))?;
         let name = ServerName::try_from(url.host.clone()).map_err(io::Error::other)?;
         let mut session =
             rustls::ClientConnection::new(self.tls.clone(), name).map_err(io::Error::other)?;
@@ -376,10 +372,7 @@ impl Http {
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }
-        stream
-            .sock
-            .socket()
-            .set_read_timeout(Some(self.limits.read))?;
+        stream.sock.socket_mut().wait_at_most(self.limits.read);
         Ok(Stream::Tls(Box::new(stream)))
     }
 }
@@ -391,7 +384,7 @@ const PROBES: [(libc::c_int, libc::c_int); 3] = [
     (libc::TCP_KEEPCNT, 3),
 ];
 
-fn keep_alive(socket: &TcpStream) -> io::Result<()> {
+fn keep_alive(socket: &Socket) -> io::Result<()> {
     let probes = PROBES.map(|(name, value)| (libc::IPPROTO_TCP, name, value));
     for (level, name, value) in [(libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)]
         .into_iter()
@@ -449,7 +442,7 @@ impl Ramp {
     fn enter(&self) -> Place<'_> {
         let mut free = self.free.lock();
         while *free == 0 {
-            self.bell.wait(&mut free);
+            wait::for_bell(&self.bell, &mut free);
         }
         *free -= 1;
         Place(self)
@@ -473,7 +466,7 @@ pub(super) fn for_tests() -> Arc<Http> {
         read: Duration::from_secs(1),
         request: None,
     };
-    let proxies = Proxies::new(&crate::storage::ObjectSpec::default()).unwrap();
+    let proxies = Proxies::new(&crate::storage::StorageOptions::default()).unwrap();
     let tls = tls::config(None, true).unwrap();
     Arc::new(Http::new(tls, proxies, limits, 1))
 }
@@ -481,9 +474,9 @@ pub(super) fn for_tests() -> Arc<Http> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
-    fn option(socket: &TcpStream, level: libc::c_int, name: libc::c_int) -> libc::c_int {
+    fn option(socket: &Socket, level: libc::c_int, name: libc::c_int) -> libc::c_int {
         let (mut value, mut len) = (0, size_of::<libc::c_int>() as libc::socklen_t);
         // SAFETY: the descriptor is open; both pointers are to variables of our own.
         let status = unsafe {
@@ -507,6 +500,7 @@ mod tests {
         let host = http.host(&Url::parse(&url, false).unwrap());
         let open = || (http.open(&host).unwrap(), server.accept().unwrap().0);
         let socket = TcpStream::connect(server.local_addr().unwrap()).unwrap();
+        let socket = Socket::new(socket, Duration::from_secs(1));
         let stream = http.set_up(socket, &host.url).unwrap();
         let _other = server.accept().unwrap();
         let socket = stream.socket();

@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, timeout};
 
 use super::causes;
-use super::failure::{Class, Failure};
+use super::failure::{Class, Failure, Result};
 use super::http::{Http, IDLE, Limits, tls_failure};
 use super::url::Url;
 
@@ -65,13 +65,10 @@ impl Hyper {
         &self,
         request: http::Request<Body>,
         len: u64,
-    ) -> Result<
-        (
-            http::response::Parts,
-            impl Stream<Item = Result<Bytes, Failure>> + Send + Sync + 'static,
-        ),
-        Failure,
-    > {
+    ) -> Result<(
+        http::response::Parts,
+        impl Stream<Item = Result<Bytes>> + Send + Sync + 'static,
+    )> {
         let limits = *self.http.limits();
         let uri = request.uri().to_string();
         let mib = u32::try_from(len >> 20).unwrap_or(u32::MAX);
@@ -140,7 +137,7 @@ fn chunks(
     body: Incoming,
     limits: Limits,
     end: Option<Instant>,
-) -> impl Stream<Item = Result<Bytes, Failure>> + Send + Sync + 'static {
+) -> impl Stream<Item = Result<Bytes>> + Send + Sync + 'static {
     futures::stream::unfold(Some(body), move |body| async move {
         let mut body = body?;
         loop {

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use super::Span;
 use super::endpoint::{Endpoint, Endpoints, Operation};
-use super::failure::Failure;
+use super::failure::{Failure, Result};
 use super::fetch::Way;
 use super::http::{Answered, Http, MAX_ANSWER};
 use super::retry::{Advice, Policy, Trial, persist};
@@ -116,7 +117,7 @@ impl Inner {
         endpoint: &Endpoint,
         object: &ObjectName,
         most: u64,
-    ) -> Result<Option<Vec<u8>>, Failure> {
+    ) -> Result<Option<Vec<u8>>> {
         let failure = match self.answered(endpoint, object, Some((0, most))) {
             Ok(Answered { head, body }) => match head.status {
                 200 | 206 => return Ok(Some(body)),
@@ -165,12 +166,7 @@ impl Inner {
     }
 
     /// The whole answer to a GET of few bytes.
-    fn answered(
-        &self,
-        endpoint: &Endpoint,
-        object: &ObjectName,
-        range: Option<(u64, u64)>,
-    ) -> Result<Answered, Failure> {
+    fn answered(&self, endpoint: &Endpoint, object: &ObjectName, range: Span) -> Result<Answered> {
         if let Some(fetch) = self.service.fetch(endpoint, object, range) {
             let mut way = Way::Sdk(fetch);
             let head = way.receive_head()?;
@@ -186,7 +182,7 @@ impl Inner {
         &self,
         what: &'static str,
         object: &ObjectName,
-        attempt: impl FnMut(&Endpoint) -> Result<T, Failure>,
+        attempt: impl FnMut(&Endpoint) -> Result<T>,
     ) -> Result<T, StorageError> {
         persist(
             &self.policy,

@@ -31,8 +31,10 @@ mod store;
 mod stream;
 mod tls;
 mod url;
+mod wait;
 mod write;
 
+use failure::Result;
 pub use failure::{Failure, ObjectError};
 #[cfg(feature = "azure")]
 pub(super) use open::azure;
@@ -59,6 +61,21 @@ pub(crate) struct ObjectName {
     /// Key or blob name.
     pub key: String,
 }
+
+impl ObjectName {
+    /// Of `bucket/key`, the end of `uri`.
+    fn of(uri: &str, rest: &str) -> Self {
+        let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+        ObjectName {
+            uri: uri.into(),
+            bucket: bucket.into(),
+            key: key.into(),
+        }
+    }
+}
+
+/// First byte and end of a part of an object; None: all of it.
+pub(crate) type Span = Option<(u64, u64)>;
 
 /// A request ready to be sent.
 pub(crate) struct Prepared {
@@ -95,7 +112,6 @@ pub(crate) struct Page {
 /// An upload by its object's key and its own name.
 pub(crate) type UploadMark = (String, String);
 
-/// One page of uploads.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct UploadPage {
     /// Key and upload.
@@ -111,19 +127,9 @@ pub(crate) trait Service: Send + Sync {
     /// The object that a path means.
     fn object(&self, path: &Path) -> Result<ObjectName, String>;
     /// A GET of bytes `range` (first, end); None: all of them.
-    fn get(
-        &self,
-        endpoint: &Endpoint,
-        object: &ObjectName,
-        range: Option<(u64, u64)>,
-    ) -> Result<Prepared, Failure>;
+    fn get(&self, endpoint: &Endpoint, object: &ObjectName, range: Span) -> Result<Prepared>;
     /// The same GET by the service's SDK; None: it goes over a connection of our own.
-    fn fetch(
-        &self,
-        _endpoint: &Endpoint,
-        _object: &ObjectName,
-        _range: Option<(u64, u64)>,
-    ) -> Option<Fetch> {
+    fn fetch(&self, _endpoint: &Endpoint, _object: &ObjectName, _range: Span) -> Option<Fetch> {
         None
     }
     /// The same GET where an answer says that it is to go; None: the answer means something else.
@@ -131,18 +137,18 @@ pub(crate) trait Service: Send + Sync {
         &self,
         _endpoint: &Endpoint,
         _answer: &Head,
-        _range: Option<(u64, u64)>,
-    ) -> Option<Result<Prepared, Failure>> {
+        _range: Span,
+    ) -> Option<Result<Prepared>> {
         None
     }
     /// Writes a whole object.
-    fn put(&self, endpoint: &Endpoint, object: &ObjectName, body: &[u8]) -> Result<(), Failure>;
+    fn put(&self, endpoint: &Endpoint, object: &ObjectName, body: &[u8]) -> Result<()>;
     /// A name for an upload, where it begins without a request.
     fn name_upload(&self) -> Option<String> {
         None
     }
     /// Begins an upload in parts; returns its name.
-    fn begin_upload(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<String, Failure>;
+    fn begin_upload(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<String>;
     /// Writes a part.
     fn put_part(
         &self,
@@ -151,7 +157,7 @@ pub(crate) trait Service: Send + Sync {
         upload: &str,
         number: u32,
         body: &[u8],
-    ) -> Result<Part, Failure>;
+    ) -> Result<Part>;
     /// Makes the object of its parts appear.
     fn complete(
         &self,
@@ -159,31 +165,26 @@ pub(crate) trait Service: Send + Sync {
         object: &ObjectName,
         upload: &str,
         parts: &[Part],
-    ) -> Result<(), Failure>;
+    ) -> Result<()>;
     /// Forgets an upload and its parts.
-    fn abort(&self, endpoint: &Endpoint, object: &ObjectName, upload: &str) -> Result<(), Failure>;
+    fn abort(&self, endpoint: &Endpoint, object: &ObjectName, upload: &str) -> Result<()>;
     /// Length; None when there is no such object.
-    fn len(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<Option<u64>, Failure>;
+    fn len(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<Option<u64>>;
     /// One page of the uploads of objects whose keys begin with the folder's key that were begun and not ended.
     fn uploads(
         &self,
         endpoint: &Endpoint,
         folder: &ObjectName,
         from: Option<UploadMark>,
-    ) -> Result<UploadPage, Failure>;
+    ) -> Result<UploadPage>;
     /// Deletes an object; a missing one is no error.
-    fn delete(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<(), Failure>;
+    fn delete(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<()>;
     /// Objects that one [`Service::delete_many`] may name.
     fn delete_batch(&self) -> usize;
     /// Deletes objects of one bucket with one request; missing ones are no error.
     ///
     /// Errors: a failure for which [`Service::refuses_batches`] holds where the server has no such request.
-    fn delete_many(
-        &self,
-        endpoint: &Endpoint,
-        bucket: &str,
-        keys: &[String],
-    ) -> Result<(), Failure>;
+    fn delete_many(&self, endpoint: &Endpoint, bucket: &str, keys: &[String]) -> Result<()>;
     /// True when the answer to [`Service::delete_many`] means that objects have to be deleted one by one.
     fn refuses_batches(&self, failure: &Failure) -> bool {
         failure.refuses_batches()
@@ -196,7 +197,7 @@ pub(crate) trait Service: Send + Sync {
         folder: &ObjectName,
         from: Option<String>,
         one_level: bool,
-    ) -> Result<Page, Failure>;
+    ) -> Result<Page>;
     /// What an answer that is no success means, or an error under status 200.
     fn failure(&self, head: &Head, body: &[u8]) -> Failure;
     /// What to do about a failure.
@@ -254,8 +255,8 @@ impl Runtime {
     }
 
     /// Waits for a future.
-    pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
-        self.inner().block_on(future)
+    pub(crate) fn wait<F: Future<Output: Send> + Send>(&self, future: F) -> F::Output {
+        wait::aside(|| self.inner().block_on(future))
     }
 }
 

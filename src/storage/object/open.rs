@@ -18,7 +18,7 @@ use super::store::ObjectStore;
 use super::tls;
 use super::url::Url;
 use crate::storage::telemetry::LimitsTelemetry;
-use crate::storage::{Client, Storage, StorageError, StoreSpec};
+use crate::storage::{Client, Result, Storage, StorageError, StoreSpec};
 
 /// One GET up to this length, when the YAML does not say.
 const RANGE: u64 = 32 << 20;
@@ -34,7 +34,7 @@ const PARTS_IN_FLIGHT: u64 = 8;
 pub(in crate::storage) fn s3(
     spec: &StoreSpec,
     _: &'static [AtomicU64],
-) -> Result<Box<dyn Storage>, StorageError> {
+) -> Result<Box<dyn Storage>> {
     open_s3(spec, &AMAZON)
 }
 
@@ -45,14 +45,14 @@ pub(in crate::storage) fn s3(
 pub(in crate::storage) fn google(
     spec: &StoreSpec,
     _: &'static [AtomicU64],
-) -> Result<Box<dyn Storage>, StorageError> {
+) -> Result<Box<dyn Storage>> {
     open_s3(spec, &GOOGLE)
 }
 
 #[cfg(feature = "s3")]
-fn open_s3(spec: &StoreSpec, dialect: &'static Dialect) -> Result<Box<dyn Storage>, StorageError> {
+fn open_s3(spec: &StoreSpec, dialect: &'static Dialect) -> Result<Box<dyn Storage>> {
     open(spec, |http, carrier| {
-        let (service, urls) = super::s3::S3::new(dialect, &spec.object, http, carrier)?;
+        let (service, urls) = super::s3::S3::new(dialect, spec, http, carrier)?;
         Ok((Box::new(service), urls))
     })
 }
@@ -64,12 +64,12 @@ fn open_s3(spec: &StoreSpec, dialect: &'static Dialect) -> Result<Box<dyn Storag
 pub(in crate::storage) fn azure(
     spec: &StoreSpec,
     _: &'static [AtomicU64],
-) -> Result<Box<dyn Storage>, StorageError> {
+) -> Result<Box<dyn Storage>> {
     open(spec, |http, carrier| {
         // az://account/container/prefix
         let folder = spec.folder.to_string_lossy();
         let account = folder.split('/').nth(2).unwrap_or_default();
-        let (service, urls) = super::azure::Azure::new(account, &spec.object, http, carrier)?;
+        let (service, urls) = super::azure::Azure::new(account, spec, http, carrier)?;
         Ok((Box::new(service), urls))
     })
 }
@@ -77,8 +77,8 @@ pub(in crate::storage) fn azure(
 fn open(
     spec: &StoreSpec,
     service: impl FnOnce(&Arc<Http>, &Carrier) -> Result<(Box<dyn Service>, Vec<Url>), String>,
-) -> Result<Box<dyn Storage>, StorageError> {
-    let o = &spec.object;
+) -> Result<Box<dyn Storage>> {
+    let o = &spec.options;
     let limits = LimitsTelemetry {
         connect_timeout: o.connect_timeout.unwrap_or(5.0),
         read_timeout: o.read_timeout.unwrap_or(30.0),
@@ -86,10 +86,10 @@ fn open(
         s3_max_attempts: o.s3_max_attempts.unwrap_or(5),
         retry_delay: o.retry_delay.unwrap_or(0.5),
         retry_budget: o.retry_budget.unwrap_or(1000),
-        range_size: o.range_size.unwrap_or(RANGE),
+        range_size: spec.range_size.unwrap_or(RANGE),
         ranges_in_flight: o.ranges_in_flight.unwrap_or(2),
         part_size: o.part_size.unwrap_or(PART),
-        parts_in_flight: o.parts_in_flight.unwrap_or(PARTS_IN_FLIGHT),
+        parts_in_flight: spec.parts_in_flight.unwrap_or(PARTS_IN_FLIGHT),
         checksum: o.checksum.clone().unwrap_or_else(|| "none".into()),
     };
     let verify = o.verify.unwrap_or(true);
@@ -127,12 +127,12 @@ fn open(
         range_size: limits.range_size,
         ranges_in_flight: limits.ranges_in_flight as usize,
         part_size: limits.part_size as usize,
-        verify_checksums: o.verify_checksums,
+        verify_checksums: spec.verify_checksums,
         verifies_certificates: verify,
         is_by_sdk: carrier.moves_bytes(),
         limits,
     };
-    let senders = Senders::new(o.parts_in_flight.unwrap_or(PARTS_IN_FLIGHT) as usize);
+    let senders = Senders::new(spec.parts_in_flight.unwrap_or(PARTS_IN_FLIGHT) as usize);
     Ok(Box::new(ObjectStore(Arc::new(Inner {
         system: spec.system,
         service,

@@ -8,9 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::url::Url;
-use crate::storage::{ObjectSpec, Secret};
+use crate::storage::{Secret, StorageOptions};
 
-/// A proxy.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Proxy {
     pub(super) url: Url,
@@ -65,9 +64,13 @@ fn decoded(text: &str) -> Vec<u8> {
 
 impl Proxies {
     /// Errors: the key of what cannot be used, and why.
-    pub(super) fn new(options: &ObjectSpec) -> Result<Self, String> {
+    pub(super) fn new(options: &StorageOptions) -> Result<Self, String> {
         let proxy = |key: &str, text: &Option<Secret>| {
-            let text = text.as_ref().map(|text| text.expose().trim());
+            let text = options
+                .proxy
+                .as_ref()
+                .or(text.as_ref())
+                .map(|text| text.expose().trim());
             let parsed = text.filter(|text| !text.is_empty()).map(Proxy::parse);
             parsed.transpose().map_err(|what| {
                 format!(
@@ -156,11 +159,11 @@ mod tests {
     }
 
     fn of(https: Option<&str>, http: Option<&str>, no_proxy: &str) -> Proxies {
-        let options = ObjectSpec {
+        let options = StorageOptions {
             https_proxy: https.map(Secret::new),
             http_proxy: http.map(Secret::new),
             no_proxy: Some(no_proxy.into()),
-            ..ObjectSpec::default()
+            ..StorageOptions::default()
         };
         Proxies::new(&options).ok().unwrap()
     }
@@ -191,35 +194,5 @@ mod tests {
         assert!(host("https://notin.example.com").is_some());
         assert!(host("https://named:445").is_some());
         assert!(of(Some(" "), None, "").of(&url("https://x")).is_none());
-    }
-
-    #[test]
-    fn requests_have_the_forms_of_rfc_9110() {
-        let proxy = Proxy::parse("http://Aladdin:open%20sesame@p:8080").unwrap();
-        // Source: RFC 7617, section 2, for this user and password.
-        let basic = "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==";
-        assert_eq!(proxy.authorization.as_deref(), Some(basic));
-        let head = absolute(
-            b"GET /b/k?x HTTP/1.1\r\nhost: h\r\n\r\n",
-            "http://h",
-            &proxy,
-        );
-        assert_eq!(
-            String::from_utf8(head).unwrap(),
-            format!(
-                "GET http://h/b/k?x HTTP/1.1\r\nproxy-authorization: {basic}\r\nhost: h\r\n\r\n"
-            )
-        );
-        let proxy = Proxy::parse("p:8080").unwrap();
-        assert_eq!(
-            connect_head(&proxy, "::1", 443),
-            "CONNECT [::1]:443 HTTP/1.1\r\nhost: [::1]:443\r\n\r\n"
-        );
-        assert!(
-            Proxy::parse("socks5://user:secret@p:1")
-                .err()
-                .unwrap()
-                .contains("socks5")
-        );
     }
 }

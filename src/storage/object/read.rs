@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use super::ObjectName;
+use super::Span;
 use super::checksum::Running;
 use super::endpoint::{Aim, Operation};
-use super::failure::Failure;
+use super::failure::{Failure, Result};
 use super::fetch::Way;
 use super::inner::{About, Inner};
 use super::retry::Trial;
-use crate::clock::now_ns;
+use crate::storage::ring::own_ns;
 use crate::storage::{Answer, Extent, Request, Sink, StorageError};
 
 /// One GET under way.
@@ -18,7 +19,7 @@ pub(super) struct Flight<'a> {
     pub(super) aim: Aim<'a>,
     pub(super) way: Way,
     /// Bytes asked for: first, end. None: the whole object.
-    pub(super) range: Option<(u64, u64)>,
+    pub(super) range: Span,
     pub(super) sent_ns: u64,
 }
 
@@ -85,7 +86,7 @@ pub(super) fn read(
                         aim,
                         way,
                         range,
-                        sent_ns: now_ns(),
+                        sent_ns: own_ns(),
                     });
                 }
                 Err(failure) => progress.retry(&mut trial, &aim, failure)?,
@@ -139,7 +140,7 @@ impl<'a> Progress<'a> {
             inner,
             path: request.path,
             object: inner.object(request.path)?,
-            start_ns: now_ns(),
+            start_ns: own_ns(),
             extent: request.extent,
             piece: if is_split { range_size } else { u64::MAX },
             is_single: end.is_none() && !is_split,
@@ -198,7 +199,7 @@ impl<'a> Progress<'a> {
             .map_err(StorageError::Object)
     }
 
-    fn send(&self, aim: &Aim) -> Result<(Way, Option<(u64, u64)>), Failure> {
+    fn send(&self, aim: &Aim) -> Result<(Way, Option<(u64, u64)>)> {
         let range = if self.is_single {
             None
         } else {

@@ -2,11 +2,11 @@
 
 use super::checksum::Running;
 use super::endpoint::Operation;
-use super::failure::{Class, Failure};
+use super::failure::{Class, Failure, Result};
 use super::fetch::Way;
 use super::head::{ContentRange, Head};
 use super::read::{Flight, Progress, Step};
-use crate::clock::now_ns;
+use crate::storage::ring::own_ns;
 use crate::storage::{Extent, Sink, StorageError};
 
 /// The longest error that is read. Units: bytes.
@@ -21,7 +21,7 @@ enum Bytes<'a> {
 }
 
 impl Bytes<'_> {
-    fn read(&mut self, into: &mut [u8]) -> Result<usize, Failure> {
+    fn read(&mut self, into: &mut [u8]) -> Result<usize> {
         match self {
             Bytes::Wire(way) => way.read_body(into),
             Bytes::Held(bytes) => {
@@ -44,8 +44,8 @@ impl Progress<'_> {
         flight: &mut Flight,
         buffer: &mut [u8],
         sink: &mut dyn Sink,
-    ) -> Result<Step, Failure> {
-        let waiting = now_ns();
+    ) -> Result<Step> {
+        let waiting = own_ns();
         let mut head = flight.way.receive_head()?;
         let (endpoint, service) = (flight.aim.endpoint, &*self.inner.service);
         if let Some(elsewhere) = service.redirect(endpoint, &head, flight.range) {
@@ -73,7 +73,7 @@ impl Progress<'_> {
     }
 
     fn count_head(&mut self, flight: &Flight, waiting: u64) {
-        let answered = now_ns();
+        let answered = own_ns();
         flight
             .aim
             .endpoint
@@ -92,7 +92,7 @@ impl Progress<'_> {
         head: &Head,
         buffer: &mut [u8],
         sink: &mut dyn Sink,
-    ) -> Result<Step, Failure> {
+    ) -> Result<Step> {
         let mut held = None;
         // S3 names the version of every object; an XML text without one may be an error under status 200.
         let is_suspect = head.get("etag").is_none()
@@ -104,9 +104,9 @@ impl Progress<'_> {
                 .body_left()
                 .is_none_or(|left| left <= LONGEST_ERROR as u64);
         if is_suspect || flight.way.body_left().is_none() {
-            let before = now_ns();
+            let before = own_ns();
             let body = flight.way.read_rest(LONGEST_UNSIZED)?;
-            self.call_ns = self.call_ns.map(|ns| ns + now_ns() - before);
+            self.call_ns = self.call_ns.map(|ns| ns + own_ns() - before);
             if is_suspect && body.starts_with(b"<") {
                 let failure = self.inner.service.failure(head, &body);
                 if !failure.code.is_empty() {
@@ -145,7 +145,7 @@ impl Progress<'_> {
         head: &Head,
         buffer: &mut [u8],
         sink: &mut dyn Sink,
-    ) -> Result<Step, Failure> {
+    ) -> Result<Step> {
         let Some(ContentRange { from, end, total }) = head.content_range() else {
             return Err(refused(
                 "a partial answer has no Content-Range that can be read",
@@ -249,7 +249,7 @@ impl Progress<'_> {
         end: u64,
         buffer: &mut [u8],
         sink: &mut dyn Sink,
-    ) -> Result<Step, Failure> {
+    ) -> Result<Step> {
         let endpoint = flight.aim.endpoint;
         let mut bytes = match held {
             Some(held) => Bytes::Held(held),
@@ -260,9 +260,9 @@ impl Progress<'_> {
             let until = if is_skipped { self.at } else { end };
             let want = (until - from).min(buffer.len() as u64) as usize;
             sink.position(from);
-            let before = now_ns();
+            let before = own_ns();
             let got = bytes.read(&mut buffer[..want]);
-            let body_ns = now_ns() - before;
+            let body_ns = own_ns() - before;
             if let Some(ns) = &mut self.call_ns {
                 *ns += body_ns;
             }

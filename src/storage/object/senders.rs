@@ -133,35 +133,3 @@ impl Shared {
         self.arrived.notify_one();
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Barrier;
-    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-
-    #[test]
-    fn as_many_parts_are_out_as_may_be_and_never_more() {
-        let senders = Senders::new(3);
-        let (out, peak) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        // Nobody passes before three are there.
-        let together = Arc::new(Barrier::new(3));
-        for number in 0..12 {
-            let memory = senders.enter();
-            assert!(memory.is_empty());
-            let (out, peak, together) = (out.clone(), peak.clone(), together.clone());
-            senders.start(Box::new(move || {
-                let now = out.fetch_add(1, SeqCst) + 1;
-                peak.fetch_max(now, SeqCst);
-                together.wait();
-                out.fetch_sub(1, SeqCst);
-                vec![number; 10]
-            }));
-        }
-        // All places are free again once all have arrived.
-        let spare: Vec<_> = (0..3).map(|_| senders.enter()).collect();
-        assert_eq!(peak.load(SeqCst), 3);
-        assert!(spare.iter().all(|memory| memory.capacity() >= 10));
-        assert_eq!(senders.shared.state.lock().threads, 3);
-    }
-}

@@ -9,10 +9,9 @@ use super::read;
 use super::write::{Upload, longest_part};
 use crate::storage::telemetry::{ConnectionTelemetry, Telemetry};
 use crate::storage::{
-    Answer, Entry, Extent, Lane, Request, Sink, Storage, StorageError, System, Writer,
+    Answer, Entry, Extent, Lane, Request, Result, Sink, Storage, StorageError, System, Writer,
 };
 
-/// An object store.
 pub(crate) struct ObjectStore(pub(super) Arc<Inner>);
 
 impl Storage for ObjectStore {
@@ -20,12 +19,7 @@ impl Storage for ObjectStore {
         self.0.system
     }
 
-    fn read(
-        &self,
-        request: &Request,
-        lane: &mut Lane,
-        sink: &mut dyn Sink,
-    ) -> Result<Answer, StorageError> {
+    fn read(&self, request: &Request, lane: &mut Lane, sink: &mut dyn Sink) -> Result<Answer> {
         // No server has a way to say "no bytes": the range would be read as another one.
         if matches!(request.extent, Extent::Range { len: 0, .. }) {
             return Ok(Answer::default());
@@ -33,14 +27,14 @@ impl Storage for ObjectStore {
         read::read(&self.0, request, &mut lane.buffer, sink)
     }
 
-    fn len(&self, path: &Path) -> Result<Option<u64>, StorageError> {
+    fn len(&self, path: &Path) -> Result<Option<u64>> {
         let object = self.0.object(path)?;
         self.0.control("find", &object, |endpoint| {
             self.0.service.len(endpoint, &object)
         })
     }
 
-    fn head(&self, path: &Path, into: &mut [u8]) -> Result<usize, StorageError> {
+    fn head(&self, path: &Path, into: &mut [u8]) -> Result<usize> {
         let object = self.0.object(path)?;
         let most = into.len().max(1) as u64;
         let got = self.0.control("read", &object, |endpoint| {
@@ -67,24 +61,24 @@ impl Storage for ObjectStore {
         (writers + on_their_way).saturating_mul(part)
     }
 
-    fn create(&self, path: &Path) -> Result<Box<dyn Writer>, StorageError> {
+    fn create(&self, path: &Path) -> Result<Box<dyn Writer>> {
         Ok(Box::new(Upload::new(self.0.clone(), path)?))
     }
 
     // There are no folders: a prefix is there when an object is.
-    fn create_folder(&self, _: &Path) -> Result<(), StorageError> {
+    fn create_folder(&self, _: &Path) -> Result<()> {
         Ok(())
     }
 
-    fn has_folder(&self, _: &Path) -> Result<bool, StorageError> {
+    fn has_folder(&self, _: &Path) -> Result<bool> {
         Ok(true)
     }
 
-    fn remove(&self, path: &Path) -> Result<(), StorageError> {
+    fn remove(&self, path: &Path) -> Result<()> {
         self.remove_many(&[path])
     }
 
-    fn remove_many(&self, paths: &[&Path]) -> Result<(), StorageError> {
+    fn remove_many(&self, paths: &[&Path]) -> Result<()> {
         for some in paths.chunks(self.0.service.delete_batch()) {
             let objects = some
                 .iter()
@@ -95,11 +89,11 @@ impl Storage for ObjectStore {
         Ok(())
     }
 
-    fn remove_folder(&self, _: &Path) -> Result<(), StorageError> {
+    fn remove_folder(&self, _: &Path) -> Result<()> {
         Ok(())
     }
 
-    fn list(&self, folder: &Path, visit: &mut dyn FnMut(&str, u64)) -> Result<(), StorageError> {
+    fn list(&self, folder: &Path, visit: &mut dyn FnMut(&str, u64)) -> Result<()> {
         let folder = self.0.folder(folder)?;
         self.0.pages(&folder, false, |page| {
             for (key, len) in &page.objects {
@@ -108,7 +102,7 @@ impl Storage for ObjectStore {
         })
     }
 
-    fn entries(&self, folder: &Path, visit: &mut dyn FnMut(Entry)) -> Result<(), StorageError> {
+    fn entries(&self, folder: &Path, visit: &mut dyn FnMut(Entry)) -> Result<()> {
         let mut folder = self.0.object(folder)?;
         if !folder.key.is_empty() {
             // Where the key ends with a slash already, the level below it has an empty name.
@@ -126,11 +120,7 @@ impl Storage for ObjectStore {
         })
     }
 
-    fn uploads(
-        &self,
-        folder: &Path,
-        visit: &mut dyn FnMut(&str, &str),
-    ) -> Result<(), StorageError> {
+    fn uploads(&self, folder: &Path, visit: &mut dyn FnMut(&str, &str)) -> Result<()> {
         let folder = self.0.folder(folder)?;
         let mut from = None;
         loop {
@@ -147,7 +137,7 @@ impl Storage for ObjectStore {
         }
     }
 
-    fn abort(&self, path: &Path, upload: &str) -> Result<(), StorageError> {
+    fn abort(&self, path: &Path, upload: &str) -> Result<()> {
         let object = self.0.object(path)?;
         self.0.control("abort the upload of", &object, |endpoint| {
             self.0.service.abort(endpoint, &object, upload)

@@ -1,25 +1,29 @@
-//! A socket with or without TLS, read and written by the thread that waits for it.
+//! A socket with or without TLS, read and written by the thread or task that waits for it.
 
 use std::io::{self, BufReader, IoSlice, Read, Write};
-use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use super::failure::{Class, Failure};
+use super::wait::Socket;
 
 /// A TLS record is at most 16 KiB; many are fetched, and sent, with one system call.
 pub(super) const TLS_BUFFER: usize = 256 << 10;
 
 /// A socket whose reads are bundled and whose writes never wait.
-pub(super) struct Bundled(BufReader<TcpStream>);
+pub(super) struct Bundled(BufReader<Socket>);
 
 impl Bundled {
-    pub(super) fn new(socket: TcpStream) -> Self {
+    pub(super) fn new(socket: Socket) -> Self {
         Bundled(BufReader::with_capacity(TLS_BUFFER, socket))
     }
 
-    pub(super) fn socket(&self) -> &TcpStream {
+    fn socket(&self) -> &Socket {
         self.0.get_ref()
+    }
+
+    pub(super) fn socket_mut(&mut self) -> &mut Socket {
+        self.0.get_mut()
     }
 }
 
@@ -40,7 +44,7 @@ impl Write for Bundled {
 
 /// With or without TLS.
 pub(super) enum Stream {
-    Plain(TcpStream),
+    Plain(Socket),
     Tls(Box<rustls::StreamOwned<rustls::ClientConnection, Bundled>>),
 }
 
@@ -79,13 +83,11 @@ impl Limit {
     }
 
     /// Where there is a deadline, the next read call waits no longer than until then.
-    fn before_read(&self, socket: &TcpStream) -> Result<(), Failure> {
-        if self.deadline.is_none() {
-            return Ok(());
+    fn before_read(&self, socket: &mut Socket) -> Result<(), Failure> {
+        if self.deadline.is_some() {
+            socket.wait_at_most(self.wait()?);
         }
-        socket
-            .set_read_timeout(Some(self.wait()?))
-            .map_err(|e| Failure::io("set a time limit", &e))
+        Ok(())
     }
 
     fn failure(&self, doing: &str, error: &io::Error) -> Failure {
@@ -108,7 +110,7 @@ impl Stream {
     /// Reads what there is, at most `into`; 0: the peer closed.
     pub(super) fn read_some(&mut self, into: &mut [u8], limit: &Limit) -> Result<usize, Failure> {
         loop {
-            limit.before_read(self.socket())?;
+            limit.before_read(self.socket_mut())?;
             let got = match self {
                 Stream::Plain(socket) => socket.read(into),
                 Stream::Tls(tls) => tls.read(into),
@@ -127,10 +129,10 @@ impl Stream {
     pub(super) fn read_full(&mut self, into: &mut [u8], limit: &Limit) -> Result<usize, Failure> {
         let mut filled = 0;
         while filled < into.len() {
-            limit.before_read(self.socket())?;
+            limit.before_read(self.socket_mut())?;
             let rest = &mut into[filled..];
             let got = match self {
-                Stream::Plain(socket) => receive_all(socket, rest),
+                Stream::Plain(socket) => socket.receive_all(rest),
                 Stream::Tls(tls) => tls.read(rest),
             };
             match got {
@@ -172,30 +174,23 @@ impl Stream {
         }
     }
 
-    pub(super) fn socket(&self) -> &TcpStream {
+    pub(super) fn socket(&self) -> &Socket {
         match self {
             Stream::Plain(socket) => socket,
             Stream::Tls(tls) => tls.sock.socket(),
         }
     }
-}
 
-/// recv(2) with MSG_WAITALL: the kernel fills the buffer with one call instead of one per arrived segment.
-fn receive_all(socket: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
-    // SAFETY: the pointer and the length are those of `into`, which lives through the call.
-    let got = unsafe {
-        libc::recv(
-            socket.as_raw_fd(),
-            into.as_mut_ptr().cast(),
-            into.len(),
-            libc::MSG_WAITALL,
-        )
-    };
-    usize::try_from(got).map_err(|_| io::Error::last_os_error())
+    fn socket_mut(&mut self) -> &mut Socket {
+        match self {
+            Stream::Plain(socket) => socket,
+            Stream::Tls(tls) => tls.sock.socket_mut(),
+        }
+    }
 }
 
 /// sendmsg(2) of what the socket's buffer takes at once.
-fn send_now(socket: &TcpStream, parts: &[IoSlice]) -> io::Result<usize> {
+fn send_now(socket: &Socket, parts: &[IoSlice]) -> io::Result<usize> {
     // SAFETY: all zeros is a message without an address, control data or flags.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     // IoSlice has iovec's layout (std documents it); sendmsg only reads it.
@@ -213,45 +208,34 @@ fn send_now(socket: &TcpStream, parts: &[IoSlice]) -> io::Result<usize> {
 }
 
 /// Waits until a socket takes more. False: something came from the peer meanwhile, where `watches`.
-fn wait_writable(socket: &TcpStream, watches: bool, limit: &Limit) -> Result<bool, Failure> {
+fn wait_writable(socket: &Socket, watches: bool, limit: &Limit) -> Result<bool, Failure> {
     let input = if watches { libc::POLLIN } else { 0 };
-    let mut poll = libc::pollfd {
-        fd: socket.as_raw_fd(),
-        events: libc::POLLOUT | input,
-        revents: 0,
-    };
     loop {
-        let wait = limit.wait()?.as_millis().clamp(1, 1 << 30) as libc::c_int;
-        // SAFETY: one pollfd of our own.
-        let ready = unsafe { libc::poll(&raw mut poll, 1, wait) };
-        if ready > 0 {
-            return Ok(poll.revents & libc::POLLOUT != 0 && poll.revents & input == 0);
-        }
-        if ready == 0 {
-            let error = io::Error::from(io::ErrorKind::WouldBlock);
-            return Err(match limit.failure("send the request", &error) {
-                failure if failure.message.contains("request_timeout") => failure,
-                failure => Failure {
-                    message: "send the request: the server took no byte within read_timeout".into(),
-                    ..failure
-                },
-            });
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(Failure::io("send the request", &error));
+        match socket.ready(libc::POLLOUT | input, limit.wait()?) {
+            Ok(0) => break,
+            Ok(found) => return Ok(found & libc::POLLOUT != 0 && found & input == 0),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(Failure::io("send the request", &e)),
         }
     }
+    let error = io::Error::from(io::ErrorKind::WouldBlock);
+    Err(match limit.failure("send the request", &error) {
+        failure if failure.message.contains("request_timeout") => failure,
+        failure => Failure {
+            message: "send the request: the server took no byte within read_timeout".into(),
+            ..failure
+        },
+    })
 }
 
 /// True when what waits to be read is an interim answer (1xx), which ends nothing.
-fn is_interim(socket: &TcpStream) -> bool {
+fn is_interim(socket: &Socket) -> bool {
     let mut start = [0; 10];
-    matches!(socket.peek(&mut start), Ok(10) if start.starts_with(b"HTTP/1.") && start[9] == b'1')
+    matches!(socket.tcp().peek(&mut start), Ok(10) if start.starts_with(b"HTTP/1.") && start[9] == b'1')
 }
 
 fn send_plain(
-    socket: &TcpStream,
+    socket: &Socket,
     mut head: &[u8],
     mut body: &[u8],
     limit: &Limit,
@@ -282,7 +266,7 @@ fn send_plain(
 type Tls = rustls::StreamOwned<rustls::ClientConnection, Bundled>;
 
 /// A socket whose writes never wait.
-struct Now<'a>(&'a TcpStream);
+struct Now<'a>(&'a Socket);
 
 impl Write for Now<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

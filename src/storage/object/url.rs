@@ -7,7 +7,6 @@ pub struct Url {
     pub is_tls: bool,
     /// Host without brackets.
     pub host: String,
-    /// Port.
     pub port: u16,
     /// Path without a slash at its end; may be empty.
     pub path: String,

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use parking_lot::{Condvar, Mutex};
 
 use super::endpoint::{Endpoint, Operation};
-use super::failure::{Class, Failure, ObjectError};
+use super::failure::{Class, Failure, ObjectError, Result};
 use super::inner::{About, Inner};
 use super::retry::{Trial, persist};
 use super::{ObjectName, Part};
@@ -90,7 +90,7 @@ impl Target {
         &self,
         what: &'static str,
         kind: Operation,
-        attempt: impl FnMut(&Endpoint) -> Result<T, Failure>,
+        attempt: impl FnMut(&Endpoint) -> Result<T>,
     ) -> Result<T, Box<ObjectError>> {
         let inner = &*self.inner;
         persist(

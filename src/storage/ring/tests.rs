@@ -1,6 +1,5 @@
 use super::*;
 use crate::storage::calls::Calls;
-use parking_lot::Mutex;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -28,7 +27,7 @@ fn tasks_read_side_by_side_what_the_file_holds() {
     let (mut ring, _) = ring(9);
     let (order, into) = (seen.clone(), pieces.clone());
     let all = bodies(9, move |number| {
-        let mut calls = Calls::through_ring();
+        let mut calls = Calls::default();
         let file = calls.open(&path, 0).unwrap();
         order.lock().push(number);
         let mut buffer = [0; 1000];

@@ -240,22 +240,6 @@ fn hosts_and_ranks() {
     assert!(remedy(3, 8).starts_with("start 8 accelerators"));
 }
 
-#[test]
-fn hosts_are_alike() {
-    let of = |memory: Value| {
-        let made = changed(|m| {
-            m.summary["num_hosts"] = json!(2);
-            m.summary["host_cpu_count"] = json!([64, 64]);
-            m.summary["host_memory_GB"] = memory;
-        });
-        verdict(&assess(&made, V3), "3.3.7").unwrap()
-    };
-    assert_eq!(of(json!([200.0, 300.0])), Verdict::Pass);
-    assert_eq!(of(json!([200.0, 301.0])), Verdict::Warn);
-    // The original's list: the sum is right, the places are not.
-    assert_eq!(of(json!([512.0, 0.0])), Verdict::Skip);
-}
-
 /// The key may be set freely; what reads nothing is no run of a benchmark of storage.
 #[test]
 fn storage_that_reads_nothing_is_a_violation() {
@@ -270,24 +254,6 @@ fn storage_that_reads_nothing_is_a_violation() {
         assert_eq!(failures(&a), ["storage"]);
         assert_eq!(a.standing, Standing::Invalid);
     }
-}
-
-#[test]
-fn a_run_that_did_not_finish_and_two_runs_in_one_folder() {
-    let (_dir, folder) = one(&Made::unet3d());
-    fs::remove_file(folder.join("summary.json")).unwrap();
-    assert!(
-        failed(&assess_folder(&folder, V2), "summary")[0]
-            .what
-            .contains("did not finish")
-    );
-    let (_dir, folder) = one(&Made::unet3d());
-    fs::write(folder.join("x_metadata.json"), "{}").unwrap();
-    assert!(
-        failed(&assess_folder(&folder, V2), "files")[0]
-            .what
-            .contains("2 metadata files")
-    );
 }
 
 /// What a folder's files say is read by one function, whoever asks.

@@ -22,10 +22,10 @@ use crate::config::{Loaded, Machine};
 use crate::host::cpus::Mask;
 use crate::metrics::sequential::Outcome;
 use crate::report::find::{By, Document, Question, SCHEMA, Trial};
-use crate::report::{self, Event, ReportError, html};
+use crate::report::{Event, ReportError, html};
 use crate::run::context::{JobContext, io_threads};
 use crate::run::events::Events;
-use crate::run::failure::{JobError, RankError, agree};
+use crate::run::failure::{JobError, RankError, Result, agree};
 use crate::run::preflight::preflight;
 use crate::run::results;
 use crate::run::waiting::{Waiting, meeting};
@@ -113,7 +113,7 @@ pub fn run(
     loaded: &Loaded,
     placed: Mask,
     events: &mut Events,
-) -> Result<Option<Document>, JobError> {
+) -> Result<Option<Document>> {
     let mut search = Finder::prepare(job, spec, loaded, placed)?;
     while let Some(number) = search.next()? {
         search.step(events, number)?;
@@ -137,7 +137,7 @@ impl<'a> Finder<'a> {
         spec: &'a FindSpec,
         loaded: &'a Loaded,
         placed: Mask,
-    ) -> Result<Self, JobError> {
+    ) -> Result<Self> {
         let document = (job.cluster.rank() == 0).then(|| Document {
             schema: SCHEMA.into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -161,7 +161,7 @@ impl<'a> Finder<'a> {
     }
 
     /// The number to try next; None, and then the answer is written, when it is known. A collective.
-    fn next(&mut self) -> Result<Option<u64>, JobError> {
+    fn next(&mut self) -> Result<Option<u64>> {
         let mut bytes = Vec::new();
         if let Some(document) = &mut self.document {
             let next = next_of(document);
@@ -179,7 +179,7 @@ impl<'a> Finder<'a> {
     }
 
     /// One trial. A collective.
-    fn step(&mut self, events: &mut Events, number: u64) -> Result<(), JobError> {
+    fn step(&mut self, events: &mut Events, number: u64) -> Result<()> {
         let job = self.job;
         let cluster = job.cluster;
         let takes_part = |rank: usize| match self.spec.question.by {
@@ -219,12 +219,7 @@ impl<'a> Finder<'a> {
     }
 
     /// The trial, on each of its ranks; the result is on the first.
-    fn trial(
-        &self,
-        part: &dyn Cluster,
-        number: u64,
-        events: &mut Events,
-    ) -> Result<Option<Trial>, JobError> {
+    fn trial(&self, part: &dyn Cluster, number: u64, events: &mut Events) -> Result<Option<Trial>> {
         let (job, question) = (self.job, &self.spec.question);
         let loaded = self.sized(part, number)?;
         let w = &loaded.workload;
@@ -263,12 +258,7 @@ impl<'a> Finder<'a> {
         trial
     }
 
-    fn measure(
-        &self,
-        job: &JobContext,
-        number: u64,
-        events: &mut Events,
-    ) -> Result<Option<Trial>, JobError> {
+    fn measure(&self, job: &JobContext, number: u64, events: &mut Events) -> Result<Option<Trial>> {
         let question = &self.spec.question;
         let Some(threshold) = question.threshold_percent else {
             let begun = now_ns();
@@ -285,7 +275,7 @@ impl<'a> Finder<'a> {
     }
 
     /// The workload with as many reader threads as the trial's ranks have. A collective of its ranks.
-    fn sized(&self, part: &dyn Cluster, number: u64) -> Result<Loaded, JobError> {
+    fn sized(&self, part: &dyn Cluster, number: u64) -> Result<Loaded> {
         let mut loaded = self.loaded.clone();
         if self.spec.question.by == By::ReadThreads {
             loaded.workload.reader.read_threads = Some(number);
@@ -310,7 +300,7 @@ impl<'a> Finder<'a> {
     }
 
     /// Writes the document down. A collective.
-    fn write(&self) -> Result<(), JobError> {
+    fn write(&self) -> Result<()> {
         let job = self.job;
         let written = match &self.document {
             None => Ok(()),
@@ -325,16 +315,12 @@ impl<'a> Finder<'a> {
 
 /// Replaces the file at once: an end at any moment leaves the old one or the new one. Its page, `find.html`, lies beside it.
 fn write(file: &Path, document: &Document) -> Result<(), ReportError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| report::ReportError::Write { path, source }
-    };
     if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder).map_err(failed(folder))?;
+        std::fs::create_dir_all(folder).map_err(ReportError::writing(folder))?;
     }
     let mut text = serde_json::to_string_pretty(document).unwrap_or_default();
     text.push('\n');
-    replace_file(file, text.as_bytes()).map_err(failed(file))?;
+    replace_file(file, text.as_bytes()).map_err(ReportError::writing(file))?;
     let page = file.with_extension("html");
-    replace_file(&page, html::find::page(document).as_bytes()).map_err(failed(&page))
+    replace_file(&page, html::find::page(document).as_bytes()).map_err(ReportError::writing(&page))
 }

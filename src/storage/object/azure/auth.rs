@@ -21,11 +21,11 @@ use parking_lot::Mutex;
 use sha2::Sha256;
 
 use super::super::Runtime;
-use super::super::failure::{Class, Failure};
+use super::super::failure::{Class, Failure, Result};
 use super::super::fetch::Carrier;
 use super::super::url::encode_query;
 use super::sdk::{Over, Proof, VERSION};
-use crate::storage::{ObjectSpec, Secret};
+use crate::storage::{Secret, StorageOptions, ring};
 
 /// How long a signature made here holds. It is renewed while the job runs.
 const LIFETIME: Duration = Duration::from_secs(3600);
@@ -123,7 +123,7 @@ impl Auth {
     /// Errors: a key that is no base64.
     pub(super) fn new(
         account: &str,
-        options: &ObjectSpec,
+        options: &StorageOptions,
         connection: &Connection,
         carrier: &Carrier,
     ) -> Result<Self, String> {
@@ -161,18 +161,14 @@ impl Auth {
     }
 
     /// A proof that holds for a while in one container. `is_tls`: it will not go over plain http.
-    pub(super) fn proof(
-        &self,
-        container: &str,
-        is_tls: bool,
-        runtime: &Runtime,
-    ) -> Result<Proof, Failure> {
+    pub(super) fn proof(&self, container: &str, is_tls: bool, runtime: &Runtime) -> Result<Proof> {
         let now = chrono::Utc::now();
         let whose = match &self.source {
             Source::Key { .. } => container,
             Source::Sas(_) | Source::Entra { .. } => "",
         };
-        let mut kept = self.kept.lock();
+        // Another task of this thread may hold it, and wait for Entra ID.
+        let mut kept = ring::lock(&self.kept);
         if let Some((proof, end)) = kept.get(whose)
             && now + EARLY < *end
         {
@@ -195,7 +191,7 @@ impl Auth {
 impl Auth {
     /// The service says that a proof has run out: true when another can be made.
     pub(super) fn forget(&self) -> bool {
-        self.kept.lock().clear();
+        ring::lock(&self.kept).clear();
         !matches!(self.source, Source::Sas(_))
     }
 }
@@ -228,7 +224,7 @@ fn container_sas(
 }
 
 /// The cloud that the options name. It is always named to the SDK, which would look into this rank's own environment.
-fn cloud(options: &ObjectSpec) -> CloudConfiguration {
+fn cloud(options: &StorageOptions) -> CloudConfiguration {
     match &options.authority_host {
         None => CloudConfiguration::AzurePublic,
         Some(host) => {
@@ -244,7 +240,7 @@ fn cloud(options: &ObjectSpec) -> CloudConfiguration {
 async fn token(
     who: &Principal,
     transport: Arc<Over>,
-) -> Result<(Proof, chrono::DateTime<chrono::Utc>), Failure> {
+) -> Result<(Proof, chrono::DateTime<chrono::Utc>)> {
     let client_options = || ClientOptions {
         transport: Some(Transport::new(transport.clone())),
         retry: RetryOptions::none(),
@@ -340,7 +336,7 @@ mod tests {
     #[test]
     fn keys_and_signatures_are_trimmed() {
         let (http, runtime) = (for_tests(), Runtime::new(false).unwrap());
-        let proof = |options: &ObjectSpec| {
+        let proof = |options: &StorageOptions| {
             let auth = Auth::new(
                 "a",
                 options,
@@ -354,17 +350,17 @@ mod tests {
             }
         };
         let of_key = |key: &str| {
-            let options = ObjectSpec {
+            let options = StorageOptions {
                 account_key: Some(Secret::new(key)),
-                ..ObjectSpec::default()
+                ..StorageOptions::default()
             };
             let sas = proof(&options);
             sas.split("&se=").next().unwrap().to_owned()
         };
         assert_eq!(of_key(&format!(" {}\n", EMULATOR.1)), of_key(EMULATOR.1));
-        let options = ObjectSpec {
+        let options = StorageOptions {
             sas_token: Some(Secret::new("?sv=1&sig=2\r\n")),
-            ..ObjectSpec::default()
+            ..StorageOptions::default()
         };
         assert_eq!(proof(&options), "sv=1&sig=2");
     }
@@ -372,9 +368,9 @@ mod tests {
     /// A signature is good for its container only, and for an hour.
     #[test]
     fn each_container_has_a_signature_of_its_own() {
-        let options = ObjectSpec {
+        let options = StorageOptions {
             account_key: Some(Secret::new(EMULATOR.1)),
-            ..ObjectSpec::default()
+            ..StorageOptions::default()
         };
         let http = for_tests();
         let auth = Auth::new(

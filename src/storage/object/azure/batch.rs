@@ -2,7 +2,7 @@
 //!
 //! Source: Azure Blob Storage REST API, Blob Batch.
 
-use super::super::failure::{Class, Failure};
+use super::super::failure::{Class, Failure, Result};
 use super::super::printable;
 use super::super::url::encode_path;
 use super::sdk::Proof;
@@ -39,7 +39,7 @@ pub(super) fn request(folder: &str, keys: &[String], proof: &Proof) -> String {
 /// What the answer says of blobs that are still there.
 ///
 /// Errors: the first that was refused; that answers are missing.
-pub(super) fn outcome(body: &[u8], keys: &[String]) -> Result<(), Failure> {
+pub(super) fn outcome(body: &[u8], keys: &[String]) -> Result<()> {
     let text = String::from_utf8_lossy(body);
     let mut answers = 0;
     for answer in text.split("\nHTTP/1.1 ").skip(1) {

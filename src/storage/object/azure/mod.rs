@@ -23,14 +23,15 @@ use futures::TryStreamExt;
 use self::auth::{Auth, Connection};
 use self::sdk::container;
 use self::sdk::{Proof, VERSION};
+use super::Span;
 use super::endpoint::{Endpoint, Operation};
-use super::failure::Failure;
+use super::failure::{Failure, Result};
 use super::fetch::{Carrier, Fetch};
 use super::head::Head;
 use super::http::{Answered, Http};
 use super::url::{Url, encode_path, encode_query, urls};
 use super::{ObjectName, Page, Part, Prepared, Runtime, Service, UploadMark, UploadPage};
-use crate::storage::ObjectSpec;
+use crate::storage::StoreSpec;
 
 /// Azure Blob Storage.
 pub(super) struct Azure {
@@ -47,10 +48,11 @@ impl Azure {
     /// Errors: endpoints, keys or connection strings that cannot be used, or that belong to another account.
     pub(super) fn new(
         account: &str,
-        options: &ObjectSpec,
+        spec: &StoreSpec,
         http: &Arc<Http>,
         carrier: &Carrier,
     ) -> Result<(Self, Vec<Url>), String> {
+        let options = &spec.options;
         let connection = match &options.connection_string {
             Some(text) => Connection::parse(text.expose())?,
             None => Connection::default(),
@@ -68,9 +70,9 @@ impl Azure {
             }
         }
         let is_tls = options.secure.unwrap_or(true);
-        let mut given = urls("blob_endpoint", &options.blob_endpoint, is_tls)?;
+        let mut given = urls("blob_endpoint", &options.blob_endpoint.0, is_tls)?;
         if given.is_empty() {
-            given = urls("endpoint_url", &options.endpoint_url, is_tls)?;
+            given = urls("endpoint_url", &options.endpoint_url.0, is_tls)?;
         }
         if given.is_empty() {
             let default = format!("https://{account}.blob.core.windows.net");
@@ -87,7 +89,7 @@ impl Azure {
         Ok((this, given))
     }
 
-    fn proof(&self, endpoint: &Endpoint, container: &str) -> Result<Proof, Failure> {
+    fn proof(&self, endpoint: &Endpoint, container: &str) -> Result<Proof> {
         let is_tls = endpoint.url.is_tls;
         self.auth.proof(container, is_tls, &self.runtime)
     }
@@ -100,7 +102,7 @@ impl Azure {
         query: &str,
         headers: &str,
         length: Option<usize>,
-    ) -> Result<Prepared, Failure> {
+    ) -> Result<Prepared> {
         let proof = self.proof(endpoint, &object.bucket)?;
         let host = self.http.host(&endpoint.url);
         let mut head = String::with_capacity(512);
@@ -142,7 +144,7 @@ impl Azure {
         })
     }
 
-    fn exchange(&self, prepared: &Prepared, body: &[u8]) -> Result<Answered, Failure> {
+    fn exchange(&self, prepared: &Prepared, body: &[u8]) -> Result<Answered> {
         let has_body = !prepared.head.starts_with(b"HEAD");
         let answered = self
             .http
@@ -157,7 +159,7 @@ impl Azure {
         &self,
         endpoint: &Endpoint,
         name: &str,
-    ) -> Result<azure_storage_blob::BlobContainerClient, Failure> {
+    ) -> Result<azure_storage_blob::BlobContainerClient> {
         let proof = self.proof(endpoint, name)?;
         container(&self.carrier, proof, &format!("{}/{name}", endpoint.url))
     }
@@ -168,7 +170,7 @@ impl Azure {
         folder: &ObjectName,
         from: Option<String>,
         include: Option<Vec<ListBlobsIncludeItem>>,
-    ) -> Result<Page, Failure> {
+    ) -> Result<Page> {
         let options = BlobContainerClientListBlobsOptions {
             prefix: (!folder.key.is_empty()).then(|| folder.key.clone()),
             marker: from,
@@ -197,12 +199,7 @@ impl Azure {
         })
     }
 
-    fn commit(
-        &self,
-        endpoint: &Endpoint,
-        object: &ObjectName,
-        blocks: Vec<Vec<u8>>,
-    ) -> Result<(), Failure> {
+    fn commit(&self, endpoint: &Endpoint, object: &ObjectName, blocks: Vec<Vec<u8>>) -> Result<()> {
         let blob = self
             .container(endpoint, &object.bucket)?
             .blob_client(&object.key)
@@ -240,20 +237,10 @@ impl Service for Azure {
                 self.account
             ));
         }
-        let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
-        Ok(ObjectName {
-            uri: uri.into(),
-            bucket: bucket.into(),
-            key: key.into(),
-        })
+        Ok(ObjectName::of(uri, rest))
     }
 
-    fn get(
-        &self,
-        endpoint: &Endpoint,
-        object: &ObjectName,
-        range: Option<(u64, u64)>,
-    ) -> Result<Prepared, Failure> {
+    fn get(&self, endpoint: &Endpoint, object: &ObjectName, range: Span) -> Result<Prepared> {
         let headers = match range {
             Some((from, end)) => format!("range: bytes={from}-{}\r\n", end - 1),
             None => String::new(),
@@ -261,18 +248,13 @@ impl Service for Azure {
         self.prepare("GET", endpoint, object, "", &headers, None)
     }
 
-    fn fetch(
-        &self,
-        endpoint: &Endpoint,
-        object: &ObjectName,
-        range: Option<(u64, u64)>,
-    ) -> Option<Fetch> {
+    fn fetch(&self, endpoint: &Endpoint, object: &ObjectName, range: Span) -> Option<Fetch> {
         self.carrier
             .moves_bytes()
             .then(|| self.sdk_fetch(endpoint, object, range))
     }
 
-    fn put(&self, endpoint: &Endpoint, object: &ObjectName, body: &[u8]) -> Result<(), Failure> {
+    fn put(&self, endpoint: &Endpoint, object: &ObjectName, body: &[u8]) -> Result<()> {
         if self.carrier.moves_bytes() {
             return self.sdk_put(endpoint, object, body);
         }
@@ -286,7 +268,7 @@ impl Service for Azure {
         Some(name)
     }
 
-    fn begin_upload(&self, _: &Endpoint, _: &ObjectName) -> Result<String, Failure> {
+    fn begin_upload(&self, _: &Endpoint, _: &ObjectName) -> Result<String> {
         Ok(self.name_upload().unwrap_or_default())
     }
 
@@ -297,7 +279,7 @@ impl Service for Azure {
         upload: &str,
         number: u32,
         body: &[u8],
-    ) -> Result<Part, Failure> {
+    ) -> Result<Part> {
         let tag = block_id(upload, number);
         if self.carrier.moves_bytes() {
             return self.sdk_put_part(endpoint, object, number, tag, body);
@@ -319,14 +301,14 @@ impl Service for Azure {
         object: &ObjectName,
         _: &str,
         parts: &[Part],
-    ) -> Result<(), Failure> {
+    ) -> Result<()> {
         let blocks = parts.iter().map(|part| part.tag.clone().into_bytes());
         self.commit(endpoint, object, blocks.collect())
     }
 
     /// Blocks cannot be deleted: a commit of none forgets them, and the empty blob that it makes goes away. Where a
     /// blob was there before, it stays, and the service forgets the blocks after a week.
-    fn abort(&self, endpoint: &Endpoint, object: &ObjectName, _: &str) -> Result<(), Failure> {
+    fn abort(&self, endpoint: &Endpoint, object: &ObjectName, _: &str) -> Result<()> {
         if self.len(endpoint, object)?.is_some() {
             return Ok(());
         }
@@ -340,7 +322,7 @@ impl Service for Azure {
         endpoint: &Endpoint,
         folder: &ObjectName,
         from: Option<UploadMark>,
-    ) -> Result<UploadPage, Failure> {
+    ) -> Result<UploadPage> {
         let include = Some(vec![ListBlobsIncludeItem::UncommittedBlobs]);
         let marker = from.map(|(marker, _)| marker);
         let page = self.page(endpoint, folder, marker, include)?;
@@ -362,7 +344,7 @@ impl Service for Azure {
         })
     }
 
-    fn len(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<Option<u64>, Failure> {
+    fn len(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<Option<u64>> {
         let found = if self.carrier.moves_bytes() {
             self.sdk_len(endpoint, object)
         } else {
@@ -379,7 +361,7 @@ impl Service for Azure {
         }
     }
 
-    fn delete(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<(), Failure> {
+    fn delete(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<()> {
         let deleted = if self.carrier.moves_bytes() {
             self.sdk_delete(endpoint, object)
         } else {
@@ -402,12 +384,7 @@ impl Service for Azure {
         }
     }
 
-    fn delete_many(
-        &self,
-        endpoint: &Endpoint,
-        bucket: &str,
-        keys: &[String],
-    ) -> Result<(), Failure> {
+    fn delete_many(&self, endpoint: &Endpoint, bucket: &str, keys: &[String]) -> Result<()> {
         let proof = self.proof(endpoint, bucket)?;
         let folder = format!("{}/{bucket}", endpoint.url.path);
         let body = batch::request(&folder, keys, &proof);
@@ -439,7 +416,7 @@ impl Service for Azure {
         folder: &ObjectName,
         from: Option<String>,
         _: bool,
-    ) -> Result<Page, Failure> {
+    ) -> Result<Page> {
         self.page(endpoint, folder, from, None)
     }
 

@@ -8,8 +8,9 @@ use azure_storage_blob::models::{BlobClientDownloadOptions, BlobClientUploadOpti
 use bytes::Bytes;
 use futures::TryStreamExt;
 
+use super::super::Span;
 use super::super::endpoint::Endpoint;
-use super::super::failure::{Class, Failure};
+use super::super::failure::{Class, Failure, Result};
 use super::super::fetch::{Fetch, Fetched};
 use super::super::{ObjectName, Part};
 use super::{Azure, sdk};
@@ -19,17 +20,12 @@ const UNDIVIDED: Option<NonZero<usize>> = NonZero::new(isize::MAX as usize);
 const ONE: Option<NonZero<usize>> = NonZero::new(1);
 
 impl Azure {
-    fn blob(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<BlobClient, Failure> {
+    fn blob(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<BlobClient> {
         let container = self.container(endpoint, &object.bucket)?;
         Ok(container.blob_client(&object.key))
     }
 
-    pub(super) fn sdk_fetch(
-        &self,
-        endpoint: &Endpoint,
-        object: &ObjectName,
-        range: Option<(u64, u64)>,
-    ) -> Fetch {
+    pub(super) fn sdk_fetch(&self, endpoint: &Endpoint, object: &ObjectName, range: Span) -> Fetch {
         let blob = self.blob(endpoint, object);
         let options = BlobClientDownloadOptions {
             range: range.map(|(from, end)| HttpRange::new(from, end - from)),
@@ -56,7 +52,7 @@ impl Azure {
         endpoint: &Endpoint,
         object: &ObjectName,
         body: &[u8],
-    ) -> Result<(), Failure> {
+    ) -> Result<()> {
         let blob = self.blob(endpoint, object)?;
         let options = BlobClientUploadOptions {
             parallel: ONE,
@@ -75,7 +71,7 @@ impl Azure {
         number: u32,
         tag: String,
         body: &[u8],
-    ) -> Result<Part, Failure> {
+    ) -> Result<Part> {
         let blob = self.blob(endpoint, object)?.block_blob_client();
         let content = RequestContent::from(body.to_vec());
         let staged = blob.stage_block(tag.as_bytes(), body.len() as u64, content, None);
@@ -87,7 +83,7 @@ impl Azure {
         })
     }
 
-    pub(super) fn sdk_len(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<u64, Failure> {
+    pub(super) fn sdk_len(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<u64> {
         let blob = self.blob(endpoint, object)?;
         let answer = self
             .runtime
@@ -102,11 +98,7 @@ impl Azure {
         })
     }
 
-    pub(super) fn sdk_delete(
-        &self,
-        endpoint: &Endpoint,
-        object: &ObjectName,
-    ) -> Result<(), Failure> {
+    pub(super) fn sdk_delete(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<()> {
         let blob = self.blob(endpoint, object)?;
         let deleted = self.runtime.wait(blob.delete(None));
         deleted.map(|_| ()).map_err(sdk::failure)

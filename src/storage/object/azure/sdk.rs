@@ -11,7 +11,7 @@ use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
 
 use bytes::Bytes;
 
-use super::super::failure::{Class, Failure};
+use super::super::failure::{Class, Failure, Result};
 use super::super::fetch::Carrier;
 use super::super::head::Head;
 use super::super::http::{Answered, Http};
@@ -155,7 +155,7 @@ async fn over_hyper(hyper: &Hyper, plain: Plain) -> azure_core::Result<AsyncRawR
     ))
 }
 
-fn exchange(http: &Http, request: &Plain) -> Result<Answered, Failure> {
+fn exchange(http: &Http, request: &Plain) -> Result<Answered> {
     let wrong = |e: String| Failure::new(Class::Permanent, format!("make the request: {e}"));
     let url = Url::parse(&request.uri, true).map_err(wrong)?;
     let rest = request.uri.split_once("://").map_or("", |(_, rest)| rest);
@@ -180,12 +180,7 @@ fn exchange(http: &Http, request: &Plain) -> Result<Answered, Failure> {
     Ok(answered)
 }
 
-/// A client of one container.
-pub(super) fn container(
-    carrier: &Carrier,
-    proof: Proof,
-    url: &str,
-) -> Result<BlobContainerClient, Failure> {
+pub(super) fn container(carrier: &Carrier, proof: Proof, url: &str) -> Result<BlobContainerClient> {
     let wrong = |e: String| Failure::new(Class::Permanent, format!("make the request: {e}"));
     let url = azure_core::http::Url::parse(url).map_err(|e| wrong(e.to_string()))?;
     let transport = Over {
@@ -205,12 +200,8 @@ pub(super) fn container(
 
 /// What an error of the crates says, in this crate's terms.
 pub(super) fn failure(error: azure_core::Error) -> Failure {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(e) = cause {
-        if let Some(failure) = e.downcast_ref::<Failure>() {
-            return failure.clone();
-        }
-        cause = e.source();
+    if let Some(failure) = Failure::within(&error) {
+        return failure;
     }
     match refusal(&error) {
         Some((head, body)) => answer::failure(&head, &body),

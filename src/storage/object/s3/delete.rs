@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 
-use super::super::failure::{Class, Failure};
+use super::super::failure::{Class, Failure, Result};
 use super::super::{printable, xml_element, xml_escape};
 
 /// The request's XML.
@@ -29,7 +29,7 @@ pub(super) fn content_md5(body: &[u8]) -> String {
 }
 
 /// What the answer says of objects that are still there.
-pub(super) fn outcome(body: &[u8], asked: usize) -> Result<(), Failure> {
+pub(super) fn outcome(body: &[u8], asked: usize) -> Result<()> {
     let text = String::from_utf8_lossy(body);
     let errors = text.matches("<Error>").count();
     let Some(first) = text.find("<Error>") else {

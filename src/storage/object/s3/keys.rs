@@ -10,7 +10,7 @@ use aws_credential_types::provider::{
 use aws_smithy_runtime_api::client::identity::Identity;
 use parking_lot::Mutex;
 
-use super::super::failure::{Class, Failure};
+use super::super::failure::{Class, Failure, Result};
 use super::super::http::Http;
 use super::super::{Runtime, causes};
 
@@ -82,7 +82,7 @@ impl Keys {
     }
 
     /// What to sign with.
-    pub(in super::super) fn identity(&self, runtime: &Runtime) -> Result<Identity, Failure> {
+    pub(in super::super) fn identity(&self, runtime: &Runtime) -> Result<Identity> {
         if let Some(kept) = self.current() {
             return Ok(kept.identity);
         }
@@ -90,7 +90,7 @@ impl Keys {
     }
 
     /// Asks the provider, unless somebody else has just done so. When it fails, credentials that still hold are used on.
-    async fn ask(&self) -> Result<Kept, Failure> {
+    async fn ask(&self) -> Result<Kept> {
         let _turn = self.renewing.lock().await;
         if let Some(kept) = self.current() {
             return Ok(kept);

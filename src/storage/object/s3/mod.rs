@@ -17,15 +17,16 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPa
 
 use self::keys::Keys;
 use self::sign::Ask;
+use super::Span;
 use super::checksum::{Expected, Kind};
 use super::endpoint::Endpoint;
-use super::failure::{Class, Failure};
+use super::failure::{Class, Failure, Result};
 use super::fetch::{Carrier, Fetch};
 use super::head::Head;
 use super::http::{Answered, Http};
 use super::url::{Url, encode_query, urls};
 use super::{ObjectName, Page, Part, Prepared, Runtime, Service, UploadMark, UploadPage};
-use crate::storage::ObjectSpec;
+use crate::storage::StoreSpec;
 use crate::util::crc32c;
 
 /// Checksum sent with uploads.
@@ -98,15 +99,16 @@ impl S3 {
     /// The service of these options and its endpoints. No request is made to it.
     pub(super) fn new(
         dialect: &'static Dialect,
-        options: &ObjectSpec,
+        spec: &StoreSpec,
         http: &Arc<Http>,
         carrier: &Carrier,
     ) -> Result<(Self, Vec<Url>), String> {
         let runtime = Runtime::new(carrier.moves_bytes())?;
+        let options = &spec.options;
         let shared = runtime.wait(sdk::shared(options, carrier));
         let sent = sent(dialect, options.checksum.as_deref())?;
         let is_tls = options.secure.unwrap_or(true);
-        let mut given = urls("endpoint_url", &options.endpoint_url, is_tls)?;
+        let mut given = urls("endpoint_url", &options.endpoint_url.0, is_tls)?;
         if let (true, Some(endpoint)) = (given.is_empty(), dialect.endpoint) {
             given = urls("endpoint_url", &[endpoint.into()], is_tls)?;
         }
@@ -136,7 +138,7 @@ impl S3 {
             region,
             path_style,
             sent,
-            reads_checksums: options.verify_checksums,
+            reads_checksums: spec.verify_checksums,
             is_by_sdk: carrier.moves_bytes(),
             runtime,
         };
@@ -161,7 +163,7 @@ impl S3 {
         object: &ObjectName,
         ask: &Ask,
         body: &[u8],
-    ) -> Result<Answered, Failure> {
+    ) -> Result<Answered> {
         let exchange = |prepared: &Prepared| {
             let has_body = ask.method != "HEAD";
             self.http
@@ -180,7 +182,7 @@ impl S3 {
     }
 
     /// Headers of a GET.
-    fn headers_of(&self, range: Option<(u64, u64)>) -> Vec<(&'static str, String)> {
+    fn headers_of(&self, range: Span) -> Vec<(&'static str, String)> {
         match range {
             Some((from, end)) => vec![("range", format!("bytes={from}-{}", end - 1))],
             None if self.reads_checksums => vec![("x-amz-checksum-mode", "ENABLED".into())],
@@ -205,7 +207,7 @@ impl S3 {
         object: &ObjectName,
         query: &str,
         body: &[u8],
-    ) -> Result<(Head, Option<String>), Failure> {
+    ) -> Result<(Head, Option<String>)> {
         let checksum = self.checksum_of(body);
         let headers: Vec<_> = checksum.iter().cloned().collect();
         let ask = Ask {
@@ -233,30 +235,15 @@ impl Service for S3 {
             .ok_or_else(|| {
                 format!("it is in another service\n  remedy: write {scheme}://bucket/prefix")
             })?;
-        let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
-        Ok(ObjectName {
-            uri: uri.into(),
-            bucket: bucket.into(),
-            key: key.into(),
-        })
+        Ok(ObjectName::of(uri, rest))
     }
 
-    fn get(
-        &self,
-        endpoint: &Endpoint,
-        object: &ObjectName,
-        range: Option<(u64, u64)>,
-    ) -> Result<Prepared, Failure> {
+    fn get(&self, endpoint: &Endpoint, object: &ObjectName, range: Span) -> Result<Prepared> {
         let headers = self.headers_of(range);
         self.prepare(endpoint, object, &Ask::get(&headers))
     }
 
-    fn fetch(
-        &self,
-        endpoint: &Endpoint,
-        object: &ObjectName,
-        range: Option<(u64, u64)>,
-    ) -> Option<Fetch> {
+    fn fetch(&self, endpoint: &Endpoint, object: &ObjectName, range: Span) -> Option<Fetch> {
         self.is_by_sdk
             .then(|| self.sdk_fetch(endpoint, object, range))
     }
@@ -265,20 +252,20 @@ impl Service for S3 {
         &self,
         endpoint: &Endpoint,
         answer: &Head,
-        range: Option<(u64, u64)>,
-    ) -> Option<Result<Prepared, Failure>> {
+        range: Span,
+    ) -> Option<Result<Prepared>> {
         let headers = self.headers_of(range);
         self.redirected(endpoint, answer, &Ask::get(&headers))
     }
 
-    fn put(&self, endpoint: &Endpoint, object: &ObjectName, body: &[u8]) -> Result<(), Failure> {
+    fn put(&self, endpoint: &Endpoint, object: &ObjectName, body: &[u8]) -> Result<()> {
         if self.is_by_sdk {
             return self.sdk_put(endpoint, object, body);
         }
         self.send(endpoint, object, "", body).map(|_| ())
     }
 
-    fn begin_upload(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<String, Failure> {
+    fn begin_upload(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<String> {
         let request = self
             .client(endpoint)
             .create_multipart_upload()
@@ -298,7 +285,7 @@ impl Service for S3 {
         upload: &str,
         number: u32,
         body: &[u8],
-    ) -> Result<Part, Failure> {
+    ) -> Result<Part> {
         if self.is_by_sdk {
             return self.sdk_put_part(endpoint, object, upload, number, body);
         }
@@ -321,7 +308,7 @@ impl Service for S3 {
         object: &ObjectName,
         upload: &str,
         parts: &[Part],
-    ) -> Result<(), Failure> {
+    ) -> Result<()> {
         let parts = parts.iter().map(|part| {
             let done = CompletedPart::builder()
                 .part_number(part.number as i32)
@@ -349,7 +336,7 @@ impl Service for S3 {
             .map_err(sdk::failure)
     }
 
-    fn abort(&self, endpoint: &Endpoint, object: &ObjectName, upload: &str) -> Result<(), Failure> {
+    fn abort(&self, endpoint: &Endpoint, object: &ObjectName, upload: &str) -> Result<()> {
         let request = self
             .client(endpoint)
             .abort_multipart_upload()
@@ -362,7 +349,7 @@ impl Service for S3 {
         }
     }
 
-    fn len(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<Option<u64>, Failure> {
+    fn len(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<Option<u64>> {
         if self.is_by_sdk {
             return self.sdk_len(endpoint, object);
         }
@@ -382,7 +369,7 @@ impl Service for S3 {
         endpoint: &Endpoint,
         folder: &ObjectName,
         from: Option<UploadMark>,
-    ) -> Result<UploadPage, Failure> {
+    ) -> Result<UploadPage> {
         let (key, upload) = from.unzip();
         let request = self
             .client(endpoint)
@@ -405,7 +392,7 @@ impl Service for S3 {
         })
     }
 
-    fn delete(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<(), Failure> {
+    fn delete(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<()> {
         let ask = Ask {
             method: "DELETE",
             ..Ask::default()
@@ -425,12 +412,7 @@ impl Service for S3 {
         self.dialect.delete_batch
     }
 
-    fn delete_many(
-        &self,
-        endpoint: &Endpoint,
-        bucket: &str,
-        keys: &[String],
-    ) -> Result<(), Failure> {
+    fn delete_many(&self, endpoint: &Endpoint, bucket: &str, keys: &[String]) -> Result<()> {
         if self.is_by_sdk {
             return self.sdk_delete_many(endpoint, bucket, keys);
         }
@@ -457,7 +439,7 @@ impl Service for S3 {
         folder: &ObjectName,
         from: Option<String>,
         one_level: bool,
-    ) -> Result<Page, Failure> {
+    ) -> Result<Page> {
         let request = self
             .client(endpoint)
             .list_objects_v2()

@@ -5,21 +5,17 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumMode, Delete, ObjectIdentifier};
 use bytes::Bytes;
 
+use super::super::Span;
 use super::super::causes;
 use super::super::endpoint::Endpoint;
-use super::super::failure::{Class, Failure};
+use super::super::failure::{Class, Failure, Result};
 use super::super::fetch::{Chunks, Fetch, Fetched};
 use super::super::head::Head;
 use super::super::{ObjectName, Part};
 use super::{S3, Sent, delete, sdk};
 
 impl S3 {
-    pub(super) fn sdk_fetch(
-        &self,
-        endpoint: &Endpoint,
-        object: &ObjectName,
-        range: Option<(u64, u64)>,
-    ) -> Fetch {
+    pub(super) fn sdk_fetch(&self, endpoint: &Endpoint, object: &ObjectName, range: Span) -> Fetch {
         let mut request = self
             .client(endpoint)
             .get_object()
@@ -49,7 +45,7 @@ impl S3 {
         endpoint: &Endpoint,
         object: &ObjectName,
         body: &[u8],
-    ) -> Result<(), Failure> {
+    ) -> Result<()> {
         let request = self
             .client(endpoint)
             .put_object()
@@ -69,7 +65,7 @@ impl S3 {
         upload: &str,
         number: u32,
         body: &[u8],
-    ) -> Result<Part, Failure> {
+    ) -> Result<Part> {
         let request = self
             .client(endpoint)
             .upload_part()
@@ -96,11 +92,7 @@ impl S3 {
         })
     }
 
-    pub(super) fn sdk_len(
-        &self,
-        endpoint: &Endpoint,
-        object: &ObjectName,
-    ) -> Result<Option<u64>, Failure> {
+    pub(super) fn sdk_len(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<Option<u64>> {
         let request = self
             .client(endpoint)
             .head_object()
@@ -119,11 +111,7 @@ impl S3 {
         }
     }
 
-    pub(super) fn sdk_delete(
-        &self,
-        endpoint: &Endpoint,
-        object: &ObjectName,
-    ) -> Result<(), Failure> {
+    pub(super) fn sdk_delete(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<()> {
         let request = self
             .client(endpoint)
             .delete_object()
@@ -138,7 +126,7 @@ impl S3 {
         endpoint: &Endpoint,
         bucket: &str,
         keys: &[String],
-    ) -> Result<(), Failure> {
+    ) -> Result<()> {
         let wrong = |e: aws_sdk_s3::error::BuildError| {
             Failure::new(Class::Permanent, format!("make the request: {e}"))
         };
@@ -201,14 +189,7 @@ fn chunks(body: ByteStream) -> Chunks {
 
 /// A body that broke, or whose checksum is another one.
 fn read_failure(error: &aws_sdk_s3::primitives::ByteStreamError) -> Failure {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(e) = cause {
-        if let Some(failure) = e.downcast_ref::<Failure>() {
-            return failure.clone();
-        }
-        cause = e.source();
-    }
-    Failure::new(Class::Permanent, causes(error))
+    Failure::within(error).unwrap_or_else(|| Failure::new(Class::Permanent, causes(error)))
 }
 
 /// The head of an answer that the object has no such bytes.

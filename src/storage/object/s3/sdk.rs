@@ -24,7 +24,7 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 
 use super::super::causes;
-use super::super::failure::{Class, Failure};
+use super::super::failure::{Class, Failure, Result};
 use super::super::fetch::Carrier;
 use super::super::http::{Answered, Http};
 #[cfg(feature = "sdk")]
@@ -32,7 +32,7 @@ use super::super::hyper::Hyper;
 use super::super::url::Url;
 use super::answer::failure_from_answer;
 use super::keys::{ForSdk, Keys};
-use crate::storage::ObjectSpec;
+use crate::storage::StorageOptions;
 
 /// [`Http`] as the SDK's client.
 #[derive(Debug, Clone)]
@@ -69,7 +69,7 @@ impl HttpConnector for OverHttp {
     }
 }
 
-fn exchange(http: &Http, request: &HttpRequest) -> Result<Answered, Failure> {
+fn exchange(http: &Http, request: &HttpRequest) -> Result<Answered> {
     let uri = request.uri();
     let wrong = |what: String| Failure::new(Class::Permanent, what);
     let url = Url::parse(uri, true).map_err(|e| wrong(format!("request {uri}: {e}")))?;
@@ -138,11 +138,10 @@ impl HttpConnector for OverHyper {
     }
 }
 
-/// An error of the SDK.
 pub(super) type Refused<E> = SdkError<E, HttpResponse>;
 
 /// What the SDK finds of region, credentials and kinds of endpoint: the options, then the environment and the profile.
-pub(super) async fn shared(options: &ObjectSpec, carrier: &Carrier) -> SdkConfig {
+pub(super) async fn shared(options: &StorageOptions, carrier: &Carrier) -> SdkConfig {
     let region = match &options.region {
         Some(region) => Some(Region::new(region.clone())),
         None => {
@@ -237,12 +236,8 @@ pub(super) fn failure<E>(error: SdkError<E, HttpResponse>) -> Failure
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(e) = cause {
-        if let Some(failure) = e.downcast_ref::<Failure>() {
-            return failure.clone();
-        }
-        cause = e.source();
+    if let Some(failure) = Failure::within(&error) {
+        return failure;
     }
     if let SdkError::ServiceError(service) = &error {
         let raw = service.raw();

@@ -11,7 +11,7 @@ use aws_sigv4::sign::v4;
 
 use super::S3;
 use crate::storage::object::endpoint::{Endpoint, Operation};
-use crate::storage::object::failure::{Class, Failure};
+use crate::storage::object::failure::{Class, Failure, Result};
 use crate::storage::object::head::Head;
 use crate::storage::object::url::{Url, encode_path};
 use crate::storage::object::{ObjectName, Prepared};
@@ -53,7 +53,7 @@ impl S3 {
         endpoint: &Endpoint,
         object: &ObjectName,
         ask: &Ask,
-    ) -> Result<Prepared, Failure> {
+    ) -> Result<Prepared> {
         let base = &endpoint.url;
         let virtual_url;
         let mut target = String::with_capacity(object.key.len() + 64);
@@ -78,7 +78,7 @@ impl S3 {
     }
 
     /// The request at an address that is known already. `target`: path and query, encoded.
-    fn signed(&self, url: &Url, target: &str, ask: &Ask) -> Result<Prepared, Failure> {
+    fn signed(&self, url: &Url, target: &str, ask: &Ask) -> Result<Prepared> {
         let identity = self.keys.identity(&self.runtime)?;
         let host = self.http.host(url);
         let wrong = |what: String| Failure::new(Class::Permanent, format!("sign: {what}"));
@@ -132,7 +132,7 @@ impl S3 {
         endpoint: &Endpoint,
         answer: &Head,
         ask: &Ask,
-    ) -> Option<Result<Prepared, Failure>> {
+    ) -> Option<Result<Prepared>> {
         if answer.status != 307 {
             return None;
         }
