@@ -213,9 +213,10 @@ impl VerifyChecker {
             member.packed += used as u64;
             *chunk = &chunk[used..];
             is_over = status == Status::StreamEnd;
-            if !is_over && used == 0 && made == 0 && n > 0 {
+            // All of the member was there, or there is more of it, and nothing comes of it.
+            if !is_over && used == 0 && made == 0 && (n > 0 || left == 0) {
                 return Err(FormatError::Damaged(format!(
-                    "member {} cannot be inflated",
+                    "member {} cannot be inflated: its stream does not end within it",
                     member.name
                 )));
             }

@@ -149,6 +149,9 @@ fn metadata(
     reader.structure(&mut |r, id, kind| {
         match (id, kind) {
             (2, LIST) => {
+                if leaves.is_some() {
+                    return Err(Broken::because("it has two schemas"));
+                }
                 let read = schema(r)?;
                 leaves = Some(read.len());
                 visitor.schema(read)?;
