@@ -45,5 +45,5 @@ printed = subprocess.run(["pdftotext", "-raw", "-enc", "UTF-8", sys.argv[2], "-"
 printed = packed(printed.stdout.decode())
 missing = [text for text in page.texts if packed(text) not in printed]
 assert not missing, missing
-assert len(page.texts) > 20 and page.widest > 4, (len(page.texts), page.widest)
+assert len(page.texts) > 10 and page.widest > 4, (len(page.texts), page.widest)
 print(len(page.texts), "headings and rows, the widest of", page.widest, "columns")
