@@ -50,6 +50,20 @@ impl Senders {
         }
     }
 
+    /// Memory for the first part of an object: that of an earlier one, where it is there. Memory that is new for each object
+    /// costs more than sending it.
+    pub(super) fn memory(&self) -> Vec<u8> {
+        self.shared.state.lock().spare.pop().unwrap_or_default()
+    }
+
+    /// Takes memory back for later objects.
+    pub(super) fn give_memory(&self, mut memory: Vec<u8>) {
+        if memory.capacity() > 0 {
+            memory.clear();
+            self.shared.state.lock().spare.push(memory);
+        }
+    }
+
     /// Takes a place, waiting while all are taken; returns memory for the part after the one that will be sent.
     /// Must be followed by [`Senders::start`].
     pub(super) fn enter(&self) -> Vec<u8> {
@@ -131,5 +145,21 @@ impl Shared {
         state.spare.push(memory);
         state.out -= 1;
         self.arrived.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_of_an_object_serves_the_next_one() {
+        let senders = Senders::new(1);
+        let mut first = senders.memory();
+        first.extend_from_slice(&[7; 1000]);
+        let at = first.as_ptr();
+        senders.give_memory(first);
+        let second = senders.memory();
+        assert_eq!((second.as_ptr(), second.len()), (at, 0));
     }
 }

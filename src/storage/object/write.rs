@@ -237,12 +237,12 @@ impl Upload {
         Ok(Upload {
             target: Arc::new(Target {
                 object: inner.object(path)?,
-                inner,
+                inner: inner.clone(),
                 sent: Mutex::default(),
                 arrived: Condvar::new(),
                 is_stopped: AtomicBool::new(false),
             }),
-            part: Vec::new(),
+            part: inner.senders.memory(),
             parts: 0,
             upload: None,
             written: 0,
@@ -353,6 +353,8 @@ impl Writer for Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
+        let part = std::mem::take(&mut self.part);
+        self.target.inner.senders.give_memory(part);
         let Some(upload) = self.upload.take() else {
             return;
         };
