@@ -50,8 +50,7 @@ impl Senders {
         }
     }
 
-    /// Memory for the first part of an object: that of an earlier one, where it is there. Memory that is new for each object
-    /// costs more than sending it.
+    /// Memory for the first part of an object: that of an earlier one, where it is there, whose pages the kernel need not make again.
     pub(super) fn memory(&self) -> Vec<u8> {
         self.shared.state.lock().spare.pop().unwrap_or_default()
     }
