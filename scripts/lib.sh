@@ -82,11 +82,11 @@ build_release() {
     BIN=$TARGET/release/dlio-rs
 }
 
-# build_quickstart: builds target/quickstart/dlio-rs and sets BIN. It has every format, but no object stores, opens MPI at run
-# time, and takes the system's zstd.
+# build_quickstart: builds target/quickstart/dlio-rs and sets BIN. It has every format, but no object stores, and opens MPI at run
+# time.
 build_quickstart() {
     step "cargo build --profile quickstart, without object stores"
-    ZSTD_SYS_USE_PKG_CONFIG=1 cargo build --profile quickstart --locked --no-default-features --features hdf5,parquet
+    cargo build --profile quickstart --locked --no-default-features --features hdf5,parquet
     # shellcheck disable=SC2034  # for the script that sources this file
     BIN=$TARGET/quickstart/dlio-rs
 }

@@ -27,17 +27,14 @@ has_fuse() { have pkg-config && pkg-config --exists fuse3; }
 has_debian_keys() { [ -e /usr/share/keyrings/debian-archive-keyring.gpg ]; }
 has_browser() { have chromium || have chromium-browser || have google-chrome || have chrome; }
 has_make() { have cc && have make; }
-has_zstd() { have pkg-config && pkg-config --exists libzstd; }
 
 # Each line: the check, then the Debian package that satisfies it.
-COMMON_NEEDS="has_make build-essential
+QUICKSTART_NEEDS="has_make build-essential
 have:pkg-config pkg-config
 has_mpirun openmpi-bin
 has_hdf5 libhdf5-dev
 have:curl curl"
-QUICKSTART_NEEDS="$COMMON_NEEDS
-has_zstd libzstd-dev"
-BUILD_NEEDS="$COMMON_NEEDS
+BUILD_NEEDS="$QUICKSTART_NEEDS
 has_mpicc libopenmpi-dev
 has_libclang libclang-dev
 have:clang clang
@@ -102,10 +99,10 @@ name_packages() {
     cat >&2 <<TEXT
 Missing (Debian's names): $*
 This is no Debian or Ubuntu, so nothing was installed. The packages are called
-  Fedora, RHEL, Rocky:  dnf install gcc make pkgconf-pkg-config openmpi-devel clang clang-devel hdf5-devel libzstd-devel curl python3
+  Fedora, RHEL, Rocky:  dnf install gcc make pkgconf-pkg-config openmpi-devel clang clang-devel hdf5-devel curl python3
                         then: module load mpi/openmpi-x86_64
-  openSUSE, SLES:       zypper install gcc make pkg-config openmpi4-devel clang-devel hdf5-devel libzstd-devel curl python3
-  Arch:                 pacman -S base-devel openmpi clang hdf5 zstd curl python
+  openSUSE, SLES:       zypper install gcc make pkg-config openmpi4-devel clang-devel hdf5-devel curl python3
+  Arch:                 pacman -S base-devel openmpi clang hdf5 curl python
 On a cluster, load its compiler and MPI modules instead; MPICC names the compiler wrapper to build with.
 The tests need MPICH (as mpicc.mpich and mpirun.mpich, beside Open MPI) and fio as well; scripts/test-slurm.sh needs
 munge and Slurm's slurmctld, slurmd and sbatch.
