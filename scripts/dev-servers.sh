@@ -76,7 +76,7 @@ JSON
         -master.port=$p -master.port.grpc=$((p + 1)) -volume.port=$((p + 2)) -volume.port.grpc=$((p + 3)) \
         -filer.port=$((p + 4)) -filer.port.grpc=$((p + 5)) -s3 -s3.port="$S3_PORT" -s3.port.grpc=$((p + 6)) \
         -s3.iam=false -s3.port.iceberg=0 -s3.port.lance=0 -s3.config="$STATE/identities.json" \
-        -master.volumeSizeLimitMB=1024 -volume.max=100 </dev/null >"$STATE/s3.log" 2>&1 &
+        -master.volumeSizeLimitMB=1024 -volume.max=100 -volume.minFreeSpace=1GiB </dev/null >"$STATE/s3.log" 2>&1 &
     echo $! >"$STATE/s3.pid"
     setsid "$TARGET/npm/node_modules/.bin/azurite-blob" --blobHost 127.0.0.1 --blobPort "$AZURE_PORT" \
         --location "$STATE/azure" --silent --disableTelemetry --skipApiVersionCheck \

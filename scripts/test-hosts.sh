@@ -46,6 +46,7 @@ store_up() {
 JSON
     at_switch "$WEED" server -dir="$top/store" -ip=10.77.0.254 -ip.bind=10.77.0.254 -s3 -s3.port=8333 -s3.iam=false \
         -s3.port.iceberg=0 -s3.port.lance=0 -s3.config="$top/identities.json" -master.volumeSizeLimitMB=64 -volume.max=100 \
+        -volume.minFreeSpace=16MiB \
         </dev/null >"$top/store.log" 2>&1 &
     disown
     soon store_answers || { cat "$top/store.log" >&2; die 1 "SeaweedFS does not answer"; }

@@ -84,7 +84,7 @@ pub fn http(port: u16, method: &str, path: &str) -> Option<(u16, String)> {
 }
 
 pub fn wait_until(what: &str, log: &Path, child: &mut Child, ready: impl Fn() -> bool) {
-    let deadline = Instant::now() + patient(60);
+    let deadline = Instant::now() + patient(20);
     while !ready() {
         let text = || std::fs::read_to_string(log).unwrap_or_default();
         if let Some(status) = child.try_wait().unwrap() {
@@ -167,7 +167,8 @@ impl Seaweed {
     /// The server that tests share; it ends with the last of them.
     pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Seaweed>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(|e| e.into_inner());
+        // Waited for once: a server that does not start would cost every test the same minutes.
+        let mut shared = SHARED.lock().expect("an earlier test could not start the server");
         shared.upgrade().unwrap_or_else(|| {
             let server = Arc::new(Seaweed::start());
             *shared = Arc::downgrade(&server);
@@ -200,6 +201,8 @@ impl Seaweed {
             format!("-s3.config={}", path("identities.json")),
             "-master.volumeSizeLimitMB=64".into(),
             "-volume.max=100".into(),
+            // Else it takes no object while less than 1 % of the disk is free.
+            "-volume.minFreeSpace=16MiB".into(),
         ]);
         let log = self.dir.path().join("log");
         let mut child = spawn(command, &log, "run scripts/setup.sh --test");
@@ -285,7 +288,8 @@ impl Azurite {
     /// With http, shared by tests; it ends with the last of them.
     pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Azurite>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(|e| e.into_inner());
+        // Waited for once: a server that does not start would cost every test the same minutes.
+        let mut shared = SHARED.lock().expect("an earlier test could not start the server");
         shared.upgrade().unwrap_or_else(|| {
             let server = Arc::new(Azurite::start(false));
             *shared = Arc::downgrade(&server);
