@@ -58,6 +58,8 @@ have:unshare util-linux
 have:node nodejs
 have:npm npm
 have:mandoc mandoc
+have:zsh zsh
+have:fish fish
 have:debootstrap debootstrap
 has_debian_keys debian-archive-keyring"
 SLURM_NEEDS="have:mpicc.mpich libmpich-dev

@@ -68,30 +68,92 @@ fn completions_name_every_verb_and_option() {
     run(command).fails(2, &["possible values", "bash"]);
 }
 
-/// Bash itself offers the verbs and the options of one.
+/// Words begun, and the one that each shell is to make of the last.
+const BEGUN: [(&str, &str); 5] = [
+    ("dlio-rs va", "validate"),
+    ("dlio-rs install", "install-shim"),
+    ("dlio-rs run --stall", "--stall-timeout"),
+    ("dlio-rs install-shim --re", "--replace"),
+    // A value; clap's script for fish has none of arguments without a name.
+    ("dlio-rs completions z", "zsh"),
+];
+
+/// The completions of a shell in a file of their own.
+fn completions_in(scratch: &Scratch, shell: &str, name: &str) -> String {
+    let file = scratch.path(name);
+    std::fs::write(&file, completions(shell)).unwrap();
+    file.display().to_string()
+}
+
 #[test]
 fn bash_completes_verbs_and_options() {
     let scratch = Scratch::new();
-    let file = scratch.path("dlio-rs.bash");
-    std::fs::write(&file, completions("bash")).unwrap();
-    for (words, wanted) in [
-        ("dlio-rs va", "validate"),
-        ("dlio-rs install", "install-shim"),
-        ("dlio-rs run --stall", "--stall-timeout"),
-        ("dlio-rs install-shim --re", "--replace"),
-        ("dlio-rs completions z", "zsh"),
-    ] {
+    let file = completions_in(&scratch, "bash", "dlio-rs.bash");
+    for (words, wanted) in BEGUN {
         let script = format!(
-            "source {}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+            "source {file}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
              complete=$(complete -p dlio-rs | sed 's/.*-F \\([^ ]*\\).*/\\1/'); \
              $complete dlio-rs \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
-            file.display()
         );
         let mut command = Command::new("bash");
         command.args(["--norc", "-c", &script]);
         let out = run(command).ok();
         assert_eq!(out.stdout.trim(), wanted, "{words}: {}", out.text());
     }
+}
+
+#[test]
+fn fish_completes_verbs_and_options() {
+    let scratch = Scratch::new();
+    let file = completions_in(&scratch, "fish", "dlio-rs.fish");
+    for (words, wanted) in &BEGUN[..4] {
+        let mut command = Command::new("fish");
+        command
+            .env("HOME", scratch.path(""))
+            .args(["--no-config", "-c"])
+            .arg(format!("source {file}; complete -C '{words}'"));
+        let out = run(command).ok();
+        let offered: Vec<&str> = out
+            .stdout
+            .lines()
+            .filter_map(|l| l.split('\t').next())
+            .collect();
+        assert_eq!(offered, [*wanted], "{words}: {}", out.text());
+    }
+}
+
+/// An interactive zsh in a terminal of zsh's own: Tab, then a key that prints the line as it is then.
+#[test]
+fn zsh_completes_verbs_and_options() {
+    let scratch = Scratch::new();
+    completions_in(&scratch, "zsh", "_dlio-rs");
+    let script = r#"
+zmodload zsh/zpty
+zpty shell 'zsh -f -i'
+zpty -w shell 'fpath=('$1' $fpath); autoload -Uz compinit; compinit -u -D; shown() { print -r -- "<$BUFFER>"; BUFFER= }; zle -N shown; bindkey "^X" shown; print rea""dy'
+zpty -r -m shell text '*ready*'
+for words in "${@:2}"; do
+    zpty -w -n shell "$words"$'\t'$'\x18'
+    zpty -r -m shell text '*<*>*'
+    print -r -- "${${text##*<}%%>*}"
+done
+zpty -d shell"#;
+    let mut command = Command::new("zsh");
+    command
+        .args(["-f", "-c", script, "zsh"])
+        .arg(scratch.path(""))
+        .args(BEGUN.map(|(words, _)| words));
+    let out = run(command).ok();
+    let lines: Vec<&str> = out
+        .stdout
+        .lines()
+        .map(|l| l.trim_end_matches([' ', '=']))
+        .collect();
+    let wanted = BEGUN.map(|(words, word)| match words.rsplit_once(' ') {
+        Some((before, _)) => format!("{before} {word}"),
+        None => word.into(),
+    });
+    assert_eq!(lines, wanted, "{}", out.text());
 }
 
 #[test]

@@ -168,7 +168,9 @@ impl Seaweed {
     pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Seaweed>> = Mutex::new(Weak::new());
         // Waited for once: a server that does not start would cost every test the same minutes.
-        let mut shared = SHARED.lock().expect("an earlier test could not start the server");
+        let mut shared = SHARED
+            .lock()
+            .expect("an earlier test could not start the server");
         shared.upgrade().unwrap_or_else(|| {
             let server = Arc::new(Seaweed::start());
             *shared = Arc::downgrade(&server);
@@ -289,7 +291,9 @@ impl Azurite {
     pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Azurite>> = Mutex::new(Weak::new());
         // Waited for once: a server that does not start would cost every test the same minutes.
-        let mut shared = SHARED.lock().expect("an earlier test could not start the server");
+        let mut shared = SHARED
+            .lock()
+            .expect("an earlier test could not start the server");
         shared.upgrade().unwrap_or_else(|| {
             let server = Arc::new(Azurite::start(false));
             *shared = Arc::downgrade(&server);
