@@ -126,7 +126,7 @@ fn prepare(
     if w.checkpoint.between_phases.is_some() && w.is_checkpoint_only() {
         return Err("find runs no shell command: checkpoint.between_phases is set\n  remedy: add ~checkpoint.between_phases".into());
     }
-    let warnings = preflight(loaded, cluster.size(), cluster.local_size())?;
+    let warnings = preflight(loaded, cluster.size())?;
     let options = args.job.options(loaded)?;
     let folder = args.output.clone();
     let mut spec = FindSpec {

@@ -171,12 +171,12 @@ fn check(cluster: &dyn Cluster, loaded: &Loaded, args: &RunArgs) -> Result<Vec<S
     if args.max_steps.is_some() {
         // The flag is a cap: more steps than there are is no error, as it is for the key.
         let cap = std::mem::replace(&mut loaded.workload.train.total_training_steps, -1);
-        preflight(&loaded, cluster.size(), cluster.local_size())?;
+        preflight(&loaded, cluster.size())?;
         let w = &mut loaded.workload;
         let available = plan::steps::Steps::available(&wire::steps(w), cluster.size());
         w.train.total_training_steps = cap.min(available as i64);
     }
-    let warnings = preflight(&loaded, cluster.size(), cluster.local_size())?;
+    let warnings = preflight(&loaded, cluster.size())?;
     let w = &loaded.workload;
     check_virtual_time(w, args.job.virtual_time)?;
     if let Some(text) = &args.require_au

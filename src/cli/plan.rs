@@ -23,7 +23,7 @@ pub(super) fn print(loaded: &Loaded, args: &PlanArgs) -> Result<()> {
     let ranks = args.ranks as usize;
     let loaded = &super::sized(loaded, ranks)?;
     let workload = &loaded.workload;
-    for warning in preflight(loaded, ranks, ranks).map_err(Stop::usage)? {
+    for warning in preflight(loaded, ranks).map_err(Stop::usage)? {
         say(&format!("warning: {warning}"));
     }
     let checkpoint = if workload.workflow.checkpoint {

@@ -259,7 +259,7 @@ fn checkpoint(loaded: &Loaded, args: &SizeArgs) -> Result<(Checkpoint, Commands)
         Some(processes) => Stop::usage(format!("{processes}: {why}")),
         None => Stop::usage(why),
     };
-    crate::config::validate(w, ranks, ranks).map_err(|e| refused(&e))?;
+    crate::config::validate(w, ranks).map_err(|e| refused(&e))?;
     let plan = CheckpointPlan::new(&w.model, w.checkpoint.mode, ranks).map_err(|e| refused(&e))?;
     let totals = plan.totals();
     let hosts = ranks_of_hosts(args.accelerators, args.hosts);

@@ -36,7 +36,7 @@ pub(super) fn print(loaded: &Loaded, args: &ValidateArgs) -> Result<()> {
     };
     let ranks = args.ranks.unwrap_or(fewest) as usize;
     let loaded = &sized(loaded, ranks)?;
-    for warning in run::preflight(loaded, ranks, ranks).map_err(Stop::usage)? {
+    for warning in run::preflight(loaded, ranks).map_err(Stop::usage)? {
         say(&format!("warning: {warning}"));
     }
     let found = Validated {

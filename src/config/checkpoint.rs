@@ -1,7 +1,7 @@
-//! Rules over the `checkpoint` section that concern files; those of parallelism are DLIO's, in `validate`.
+//! Rules over the `checkpoint` section and the parallelism of the model.
 
 use super::error::ConfigError;
-use super::{Address, CheckpointCompression, Framework, Workload};
+use super::{Address, CheckpointCompression, CheckpointMode, Framework, Workload};
 use crate::storage::System;
 
 const KEY: &str = "checkpoint.checkpoint_folder";
@@ -32,17 +32,129 @@ impl Workload {
 /// zstd's levels.
 const LEVELS: std::ops::RangeInclusive<i32> = 1..=22;
 
-/// Checks what a job says of its checkpoint files.
-pub(super) fn files(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+/// Checks what a job of `ranks` ranks says of its checkpoints.
+///
+/// Errors: the first rule that is broken.
+pub(super) fn check(
+    w: &Workload,
+    ranks: u64,
+    warnings: &mut Vec<String>,
+) -> Result<(), ConfigError> {
+    stages(w)?;
+    data_parallelism(w, ranks)?;
+    numbers(w)?;
+    files(w, warnings)
+}
+
+/// Checkpoints that are written and read.
+fn numbers(w: &Workload) -> Result<(), ConfigError> {
+    let c = &w.checkpoint;
+    if c.num_checkpoints_write > 0 && c.num_checkpoints_read > c.num_checkpoints_write {
+        let what = format!(
+            "{} reads of {} checkpoints",
+            c.num_checkpoints_read, c.num_checkpoints_write
+        );
+        return Err(ConfigError::rule(
+            "checkpoint.num_checkpoints_read",
+            what,
+            "read no more than are written",
+        ));
+    }
+    Ok(())
+}
+
+/// Tensor and pipeline parallelism, and the stage of ZeRO.
+fn stages(w: &Workload) -> Result<(), ConfigError> {
+    let p = &w.model.parallelism;
+    ConfigError::positive("model.parallelism.tensor", p.tensor)?;
+    ConfigError::positive("model.parallelism.pipeline", p.pipeline)?;
+    if p.zero_stage > 3 {
+        return Err(ConfigError::rule(
+            "model.parallelism.zero_stage",
+            format!("is {}", p.zero_stage),
+            "0 to 3",
+        ));
+    }
+    if w.model.num_layers > 0 && (w.model.num_layers as u64) < p.pipeline {
+        let what = format!(
+            "{} layers cannot fill {} pipeline stages",
+            w.model.num_layers, p.pipeline
+        );
+        return Err(ConfigError::rule(
+            "model.num_layers",
+            what,
+            "lower model.parallelism.pipeline",
+        ));
+    }
+    if p.pipeline > 1 && p.zero_stage == 3 {
+        let what = "pipeline parallelism and ZeRO stage 3 exclude each other";
+        return Err(ConfigError::rule(
+            "model.parallelism.zero_stage",
+            what,
+            "set pipeline to 1 or zero_stage below 3",
+        ));
+    }
+    Ok(())
+}
+
+/// Data parallelism, and what it makes of the number of ranks.
+fn data_parallelism(w: &Workload, ranks: u64) -> Result<(), ConfigError> {
+    let p = &w.model.parallelism;
+    match w.checkpoint.mode {
+        CheckpointMode::Default if p.data > 0 => {
+            let what = format!(
+                "is {} in mode default, where it follows from the number of ranks",
+                p.data
+            );
+            return Err(ConfigError::rule(
+                "model.parallelism.data",
+                what,
+                "leave it out, or set checkpoint.mode=subset",
+            ));
+        }
+        CheckpointMode::Default if !ranks.is_multiple_of(p.tensor * p.pipeline) => {
+            return Err(ConfigError::rule(
+                "model.parallelism",
+                format!(
+                    "{ranks} ranks are no multiple of tensor {} x pipeline {}",
+                    p.tensor, p.pipeline
+                ),
+                "change the number of ranks",
+            ));
+        }
+        CheckpointMode::Subset if p.data <= 0 => {
+            let what = "is not set, and mode subset needs it";
+            return Err(ConfigError::rule(
+                "model.parallelism.data",
+                what,
+                "set the data parallelism of the whole job",
+            ));
+        }
+        CheckpointMode::Subset if (p.data as u64) * p.tensor * p.pipeline < ranks => {
+            let what = format!(
+                "the whole job has {} ranks, fewer than {ranks}",
+                p.data as u64 * p.tensor * p.pipeline
+            );
+            return Err(ConfigError::rule(
+                "model.parallelism",
+                what,
+                "run fewer ranks",
+            ));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The checkpoint files.
+fn files(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
     let c = &w.checkpoint;
     for (key, number) in [
         ("checkpoint.read_threads", Some(c.read_threads)),
         ("checkpoint.write_files", c.write_files),
         ("checkpoint.parts_in_flight", Some(c.parts_in_flight)),
     ] {
-        if number == Some(0) {
-            return Err(ConfigError::rule(key, "is 0", "set it to 1 or more"));
-        }
+        ConfigError::positive(key, number.unwrap_or(1))?;
     }
     if c.compression == CheckpointCompression::Zstd && !LEVELS.contains(&c.compression_level) {
         return Err(ConfigError::rule(

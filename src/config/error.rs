@@ -78,4 +78,12 @@ impl ConfigError {
             remedy: remedy.into(),
         }
     }
+
+    /// Refuses 0.
+    pub(super) fn positive(key: &str, value: u64) -> Result<(), Self> {
+        if value == 0 {
+            return Err(ConfigError::rule(key, "is 0", "set it to 1 or more"));
+        }
+        Ok(())
+    }
 }

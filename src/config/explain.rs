@@ -109,6 +109,9 @@ fn lines(key: &Key) -> Vec<(&'static str, String)> {
     if let Some(unit) = &key.unit {
         lines.push(("unit", unit.clone()));
     }
+    if let Some(most) = &key.most {
+        lines.push(("at most", most.clone()));
+    }
     let variables = variables_of(&key.path);
     if !variables.is_empty() {
         lines.push(("environment", variables.join(", ")));
@@ -215,6 +218,7 @@ fn json_entry(key: &Key) -> Json {
         "words": words,
         "default": key.default,
         "unit": key.unit,
+        "most": key.largest(),
         "environment": variables_of(&key.path),
         "dlio": key.dlio.as_deref().unwrap_or("the same."),
         "effect": key.effect,

@@ -3,81 +3,25 @@
 use serde_json::Value as Json;
 
 use super::error::ConfigError;
+use super::schema;
 use super::{Distribution, Element, TimeSpec, Workload};
 
 /// 1 EiB: more than any storage system gives to one file or blob.
 const EIB: f64 = (1u64 << 60) as f64;
-/// More threads than a process may have.
-const THREADS: f64 = 65_536.0;
 /// About 30 years, in seconds.
 const SECONDS: f64 = 1e9;
-/// More ranks than any job has.
-const RANKS: f64 = (1u64 << 24) as f64;
-/// Wider than any layer.
-const WIDTH: f64 = (1u64 << 32) as f64;
-
-/// What is left of smaller data is mostly what a compressor adds.
-const RATIO: f64 = 100.0;
-
-/// Largest values, by key.
-const MOST: [(&str, f64); 43] = [
-    ("dataset.record_length_bytes", EIB),
-    ("dataset.record_length_bytes_stdev", EIB),
-    ("dataset.record_length_bytes_resize", EIB),
-    ("dataset.chunk_size", EIB),
-    ("dataset.compress_ratio", RATIO),
-    ("dataset.dedup_ratio", RATIO),
-    ("dataset.num_subfolders_train", WIDTH),
-    ("dataset.num_subfolders_eval", WIDTH),
-    ("dataset.hdf5.num_dset_per_record", WIDTH),
-    ("dataset.parquet.row_group_size", WIDTH),
-    ("reader.read_threads", THREADS),
-    ("reader.write_threads", THREADS),
-    ("reader.io_depth", THREADS),
-    ("reader.prefetch_size", (1u64 << 20) as f64),
-    // One buffer of a reader thread.
-    ("reader.transfer_size", (1u64 << 32) as f64),
-    ("reader.range_size", EIB),
-    ("train.epochs", WIDTH),
-    ("checkpoint.read_threads", THREADS),
-    ("checkpoint.write_files", THREADS),
-    ("checkpoint.parts_in_flight", THREADS),
-    ("checkpoint.time_between_checkpoints", SECONDS),
-    ("checkpoint.num_checkpoints_write", WIDTH),
-    ("checkpoint.num_checkpoints_read", WIDTH),
-    ("model.model_size_bytes", EIB),
-    ("model.num_layers", (1u64 << 20) as f64),
-    ("model.parallelism.tensor", RANKS),
-    ("model.parallelism.pipeline", RANKS),
-    ("model.parallelism.data", RANKS),
-    ("model.transformer.vocab_size", WIDTH),
-    ("model.transformer.hidden_size", WIDTH),
-    ("model.transformer.ffn_hidden_size", WIDTH),
-    ("model.transformer.num_attention_heads", WIDTH),
-    ("model.transformer.num_kv_heads", WIDTH),
-    ("storage.post_generation_settle_seconds", SECONDS),
-    ("storage.storage_options.latency", SECONDS),
-    ("storage.storage_options.jitter", SECONDS),
-    ("storage.storage_options.bandwidth", EIB),
-    ("storage.storage_options.slow_latency", SECONDS),
-    ("storage.storage_options.pause_after", SECONDS),
-    ("storage.storage_options.pause", SECONDS),
-    ("storage.storage_options.connect_ramp", THREADS),
-    ("storage.storage_options.ranges_in_flight", THREADS),
-    ("storage.storage_options.retry_budget", EIB),
-];
 
 /// Refuses values and products of values that no machine has.
 pub(super) fn check(w: &Workload) -> Result<(), ConfigError> {
     let tree = serde_json::to_value(w).expect("a workload becomes JSON");
-    for (key, most) in MOST {
-        let value = key.split('.').try_fold(&tree, |node, part| node.get(part));
+    for key in schema::keys() {
+        let value = (key.path.split('.')).try_fold(&tree, |node, part| node.get(part));
         // A value that is not finite is null in JSON; so is one that is not set.
-        if let Some(value) = value.and_then(Json::as_f64)
+        if let Some((value, most)) = value.and_then(Json::as_f64).zip(key.largest())
             && value.abs() > most
         {
             return Err(ConfigError::rule(
-                key,
+                &key.path,
                 format!("{value} is more than {most}, the largest value that makes sense"),
                 "lower it",
             ));

@@ -45,7 +45,7 @@ fn every_builtin_config_loads_and_is_valid_for_two_ranks_or_its_model() {
         let loaded = load(&request).unwrap_or_else(|e| panic!("{name}: {e}"));
         let p = &loaded.workload.model.parallelism;
         let ranks = (p.tensor * p.pipeline).max(2) as usize;
-        validate(&loaded.workload, ranks, ranks).unwrap_or_else(|e| panic!("{name}: {e}"));
+        validate(&loaded.workload, ranks).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(loaded.warnings.is_empty(), "{name}: {:?}", loaded.warnings);
     }
 }
@@ -203,7 +203,7 @@ fn old_names_are_accepted() {
 fn contradictions_name_key_and_remedy() {
     let rule = |words: &[&str]| {
         let base = "framework: pytorch\ndataset: {format: npz, num_files_train: 8}\n";
-        validate(&loaded(base, words).unwrap().workload, 4, 4)
+        validate(&loaded(base, words).unwrap().workload, 4)
             .unwrap_err()
             .to_string()
     };
@@ -450,7 +450,7 @@ fn any_number_of_unknown_keys_is_one_message() {
 #[test]
 fn an_evaluation_of_no_files_is_a_warning() {
     let loaded = loaded("workflow: {train: true, evaluation: true}\n", &[]).unwrap();
-    let warnings = validate(&loaded.workload, 2, 2).unwrap();
+    let warnings = validate(&loaded.workload, 2).unwrap();
     let said = "workflow.evaluation=true has no effect: dataset.num_files_eval=0";
     assert!(
         warnings.iter().any(|warning| warning == said),
@@ -522,7 +522,7 @@ fn numbers_beyond_every_machine_are_errors() {
         let dir = tempfile::tempdir().unwrap();
         let words = [word, "dataset.num_samples_per_file=9"];
         let loaded = load(&request(dir.path(), yaml, &words)).unwrap();
-        let error = validate(&loaded.workload, 8, 8).unwrap_err().to_string();
+        let error = validate(&loaded.workload, 8).unwrap_err().to_string();
         assert!(error.contains(key), "{error}");
     }
 }

@@ -159,7 +159,7 @@ fn every_error_of_a_configuration_ends_with_a_remedy() {
     // What contradicts itself, and what is not built.
     for word in ["reader.batch_size=0", "reader.data_loader=dali"] {
         let loaded = load(&request(file("w.yaml", b""), word)).unwrap();
-        let checked = validate(&loaded.workload, 1, 1).map(|_| ());
+        let checked = validate(&loaded.workload, 1).map(|_| ());
         judge(
             word.into(),
             checked.and(unsupported(&loaded.workload, &["npz"])),

@@ -5,6 +5,7 @@
 //! | Line | What it says |
 //! |---|---|
 //! | `- Unit:` | unit of a number; every number has one |
+//! | `- Most:` | largest value that makes sense, such as `100`, `1e9` or `2^60`; a negative one may be as far from 0 |
 //! | `- DLIO:` | what DLIO makes of the key, where that differs |
 //! | `- Effect:` | what it does here, where that is not what the text says; `none` for a key that is only accepted |
 //! | `- Only:` | `KEY = WORD, WORD`: without effect unless that key, of words or a flag, has one of these; `storage` is the storage system in effect |
@@ -107,6 +108,8 @@ pub(super) struct Key {
     pub(super) default: Json,
     pub(super) meaning: String,
     pub(super) unit: Option<String>,
+    /// More is refused: a number in the key's unit, or a power of 2.
+    pub(super) most: Option<String>,
     pub(super) dlio: Option<String>,
     pub(super) effect: Option<String>,
     pub(super) only: Option<Condition>,
@@ -125,6 +128,16 @@ impl Key {
         self.path
             .rsplit_once('.')
             .map_or("", |(section, _)| section)
+    }
+
+    /// The largest value that is not refused.
+    pub(super) fn largest(&self) -> Option<f64> {
+        let most = self.most.as_deref()?;
+        let number = match most.strip_prefix("2^") {
+            Some(exponent) => exponent.parse().map(f64::exp2),
+            None => most.parse(),
+        };
+        Some(number.expect("a number, or a power of 2"))
     }
 
     /// The remark behind `Effect: none`, for a key that is only accepted.
@@ -206,6 +219,7 @@ fn entry(path: &str, kind: Kind, field: &Json, inner: &Json, description: &str) 
         default: field["default"].clone(),
         meaning,
         unit: line("Unit"),
+        most: line("Most"),
         dlio: line("DLIO"),
         effect: line("Effect"),
         only,
@@ -355,6 +369,9 @@ mod tests {
                 || (key.kind != Kind::Section && key.meaning.contains("dlio-rs:"))
             {
                 wrong.push(format!("{}: no description", key.path));
+            }
+            if key.largest().is_some_and(|most| !is_number || most <= 0.0) {
+                wrong.push(format!("{}: at most {:?}", key.path, key.most));
             }
             if is_number != key.unit.is_some() {
                 wrong.push(format!(

@@ -1,19 +1,16 @@
 //! Rules over a whole workload: what DLIO's `validate()` checks, and what it should have.
 
+use super::checkpoint;
 use super::error::ConfigError;
 use super::{
-    CheckpointMode, DataLoaderKind, DropCache, Element, FormatKind, Framework, OrderKind, Profiler,
-    ReadEngine, Shuffle, VerifyContent, Workload,
+    DataLoaderKind, DropCache, Element, FormatKind, Framework, OrderKind, Profiler, ReadEngine,
+    Shuffle, VerifyContent, Workload,
 };
 
 /// Checks a workload for a job. Returns what may mislead.
 ///
 /// Source: DLIO `utils/config.py::validate` of the fork; it runs there after generation, here before anything.
-pub fn validate(
-    w: &Workload,
-    ranks: usize,
-    _ranks_per_node: usize,
-) -> Result<Vec<String>, ConfigError> {
+pub fn validate(w: &Workload, ranks: usize) -> Result<Vec<String>, ConfigError> {
     let mut warnings = Vec::new();
     super::limits::check(w)?;
     dataset(w, &mut warnings)?;
@@ -21,8 +18,7 @@ pub fn validate(
         training(w, ranks as u64, &mut warnings)?;
     }
     if w.workflow.checkpoint {
-        checkpoint(w, ranks as u64)?;
-        super::checkpoint::files(w, &mut warnings)?;
+        checkpoint::check(w, ranks as u64, &mut warnings)?;
     }
     if let Some(cpus) = &w.reader.cpus {
         crate::host::cpus::Choice::parse(cpus).map_err(|cause| {
@@ -41,14 +37,6 @@ pub fn validate(
         ));
     }
     Ok(warnings)
-}
-
-fn positive(key: &str, value: u64) -> Result<(), ConfigError> {
-    if value == 0 {
-        Err(ConfigError::rule(key, "is 0", "set it to 1 or more"))
-    } else {
-        Ok(())
-    }
 }
 
 /// What a listing of other names contradicts.
@@ -82,7 +70,7 @@ fn dataset(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> 
 /// Length, type and shape of a sample.
 fn samples(w: &Workload, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
     let d = &w.dataset;
-    positive("dataset.num_samples_per_file", d.num_samples_per_file)?;
+    ConfigError::positive("dataset.num_samples_per_file", d.num_samples_per_file)?;
     if !(d.record_length_bytes >= 1.0 && d.record_length_bytes.is_finite()) {
         return Err(ConfigError::rule(
             "dataset.record_length_bytes",
@@ -260,9 +248,9 @@ fn training(w: &Workload, ranks: u64, warnings: &mut Vec<String>) -> Result<(), 
 /// Loader and batches, and numbers that no sum may exceed.
 fn counts(w: &Workload, ranks: u64) -> Result<(), ConfigError> {
     let (d, r) = (&w.dataset, &w.reader);
-    positive("train.epochs", w.train.epochs)?;
-    positive("reader.batch_size", r.batch_size)?;
-    positive("reader.batch_size_eval", r.batch_size_eval)?;
+    ConfigError::positive("train.epochs", w.train.epochs)?;
+    ConfigError::positive("reader.batch_size", r.batch_size)?;
+    ConfigError::positive("reader.batch_size_eval", r.batch_size_eval)?;
     match (w.framework, r.data_loader) {
         (Framework::TensorFlow, Some(DataLoaderKind::PyTorch))
         | (Framework::PyTorch, Some(DataLoaderKind::TensorFlow)) => {
@@ -399,107 +387,6 @@ fn steps(w: &Workload, ranks: u64, warnings: &mut Vec<String>) -> Result<(), Con
                 (cap as u64).saturating_mul(w.train.epochs)
             ));
         }
-    }
-    Ok(())
-}
-
-fn checkpoint(w: &Workload, ranks: u64) -> Result<(), ConfigError> {
-    let c = &w.checkpoint;
-    stages(w)?;
-    data_parallelism(w, ranks)?;
-    if c.num_checkpoints_write > 0 && c.num_checkpoints_read > c.num_checkpoints_write {
-        let what = format!(
-            "{} reads of {} checkpoints",
-            c.num_checkpoints_read, c.num_checkpoints_write
-        );
-        return Err(ConfigError::rule(
-            "checkpoint.num_checkpoints_read",
-            what,
-            "read no more than are written",
-        ));
-    }
-    Ok(())
-}
-
-/// Tensor and pipeline parallelism, and the stage of ZeRO.
-fn stages(w: &Workload) -> Result<(), ConfigError> {
-    let p = &w.model.parallelism;
-    positive("model.parallelism.tensor", p.tensor)?;
-    positive("model.parallelism.pipeline", p.pipeline)?;
-    if p.zero_stage > 3 {
-        return Err(ConfigError::rule(
-            "model.parallelism.zero_stage",
-            format!("is {}", p.zero_stage),
-            "0 to 3",
-        ));
-    }
-    if w.model.num_layers > 0 && (w.model.num_layers as u64) < p.pipeline {
-        let what = format!(
-            "{} layers cannot fill {} pipeline stages",
-            w.model.num_layers, p.pipeline
-        );
-        return Err(ConfigError::rule(
-            "model.num_layers",
-            what,
-            "lower model.parallelism.pipeline",
-        ));
-    }
-    if p.pipeline > 1 && p.zero_stage == 3 {
-        let what = "pipeline parallelism and ZeRO stage 3 exclude each other";
-        return Err(ConfigError::rule(
-            "model.parallelism.zero_stage",
-            what,
-            "set pipeline to 1 or zero_stage below 3",
-        ));
-    }
-    Ok(())
-}
-
-/// Data parallelism, and what it makes of the number of ranks.
-fn data_parallelism(w: &Workload, ranks: u64) -> Result<(), ConfigError> {
-    let p = &w.model.parallelism;
-    match w.checkpoint.mode {
-        CheckpointMode::Default if p.data > 0 => {
-            let what = format!(
-                "is {} in mode default, where it follows from the number of ranks",
-                p.data
-            );
-            return Err(ConfigError::rule(
-                "model.parallelism.data",
-                what,
-                "leave it out, or set checkpoint.mode=subset",
-            ));
-        }
-        CheckpointMode::Default if !ranks.is_multiple_of(p.tensor * p.pipeline) => {
-            return Err(ConfigError::rule(
-                "model.parallelism",
-                format!(
-                    "{ranks} ranks are no multiple of tensor {} x pipeline {}",
-                    p.tensor, p.pipeline
-                ),
-                "change the number of ranks",
-            ));
-        }
-        CheckpointMode::Subset if p.data <= 0 => {
-            let what = "is not set, and mode subset needs it";
-            return Err(ConfigError::rule(
-                "model.parallelism.data",
-                what,
-                "set the data parallelism of the whole job",
-            ));
-        }
-        CheckpointMode::Subset if (p.data as u64) * p.tensor * p.pipeline < ranks => {
-            let what = format!(
-                "the whole job has {} ranks, fewer than {ranks}",
-                p.data as u64 * p.tensor * p.pipeline
-            );
-            return Err(ConfigError::rule(
-                "model.parallelism",
-                what,
-                "run fewer ranks",
-            ));
-        }
-        _ => {}
     }
     Ok(())
 }

@@ -213,10 +213,8 @@ impl Format for Csv {
         checker.begin(&Opened {
             file_len,
             expect: Expect {
-                samples: 0,
-                sample: 0,
-                count: 0,
                 min_len: 1,
+                ..Expect::default()
             },
             extents: &[Extent::Whole],
             index: None,

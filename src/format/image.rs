@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::spans::SpanIndex;
 use super::{
-    Checker, Chunks, Expect, FileSpec, Format, FormatError, FormatOptions, Index, Key,
-    LengthChecker, Opened, Out, Result, Source, check_len, no_compression,
+    Checker, Chunks, FileSpec, Format, FormatError, FormatOptions, Index, Key, LengthChecker,
+    Opened, Out, Result, Source, check_len, no_compression,
 };
 use crate::config::ImageEncoding;
 
@@ -151,7 +151,6 @@ struct ImageChecker {
     bytes: Vec<u8>,
     raster: Vec<u8>,
     file_len: u64,
-    expect: Option<Expect>,
     decode: fn(file: &[u8], raster: &mut Vec<u8>) -> Result<()>,
 }
 
@@ -162,7 +161,6 @@ impl ImageChecker {
             bytes: Vec::new(),
             raster: Vec::new(),
             file_len: 0,
-            expect: None,
             decode,
         }
     }
@@ -172,7 +170,6 @@ impl Checker for ImageChecker {
     fn begin(&mut self, opened: &Opened) {
         self.bytes.clear();
         self.file_len = LengthChecker::expected(opened);
-        self.expect = Some(opened.expect);
     }
     fn push(&mut self, chunk: &[u8]) -> Result<()> {
         self.bytes.extend_from_slice(chunk);

@@ -35,6 +35,7 @@ pub mod memory;
 pub mod npy;
 pub mod npz;
 mod npz_check;
+mod npz_full;
 mod options;
 #[cfg(feature = "parquet")]
 pub mod parquet;
@@ -98,7 +99,7 @@ impl FileSpec<'_> {
 }
 
 /// What a reader expects of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Expect {
     pub samples: u64,
     /// The first sample that is wanted.

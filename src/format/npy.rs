@@ -82,7 +82,7 @@ struct NpyChecker {
     start: Vec<u8>,
     header: Option<Header>,
     file_len: u64,
-    expect: Option<Expect>,
+    expect: Expect,
     got: u64,
 }
 
@@ -91,7 +91,7 @@ impl Checker for NpyChecker {
         self.start.clear();
         self.header = None;
         self.file_len = opened.file_len;
-        self.expect = Some(opened.expect);
+        self.expect = opened.expect;
         self.got = 0;
     }
     fn push(&mut self, chunk: &[u8]) -> Result<()> {
@@ -110,7 +110,7 @@ impl Checker for NpyChecker {
         Ok(())
     }
     fn finish(&mut self) -> Result<()> {
-        let expect = self.expect.expect("begin is called before finish");
+        let expect = self.expect;
         let Some(header) = &self.header else {
             return Err(FormatError::Truncated {
                 expected: self.file_len.max(expect.min_len).max(128),

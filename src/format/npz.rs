@@ -14,7 +14,8 @@ use std::sync::Arc;
 use super::container::npy::header;
 use super::container::zip::{Entry, NUMPY};
 use super::npy::{array_shape, stamp_matches};
-use super::npz_check::{FullChecker, VerifyChecker, describe};
+use super::npz_check::VerifyChecker;
+use super::npz_full::{FullChecker, describe};
 use super::{
     Checker, Chunks, FileSpec, Format, FormatError, FormatOptions, Index, Out, Result, Source,
     begins_with,

@@ -9,6 +9,7 @@
 //! | `facts`, `machine` | a host's memory, processors, system and network as reports list them |
 //! | `process` | counters of this process: device bytes, resident set |
 //! | `owner` | a process as other hosts and processes know it |
+//! | `lock` | one job at a time: a file that names its process |
 //! | `run_queue` | how long a thread waited for a CPU |
 //! | `caches` | emptying the page cache of the host |
 //! | `mounts` | where a folder lies |
@@ -22,6 +23,7 @@ pub mod cgroup;
 pub mod cpus;
 pub mod disks;
 pub mod facts;
+pub mod lock;
 pub mod machine;
 pub mod mounts;
 pub mod network;

@@ -76,41 +76,6 @@ impl Owner {
     }
 }
 
-impl std::fmt::Display for Owner {
-    /// One line that [`Owner::parse`] reads.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Identity {
-            id,
-            start,
-            namespace,
-        } = self.process;
-        let (host, boot) = (&self.host, &self.boot);
-        write!(
-            f,
-            "process {id} on {host}, begun at tick {start} of boot {boot} in PID namespace {namespace}"
-        )
-    }
-}
-
-impl Owner {
-    /// Reads what `Display` wrote; None where something else did.
-    pub fn parse(line: &str) -> Option<Self> {
-        let (id, rest) = line.strip_prefix("process ")?.split_once(" on ")?;
-        let (host, rest) = rest.split_once(", begun at tick ")?;
-        let (start, rest) = rest.split_once(" of boot ")?;
-        let (boot, namespace) = rest.split_once(" in PID namespace ")?;
-        Some(Owner {
-            host: host.into(),
-            boot: boot.into(),
-            process: Identity {
-                id: id.parse().ok()?,
-                start: start.parse().ok()?,
-                namespace: namespace.parse().ok()?,
-            },
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,7 +83,6 @@ mod tests {
     #[test]
     fn only_a_process_of_this_pid_namespace_is_judged() {
         let here = Owner::here();
-        assert_eq!(Owner::parse(&here.to_string()), Some(here.clone()));
         assert!(!here.is_gone(&here) && !here.is_out_of_sight(&here));
         let mut other = here.clone();
         other.process.start += 1;

@@ -1,10 +1,11 @@
 use super::*;
 use crate::cluster::threads;
+use crate::config::MetricFormula;
 use crate::host::witness::Medium;
 use crate::metrics::au::tests::block;
-use crate::metrics::evidence::ServedByStorage;
-use crate::metrics::record::BlockRecord;
-use crate::metrics::record::EpochRecord;
+use crate::metrics::breakdown::Line;
+use crate::metrics::evidence::{Counts, ServedByStorage};
+use crate::metrics::record::{BlockRecord, Counters, EpochRecord};
 use crate::stage::{Part, Parts, Stage};
 
 fn workload() -> crate::config::Workload {

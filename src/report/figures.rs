@@ -2,19 +2,18 @@
 //!
 //! The formulas behind the names are in `docs/metrics.md`.
 
+mod tables;
+
 use serde_json::{Value, json};
 
 use super::bottleneck;
 use super::checkpoint;
 use super::object_store::object_store;
-use super::provenance::{HostFolder, Provenance, machine_json};
-use super::rows::{GIB, Report, Row, Table, bytes, object, plain, row, sentence};
-use super::stage::{stage, verdict};
+use super::provenance::{HostFolder, Provenance};
+use super::rows::{GIB, Report, Row, Table, bytes, plain, row, sentence};
+use super::stage::stage;
 use crate::config::{MetricFormula, Workload};
-use crate::metrics::breakdown::{Breakdown, Line};
-use crate::metrics::evidence::Evidence;
-use crate::metrics::summary::{EpochSummary, HostSummary, JobSummary, PhaseSummary};
-use crate::stage::Part;
+use crate::metrics::summary::{HostSummary, JobSummary, PhaseSummary};
 
 /// Version of the layout of `report.json`; a change of meaning raises it.
 pub const SCHEMA_VERSION: u32 = 2;
@@ -49,7 +48,7 @@ pub(super) fn report(
         Some(c) => checkpoint::rows(&mut out, c, &s.rank_table),
         None => out.push(plain("checkpoint", Value::Null)),
     }
-    breakdown_table(&mut out, s);
+    tables::breakdown_table(&mut out, s);
     out.table(Table {
         path: "stages".into(),
         title: if s.stages.is_empty() {
@@ -67,8 +66,8 @@ pub(super) fn report(
             .as_ref()
             .map(|t| object_store(t, &s.counters)),
     ));
-    evidence(&mut out, s);
-    epochs(&mut out, s, train);
+    tables::evidence(&mut out, s);
+    tables::epochs(&mut out, s, train);
     ends(&mut out, s, train);
     out
 }
@@ -195,79 +194,6 @@ fn training(out: &mut Report, p: &PhaseSummary, s: &JobSummary, formula: &str) {
     out.extend(rows);
 }
 
-/// Seconds and percent of a line of a breakdown.
-fn part(seconds: f64, percent: f64) -> Value {
-    json!({"seconds": seconds, "percent": percent})
-}
-
-/// A breakdown as one object of `report.json`.
-fn breakdown_rows(b: &Breakdown) -> Vec<Row> {
-    let (seconds, percent) = (&b.seconds, &b.percent);
-    let mut rows = vec![
-        plain("unit", "s, mean per rank; % of AU's window"),
-        plain("formula", "breakdown"),
-        plain("window_seconds", b.window_s()),
-        plain("wait", part(seconds.wait(), percent.wait())),
-    ];
-    rows.extend(Line::all().map(|line| {
-        let path = match line {
-            Line::Wait(part) => format!("wait/parts/{}", part.name()),
-            _ => line.name().into(),
-        };
-        plain(&path, part(seconds[line], percent[line]))
-    }));
-    rows.push(plain("overshoot", part(b.overshoot_s, b.overshoot_percent)));
-    rows.push(plain("left_out/steps", b.left_out_steps));
-    rows.push(plain("left_out/seconds", b.left_out_s));
-    rows
-}
-
-fn breakdown_table(out: &mut Report, s: &JobSummary) {
-    let b = &s.breakdown;
-    out.extend(breakdown_rows(b).into_iter().map(|mut row| {
-        row.path = format!("breakdown/{}", row.path);
-        row
-    }));
-    if s.train.is_none() || s.epochs.is_empty() {
-        return;
-    }
-    let line = |name: String, seconds: f64, percent: Option<f64>| {
-        vec![
-            plain("", name).label("mean per rank"),
-            row("", seconds, "s", "").label("time"),
-            row("", percent, "%", "").label("share"),
-        ]
-    };
-    let mut lines: Vec<Vec<Row>> = Line::all()
-        // Lines that are always there, and those of the rest that took something.
-        .filter(|l| {
-            let is_main = matches!(l, Line::Compute | Line::Barrier | Line::Harness);
-            is_main || *l == Line::Wait(Part::Io) || b.percent[*l] >= 0.005
-        })
-        .map(|l| {
-            let name = match l {
-                Line::Wait(part) => format!("  wait: {}", part.label()),
-                _ => format!("  {}", l.label()),
-            };
-            line(name, b.seconds[l], Some(b.percent[l]))
-        })
-        .collect();
-    lines.push(line("together".into(), b.window_s(), Some(100.0)));
-    if b.overshoot_percent >= 0.005 {
-        let name = "    of it oversleep (harness)".into();
-        lines.insert(1, line(name, b.overshoot_s, Some(b.overshoot_percent)));
-    }
-    if b.left_out_steps > 0.0 {
-        let name = format!("left out: {:.0} step(s) of a rank", b.left_out_steps);
-        lines.push(line(name, b.left_out_s, None));
-    }
-    out.table(Table {
-        title: "AU's window: compute and losses add up to 100 %".into(),
-        lines,
-        ..Table::default()
-    });
-}
-
 fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
 }
@@ -370,85 +296,6 @@ fn peak_memory(s: &JobSummary) -> Row {
         .note(note)
 }
 
-/// One line when all epochs agree, else one per run of epochs with the same verdict.
-fn evidence(out: &mut Report, s: &JobSummary) {
-    let alike = |a: &EpochSummary, b: &EpochSummary| a.served_by_storage == b.served_by_storage;
-    for same in s.epochs.chunk_by(alike) {
-        let word = verdict(same[0].served_by_storage);
-        let which = match same {
-            all if all.len() == s.epochs.len() => String::new(),
-            [one] => format!("epoch {} ", one.epoch),
-            many => format!(
-                "epochs {} to {} ",
-                many[0].epoch,
-                many[many.len() - 1].epoch
-            ),
-        };
-        let rule = &same[0].rule;
-        let first = if same.len() > 1 && same.iter().any(|e| e.rule != *rule) {
-            format!("; epoch {}", same[0].epoch)
-        } else {
-            String::new()
-        };
-        out.push(sentence(format!(
-            "{which}served by storage: {word} ({rule}{first})"
-        )));
-    }
-    let line = |e: &Evidence| {
-        let c = &e.counts;
-        let host = e.host.and_then(|h| s.hosts.get(h));
-        let share =
-            (c.sampled_pages > 0).then(|| 100.0 * c.resident_pages as f64 / c.sampled_pages as f64);
-        vec![
-            plain("epoch", e.epoch),
-            plain("host", host.map(|h| &h.facts.name)),
-            plain("medium", host.map(|h| &h.medium)),
-            row("delivered", c.delivered, "B", "sum"),
-            row("device", c.device, "B", "proc_io"),
-            row("mount", c.mount, "B", "mount_bytes"),
-            row("sockets", c.socket, "B", "socket_bytes"),
-            row("nic", c.nic, "B", "nic_bytes"),
-            row("resident_before", share, "%", "sampled_residency"),
-            plain("verdict", e.verdict),
-            plain("rule", &e.rule),
-        ]
-    };
-    out.table(Table {
-        path: "evidence".into(),
-        lines: s.evidence.iter().map(line).collect(),
-        ..Table::default()
-    });
-}
-
-fn epochs(out: &mut Report, s: &JobSummary, formula: &str) {
-    let line = |e: &EpochSummary| {
-        vec![
-            plain("epoch", e.epoch),
-            plain("steps", e.steps),
-            row("train_time", e.train_s, "s", "max"),
-            row("au", e.au_percent, "%", &format!("au_{formula}")),
-            row("au_nominal", e.au_nominal_percent, "%", "au_nominal"),
-            row("au_storage", e.au_storage_percent, "%", "au_storage"),
-            row(
-                "throughput",
-                e.throughput,
-                "samples/s",
-                &format!("throughput_{formula}"),
-            ),
-            row("bytes_read", e.bytes_read, "B", "sum"),
-            row("bytes_from_device", e.bytes_from_device, "B", "sum"),
-            plain("served_by_storage", e.served_by_storage),
-            plain("rule", &e.rule),
-            plain("breakdown", object(breakdown_rows(&e.breakdown))),
-        ]
-    };
-    out.table(Table {
-        path: "epochs".into(),
-        lines: s.epochs.iter().map(line).collect(),
-        ..Table::default()
-    });
-}
-
 /// Hosts, ranks, and the last lines of the console.
 fn ends(out: &mut Report, s: &JobSummary, formula: &str) {
     out.push(row(
@@ -462,8 +309,8 @@ fn ends(out: &mut Report, s: &JobSummary, formula: &str) {
         plain("spreads/formula", "min_median_max"),
         plain("spreads/over_ranks", s.spreads),
     ]);
-    hosts(out, s);
-    ranks(out, s, formula);
+    tables::hosts(out, s);
+    tables::ranks(out, s, formula);
     let mut digest = plain("order_digest", format!("{:016x}", s.order_digest));
     if !s.epochs.is_empty() {
         digest = digest.label("order digest");
@@ -478,65 +325,6 @@ fn ends(out: &mut Report, s: &JobSummary, formula: &str) {
         out.push(sentence(text));
     }
     out.push(sentence("=".repeat(78)));
-}
-
-fn hosts(out: &mut Report, s: &JobSummary) {
-    let hosts = s.hosts.iter().map(|h: &HostSummary| {
-        vec![
-            plain("name", &h.facts.name),
-            plain("ranks", h.ranks),
-            plain("cpu_count", h.facts.cpu_count),
-            row("memory", h.facts.memory_bytes, "B", "proc_meminfo"),
-            plain("machine", machine_json(&h.facts.machine)),
-            plain("medium", &h.medium),
-            plain("limits", &h.limits),
-            row(
-                "throttled",
-                h.pressure.throttled_ns.map(seconds),
-                "s",
-                "cgroup_cpu_stat",
-            ),
-            plain("throttled_periods", h.pressure.throttled_periods),
-            row(
-                "steal",
-                h.pressure.steal_ns.map(seconds),
-                "s",
-                "proc_stat_steal",
-            ),
-            row("reader_cpu_wait", h.delay_ns.map(seconds), "s", "sum"),
-            plain("spreads", h.spreads),
-        ]
-    });
-    out.table(Table {
-        path: "hosts".into(),
-        lines: hosts.collect(),
-        ..Table::default()
-    });
-}
-
-fn ranks(out: &mut Report, s: &JobSummary, formula: &str) {
-    let ranks = s.rank_table.iter().map(|r| {
-        let host = s.hosts.get(r.host).map_or("", |h| h.facts.name.as_str());
-        vec![
-            plain("rank", r.rank),
-            plain("host", host),
-            row("au", r.au_percent, "%", &format!("au_{formula}")),
-            row(
-                "throughput",
-                r.throughput,
-                "samples/s",
-                &format!("throughput_{formula}"),
-            ),
-            plain("breakdown", object(breakdown_rows(&r.breakdown))),
-            plain("counters", r.counters),
-            plain("order_digest", format!("{:016x}", r.order_digest)),
-        ]
-    });
-    out.table(Table {
-        path: "ranks".into(),
-        lines: ranks.collect(),
-        ..Table::default()
-    });
 }
 
 /// What held a host back, where that is more than a trifle.

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::host::owner::Owner;
+use crate::host::lock::{Lock, Refused};
 use crate::interrupt::{self, Unfinished};
 
 /// Why outputs could not be written.
@@ -133,7 +133,7 @@ impl OutputDir {
             .map(Path::to_owned)
             .collect();
         parents.reverse();
-        let lock = Lock::take(place, &name, &target)?;
+        let lock = lock(place, &name, &target)?;
         // Only now: the job that held the lock before has published what it had.
         let is_used = match clash {
             Clash::Suffix => target.exists(),
@@ -266,104 +266,37 @@ fn unique() -> String {
     format!("{}-{nanos}", std::process::id())
 }
 
-/// A symbolic link that names this process in place of a target: made or refused in one step on every file system, the
-/// owner with it.
-#[derive(Debug)]
-struct Lock {
-    path: PathBuf,
-    _unfinished: Unfinished,
-}
-
-/// Tries to take a lock whose folder or owner goes away meanwhile.
+/// Tries to take a lock whose folder goes away meanwhile.
 const TRIES: usize = 100;
 
-impl Lock {
-    /// Takes the lock of the folder `target`, which lies in `place`; makes `place`.
-    ///
-    /// Errors: `Taken`; `Io` when `place` cannot be written to.
-    fn take(place: &Path, name: &str, target: &Path) -> Result<Self, PublishError> {
-        let path = place.join(format!(".{name}.lock"));
-        Self::hold(place, path, target, &Owner::here())
-    }
-
-    fn hold(
-        place: &Path,
-        path: PathBuf,
-        target: &Path,
-        here: &Owner,
-    ) -> Result<Self, PublishError> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            fs::create_dir_all(place).map_err(io_error("create output folder", place))?;
-            let failed = match std::os::unix::fs::symlink(here.to_string(), &path) {
-                Ok(()) => {
-                    // Announced only now: a signal must not remove what is another job's.
-                    let unfinished = interrupt::unfinished(&path);
-                    return Ok(Lock {
-                        path,
-                        _unfinished: unfinished,
-                    });
-                }
-                Err(error) => error,
-            };
-            match failed.kind() {
-                // Another job that ended removed the empty folder.
-                io::ErrorKind::NotFound if tries < TRIES => {}
-                io::ErrorKind::AlreadyExists => {
-                    let Ok(link) = fs::read_link(&path) else {
-                        // Released at this moment.
-                        if tries < TRIES {
-                            continue;
-                        }
-                        return Err(io_error("take", &path)(failed));
-                    };
-                    let holder = link.to_string_lossy();
-                    let owner = Owner::parse(&holder);
-                    let is_gone = owner.as_ref().is_some_and(|owner| owner.is_gone(here));
-                    if !is_gone || tries >= TRIES {
-                        return Err(taken(owner.as_ref(), &holder, here, target, path));
-                    }
-                    // Two jobs may have read the same: the one that holds the right to it looks again and deletes it.
-                    let mut right = path.clone().into_os_string();
-                    right.push("-old");
-                    let _right = Self::hold(place, right.into(), target, here)?;
-                    if fs::read_link(&path).is_ok_and(|now| now == link) {
-                        let _ = fs::remove_file(&path);
-                    }
-                }
-                _ => return Err(io_error("take", &path)(failed)),
+/// Takes the lock of the folder `target`, called `name`, which lies in `place`; makes `place`.
+///
+/// Errors: `Taken`; `Io` when `place` cannot be written to.
+fn lock(place: &Path, name: &str, target: &Path) -> Result<Lock, PublishError> {
+    let lock = place.join(format!(".{name}.lock"));
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        fs::create_dir_all(place).map_err(io_error("create output folder", place))?;
+        match Lock::take(&lock) {
+            Ok(taken) => return Ok(taken),
+            // Another job that ended removed the empty folder.
+            Err(Refused::Io { source, .. })
+                if source.kind() == io::ErrorKind::NotFound && tries < TRIES => {}
+            Err(Refused::Io {
+                operation,
+                path,
+                source,
+            }) => return Err(io_error(operation, &path)(source)),
+            Err(Refused::Held { by, ended }) => {
+                return Err(PublishError::Taken {
+                    path: target.to_owned(),
+                    owner: by,
+                    lock,
+                    ended,
+                });
             }
         }
-    }
-}
-
-/// `text` is what the lock says, `owner` what was read of it.
-fn taken(
-    owner: Option<&Owner>,
-    text: &str,
-    here: &Owner,
-    target: &Path,
-    lock: PathBuf,
-) -> PublishError {
-    let (owner, ended) = match owner {
-        Some(owner) => (owner.named(here), owner.signs_of_end(here)),
-        None => (
-            text.into(),
-            "no host runs a dlio-rs that writes there".into(),
-        ),
-    };
-    PublishError::Taken {
-        path: target.to_owned(),
-        owner,
-        lock,
-        ended,
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -384,6 +317,7 @@ impl Drop for OutputDir {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::lock::leave;
     use crate::util::names_in;
 
     #[test]
@@ -455,23 +389,12 @@ mod tests {
         let id = format!("process {}", std::process::id());
         assert!(refused.to_string().contains(&id), "{refused}");
         drop(first);
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        child.wait().unwrap();
-        let mut dead = Owner::here();
-        dead.process.id = child.id();
         let lock = tmp.path().join(".out.lock");
-        std::os::unix::fs::symlink(dead.to_string(), &lock).unwrap();
+        leave(&lock, |_| {});
         OutputDir::create(&target, Clash::Refuse, false).unwrap();
         assert!(names_in(tmp.path()).is_empty());
-        // Of another PID namespace nobody knows.
-        dead.process.namespace += 1;
-        std::os::unix::fs::symlink(dead.to_string(), &lock).unwrap();
+        leave(&lock, |owner| owner.host = "elsewhere".into());
         let refused = OutputDir::create(&target, Clash::Refuse, false).unwrap_err();
-        assert!(refused.to_string().contains("PID namespace"), "{refused}");
-        fs::remove_file(&lock).unwrap();
-        let elsewhere = "process 1 on another-host, begun at tick 1";
-        std::os::unix::fs::symlink(elsewhere, tmp.path().join(".out.lock")).unwrap();
-        let refused = OutputDir::create(&target, Clash::Refuse, false).unwrap_err();
-        assert!(refused.to_string().contains(elsewhere), "{refused}");
+        assert!(refused.to_string().contains("host elsewhere"), "{refused}");
     }
 }

@@ -49,6 +49,9 @@ pub struct JobContext<'a> {
     pub tracer: Option<Arc<Tracer>>,
 }
 
+/// Seeds of per-rank draws are this far apart, as the fork's reshard seeds are.
+const RANK_SEED_STEP: u64 = 31;
+
 /// The cap that DLIO puts on automatic writer threads.
 const MAX_WRITE_THREADS: usize = 32;
 
@@ -94,6 +97,11 @@ impl<'a> JobContext<'a> {
             false => (cluster.rank(), cluster.size()),
         };
         (part as u64, parts as u64)
+    }
+
+    /// Seed of the times that this rank draws.
+    pub fn draw_seed(&self) -> u64 {
+        self.workload.train.seed + RANK_SEED_STEP * self.cluster.rank() as u64
     }
 
     /// The main thread begins with a file or folder, until the guard is dropped: what the watchdog says of it.

@@ -30,12 +30,9 @@ pub enum RankError {
     },
     #[error("{0}")]
     Report(#[from] ReportError),
-    /// The dataset is not what the workload says.
+    /// The dataset is not what the workload says, or this version does not have its format.
     #[error("{0}")]
     Dataset(String),
-    /// This version does not have it.
-    #[error("{0}")]
-    NotBuilt(String),
 }
 
 /// The job's failure, as it is known on one rank.

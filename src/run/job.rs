@@ -8,7 +8,7 @@ use super::context::{JobContext, io_threads, label};
 use super::events::Events;
 use super::failure::{JobError, RankError, Result, agree, only_where};
 use super::patient::Patient;
-use super::phase::{Measured, checkpoint, find, generate, train};
+use super::phase::{Measured, checkpoint, clean, find, generate, train};
 use super::profile;
 use super::recording::EventRecorder;
 use super::request::JobRequest;
@@ -227,7 +227,7 @@ impl JobRequest<'_> {
         if let Some(spec) = &self.find {
             let placed = begun.1.mask;
             let found = find::run(job, spec, self.loaded, placed, events)?;
-            generate::clean_up(job)?;
+            clean::clean_up(job)?;
             return results::print_search(job, found, spec.prints_json);
         }
         if !self.measures() {
@@ -235,7 +235,7 @@ impl JobRequest<'_> {
                 results::write_unmeasured(self, output, events)
             });
             agree(job.cluster, written)?;
-            return generate::clean_up(job);
+            return clean::clean_up(job);
         }
         let mut measured = if w.is_checkpoint_only() {
             checkpoint::run(job, events)?
@@ -252,7 +252,7 @@ impl JobRequest<'_> {
             run: events.run.clone(),
         };
         let summary = results::report(self, job, &mut measured, events, output, &begun)?;
-        generate::clean_up(job)?;
+        clean::clean_up(job)?;
         self.judge(job.cluster, summary)
     }
 

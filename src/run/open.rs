@@ -35,7 +35,7 @@ pub fn pick_format(workload: &Workload) -> Result<Option<&'static dyn Format>, R
         return Ok(None);
     }
     wire::format_row(workload).format.map(Some).ok_or_else(|| {
-        RankError::NotBuilt(format!(
+        RankError::Dataset(format!(
             "run with dataset.format={kind}: this version reads and writes {}",
             format::built().join(", ")
         ))

@@ -10,13 +10,9 @@ use crate::plan::checkpoint::CheckpointPlan;
 /// Checks a workload for a job of this many ranks. Returns what may mislead.
 ///
 /// Errors: a sentence for the user, with the key and a remedy. The same on every rank: only the workload decides.
-pub fn preflight(
-    loaded: &Loaded,
-    ranks: usize,
-    ranks_per_node: usize,
-) -> Result<Vec<String>, String> {
+pub fn preflight(loaded: &Loaded, ranks: usize) -> Result<Vec<String>, String> {
     let w = &loaded.workload;
-    let warnings = config::validate(w, ranks, ranks_per_node).map_err(|e| e.to_string())?;
+    let warnings = config::validate(w, ranks).map_err(|e| e.to_string())?;
     config::unsupported(w, &format::built()).map_err(|e| e.to_string())?;
     if w.workflow.checkpoint {
         CheckpointPlan::new(&w.model, w.checkpoint.mode, ranks).map_err(|e| e.to_string())?;

@@ -5,7 +5,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::clock::{Clock, thread_cpu_ns};
+use crate::clock::{Clock, RealClock, VirtualClock, thread_cpu_ns};
 use crate::cluster::Cluster;
 use crate::config::TimeSpec;
 use crate::loader::{Activity, BatchSource, Phase, Stretch};
@@ -20,7 +20,7 @@ use crate::plan::draw::TimeDraw;
 use crate::report::Event;
 use crate::stage::Stage;
 
-use super::context::label;
+use super::context::{JobContext, label};
 use super::events::Events;
 use super::failure::RankError;
 
@@ -83,7 +83,35 @@ pub struct Span {
     pub pause_after: Option<u64>,
 }
 
-impl StepLoop<'_> {
+impl<'a> StepLoop<'a> {
+    /// The loops of a job with `steps` training steps in an epoch; in virtual time where that has a clock.
+    pub fn new(job: &'a JobContext, virtual_clock: Option<Rc<VirtualClock>>, steps: u64) -> Self {
+        let (cluster, w) = (job.cluster, job.workload);
+        let clock: Rc<dyn Clock> = match virtual_clock {
+            Some(clock) => clock,
+            None => Rc::new(RealClock {
+                spin: cluster.local_size() <= job.node_cpus,
+            }),
+        };
+        StepLoop {
+            clock,
+            cluster,
+            activity: job.activity,
+            histograms: StageHistograms::new(),
+            draws: TimeDraw::new(job.draw_seed()),
+            spec: MetricSpec::of(w, cluster.size()),
+            digest: Digest::default(),
+            spin_ns: 0,
+            done: (0, steps * w.train.epochs),
+            recording: job.gauges.clone().map(|gauges| Recording {
+                recorder: Recorder::new(gauges.zero_ns()),
+                gauges,
+            }),
+            tracer: job.tracer.clone(),
+            judge: None,
+        }
+    }
+
     /// Trains until the epoch ends or a checkpoint is due. The source has been started. Returns the block, and true when it
     /// ended for a checkpoint.
     ///

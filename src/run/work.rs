@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::context::JobContext;
 use super::dataset::DatasetFiles;
 use super::index_cache::{IndexCache, Kept};
 use super::source::StorageSource;
+use super::wire;
 use crate::clock::now_ns;
 use crate::config::{Decode, TimeSpec, VerifyContent};
 use crate::format::content::ContentChecker;
@@ -43,6 +45,30 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// How `job` reads `files` on `storage`. `format` is None where no bytes are looked at.
+    pub(super) fn new(
+        job: &JobContext,
+        storage: &Arc<dyn Storage>,
+        format: Option<&'static dyn Format>,
+        files: &Arc<DatasetFiles>,
+    ) -> Self {
+        let w = job.workload;
+        let draws_of =
+            |thread: usize| Mutex::new(TimeDraw::new(job.draw_seed() + 1000 * (thread as u64 + 1)));
+        Reading {
+            files: files.clone(),
+            format,
+            storage: storage.clone(),
+            indexes: IndexCache::new(w.reader.index_cache),
+            access: wire::access(w),
+            decode: w.reader.decode,
+            verify_content: w.reader.verify_content,
+            samples_per_file: w.dataset.num_samples_per_file,
+            preprocess: w.reader.preprocess_time.clone(),
+            preprocess_draws: (0..job.shape().threads.max(1)).map(draws_of).collect(),
+        }
+    }
+
     /// Whether samples are found by metadata of their file.
     pub(super) fn reads_metadata(&self) -> bool {
         let first = Run {

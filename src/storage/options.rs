@@ -12,18 +12,21 @@ pub struct StorageOptions {
     /// Time to the first byte of a read.
     ///
     /// - Unit: seconds
+    /// - Most: 1e9
     /// - DLIO: no such key.
     /// - Only: storage = model
     pub latency: f64,
     /// Uniform deviation of `latency`, to both sides.
     ///
     /// - Unit: seconds
+    /// - Most: 1e9
     /// - DLIO: no such key.
     /// - Only: storage = model
     pub jitter: f64,
     /// Bandwidth that the ranks of a host share. 0: unlimited.
     ///
     /// - Unit: bytes per second
+    /// - Most: 2^60
     /// - DLIO: no such key.
     /// - Only: storage = model
     pub bandwidth: f64,
@@ -36,18 +39,21 @@ pub struct StorageOptions {
     /// Time to the first byte of a read of `slow_rank`.
     ///
     /// - Unit: seconds
+    /// - Most: 1e9
     /// - DLIO: no such key.
     /// - Only: storage = model
     pub slow_latency: f64,
     /// When `pause` begins, after the storage system was opened.
     ///
     /// - Unit: seconds
+    /// - Most: 1e9
     /// - DLIO: no such key.
     /// - Only: storage = model
     pub pause_after: f64,
     /// For so long no read gets its first byte. 0: never.
     ///
     /// - Unit: seconds
+    /// - Most: 1e9
     /// - DLIO: no such key.
     /// - Only: storage = model
     pub pause: f64,
@@ -157,6 +163,7 @@ pub struct StorageOptions {
     /// Retries that a rank may make in a run. Not set: 1000.
     ///
     /// - Unit: retries
+    /// - Most: 2^60
     /// - DLIO: no such key.
     /// - Only: storage = s3, gcs, azure
     pub retry_budget: Option<u64>,
@@ -169,12 +176,14 @@ pub struct StorageOptions {
     /// Connections that a rank makes at the same time. Not set: 8.
     ///
     /// - Unit: connections
+    /// - Most: 65536
     /// - DLIO: no such key.
     /// - Only: storage = s3, gcs, azure
     pub connect_ramp: Option<u64>,
     /// Ranges of one long read that are in flight together. Not set: 2.
     ///
     /// - Unit: requests
+    /// - Most: 65536
     /// - DLIO: no such key.
     /// - Only: storage = s3, gcs, azure
     pub ranges_in_flight: Option<u64>,

@@ -1,6 +1,9 @@
 //! Every key of DLIO's workload YAML as a typed field: one struct per section.
 //!
-//! Field names are DLIO's. Defaults are DLIO's built-in ones.
+//! Field names are DLIO's. Defaults, which stand behind the type, are DLIO's built-in ones.
+
+#[macro_use]
+mod section;
 
 mod cluster;
 mod dataset;
@@ -26,37 +29,37 @@ use serde::{Deserialize, Serialize};
 use super::address::Address;
 use crate::storage::System;
 
-/// A whole workload: the root of every key.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Workload {
-    /// The model: its name and size, and how it lies over ranks.
-    pub model: Model,
-    /// The framework that is emulated.
-    pub framework: Framework,
-    /// Which phases run.
-    pub workflow: Workflow,
-    /// What the files are.
-    pub dataset: Dataset,
-    /// How samples are read.
-    #[serde(alias = "data_reader")]
-    pub reader: Reader,
-    /// Epochs and steps of training.
-    pub train: Train,
-    /// Evaluation between epochs.
-    pub evaluation: Evaluation,
-    /// When checkpoints are saved and loaded, and how.
-    pub checkpoint: Checkpoint,
-    /// Where results go.
-    pub output: Output,
-    /// Profilers.
-    pub profiling: Profiling,
-    /// What the run must reach.
-    pub metric: Metric,
-    /// Where data lies.
-    pub storage: StorageSection,
-    /// How ranks work together.
-    pub cluster: ClusterSection,
+section! {
+    /// A whole workload: the root of every key.
+    pub struct Workload {
+        /// The model: its name and size, and how it lies over ranks.
+        pub model: Model = Model::default(),
+        /// The framework that is emulated.
+        pub framework: Framework = Framework::TensorFlow,
+        /// Which phases run.
+        pub workflow: Workflow = Workflow::default(),
+        /// What the files are.
+        pub dataset: Dataset = Dataset::default(),
+        /// How samples are read.
+        #[serde(alias = "data_reader")]
+        pub reader: Reader = Reader::default(),
+        /// Epochs and steps of training.
+        pub train: Train = Train::default(),
+        /// Evaluation between epochs.
+        pub evaluation: Evaluation = Evaluation::default(),
+        /// When checkpoints are saved and loaded, and how.
+        pub checkpoint: Checkpoint = Checkpoint::default(),
+        /// Where results go.
+        pub output: Output = Output::default(),
+        /// Profilers.
+        pub profiling: Profiling = Profiling::default(),
+        /// What the run must reach.
+        pub metric: Metric = Metric::default(),
+        /// Where data lies.
+        pub storage: StorageSection = StorageSection::default(),
+        /// How ranks work together.
+        pub cluster: ClusterSection = ClusterSection::default(),
+    }
 }
 
 impl Workload {
@@ -119,61 +122,27 @@ impl Workload {
     }
 }
 
-impl Default for Workload {
-    fn default() -> Self {
-        Workload {
-            model: Model::default(),
-            framework: Framework::TensorFlow,
-            workflow: Workflow::default(),
-            dataset: Dataset::default(),
-            reader: Reader::default(),
-            train: Train::default(),
-            evaluation: Evaluation::default(),
-            checkpoint: Checkpoint::default(),
-            output: Output::default(),
-            profiling: Profiling::default(),
-            metric: Metric::default(),
-            storage: StorageSection::default(),
-            cluster: ClusterSection::default(),
-        }
-    }
-}
-
-/// `workflow`: which phases run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Workflow {
-    /// Generate the dataset before anything else.
-    pub generate_data: bool,
-    /// Train.
-    pub train: bool,
-    /// Evaluate after epochs.
-    pub evaluation: bool,
-    /// Save checkpoints in training; without training, save and load them.
-    pub checkpoint: bool,
-    /// Start the profiler of `profiling.profiler`.
-    pub profiling: bool,
-    /// Key that `dlio_benchmark_query` prints.
-    ///
-    /// - Effect: none; `dlio-rs validate` prints all values.
-    pub query: Option<String>,
-    /// Debug.
-    ///
-    /// - DLIO: ignored.
-    /// - Effect: none.
-    pub debug: Option<bool>,
-}
-
-impl Default for Workflow {
-    fn default() -> Self {
-        Workflow {
-            generate_data: false,
-            train: true,
-            evaluation: false,
-            checkpoint: false,
-            profiling: false,
-            query: None,
-            debug: None,
-        }
+section! {
+    /// `workflow`: which phases run.
+    pub struct Workflow {
+        /// Generate the dataset before anything else.
+        pub generate_data: bool = false,
+        /// Train.
+        pub train: bool = true,
+        /// Evaluate after epochs.
+        pub evaluation: bool = false,
+        /// Save checkpoints in training; without training, save and load them.
+        pub checkpoint: bool = false,
+        /// Start the profiler of `profiling.profiler`.
+        pub profiling: bool = false,
+        /// Key that `dlio_benchmark_query` prints.
+        ///
+        /// - Effect: none; `dlio-rs validate` prints all values.
+        pub query: Option<String> = None,
+        /// Debug.
+        ///
+        /// - DLIO: ignored.
+        /// - Effect: none.
+        pub debug: Option<bool> = None,
     }
 }

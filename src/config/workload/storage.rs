@@ -6,42 +6,31 @@ use serde::{Deserialize, Serialize};
 pub use crate::storage::StorageOptions;
 use crate::storage::System;
 
-/// `storage`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct StorageSection {
-    /// The storage system. A `://` address in `dataset.data_folder` decides over it.
-    ///
-    /// - DLIO: `local_fs`, `s3`, `aistore`; `direct_fs` in the MLCommons fork. `mmap`, `null`, `model` and `azure` are of dlio-rs.
-    #[serde(with = "word")]
-    #[schemars(schema_with = "word::schema")]
-    pub storage_type: &'static System,
-    /// Folder that `dataset.data_folder` is relative to, or the bucket.
-    pub storage_root: String,
-    /// Options of a storage system: credentials, endpoints, limits.
-    pub storage_options: StorageOptions,
-    /// Client library.
-    ///
-    /// - DLIO: the MLCommons fork only; the same as `storage.storage_options.storage_library`.
-    /// - Effect: none; there is one native client.
-    pub storage_library: Option<String>,
-    /// Time between generation and reading on an object store that shows new objects late.
-    ///
-    /// - Unit: seconds
-    /// - DLIO: the MLCommons fork only.
-    /// - Only: storage = s3, gcs, azure
-    pub post_generation_settle_seconds: f64,
-}
-
-impl Default for StorageSection {
-    fn default() -> Self {
-        StorageSection {
-            storage_type: <&System>::default(),
-            storage_root: "./".into(),
-            storage_options: StorageOptions::default(),
-            storage_library: None,
-            post_generation_settle_seconds: 0.0,
-        }
+section! {
+    /// `storage`
+    pub struct StorageSection {
+        /// The storage system. A `://` address in `dataset.data_folder` decides over it.
+        ///
+        /// - DLIO: `local_fs`, `s3`, `aistore`; `direct_fs` in the MLCommons fork. `mmap`, `null`, `model` and `azure` are of dlio-rs.
+        #[serde(with = "word")]
+        #[schemars(schema_with = "word::schema")]
+        pub storage_type: &'static System = <&System>::default(),
+        /// Folder that `dataset.data_folder` is relative to, or the bucket.
+        pub storage_root: String = "./".into(),
+        /// Options of a storage system: credentials, endpoints, limits.
+        pub storage_options: StorageOptions = StorageOptions::default(),
+        /// Client library.
+        ///
+        /// - DLIO: the MLCommons fork only; the same as `storage.storage_options.storage_library`.
+        /// - Effect: none; there is one native client.
+        pub storage_library: Option<String> = None,
+        /// Time between generation and reading on an object store that shows new objects late.
+        ///
+        /// - Unit: seconds
+        /// - Most: 1e9
+        /// - DLIO: the MLCommons fork only.
+        /// - Only: storage = s3, gcs, azure
+        pub post_generation_settle_seconds: f64 = 0.0,
     }
 }
 

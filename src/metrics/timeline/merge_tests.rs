@@ -1,13 +1,14 @@
 //! The merge of many ranks: what is summed stays exact, and what travels stays small.
 
+use super::assemble::{Gathered, timeline};
 use super::gauges::Gauges;
+use super::host_series::{HOST_BYTES, HostSeries, MORE_LEVELS, fitting};
 use super::incidents::Incidents;
 use super::longest::{KEPT, Selection};
-use super::merge::{
-    Gathered, HOST_BYTES, HostSeries, MORE_LEVELS, Shape, fitting, merge, timeline,
-};
+use super::merge::merge;
 use super::recorder::{Recorded, Recorder, StepSpan};
 use super::series::Column;
+use super::shape::Shape;
 use super::{BIN_NS, Timeline};
 use crate::cluster::Cluster;
 use crate::cluster::threads;

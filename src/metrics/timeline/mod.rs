@@ -6,11 +6,13 @@
 //! All times are nanoseconds since the common start: the end of a barrier of all ranks at the beginning of the job, in
 //! virtual time the beginning of training.
 
+mod assemble;
 mod bins;
 mod devices;
 mod event;
 mod gauges;
 mod heat;
+mod host_series;
 mod incidents;
 mod latency;
 mod longest;
@@ -20,6 +22,7 @@ pub(crate) mod merge_tests;
 mod ranks;
 mod recorder;
 mod series;
+mod shape;
 mod steps;
 
 use std::collections::BTreeSet;

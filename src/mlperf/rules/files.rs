@@ -85,8 +85,7 @@ pub(super) fn can_start(facts: &Facts) -> Vec<Outcome> {
     let (Ok(workload), Some(ranks)) = (&facts.typed, facts.accelerators) else {
         return Vec::new();
     };
-    let per_host = ranks.div_ceil(facts.hosts.unwrap_or(1).max(1));
-    let refused = crate::config::validate(workload, ranks as usize, per_host as usize)
+    let refused = crate::config::validate(workload, ranks as usize)
         .map(|_| ())
         .map_err(|e| e.to_string())
         .and_then(|()| match facts.kind {

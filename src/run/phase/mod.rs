@@ -9,6 +9,7 @@
 //! | [`find`] | one trial: a part of the job trains, the rest sleeps |
 
 pub mod checkpoint;
+pub mod clean;
 pub mod evaluate;
 pub mod find;
 pub mod generate;

@@ -3,28 +3,22 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use serde_json::json;
 
 use super::Measured;
 use super::evaluate::Evaluation;
-use crate::clock::{Clock, RealClock, VirtualClock, process_cpu_ns, sharpen_this_thread};
+use crate::clock::{VirtualClock, process_cpu_ns, sharpen_this_thread};
 use crate::config::DropCache;
-use crate::format::Format;
 use crate::host::cgroup::Pressure;
 use crate::host::facts::Meminfo;
 use crate::host::process::device_bytes;
 use crate::host::witness::{Medium, Mount, nic_bytes};
 use crate::loader::{BatchSource, Phase};
 use crate::metrics::evidence::Counts;
-use crate::metrics::histogram::StageHistograms;
 use crate::metrics::record::{EpochRecord, RankRecord};
-use crate::metrics::spec::MetricSpec;
-use crate::metrics::timeline::{Column, Gauges, Recorded, Recorder};
+use crate::metrics::timeline::{Column, Gauges, Recorded};
 use crate::metrics::trace::PhaseKind;
 use crate::plan::Split;
-use crate::plan::digest::Digest;
-use crate::plan::draw::TimeDraw;
 use crate::plan::order::ShardOrder;
 use crate::plan::steps::Steps;
 use crate::report::Event;
@@ -36,18 +30,14 @@ use crate::run::context::{JobContext, label};
 use crate::run::dataset::DatasetFiles;
 use crate::run::events::Events;
 use crate::run::failure::{RankError, Result, agree};
-use crate::run::index_cache::IndexCache;
 use crate::run::memory;
 use crate::run::open::{open_storage, pick_format};
 use crate::run::residency::{Sample, before_epoch};
 use crate::run::sources::{Sources, ThreadRecords, reshard};
-use crate::run::steps::{Judge, Recording, Span, StepLoop};
+use crate::run::steps::{Judge, Span, StepLoop};
 use crate::run::wire;
 use crate::run::work::{EpochWork, Reading};
 use crate::storage::{Storage, Telemetry};
-
-/// Seeds of per-rank draws are this far apart, as the fork's reshard seeds are.
-const RANK_SEED_STEP: u64 = 31;
 
 /// Trains and evaluates. A collective; the record is this rank's.
 pub fn run(job: &JobContext, events: &mut Events) -> Result<Measured> {
@@ -139,7 +129,7 @@ impl<'a> Training<'a> {
             eval_steps: plan.eval,
             dropped: plan.dropped,
         });
-        let reading = Arc::new(reading_of(job, &storage, format, &files));
+        let reading = Arc::new(Reading::new(job, &storage, format, &files));
         let order = ShardOrder::new(
             wire::order(w, Split::Train, files.train.files()),
             rank,
@@ -185,7 +175,7 @@ impl<'a> Training<'a> {
             source,
             evaluation: eval.map(|source| Evaluation::prepare(job, source, &files, plan.eval)),
             threads,
-            steps: step_loop(job, virtual_clock, &plan),
+            steps: StepLoop::new(job, virtual_clock, plan.train),
             saves,
             record: RankRecord {
                 rank,
@@ -464,37 +454,6 @@ impl<'a> Training<'a> {
     }
 }
 
-fn step_loop<'a>(
-    job: &'a JobContext,
-    virtual_clock: Option<Rc<VirtualClock>>,
-    plan: &Steps,
-) -> StepLoop<'a> {
-    let (cluster, w) = (job.cluster, job.workload);
-    let clock: Rc<dyn Clock> = match virtual_clock {
-        Some(clock) => clock,
-        None => Rc::new(RealClock {
-            spin: cluster.local_size() <= job.node_cpus,
-        }),
-    };
-    StepLoop {
-        clock,
-        cluster,
-        activity: job.activity,
-        histograms: StageHistograms::new(),
-        draws: TimeDraw::new(w.train.seed + RANK_SEED_STEP * cluster.rank() as u64),
-        spec: MetricSpec::of(w, cluster.size()),
-        digest: Digest::default(),
-        spin_ns: 0,
-        done: (0, plan.train * w.train.epochs),
-        recording: job.gauges.clone().map(|gauges| Recording {
-            recorder: Recorder::new(gauges.zero_ns()),
-            gauges,
-        }),
-        tracer: job.tracer.clone(),
-        judge: None,
-    }
-}
-
 /// What lies between the readers and the bytes of a dataset.
 fn medium_of(storage: &dyn Storage, mount: Option<&Mount>) -> Medium {
     match mount {
@@ -502,32 +461,6 @@ fn medium_of(storage: &dyn Storage, mount: Option<&Mount>) -> Medium {
         None if !storage.system().has_bytes => Medium::Simulated,
         None if storage.telemetry().is_some() => Medium::Object,
         None => Medium::Other("unknown".into()),
-    }
-}
-
-/// What stays the same from epoch to epoch.
-fn reading_of(
-    job: &JobContext,
-    storage: &Arc<dyn Storage>,
-    format: Option<&'static dyn Format>,
-    files: &Arc<DatasetFiles>,
-) -> Reading {
-    let (rank, w) = (job.cluster.rank() as u64, job.workload);
-    let draws_of = |thread: usize| {
-        let seed = w.train.seed + RANK_SEED_STEP * rank + 1000 * (thread as u64 + 1);
-        Mutex::new(TimeDraw::new(seed))
-    };
-    Reading {
-        files: files.clone(),
-        format,
-        storage: storage.clone(),
-        indexes: IndexCache::new(w.reader.index_cache),
-        access: wire::access(w),
-        decode: w.reader.decode,
-        verify_content: w.reader.verify_content,
-        samples_per_file: w.dataset.num_samples_per_file,
-        preprocess: w.reader.preprocess_time.clone(),
-        preprocess_draws: (0..job.shape().threads.max(1)).map(draws_of).collect(),
     }
 }
 

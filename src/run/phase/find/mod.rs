@@ -223,12 +223,7 @@ impl<'a> Finder<'a> {
         let (job, question) = (self.job, &self.spec.question);
         let loaded = self.sized(part, number)?;
         let w = &loaded.workload;
-        let ranks_of_host = part
-            .node_of_rank()
-            .iter()
-            .filter(|node| **node == 0)
-            .count();
-        let ready = preflight(&loaded, part.size(), ranks_of_host);
+        let ready = preflight(&loaded, part.size());
         let refused = |cause| {
             let what = question.by.of(number * question.unit);
             RankError::Dataset(format!("try {what}: {cause}"))
