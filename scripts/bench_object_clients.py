@@ -2,7 +2,7 @@
 
   bench_object_clients.py CLIENT get|put URL LENGTH DEPTH SECONDS [CA]     prints [seconds, CPU seconds, bytes]
 
-It keeps DEPTH requests in flight for so long. bench_object.py runs it in turns with the others, which take the same words.
+It keeps DEPTH requests in flight for so long. A PUT sends bytes that were just made: a copy. bench_object.py runs it in turns with the others, which take the same words.
 """
 
 import io
@@ -18,6 +18,11 @@ BUCKET, KEY = "bench", "x/train/img_00_of_64.npz"
 ID, SECRET = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
 
 
+def made(data):
+    """A copy: what a checkpoint sends was made for it, and is in memory of its own."""
+    return bytes(memoryview(data))
+
+
 def s3dlio(puts, url, length, depth, ca):
     import s3dlio as library
 
@@ -26,7 +31,7 @@ def s3dlio(puts, url, length, depth, ca):
     def one():
         if not puts:
             return len(library.get(uri))
-        library.put_bytes(uri, data)
+        library.put_bytes(uri, made(data))
         return length
 
     return threads(one, depth)
@@ -45,7 +50,7 @@ def boto3(puts, url, length, depth, ca):
     def one():
         if not puts:
             return len(client.get_object(Bucket=BUCKET, Key=KEY)["Body"].read())
-        client.put_object(Bucket=BUCKET, Key=KEY, Body=data)
+        client.put_object(Bucket=BUCKET, Key=KEY, Body=made(data))
         return length
 
     return threads(one, depth)
@@ -100,7 +105,7 @@ def awscrt(puts, url, length, depth, ca):
 
         def one():
             request = http.HttpRequest(
-                "PUT" if puts else "GET", f"/{BUCKET}/{KEY}", http.HttpHeaders(headers), io.BytesIO(data) if puts else None
+                "PUT" if puts else "GET", f"/{BUCKET}/{KEY}", http.HttpHeaders(headers), io.BytesIO(made(data)) if puts else None
             )
             kind = s3.S3RequestType.PUT_OBJECT if puts else s3.S3RequestType.GET_OBJECT
             return client.make_request(type=kind, request=request, on_body=None if puts else body, on_done=finished)

@@ -227,21 +227,24 @@ impl LaneWriter<'_> {
             if stop.load(Relaxed) {
                 return Ok(false);
             }
-            let chunk = self.next(path, written)?;
+            let Chunk {
+                buffer,
+                used,
+                is_last,
+            } = self.next(path, written)?;
             let start = now_ns();
             self.observer.begins(self.number, index, written);
-            writer
-                .write(&chunk.buffer[..chunk.used])
+            let buffer = writer
+                .give(buffer, used)
                 .map_err(|e| StorageError::writing(path, written, e))?;
             let took = now_ns() - start;
             self.observer.ended(self.number, Call::Write, took);
-            self.observer.moved(chunk.used as u64);
-            written += chunk.used as u64;
+            self.observer.moved(used as u64);
+            written += used as u64;
             self.wrote.write_ns += took;
-            self.wrote.file_bytes += chunk.used as u64;
-            let is_last = chunk.is_last;
+            self.wrote.file_bytes += used as u64;
             // The generator keeps the other end until it is joined.
-            let _ = self.free.send(chunk.buffer);
+            let _ = self.free.send(buffer);
             if is_last {
                 break;
             }

@@ -152,6 +152,14 @@ pub struct Resident {
 pub trait Writer {
     /// Appends.
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()>;
+    /// Appends the first `used` bytes of a buffer, and may keep it until they are written: the one that comes back is as long,
+    /// and what it holds means nothing.
+    ///
+    /// Errors: those of [`Writer::write`]; the buffer is gone then.
+    fn give(&mut self, buffer: Buffer, used: usize) -> std::io::Result<Buffer> {
+        self.write(&buffer[..used])?;
+        Ok(buffer)
+    }
     /// Makes all that was written durable; nothing may be appended afterwards. Object stores have nothing to do here:
     /// an object is durable once it is finished.
     fn sync(&mut self) -> std::io::Result<()> {

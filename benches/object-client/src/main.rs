@@ -4,6 +4,9 @@
 //!   object-client --serve LENGTH [CERTIFICATE KEY]                 the server; prints its port
 //!   object-client CLIENT get|put URL LENGTH DEPTH SECONDS [CA]     prints [seconds, CPU seconds, bytes]
 //!
+//! A PUT sends bytes that were just made, as a checkpoint does: each client copies them from [`MADE`] bytes into the memory that it
+//! sends from.
+//!
 //! CLIENT: `native`, `uring` (the same by reader.engine=uring) and `sdk` are dlio-rs's storage, `hyper` a bare loop.
 
 use std::convert::Infallible;
@@ -12,8 +15,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use dlio_rs::internal::{
-    Client, Extent, Lane, Request as Read, Secret, Sink, Storage, StoreSpec, System, run_tasks,
+    Buffer, Client, Extent, Lane, Request as Read, Secret, Sink, Storage, StoreSpec, System,
+    run_tasks,
 };
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -27,6 +32,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 const KEY: &str = "x/train/img_00_of_64.npz";
+
+/// What is copied to make a body, again and again: it stays in a cache, so that making costs little beside the writing.
+const MADE: usize = 1 << 20;
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -217,10 +225,11 @@ fn ours(job: &Job, client: Client, engine: Engine) -> u64 {
         move || {
             let path = PathBuf::from(format!("s3://bench/{KEY}"));
             let mut lane = Lane::new(system.default_transfer);
-            let data = vec![7; length.min(1 << 20)];
+            let data = vec![7; length.min(MADE)];
+            let mut buffer = Buffer::new(data.len());
             while Instant::now() < end {
                 if puts {
-                    put(&*storage, &path, &data, length);
+                    buffer = put(&*storage, &path, &data, buffer, length);
                     bytes.fetch_add(length as u64, Relaxed);
                     continue;
                 }
@@ -256,15 +265,24 @@ fn ours(job: &Job, client: Client, engine: Engine) -> u64 {
     bytes.load(Relaxed)
 }
 
-fn put(storage: &dyn Storage, path: &std::path::Path, data: &[u8], length: usize) {
+/// Writes an object as a checkpoint is written, a buffer after another; the buffer that is left.
+fn put(
+    storage: &dyn Storage,
+    path: &std::path::Path,
+    data: &[u8],
+    mut buffer: Buffer,
+    length: usize,
+) -> Buffer {
     let mut writer = storage.create(path).expect("a name that can be");
     let mut left = length;
     while left > 0 {
         let now = left.min(data.len());
-        writer.write(&data[..now]).expect("the server takes it");
+        buffer[..now].copy_from_slice(&data[..now]);
+        buffer = writer.give(buffer, now).expect("the server takes it");
         left -= now;
     }
     writer.finish().expect("the server takes it");
+    buffer
 }
 
 async fn connect(authority: &str, tls: Option<&TlsConnector>) -> Box<dyn Pipe> {
@@ -288,8 +306,8 @@ async fn connect(authority: &str, tls: Option<&TlsConnector>) -> Box<dyn Pipe> {
 struct Loop {
     authority: String,
     tls: Option<TlsConnector>,
-    /// Of a PUT; empty for a GET.
-    data: Bytes,
+    /// Of a PUT; 0 for a GET.
+    length: usize,
     end: Instant,
 }
 
@@ -301,18 +319,21 @@ impl Loop {
             .await
             .expect("plain HTTP");
         tokio::spawn(connection);
-        let method = if self.data.is_empty() {
+        let method = if self.length == 0 {
             Method::GET
         } else {
             Method::PUT
         };
+        let data = vec![7; self.length.min(MADE)];
+        let mut body = Bytes::new();
         let mut bytes = 0;
         while Instant::now() < self.end {
+            body = made(body, &data, self.length);
             let request = Request::builder()
                 .method(&method)
                 .uri(format!("/bench/{KEY}"))
                 .header("host", &self.authority)
-                .body(Full::new(self.data.clone()))
+                .body(Full::new(body.clone()))
                 .expect("plain headers");
             sender.ready().await.expect("the connection lives");
             let answer = sender.send_request(request).await;
@@ -322,10 +343,25 @@ impl Loop {
                     bytes += std::hint::black_box(data).len() as u64;
                 }
             }
-            bytes += self.data.len() as u64;
+            bytes += self.length as u64;
         }
         bytes
     }
+}
+
+/// A body of `length` bytes, made of `data`, in the memory of the last one.
+fn made(last: Bytes, data: &[u8], length: usize) -> Bytes {
+    // hyper may hold it a little longer than until the answer.
+    let mut body = last
+        .try_into_mut()
+        .unwrap_or_else(|_| BytesMut::with_capacity(length));
+    body.clear();
+    body.reserve(length);
+    while body.len() < length {
+        let now = data.len().min(length - body.len());
+        body.extend_from_slice(&data[..now]);
+    }
+    body.freeze()
 }
 
 /// The least that an asynchronous client does.
@@ -342,7 +378,7 @@ fn bare_hyper(job: &Job) -> u64 {
     let each = Loop {
         authority: authority.into(),
         tls,
-        data: Bytes::from(vec![7; if job.puts { job.length } else { 0 }]),
+        length: if job.puts { job.length } else { 0 },
         end: Instant::now() + job.time,
     };
     runtime().block_on(async {

@@ -185,7 +185,7 @@ impl Connection {
     pub(crate) fn send(
         &mut self,
         head: &[u8],
-        body: &[u8],
+        body: &[&[u8]],
         deadline: Option<Instant>,
     ) -> Result<(), Failure> {
         self.wire.limit.deadline = deadline;

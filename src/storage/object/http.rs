@@ -209,12 +209,12 @@ impl Http {
         }
     }
 
-    /// One request with its whole answer, over one connection. No retries.
+    /// One request with its whole answer, over one connection. No retries. `body`: what it consists of, piece after piece.
     pub fn exchange(
         &self,
         host: &Arc<Host>,
         head: &[u8],
-        body: &[u8],
+        body: &[&[u8]],
         has_body: bool,
     ) -> Result<Answered> {
         let mut connection = self.open(host)?;
@@ -233,7 +233,7 @@ impl Http {
         &self,
         connection: &mut Connection,
         head: &[u8],
-        body: &[u8],
+        body: &[&[u8]],
         has_body: bool,
     ) -> Result<Answered> {
         let head = match connection.send(head, body, self.deadline()) {

@@ -9,6 +9,7 @@ mod addresses;
 pub(super) mod azure;
 mod body;
 mod checksum;
+mod collected;
 mod connection;
 mod endpoint;
 mod failure;
@@ -27,6 +28,7 @@ mod retry;
 #[cfg(feature = "s3")]
 pub(super) mod s3;
 mod senders;
+mod spare;
 mod store;
 mod stream;
 mod tls;
@@ -141,22 +143,22 @@ pub(crate) trait Service: Send + Sync {
     ) -> Option<Result<Prepared>> {
         None
     }
-    /// Writes a whole object.
-    fn put(&self, endpoint: &Endpoint, object: &ObjectName, body: &[u8]) -> Result<()>;
+    /// Writes a whole object. `body`: piece after piece, as it lies in memory.
+    fn put(&self, endpoint: &Endpoint, object: &ObjectName, body: &[&[u8]]) -> Result<()>;
     /// A name for an upload, where it begins without a request.
     fn name_upload(&self) -> Option<String> {
         None
     }
     /// Begins an upload in parts; returns its name.
     fn begin_upload(&self, endpoint: &Endpoint, object: &ObjectName) -> Result<String>;
-    /// Writes a part.
+    /// Writes a part. `body` as for [`Service::put`].
     fn put_part(
         &self,
         endpoint: &Endpoint,
         object: &ObjectName,
         upload: &str,
         number: u32,
-        body: &[u8],
+        body: &[&[u8]],
     ) -> Result<Part>;
     /// Makes the object of its parts appear.
     fn complete(
@@ -208,6 +210,11 @@ pub(crate) trait Service: Send + Sync {
     fn checksum(&self, _head: &Head) -> Option<checksum::Expected> {
         None
     }
+}
+
+/// Bytes of all pieces together.
+pub(crate) fn len_of(pieces: &[&[u8]]) -> usize {
+    pieces.iter().map(|piece| piece.len()).sum()
 }
 
 /// Decodes a recorded answer, its body in pieces of `piece` bytes; for fuzzing. True: it is whole.

@@ -1,7 +1,7 @@
 //! The threads that send parts: a bounded number of parts of all uploads of a rank is on its way at one time.
 //!
-//! A part is sent from the memory in which it was collected; its upload goes on in a spare one. So an upload holds one
-//! buffer of its own, and all of them together share as many as parts may be out.
+//! A part is sent from the memory in which it was collected; its upload goes on in a spare one. So an upload holds the memory of
+//! one part, and all of them together share that of as many as may be out.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,8 +9,11 @@ use std::thread;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::collected::Collected;
+use super::spare::Spare;
+
 /// Sends one part and gives its memory back.
-type Job = Box<dyn FnOnce() -> Vec<u8> + Send>;
+type Job = Box<dyn FnOnce() -> Collected + Send>;
 
 /// The threads, started when they are needed.
 pub(super) struct Senders {
@@ -33,7 +36,7 @@ struct State {
     idle: usize,
     /// Places taken.
     out: usize,
-    spare: Vec<Vec<u8>>,
+    spare: Spare,
     is_over: bool,
 }
 
@@ -50,28 +53,18 @@ impl Senders {
         }
     }
 
-    /// Memory for the first part of an object: that of an earlier one, where it is there, whose pages the kernel need not make again.
-    pub(super) fn memory(&self) -> Vec<u8> {
-        self.shared.state.lock().spare.pop().unwrap_or_default()
+    /// What earlier parts left.
+    pub(super) fn spare<T>(&self, take: impl FnOnce(&mut Spare) -> T) -> T {
+        take(&mut self.shared.state.lock().spare)
     }
 
-    /// Takes memory back for later objects.
-    pub(super) fn give_memory(&self, mut memory: Vec<u8>) {
-        if memory.capacity() > 0 {
-            memory.clear();
-            self.shared.state.lock().spare.push(memory);
-        }
-    }
-
-    /// Takes a place, waiting while all are taken; returns memory for the part after the one that will be sent.
-    /// Must be followed by [`Senders::start`].
-    pub(super) fn enter(&self) -> Vec<u8> {
+    /// Takes a place, waiting while all are taken. Must be followed by [`Senders::start`].
+    pub(super) fn enter(&self) {
         let mut state = self.shared.state.lock();
         while state.out >= self.limit {
             self.shared.arrived.wait(&mut state);
         }
         state.out += 1;
-        state.spare.pop().unwrap_or_default()
     }
 
     /// Sends a part in another thread; in this one where none can be started.
@@ -122,11 +115,11 @@ impl Shared {
             };
             state.idle -= 1;
             drop(state);
-            let memory = job();
+            let part = job();
             state = self.state.lock();
             // Idle and its place free at once: nobody starts a further thread in between.
             state.idle += 1;
-            self.give_back(&mut state, memory);
+            self.give_back(&mut state, part);
         }
     }
 
@@ -135,30 +128,13 @@ impl Shared {
         let Some(job) = self.state.lock().jobs.pop_front() else {
             return;
         };
-        let memory = job();
-        self.give_back(&mut self.state.lock(), memory);
+        let part = job();
+        self.give_back(&mut self.state.lock(), part);
     }
 
-    fn give_back(&self, state: &mut State, mut memory: Vec<u8>) {
-        memory.clear();
-        state.spare.push(memory);
+    fn give_back(&self, state: &mut State, part: Collected) {
+        part.into_spare(&mut state.spare);
         state.out -= 1;
         self.arrived.notify_one();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_of_an_object_serves_the_next_one() {
-        let senders = Senders::new(1);
-        let mut first = senders.memory();
-        first.extend_from_slice(&[7; 1000]);
-        let at = first.as_ptr();
-        senders.give_memory(first);
-        let second = senders.memory();
-        assert_eq!((second.as_ptr(), second.len()), (at, 0));
     }
 }

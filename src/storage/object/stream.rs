@@ -149,13 +149,17 @@ impl Stream {
     pub(super) fn send(
         &mut self,
         head: &[u8],
-        body: &[u8],
+        body: &[&[u8]],
         limit: &Limit,
     ) -> Result<Sent, Failure> {
+        let all = std::iter::once(head).chain(body.iter().copied());
         match self {
-            Stream::Plain(socket) => send_plain(socket, head, body, limit),
+            Stream::Plain(socket) => {
+                let mut all: Vec<IoSlice> = all.map(IoSlice::new).collect();
+                send_plain(socket, &mut all, limit)
+            }
             Stream::Tls(tls) => {
-                for mut bytes in [head, body] {
+                for mut bytes in all {
                     while !bytes.is_empty() {
                         let taken = tls
                             .conn
@@ -188,6 +192,9 @@ impl Stream {
         }
     }
 }
+
+/// IOV_MAX: the kernel takes no more slices in one call.
+const MOST_SLICES: usize = 1024;
 
 /// sendmsg(2) of what the socket's buffer takes at once.
 fn send_now(socket: &Socket, parts: &[IoSlice]) -> io::Result<usize> {
@@ -234,20 +241,13 @@ fn is_interim(socket: &Socket) -> bool {
     matches!(socket.tcp().peek(&mut start), Ok(10) if start.starts_with(b"HTTP/1.") && start[9] == b'1')
 }
 
-fn send_plain(
-    socket: &Socket,
-    mut head: &[u8],
-    mut body: &[u8],
-    limit: &Limit,
-) -> Result<Sent, Failure> {
+fn send_plain(socket: &Socket, mut left: &mut [IoSlice], limit: &Limit) -> Result<Sent, Failure> {
     let mut watches = true;
-    while !head.is_empty() || !body.is_empty() {
-        match send_now(socket, &[IoSlice::new(head), IoSlice::new(body)]) {
-            Ok(n) => {
-                let of_head = n.min(head.len());
-                head = &head[of_head..];
-                body = &body[n - of_head..];
-            }
+    // What is empty is nothing to send.
+    IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        match send_now(socket, &left[..left.len().min(MOST_SLICES)]) {
+            Ok(n) => IoSlice::advance_slices(&mut left, n),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 if !wait_writable(socket, watches, limit)? {
@@ -305,4 +305,38 @@ fn flush_tls(tls: &mut Tls, limit: &Limit) -> Result<Sent, Failure> {
         }
     }
     Ok(Sent::Whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn more_pieces_than_one_call_takes_arrive_in_order() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let read = Duration::from_secs(60);
+        let mut stream = Stream::Plain(Socket::new(ours, read));
+        let mut peer = listener.accept().unwrap().0;
+        let bytes: Vec<u8> = (0..5_000_000_u32).map(|i| (i % 251) as u8).collect();
+        let mut pieces: Vec<&[u8]> = bytes.chunks(1999).collect();
+        assert!(pieces.len() > 2 * MOST_SLICES);
+        pieces.insert(0, &[]);
+        pieces.insert(700, &[]);
+        let taken = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            peer.read_to_end(&mut all).unwrap();
+            all
+        });
+        let limit = Limit {
+            read,
+            deadline: None,
+        };
+        let sent = stream.send(b"head", &pieces, &limit).unwrap();
+        assert_eq!(sent, Sent::Whole);
+        assert_eq!(stream.send(b"", &[], &limit).unwrap(), Sent::Whole);
+        drop(stream);
+        assert!(taken.join().unwrap() == [&b"head"[..], &bytes].concat());
+    }
 }

@@ -9,14 +9,16 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::collected::Collected;
 use super::endpoint::{Endpoint, Operation};
 use super::failure::{Class, Failure, ObjectError, Result};
 use super::inner::{About, Inner};
 use super::retry::{Trial, persist};
-use super::{ObjectName, Part};
+use super::spare::Spare;
+use super::{ObjectName, Part, len_of};
 use crate::clock::now_ns;
 use crate::interrupt::{self, Unfinished};
-use crate::storage::{StorageError, Writer};
+use crate::storage::{Buffer, StorageError, Writer};
 
 /// The longest part that is made of its own accord.
 const LONGEST_PART: usize = 64 << 20;
@@ -28,7 +30,7 @@ const MAX_PARTS: u32 = 10_000;
 /// An object being written. Its memory is one part, and those that are on their way.
 pub(super) struct Upload {
     target: Arc<Target>,
-    part: Vec<u8>,
+    part: Collected,
     /// Parts handed over so far.
     parts: u32,
     /// Its name, once parts were sent.
@@ -148,7 +150,7 @@ impl Target {
         interrupt::unfinished_upload(&self.object.uri, Arc::new(abort))
     }
 
-    fn send_part(&self, upload: &str, number: u32, bytes: &[u8]) {
+    fn send_part(&self, upload: &str, number: u32, bytes: &[&[u8]]) {
         let is_given_up = self.is_stopped.load(Relaxed) || self.sent.lock().failure.is_some();
         let outcome = if is_given_up {
             None
@@ -157,7 +159,7 @@ impl Target {
                 self.try_hard("write a part of", Operation::Put, |endpoint| {
                     let service = &*self.inner.service;
                     let part = service.put_part(endpoint, &self.object, upload, number, bytes)?;
-                    endpoint.count_written(bytes.len() as u64);
+                    endpoint.count_written(len_of(bytes) as u64);
                     Ok(part)
                 }),
             )
@@ -242,7 +244,7 @@ impl Upload {
                 arrived: Condvar::new(),
                 is_stopped: AtomicBool::new(false),
             }),
-            part: inner.senders.memory(),
+            part: Collected::default(),
             parts: 0,
             upload: None,
             written: 0,
@@ -284,14 +286,14 @@ impl Upload {
             }
         };
         let senders = &target.inner.senders;
-        let spare = senders.enter();
-        let bytes = std::mem::replace(&mut self.part, spare);
+        senders.enter();
+        let part = std::mem::take(&mut self.part);
         self.parts = number;
         target.sent.lock().out += 1;
         let target = target.clone();
         senders.start(Box::new(move || {
-            target.send_part(&upload, number, &bytes);
-            bytes
+            target.send_part(&upload, number, &part.pieces());
+            part
         }));
         Ok(())
     }
@@ -299,16 +301,17 @@ impl Upload {
     fn end(&mut self) -> Result<(), Box<ObjectError>> {
         let Some(upload) = self.upload.as_ref().map(|begun| begun.name.clone()) else {
             let target = &self.target;
+            let pieces = self.part.pieces();
             return target.try_hard("write", Operation::Put, |endpoint| {
                 target
                     .inner
                     .service
-                    .put(endpoint, &target.object, &self.part)?;
+                    .put(endpoint, &target.object, &pieces)?;
                 endpoint.count_written(self.part.len() as u64);
                 Ok(())
             });
         };
-        if !self.part.is_empty() {
+        if self.part.len() > 0 {
             self.send_part()?;
         }
         let parts = self.target.arrive()?;
@@ -318,28 +321,57 @@ impl Upload {
         self.upload = None;
         self.target.check_len(self.written)
     }
+
+    /// What the part still takes, at least a byte: a full one is sent.
+    fn room(&mut self) -> io::Result<usize> {
+        let first = self.target.inner.options.part_size;
+        if self.part.len() == part_len(first, self.parts + 1) {
+            self.send_part().map_err(io::Error::other)?;
+        }
+        Ok(part_len(first, self.parts + 1) - self.part.len())
+    }
+
+    /// Collects by `collect`, which has the room of the part and returns the bytes that it took; what it takes is the client's
+    /// own time.
+    fn collect<T>(
+        &mut self,
+        collect: impl FnOnce(&mut Self, usize) -> (usize, T),
+    ) -> io::Result<T> {
+        let room = self.room()?;
+        let start = now_ns();
+        let (taken, rest) = collect(self, room);
+        self.written += taken as u64;
+        self.client_ns += now_ns() - start;
+        Ok(rest)
+    }
 }
 
 impl Writer for Upload {
     fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        let start = now_ns();
-        let mut waited_ns = 0;
         while !bytes.is_empty() {
-            let want = part_len(self.target.inner.options.part_size, self.parts + 1);
-            if self.part.len() == want {
-                let before = now_ns();
-                self.send_part().map_err(io::Error::other)?;
-                waited_ns += now_ns() - before;
-                continue;
-            }
-            let room = want - self.part.len();
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            self.part.extend_from_slice(now);
-            self.written += now.len() as u64;
-            bytes = later;
+            bytes = self.collect(|upload, room| {
+                let (now, later) = bytes.split_at(room.min(bytes.len()));
+                let senders = &upload.target.inner.senders;
+                let part = &mut upload.part;
+                part.copy(now, || senders.spare(Spare::memory));
+                (now.len(), later)
+            })?;
         }
-        self.client_ns += now_ns() - start - waited_ns;
         Ok(())
+    }
+
+    /// The part is sent from where its bytes are: a buffer that fits into it as a whole is not copied.
+    fn give(&mut self, buffer: Buffer, used: usize) -> io::Result<Buffer> {
+        let len = buffer.len();
+        if used < len || self.room()? < len {
+            self.write(&buffer[..used])?;
+            return Ok(buffer);
+        }
+        self.collect(|upload, _| {
+            let spare = upload.target.inner.senders.spare(|spare| spare.buffer(len));
+            upload.part.give(buffer);
+            (len, spare.unwrap_or_else(|| Buffer::new(len)))
+        })
     }
 
     fn client_ns(&self) -> u64 {
@@ -354,7 +386,8 @@ impl Writer for Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         let part = std::mem::take(&mut self.part);
-        self.target.inner.senders.give_memory(part);
+        let senders = &self.target.inner.senders;
+        senders.spare(|spare| part.into_spare(spare));
         let Some(upload) = self.upload.take() else {
             return;
         };
@@ -390,5 +423,39 @@ mod tests {
         assert_eq!(longest_part(first, 1 << 30), first);
         assert_eq!(longest_part(first, (1 << 30) + 1), 16 << 20);
         assert_eq!(longest_part(first, u64::MAX), 64 << 20);
+    }
+
+    /// No request is made: nothing is written to its end.
+    #[cfg(feature = "s3")]
+    #[test]
+    fn a_whole_buffer_is_kept_until_it_is_sent_and_serves_again() {
+        use crate::storage::{Secret, StoreSpec, System, open};
+
+        let system = System::of_word("s3").unwrap();
+        let mut spec = StoreSpec::new(system, "s3://bucket/x".into());
+        spec.options.endpoint_url.0 = vec!["http://127.0.0.1:9".into()];
+        spec.options.region = Some("us-east-1".into());
+        spec.options.access_key_id = Some(Secret::new("id"));
+        spec.options.secret_access_key = Some(Secret::new("secret"));
+        spec.options.part_size = Some(5 << 20);
+        let storage = open(&spec, &[]).unwrap();
+        let create = || storage.create(Path::new("s3://bucket/x/object")).unwrap();
+        const LEN: usize = 2 << 20;
+
+        let mut writer = create();
+        let first = Buffer::new(LEN);
+        let at = first.as_ptr();
+        let second = writer.give(first, LEN).unwrap();
+        let second_at = second.as_ptr();
+        assert_ne!(second_at, at, "the first is sent from where it is");
+        let same = writer.give(second, 100).unwrap();
+        assert_eq!(same.as_ptr(), second_at, "few bytes are copied");
+        let third = writer.give(same, LEN).unwrap();
+        assert_ne!(third.as_ptr(), second_at);
+        drop(writer);
+
+        let mut writer = create();
+        let known = writer.give(third, LEN).unwrap().as_ptr();
+        assert!(known == at || known == second_at);
     }
 }

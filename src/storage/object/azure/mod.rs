@@ -30,7 +30,7 @@ use super::fetch::{Carrier, Fetch};
 use super::head::Head;
 use super::http::{Answered, Http};
 use super::url::{Url, encode_path, encode_query, urls};
-use super::{ObjectName, Page, Part, Prepared, Runtime, Service, UploadMark, UploadPage};
+use super::{ObjectName, Page, Part, Prepared, Runtime, Service, UploadMark, UploadPage, len_of};
 use crate::storage::StoreSpec;
 
 /// Azure Blob Storage.
@@ -144,7 +144,7 @@ impl Azure {
         })
     }
 
-    fn exchange(&self, prepared: &Prepared, body: &[u8]) -> Result<Answered> {
+    fn exchange(&self, prepared: &Prepared, body: &[&[u8]]) -> Result<Answered> {
         let has_body = !prepared.head.starts_with(b"HEAD");
         let answered = self
             .http
@@ -254,12 +254,12 @@ impl Service for Azure {
             .then(|| self.sdk_fetch(endpoint, object, range))
     }
 
-    fn put(&self, endpoint: &Endpoint, object: &ObjectName, body: &[u8]) -> Result<()> {
+    fn put(&self, endpoint: &Endpoint, object: &ObjectName, body: &[&[u8]]) -> Result<()> {
         if self.carrier.moves_bytes() {
             return self.sdk_put(endpoint, object, body);
         }
         let kind = "x-ms-blob-type: BlockBlob\r\n";
-        let prepared = self.prepare("PUT", endpoint, object, "", kind, Some(body.len()))?;
+        let prepared = self.prepare("PUT", endpoint, object, "", kind, Some(len_of(body)))?;
         self.exchange(&prepared, body).map(|_| ())
     }
 
@@ -278,7 +278,7 @@ impl Service for Azure {
         object: &ObjectName,
         upload: &str,
         number: u32,
-        body: &[u8],
+        body: &[&[u8]],
     ) -> Result<Part> {
         let tag = block_id(upload, number);
         if self.carrier.moves_bytes() {
@@ -286,7 +286,7 @@ impl Service for Azure {
         }
         let mut query = String::from("comp=block&blockid=");
         encode_query(&STANDARD.encode(&tag), &mut query);
-        let prepared = self.prepare("PUT", endpoint, object, &query, "", Some(body.len()))?;
+        let prepared = self.prepare("PUT", endpoint, object, &query, "", Some(len_of(body)))?;
         self.exchange(&prepared, body)?;
         Ok(Part {
             number,
@@ -401,7 +401,7 @@ impl Service for Azure {
             batch::HEADERS,
             Some(body.len()),
         )?;
-        let answered = self.exchange(&prepared, body.as_bytes())?;
+        let answered = self.exchange(&prepared, &[body.as_bytes()])?;
         batch::outcome(&answered.body, keys)
     }
 

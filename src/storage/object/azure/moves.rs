@@ -5,14 +5,13 @@ use std::num::NonZero;
 use azure_core::http::RequestContent;
 use azure_storage_blob::BlobClient;
 use azure_storage_blob::models::{BlobClientDownloadOptions, BlobClientUploadOptions, HttpRange};
-use bytes::Bytes;
 use futures::TryStreamExt;
 
 use super::super::Span;
 use super::super::endpoint::Endpoint;
 use super::super::failure::{Class, Failure, Result};
 use super::super::fetch::{Fetch, Fetched};
-use super::super::{ObjectName, Part};
+use super::super::{ObjectName, Part, len_of};
 use super::{Azure, sdk};
 
 /// One request for the whole of what is asked for: the store divides long extents itself.
@@ -51,15 +50,15 @@ impl Azure {
         &self,
         endpoint: &Endpoint,
         object: &ObjectName,
-        body: &[u8],
+        body: &[&[u8]],
     ) -> Result<()> {
         let blob = self.blob(endpoint, object)?;
         let options = BlobClientUploadOptions {
             parallel: ONE,
-            partition_size: NonZero::new(body.len().max(1) as u64),
+            partition_size: NonZero::new(len_of(body).max(1) as u64),
             ..BlobClientUploadOptions::default()
         };
-        let content = RequestContent::from(Bytes::copy_from_slice(body).to_vec());
+        let content = RequestContent::from(body.concat());
         let put = self.runtime.wait(blob.upload(content, Some(options)));
         put.map(|_| ()).map_err(sdk::failure)
     }
@@ -70,11 +69,11 @@ impl Azure {
         object: &ObjectName,
         number: u32,
         tag: String,
-        body: &[u8],
+        body: &[&[u8]],
     ) -> Result<Part> {
         let blob = self.blob(endpoint, object)?.block_blob_client();
-        let content = RequestContent::from(body.to_vec());
-        let staged = blob.stage_block(tag.as_bytes(), body.len() as u64, content, None);
+        let content = RequestContent::from(body.concat());
+        let staged = blob.stage_block(tag.as_bytes(), len_of(body) as u64, content, None);
         self.runtime.wait(staged).map_err(sdk::failure)?;
         Ok(Part {
             number,

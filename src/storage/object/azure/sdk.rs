@@ -173,7 +173,7 @@ fn exchange(http: &Http, request: &Plain) -> Result<Answered> {
         request.body.len()
     );
     let has_body = request.method != "HEAD";
-    let answered = http.exchange(&host, head.as_bytes(), &request.body, has_body)?;
+    let answered = http.exchange(&host, head.as_bytes(), &[&request.body], has_body)?;
     if answered.head.status >= 400 {
         return Err(answer::failure(&answered.head, &answered.body));
     }

@@ -25,7 +25,7 @@ use super::fetch::{Carrier, Fetch};
 use super::head::Head;
 use super::http::{Answered, Http};
 use super::url::{Url, encode_query, urls};
-use super::{ObjectName, Page, Part, Prepared, Runtime, Service, UploadMark, UploadPage};
+use super::{ObjectName, Page, Part, Prepared, Runtime, Service, UploadMark, UploadPage, len_of};
 use crate::storage::StoreSpec;
 use crate::util::crc32c;
 
@@ -162,7 +162,7 @@ impl S3 {
         endpoint: &Endpoint,
         object: &ObjectName,
         ask: &Ask,
-        body: &[u8],
+        body: &[&[u8]],
     ) -> Result<Answered> {
         let exchange = |prepared: &Prepared| {
             let has_body = ask.method != "HEAD";
@@ -190,12 +190,19 @@ impl S3 {
         }
     }
 
-    fn checksum_of(&self, body: &[u8]) -> Option<(&'static str, String)> {
+    fn checksum_of(&self, body: &[&[u8]]) -> Option<(&'static str, String)> {
         let (name, value) = match self.sent {
             Sent::None => return None,
             Sent::Md5 => return Some(("content-md5", delete::content_md5(body))),
-            Sent::Crc32c => ("x-amz-checksum-crc32c", crc32c::of(body)),
-            Sent::Crc32 => ("x-amz-checksum-crc32", crc32fast::hash(body)),
+            Sent::Crc32c => {
+                let crc = body.iter().fold(0, |crc, piece| crc32c::append(crc, piece));
+                ("x-amz-checksum-crc32c", crc)
+            }
+            Sent::Crc32 => {
+                let mut crc = crc32fast::Hasher::new();
+                body.iter().for_each(|piece| crc.update(piece));
+                ("x-amz-checksum-crc32", crc.finalize())
+            }
         };
         Some((name, to_base64(&value.to_be_bytes())))
     }
@@ -206,7 +213,7 @@ impl S3 {
         endpoint: &Endpoint,
         object: &ObjectName,
         query: &str,
-        body: &[u8],
+        body: &[&[u8]],
     ) -> Result<(Head, Option<String>)> {
         let checksum = self.checksum_of(body);
         let headers: Vec<_> = checksum.iter().cloned().collect();
@@ -214,7 +221,7 @@ impl S3 {
             method: "PUT",
             query,
             headers: &headers,
-            len: Some(body.len()),
+            len: Some(len_of(body)),
         };
         let answered = self.ask(endpoint, object, &ask, body)?;
         Ok((answered.head, checksum.map(|(_, value)| value)))
@@ -258,7 +265,7 @@ impl Service for S3 {
         self.redirected(endpoint, answer, &Ask::get(&headers))
     }
 
-    fn put(&self, endpoint: &Endpoint, object: &ObjectName, body: &[u8]) -> Result<()> {
+    fn put(&self, endpoint: &Endpoint, object: &ObjectName, body: &[&[u8]]) -> Result<()> {
         if self.is_by_sdk {
             return self.sdk_put(endpoint, object, body);
         }
@@ -284,7 +291,7 @@ impl Service for S3 {
         object: &ObjectName,
         upload: &str,
         number: u32,
-        body: &[u8],
+        body: &[&[u8]],
     ) -> Result<Part> {
         if self.is_by_sdk {
             return self.sdk_put_part(endpoint, object, upload, number, body);
@@ -417,19 +424,20 @@ impl Service for S3 {
             return self.sdk_delete_many(endpoint, bucket, keys);
         }
         let body = delete::request(keys);
+        let body = body.as_bytes();
         let object = ObjectName {
             uri: format!("{}://{bucket}", self.dialect.scheme),
             bucket: bucket.into(),
             key: String::new(),
         };
-        let headers = [("content-md5", delete::content_md5(body.as_bytes()))];
+        let headers = [("content-md5", delete::content_md5(&[body]))];
         let ask = Ask {
             method: "POST",
             query: "?delete=",
             headers: &headers,
             len: Some(body.len()),
         };
-        let answered = self.ask(endpoint, &object, &ask, body.as_bytes())?;
+        let answered = self.ask(endpoint, &object, &ask, &[body])?;
         delete::outcome(&answered.body, keys.len())
     }
 

@@ -36,7 +36,7 @@ impl S3 {
         })
     }
 
-    fn md5_of(&self, body: &[u8]) -> Option<String> {
+    fn md5_of(&self, body: &[&[u8]]) -> Option<String> {
         (self.sent == Sent::Md5).then(|| delete::content_md5(body))
     }
 
@@ -44,7 +44,7 @@ impl S3 {
         &self,
         endpoint: &Endpoint,
         object: &ObjectName,
-        body: &[u8],
+        body: &[&[u8]],
     ) -> Result<()> {
         let request = self
             .client(endpoint)
@@ -53,7 +53,7 @@ impl S3 {
             .key(&object.key)
             .set_checksum_algorithm(self.sent.algorithm())
             .set_content_md5(self.md5_of(body))
-            .body(ByteStream::from(Bytes::copy_from_slice(body)));
+            .body(ByteStream::from(Bytes::from(body.concat())));
         let put = self.runtime.wait(request.send());
         put.map(|_| ()).map_err(sdk::failure)
     }
@@ -64,7 +64,7 @@ impl S3 {
         object: &ObjectName,
         upload: &str,
         number: u32,
-        body: &[u8],
+        body: &[&[u8]],
     ) -> Result<Part> {
         let request = self
             .client(endpoint)
@@ -75,7 +75,7 @@ impl S3 {
             .part_number(number as i32)
             .set_checksum_algorithm(self.sent.algorithm())
             .set_content_md5(self.md5_of(body))
-            .body(ByteStream::from(Bytes::copy_from_slice(body)));
+            .body(ByteStream::from(Bytes::from(body.concat())));
         let put = self.runtime.wait(request.send()).map_err(sdk::failure)?;
         let checksum = match self.sent {
             Sent::None | Sent::Md5 => None,

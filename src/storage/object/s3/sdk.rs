@@ -96,7 +96,7 @@ fn exchange(http: &Http, request: &HttpRequest) -> Result<Answered> {
         head.extend_from_slice(format!("host: {}\r\n", host.authority).as_bytes());
     }
     head.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
-    http.exchange(&host, &head, body, request.method() != "HEAD")
+    http.exchange(&host, &head, &[body], request.method() != "HEAD")
 }
 
 /// hyper as the SDK's client.
