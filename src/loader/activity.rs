@@ -28,8 +28,10 @@ const PROCESS_NAMESPACE: usize = 16;
 const TASK: usize = 17;
 /// Bytes of a task's words; longer ones are cut.
 const TASK_BYTES: usize = 304;
-const HEAD: usize = TASK + TASK_BYTES / 8;
-const PER_READER: usize = 3;
+const HEAD: usize = (TASK + TASK_BYTES / 8).next_multiple_of(PER_READER);
+/// Words of a reader: since when, which file, which offset, and when it last moved; as many as a line of the CPU's cache, so that
+/// readers on two CPUs do not take it from each other.
+const PER_READER: usize = 8;
 
 /// What the main thread of a rank is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,7 +216,9 @@ impl Activity {
 
     /// When this rank last moved, [`now_ns`]; 0: never.
     pub fn last_moved(&self) -> u64 {
-        self.words[MOVED].load(Relaxed)
+        let readers = self.words[HEAD..].chunks_exact(PER_READER);
+        let moved = readers.map(|words| words[3].load(Relaxed));
+        moved.fold(self.words[MOVED].load(Relaxed), u64::max)
     }
 
     /// This process runs (said by its watchdog thread, which does nothing else).
@@ -335,16 +339,27 @@ impl Activity {
 
     /// Reader `thread` begins an I/O call.
     pub fn io_begins(&self, thread: usize, file: u64, offset: u64) {
+        self.io_begins_at(now_ns(), thread, file, offset);
+    }
+
+    /// The same, where it is known that it is `now`, [`now_ns`].
+    pub fn io_begins_at(&self, now: u64, thread: usize, file: u64, offset: u64) {
         let at = HEAD + PER_READER * thread;
         self.words[at + 1].store(file, Relaxed);
         self.words[at + 2].store(offset, Relaxed);
-        self.words[at].store(now_ns(), Relaxed);
+        self.words[at].store(now, Relaxed);
     }
 
     /// Reader `thread` has no I/O outstanding.
     pub fn io_ends(&self, thread: usize) {
-        self.words[HEAD + PER_READER * thread].store(0, Relaxed);
-        self.moved();
+        self.io_ends_at(now_ns(), thread);
+    }
+
+    /// The same, where it is known that it is `now`, [`now_ns`].
+    pub fn io_ends_at(&self, now: u64, thread: usize) {
+        let at = HEAD + PER_READER * thread;
+        self.words[at].store(0, Relaxed);
+        self.words[at + 3].store(now, Relaxed);
     }
 
     /// An I/O call of reader `thread`, from beginning to end.
@@ -409,6 +424,22 @@ mod tests {
             seen.len() == TASK_BYTES - 1 && seen.ends_with('\u{e9}'),
             "{seen}"
         );
+    }
+
+    #[test]
+    fn a_rank_has_moved_when_one_of_its_readers_has() {
+        let words = (0..Activity::words(2)).map(|_| AtomicU64::new(0));
+        let page = Activity::new(words.collect::<Vec<_>>().leak());
+        page.io_begins_at(3, 1, 7, 0);
+        assert_eq!(
+            (page.last_moved(), page.oldest().map(|io| io.file)),
+            (0, Some(7))
+        );
+        page.io_ends_at(5, 1);
+        page.io_ends_at(4, 0);
+        assert_eq!((page.last_moved(), page.oldest()), (5, None));
+        page.moved();
+        assert!(page.last_moved() > 5);
     }
 
     #[test]

@@ -205,6 +205,46 @@ proptest! {
     }
 }
 
+/// Two threads whose tasks make batches ready, and show them later, when some are. `count` batches, of one run each.
+fn shown_later(count: u64) {
+    let window = Arc::new(Window::new(
+        count as usize,
+        count,
+        Readers::Tasks {
+            bells: Vec::new(),
+            gathers: true,
+        },
+    ));
+    let readers: Vec<_> = (0..2)
+        .map(|first| {
+            let window = window.clone();
+            thread::spawn(move || {
+                for batch in (first..count).step_by(2) {
+                    window.open(batch, 1, hash_of(batch));
+                    window.done(batch, 1, &Parts::default(), batch);
+                    if batch % 3 == 0 {
+                        window.show();
+                    }
+                }
+                window.show();
+            })
+        })
+        .collect();
+    for batch in 0..count {
+        assert_eq!(window.take(batch).unwrap().hash, hash_of(batch));
+        window.release(batch);
+    }
+    readers
+        .into_iter()
+        .for_each(|reader| reader.join().unwrap());
+}
+
+#[test]
+fn batches_that_are_shown_together_are_all_seen() {
+    shuttle::check_random(|| shown_later(7), 2000);
+    shuttle::check_pct(|| shown_later(5), 2000, 3);
+}
+
 /// The shapes of the loaders at their narrowest, in more schedules, by a scheduler that prefers few switches.
 #[test]
 fn the_narrowest_windows_neither_hang_nor_run_ahead() {

@@ -58,6 +58,10 @@ pub trait Work: Send + Sync {
     ///
     /// Errors: the metadata cannot be read or does not fit.
     fn locate(&self, run: &Run, place: &mut Place, lane: &mut Lane) -> Result<(), LoaderError>;
+    /// Whether [`Self::locate`] may read metadata, for which a reader's thread waits.
+    fn reads_metadata(&self) -> bool {
+        false
+    }
     /// Hash of one step's samples for the order digest.
     fn step_hash(&self, batch: u64, runs: &[Run]) -> u64;
     /// A checker of file contents, one per thread; None when bytes are not looked at.

@@ -1,5 +1,8 @@
 //! The loader of real runs: one rayon pool per rank, whose readers own all that they need.
 
+use std::io;
+use std::iter::StepBy;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -49,12 +52,12 @@ struct Part {
 /// What outlives an epoch.
 struct Lasting {
     shared: Arc<Shared>,
+    /// One for each thread that has a ring, which alone takes it. Before the readers, whose buffers are registered there.
+    rings: Vec<Mutex<Ring>>,
     /// Each lock is held by its reader for a whole epoch.
     readers: Vec<Mutex<Reader>>,
-    /// With rings: one for each thread.
+    /// One for each ring.
     bells: Vec<Arc<Bell>>,
-    /// The kernel pins the readers' buffers once.
-    pins: bool,
 }
 
 /// Counts the threads of an epoch that have not ended.
@@ -100,15 +103,19 @@ impl Loader {
                 Mutex::new(Reader::new(index, Lane::keeping(transfer), recorder))
             })
             .collect();
-        let bells = match engine {
-            Engine::Threads => Vec::new(),
-            Engine::Rings { .. } => bells(threads)?,
+        let (bells, rings) = match engine {
+            Engine::Threads => Default::default(),
+            Engine::Rings { pins, .. } => {
+                let bells = bells(threads)?;
+                let rings = rings(&pool, &bells, &readers, pins).map_err(ring_refused)?;
+                (bells, rings)
+            }
         };
         let lasting = Lasting {
             shared: Arc::new(Shared::new(storage, activity)),
+            rings,
             readers,
             bells,
-            pins: matches!(engine, Engine::Rings { pins: true, .. }),
         };
         Ok(Loader {
             pool,
@@ -128,14 +135,51 @@ fn bells(threads: usize) -> Result<Vec<Arc<Bell>>, LoaderError> {
     (0..threads)
         .map(|_| Bell::new().map(Arc::new))
         .collect::<Result<_, _>>()
-        .map_err(|e| ring::refused(&ring::explained(&e)).into())
+        .map_err(ring_refused)
+}
+
+fn ring_refused(cause: io::Error) -> LoaderError {
+    ring::refused(&ring::explained(&cause)).into()
+}
+
+/// The readers that are tasks of thread `thread` of `threads`.
+fn readers_of(thread: usize, threads: usize, all: usize) -> StepBy<Range<usize>> {
+    (thread..all).step_by(threads)
+}
+
+/// Made once, by the threads that use them: to register the buffers takes longer than to read a small dataset.
+///
+/// Errors: the kernel's refusal.
+fn rings(
+    pool: &rayon::ThreadPool,
+    bells: &[Arc<Bell>],
+    readers: &[Mutex<Reader>],
+    pins: bool,
+) -> io::Result<Vec<Mutex<Ring>>> {
+    let made = pool.broadcast(|thread| {
+        let own = readers_of(thread.index(), bells.len(), readers.len());
+        let mut ring = Ring::new(own.len(), bells[thread.index()].clone())?;
+        if pins {
+            let buffers: Vec<_> = (own.zip(0..))
+                .map(|(reader, number)| readers[reader].lock().lane.registered(number))
+                .collect();
+            // SAFETY: the readers keep their buffers longer than the rings live: [`Lasting`] drops the rings first, and where
+            // there is none, the caller does.
+            unsafe { ring.register(&buffers) }?;
+        }
+        Ok(Mutex::new(ring))
+    });
+    made.into_iter().collect()
 }
 
 impl BatchSource for Loader {
     fn start(&mut self, work: Arc<dyn Work>) {
         let readers = match self.lasting.bells.is_empty() {
             true => Readers::threads(self.shape.threads),
-            false => Readers::Tasks(self.lasting.bells.clone()),
+            false => Readers::Tasks {
+                bells: self.lasting.bells.clone(),
+                gathers: !work.reads_metadata(),
+            },
         };
         let window = Arc::new(Window::new(self.shape.window, work.batches(), readers));
         let threads = self.pool.current_num_threads();
@@ -159,7 +203,7 @@ impl BatchSource for Loader {
             });
             let outcome = match bell {
                 None => part.read(thread.index(), meter.clone()),
-                Some(bell) => part.read_through_ring(thread.index(), bell, &meter),
+                Some(_) => part.read_through_ring(thread.index(), &meter),
             };
             part.lasting.shared.settle(&meter);
             if let Err(error) = outcome {
@@ -263,23 +307,9 @@ impl Part {
     }
 
     /// The parts of the readers that are tasks of one thread.
-    fn read_through_ring(
-        &self,
-        thread: usize,
-        bell: &Arc<Bell>,
-        meter: &Arc<Meter>,
-    ) -> Result<(), LoaderError> {
-        let refused = |e| LoaderError::from(ring::refused(&ring::explained(&e)));
-        let all = self.shape.threads;
-        let readers = (thread..all).step_by(self.lasting.bells.len());
-        let mut ring = Ring::new(readers.len(), bell.clone()).map_err(refused)?;
-        if self.lasting.pins {
-            let buffers: Vec<_> = (readers.clone().zip(0..))
-                .map(|(reader, number)| self.lasting.readers[reader].lock().lane.registered(number))
-                .collect();
-            // SAFETY: the readers keep their buffers longer than this ring lives.
-            unsafe { ring.register(&buffers) }.map_err(refused)?;
-        }
+    fn read_through_ring(&self, thread: usize, meter: &Arc<Meter>) -> Result<(), LoaderError> {
+        let rings = &self.lasting.rings;
+        let readers = readers_of(thread, rings.len(), self.shape.threads);
         let tasks = readers.map(|reader| -> Box<dyn FnOnce()> {
             let (part, meter) = (self.clone(), meter.clone());
             Box::new(move || {
@@ -288,6 +318,8 @@ impl Part {
                 }
             })
         });
-        ring.run(tasks.collect()).map_err(refused)
+        let mut ring = rings[thread].lock();
+        let show = || self.window.show();
+        ring.run(tasks.collect(), &show).map_err(ring_refused)
     }
 }

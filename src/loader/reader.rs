@@ -1,7 +1,6 @@
 //! One reader: it reads runs of samples, has them checked, and keeps the record of what that took.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use super::account::{Debt, Meter, RunTimes};
 use super::shared::Shared;
@@ -60,7 +59,7 @@ impl Reader {
         // Finding and opening the file, too, may hang.
         shared
             .activity
-            .io_begins(self.index, work.number_of(run), 0);
+            .io_begins_at(begun, self.index, work.number_of(run), 0);
         let place = &mut self.place;
         let located = work.locate(run, place, &mut self.lane);
         if located.is_err() || self.place.extents.is_empty() {
@@ -95,13 +94,14 @@ impl Reader {
             };
             let before = now_ns();
             let answer = shared.storage.read(&request, &mut self.lane, &mut sight);
-            shared.activity.io_ends(self.index);
+            let after = now_ns();
+            shared.activity.io_ends_at(after, self.index);
             if let Some(refused) = seen.refused.take() {
                 return Err(refused);
             }
             let answer = answer?;
             // All of the call but what the checker took: pauses before retries count as the storage system's.
-            times.parts[Part::Io] += (now_ns() - before).saturating_sub(seen.take_lap());
+            times.parts[Part::Io] += (after - before).saturating_sub(seen.take_lap());
             if i == 0 {
                 answers.first_byte_ns = answer.first_byte_ns;
             }
@@ -169,15 +169,7 @@ impl Reader {
             self.recorder.record(Stage::FirstByte, ns, 1);
         }
         times.parts[Part::Decode] = seen.spent_ns;
-        let metadata = metadata.answer;
-        for answer in [answers, metadata] {
-            shared.bytes.fetch_add(answer.bytes, Relaxed);
-            shared.calls.fetch_add(answer.calls, Relaxed);
-            shared.retries.fetch_add(answer.retries, Relaxed);
-        }
-        shared.metadata_bytes.fetch_add(metadata.bytes, Relaxed);
-        shared.metadata_calls.fetch_add(metadata.calls, Relaxed);
-        shared.samples.fetch_add(run.count, Relaxed);
+        shared.count(&answers, &metadata.answer, run.count);
         Ok(())
     }
 

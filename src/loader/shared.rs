@@ -5,18 +5,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::account::Meter;
 use super::{Activity, Tally, Totals};
-use crate::storage::Storage;
+use crate::storage::{Answer, Storage};
 
 /// Shared by the readers of a rank as long as the loader lives.
 pub(super) struct Shared {
     pub(super) storage: Arc<dyn Storage>,
     pub(super) activity: Activity,
-    pub(super) bytes: AtomicU64,
-    pub(super) calls: AtomicU64,
-    pub(super) retries: AtomicU64,
-    pub(super) samples: AtomicU64,
-    pub(super) metadata_bytes: AtomicU64,
-    pub(super) metadata_calls: AtomicU64,
+    bytes: AtomicU64,
+    calls: AtomicU64,
+    retries: AtomicU64,
+    samples: AtomicU64,
+    metadata_bytes: AtomicU64,
+    metadata_calls: AtomicU64,
     cpu_ns: AtomicU64,
     delay_ns: AtomicU64,
     /// A thread's run-queue delay could not be read.
@@ -41,6 +41,20 @@ impl Shared {
         }
     }
 
+    /// Adds what a run of `samples` samples was: its reads, and those for its metadata.
+    pub(super) fn count(&self, reads: &Answer, metadata: &Answer, samples: u64) {
+        for (total, n) in [
+            (&self.bytes, reads.bytes + metadata.bytes),
+            (&self.calls, reads.calls + metadata.calls),
+            (&self.retries, reads.retries + metadata.retries),
+            (&self.metadata_bytes, metadata.bytes),
+            (&self.metadata_calls, metadata.calls),
+            (&self.samples, samples),
+        ] {
+            add(total, n);
+        }
+    }
+
     /// Adds what an epoch cost a thread to the totals.
     pub(super) fn settle(&self, meter: &Meter) {
         self.cpu_ns.fetch_add(meter.cpu_ns(), Relaxed);
@@ -48,6 +62,13 @@ impl Shared {
             Some(ns) => drop(self.delay_ns.fetch_add(ns, Relaxed)),
             None => self.is_blind.store(true, Relaxed),
         }
+    }
+}
+
+/// Adds what is not zero: threads on other CPUs have the word too.
+fn add(total: &AtomicU64, n: u64) {
+    if n > 0 {
+        total.fetch_add(n, Relaxed);
     }
 }
 

@@ -38,6 +38,8 @@ pub(super) struct Window {
     stopped: AtomicBool,
     failure: Mutex<Option<LoaderError>>,
     consumer: Gate,
+    /// A task has made a batch ready, and its thread has not woken the consumer yet.
+    unseen: AtomicBool,
     readers: Readers,
 }
 
@@ -45,8 +47,14 @@ pub(super) struct Window {
 pub(super) enum Readers {
     /// One place per thread, so that the one whose batch may begin is woken and no other.
     Threads(Vec<Gate>),
-    /// The bells of the threads whose tasks they are; the thread of a task does not sleep while another one reads.
-    Tasks(Vec<Arc<Bell>>),
+    /// Tasks of a few threads; the thread of a task does not sleep while another one reads.
+    Tasks {
+        /// Those of the threads.
+        bells: Vec<Arc<Bell>>,
+        /// One wake-up of the consumer is for all batches that tasks of a thread make ready one right after another. Not where
+        /// the thread may wait in between, other than in its ring.
+        gathers: bool,
+    },
 }
 
 impl Readers {
@@ -58,7 +66,7 @@ impl Readers {
     fn wake(&self, batch: u64) {
         match self {
             Readers::Threads(gates) => gates[(batch % gates.len() as u64) as usize].wake(),
-            Readers::Tasks(bells) => bells.iter().for_each(|bell| bell.ring()),
+            Readers::Tasks { bells, .. } => bells.iter().for_each(|bell| bell.ring()),
         }
     }
 }
@@ -113,6 +121,7 @@ impl Window {
             stopped: AtomicBool::new(false),
             failure: Mutex::new(None),
             consumer: Gate::default(),
+            unseen: AtomicBool::new(false),
             readers,
         }
     }
@@ -152,7 +161,7 @@ impl Window {
                 Readers::Threads(gates) => {
                     gates[(batch % gates.len() as u64) as usize].sleep_unless(is_ready);
                 }
-                Readers::Tasks(_) => ring::wait_unless(is_ready),
+                Readers::Tasks { .. } => ring::wait_unless(is_ready),
             }
         }
     }
@@ -175,7 +184,9 @@ impl Window {
     pub(super) fn done(&self, batch: u64, runs: usize, parts: &Parts, file: u64) {
         let slot = self.slot(batch);
         for (sum, ns) in slot.parts.iter().zip(&parts.0) {
-            sum.fetch_add(*ns, Relaxed);
+            if *ns > 0 {
+                sum.fetch_add(*ns, Relaxed);
+            }
         }
         if slot.left.fetch_sub(runs, SeqCst) == runs {
             slot.late_file.store(file + 1, Relaxed);
@@ -187,7 +198,18 @@ impl Window {
         let slot = self.slot(batch);
         slot.done.store(now_ns(), Relaxed);
         slot.ready.store(batch + 1, SeqCst);
-        self.consumer.wake();
+        match &self.readers {
+            Readers::Tasks { gathers: true, .. } => self.unseen.store(true, SeqCst),
+            _ => self.consumer.wake(),
+        }
+    }
+
+    /// Wakes the consumer, if a task has made a batch ready; called by its thread before it waits, and not much later than that
+    /// in any case.
+    pub(super) fn show(&self) {
+        if self.unseen.load(SeqCst) && self.unseen.swap(false, SeqCst) {
+            self.consumer.wake();
+        }
     }
 
     pub(super) fn fail(&self, error: LoaderError) {
@@ -199,7 +221,7 @@ impl Window {
         self.stopped.store(true, SeqCst);
         match &self.readers {
             Readers::Threads(gates) => gates.iter().for_each(Gate::wake),
-            Readers::Tasks(bells) => bells.iter().for_each(|bell| bell.ring()),
+            Readers::Tasks { bells, .. } => bells.iter().for_each(|bell| bell.ring()),
         }
         self.consumer.wake();
     }

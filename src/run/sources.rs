@@ -72,7 +72,7 @@ impl Sources {
     ) -> Result<Sources, RankError> {
         let shape = job.shape();
         let over_time = job.gauges.is_some() && virtual_clock.is_none();
-        let stages = thread_stages(job.tracer.as_deref(), 2 * shape.threads, over_time);
+        let stages_of = |threads| thread_stages(job.tracer.as_deref(), threads, over_time);
         if let Some(clock) = virtual_clock {
             let mut time = time_model(job.workload).of_rank(job.cluster.rank());
             // Virtual clocks of different ranks do not share a link moment by moment: each gets its part of it.
@@ -83,16 +83,22 @@ impl Sources {
             return Ok(Sources {
                 train: make(),
                 eval: does_eval.then(make),
-                stages,
+                stages: stages_of(2 * shape.threads),
             });
         }
         let transfer = storage.system().transfer(job.workload.reader.transfer_size);
         let engine = job.engine(1 + usize::from(does_eval), transfer);
         announce(events, shape.threads, transfer, engine);
-        let threads = shape.threads;
+        // Readers that are tasks of one thread record in one place, which stays in that CPU's cache; a trace has a row for each.
+        let places = match engine {
+            Engine::Rings { threads, .. } if job.tracer.is_none() => threads,
+            _ => shape.threads,
+        };
+        let stages = stages_of(2 * places);
         let make = |from: usize| -> Result<Box<dyn BatchSource>, RankError> {
-            let own = &stages[from..from + threads];
-            let recorders = (own.iter())
+            let own = &stages[from..from + places];
+            // As the loader deals its readers out to threads.
+            let recorders = (own.iter().cycle().take(shape.threads))
                 .map(|stages| Box::new(Own(stages.clone())) as Box<dyn Recorder>)
                 .collect();
             let (storage, activity) = (storage.clone(), job.activity);
@@ -104,11 +110,7 @@ impl Sources {
         };
         Ok(Sources {
             train: make(0)?,
-            eval: if does_eval {
-                Some(make(threads)?)
-            } else {
-                None
-            },
+            eval: if does_eval { Some(make(places)?) } else { None },
             stages,
         })
     }

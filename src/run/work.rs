@@ -190,6 +190,10 @@ impl Work for EpochWork {
         self.reading.files.sample_bytes() * run.count
     }
 
+    fn reads_metadata(&self) -> bool {
+        self.reading.reads_metadata()
+    }
+
     fn locate(&self, run: &Run, place: &mut Place, lane: &mut Lane) -> Result<(), LoaderError> {
         let reading = &*self.reading;
         place.extents.clear();

@@ -19,7 +19,8 @@ const MOST: usize = 0x7fff_f000;
 /// The calls of one lane.
 ///
 /// Only those that wait for the storage system go through a ring. The length of a file that was just opened is known to the
-/// kernel: fstat(2) takes it without a wait, while a ring hands IORING_OP_STATX to a thread of the kernel every time.
+/// kernel: fstat(2) takes it without a wait, while a ring hands IORING_OP_STATX to a thread of the kernel every time. Who asks has
+/// just read the clock ([`ring::own_ns`]).
 #[derive(Default)]
 pub(super) struct Calls {
     /// The number of the lane's buffer in the ring, where it is registered.
@@ -41,7 +42,7 @@ impl Calls {
             .flags(libc::O_RDONLY | libc::O_CLOEXEC | flags)
             .build();
         // SAFETY: the name lives through the call.
-        let fd = unsafe { ring::call(entry, u64::MAX) }?;
+        let fd = unsafe { ring::call_timed(entry) }?;
         // SAFETY: the descriptor is new and nobody else's.
         Ok(unsafe { File::from_raw_fd(fd) })
     }
@@ -76,7 +77,7 @@ impl Calls {
                 .build(),
         };
         // SAFETY: the bytes are borrowed until the call has ended, and so is the file.
-        let got = unsafe { ring::call(entry, u64::MAX) }?;
+        let got = unsafe { ring::call_timed(entry) }?;
         Ok(got as usize)
     }
 }

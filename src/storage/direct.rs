@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use nix::sys::resource::{Resource, getrlimit};
 
@@ -51,11 +51,32 @@ fn refused(path: &Path, cause: impl Into<String>) -> StorageError {
     }
 }
 
+/// The name of the file's file system, if it keeps its files in memory. It is asked once for many files of one: over a network
+/// that is a round trip.
+fn memory_file_system(file: &File, st: &libc::statx) -> Option<&'static str> {
+    /// Device numbers of the file system that was asked last and is no such one; those of no file system before that.
+    static LAST: AtomicU64 = AtomicU64::new(u64::MAX);
+    let device = u64::from(st.stx_dev_major) << 32 | u64::from(st.stx_dev_minor);
+    if LAST.load(Relaxed) == device {
+        return None;
+    }
+    // SAFETY: all-zero bytes are a valid `statfs`, an out-parameter that lives through the call.
+    let kind = unsafe {
+        let mut fs: libc::statfs = std::mem::zeroed();
+        (libc::fstatfs(file.as_raw_fd(), &mut fs) == 0).then_some(fs.f_type as i64)
+    }?;
+    let found = (MEMORY_FILE_SYSTEMS.iter()).find(|(magic, _)| *magic == kind);
+    if found.is_none() {
+        LAST.store(device, Relaxed);
+    }
+    found.map(|(_, name)| *name)
+}
+
 /// Length of the file and the offset alignment that direct I/O needs on it.
 ///
 /// Source: statx(2), STATX_DIOALIGN; file systems that do not report it (NFS, Lustre) get [`ALIGNMENT`].
 fn inspect(file: &File, path: &Path) -> Result<(u64, u64)> {
-    // SAFETY: all-zero bytes are a valid `statx` and `statfs`; both are out-parameters that live through the calls.
+    // SAFETY: all-zero bytes are a valid `statx`, an out-parameter that lives through the call.
     unsafe {
         let mut st: libc::statx = std::mem::zeroed();
         let mask = libc::STATX_SIZE | libc::STATX_DIOALIGN;
@@ -69,12 +90,7 @@ fn inspect(file: &File, path: &Path) -> Result<(u64, u64)> {
         {
             return Err(StorageError::io("stat", path, io::Error::last_os_error()));
         }
-        let mut fs: libc::statfs = std::mem::zeroed();
-        if libc::fstatfs(file.as_raw_fd(), &mut fs) == 0
-            && let Some((_, name)) = MEMORY_FILE_SYSTEMS
-                .iter()
-                .find(|(magic, _)| *magic == fs.f_type as i64)
-        {
+        if let Some(name) = memory_file_system(file, &st) {
             return Err(refused(
                 path,
                 format!("{name} keeps its files in memory, so there is no direct I/O"),

@@ -10,26 +10,29 @@
 //! that another task of its thread may want while it waits, unless all take it by [`lock`]; what has to block is done
 //! [`aside`].
 
-use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::ptr;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use corosensei::stack::DefaultStack;
-use corosensei::{Coroutine, CoroutineResult, Yielder};
+use corosensei::{Coroutine, CoroutineResult};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, opcode, squeue};
-use parking_lot::{Mutex, MutexGuard};
 
 use crate::clock::now_ns;
 
 mod access;
+mod bell;
+mod task;
 
 pub(crate) use access::{explained, may_pin, probe, refused};
+pub(crate) use bell::Bell;
+pub(super) use task::{aside, call, call_timed, give_way};
+pub(crate) use task::{held_up_ns, is_task, lock, own_ns, pause_until, wait_unless};
+
+use task::{Task, Wish, Woken};
 
 /// Bytes of a task's stack: what a thread has. The kernel gives memory only to the part that is used.
 const STACK: usize = 2 << 20;
@@ -37,11 +40,9 @@ const STACK: usize = 2 << 20;
 /// What was asked for goes to the kernel after this many nanoseconds at the latest, though other tasks could run.
 const HELD_BACK_NS: u64 = 100_000;
 
-/// A task that need not wait lets the others run after this many nanoseconds.
-const TURN_NS: u64 = 500_000;
-
-/// How long a task waits before it looks again for what rings no bell: at first, and at most.
-const LOOKS_NS: [u64; 2] = [20_000, 1_000_000];
+/// Other threads are shown what tasks have done after this many nanoseconds at the latest, or after the turn of a task that was
+/// longer.
+const UNSEEN_NS: u64 = 50_000;
 
 /// The number by which the read of the bell is known in the ring; tasks have theirs from 0.
 const BELL: u64 = u64::MAX;
@@ -49,198 +50,7 @@ const BELL: u64 = u64::MAX;
 /// That of calls that end other calls.
 const CANCEL: u64 = u64::MAX - 1;
 
-/// What a task waits for.
-enum Wish {
-    /// A call, and when it is given up.
-    Call(squeue::Entry, u64),
-    Until(u64),
-    Bell,
-}
-
-/// How a call ended.
-#[derive(Debug, Clone, Copy, Default)]
-struct Woken {
-    /// As the system call would return it, or a negative error number.
-    result: i32,
-    /// When the thread learnt of it, [`now_ns`].
-    at_ns: u64,
-}
-
-type Task = Coroutine<Woken, Wish, (), DefaultStack>;
-
-/// The task that runs on a thread: the way out of it, and the bell of its ring. It lies on the task's stack.
-struct Here {
-    yielder: *const Yielder<Woken, Wish>,
-    bell: Arc<Bell>,
-    /// When it was run again after it had waited, [`now_ns`].
-    since_ns: Cell<u64>,
-    /// Time in which it could run and did not, because others of its thread were run.
-    held_up_ns: Cell<u64>,
-}
-
-thread_local! {
-    /// Null where no task runs.
-    static CURRENT: Cell<*const Here> = const { Cell::new(ptr::null()) };
-}
-
-/// True where a task runs.
-pub(crate) fn is_task() -> bool {
-    !CURRENT.get().is_null()
-}
-
-fn suspend(wish: Wish) -> Woken {
-    let here = CURRENT.replace(ptr::null());
-    assert!(!here.is_null(), "only a task of a ring can wait here");
-    // SAFETY: set by the task that runs now, on whose stack both lie until the task ends; it is taken away whenever the task
-    // does not run.
-    let task = unsafe { &*here };
-    // SAFETY: the same.
-    let woken = unsafe { &*task.yielder }.suspend(wish);
-    CURRENT.set(here);
-    let now = now_ns();
-    task.since_ns.set(now);
-    // A bell does not say when it was rung.
-    if woken.at_ns > 0 {
-        let held_up_ns = now.saturating_sub(woken.at_ns);
-        task.held_up_ns.set(task.held_up_ns.get() + held_up_ns);
-    }
-    woken
-}
-
-/// Asks the ring of this thread, and lets other tasks run until the answer is there: the number that a system call would
-/// return. At `until_ns` of [`now_ns`] the call is given up: ECANCELED, or what it has done by then; `u64::MAX`: never.
-///
-/// # Safety
-/// The memory that the entry names stays valid and unshared until this returns. (A task that is in here is not dropped:
-/// see [`Ring`]'s `drop`.)
-///
-/// Errors: the call's own.
-pub(super) unsafe fn call(entry: squeue::Entry, until_ns: u64) -> io::Result<i32> {
-    match suspend(Wish::Call(entry, until_ns)).result {
-        code if code < 0 => Err(io::Error::from_raw_os_error(-code)),
-        value => Ok(value),
-    }
-}
-
-/// How long this task was held up so far: an answer was there, and others of its thread were run. 0 for a thread. Units:
-/// nanoseconds.
-pub(crate) fn held_up_ns() -> u64 {
-    let here = CURRENT.get();
-    // SAFETY: as in `suspend`.
-    unsafe { here.as_ref() }.map_or(0, |here| here.held_up_ns.get())
-}
-
-/// [`now_ns`] without the time in which this task was held up: what took how long is the difference of two.
-pub(crate) fn own_ns() -> u64 {
-    now_ns() - held_up_ns()
-}
-
-/// Lets other tasks run until this time. Units: nanoseconds of [`now_ns`].
-pub(crate) fn pause_until(at_ns: u64) {
-    suspend(Wish::Until(at_ns));
-}
-
-/// Lets other tasks run once, where this one has run for long without having to wait.
-pub(super) fn give_way() {
-    let here = CURRENT.get();
-    assert!(!here.is_null(), "only a task of a ring can give way");
-    // SAFETY: as in `suspend`.
-    let task = unsafe { &*here };
-    let (before, held_up_ns) = (now_ns(), task.held_up_ns.get());
-    if before - task.since_ns.get() > TURN_NS {
-        pause_until(before);
-        task.held_up_ns.set(held_up_ns + now_ns() - before);
-    }
-}
-
-/// Lets other tasks run until this gives something.
-pub(super) fn look_until<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    let [mut patience, longest] = LOOKS_NS;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        pause_until(now_ns() + patience);
-        patience = (patience * 2).min(longest);
-    }
-}
-
-/// Locks what may be held while its holder waits for storage: a thread sleeps until it is free, a task lets others run.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    match is_task() {
-        true => look_until(|| mutex.try_lock()),
-        false => mutex.lock(),
-    }
-}
-
-/// Does what may block: here, or for a task on a thread of its own, while other tasks run.
-pub(super) fn aside<T: Send>(job: impl FnOnce() -> T + Send) -> T {
-    if !is_task() {
-        return job();
-    }
-    std::thread::scope(|scope| {
-        let helper = scope.spawn(job);
-        look_until(|| helper.is_finished().then_some(()));
-        match helper.join() {
-            Ok(done) => done,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })
-}
-
-/// Lets other tasks run until the bell of this ring is rung; not if `is_ready` already. May return early.
-pub(crate) fn wait_unless(is_ready: impl Fn() -> bool) {
-    let here = CURRENT.get();
-    assert!(!here.is_null(), "only a task of a ring can wait here");
-    // SAFETY: as in `suspend`.
-    let bell = unsafe { &*here }.bell.clone();
-    bell.waiting.fetch_add(1, SeqCst);
-    // Looked at after the announcement: who makes it ready sees the announcement, or did so before this look.
-    if !is_ready() {
-        suspend(Wish::Bell);
-    }
-    bell.waiting.fetch_sub(1, SeqCst);
-}
-
-/// Wakes the tasks of one thread that wait for something that other threads do.
-pub(crate) struct Bell {
-    /// An eventfd, which the ring reads.
-    fd: OwnedFd,
-    /// Tasks that wait.
-    waiting: AtomicUsize,
-}
-
-impl Bell {
-    /// Errors: the limit of open files.
-    pub(crate) fn new() -> io::Result<Self> {
-        // SAFETY: the call touches no memory of ours; the descriptor is new and nobody else's.
-        let fd = unsafe {
-            match libc::eventfd(0, libc::EFD_CLOEXEC) {
-                -1 => return Err(io::Error::last_os_error()),
-                fd => OwnedFd::from_raw_fd(fd),
-            }
-        };
-        Ok(Bell {
-            fd,
-            waiting: AtomicUsize::new(0),
-        })
-    }
-
-    /// Wakes the waiting tasks, if there are any. Called after the change that they wait for.
-    pub(crate) fn ring(&self) {
-        if self.waiting.load(SeqCst) > 0 {
-            self.write();
-        }
-    }
-
-    fn write(&self) {
-        let one = 1_u64.to_ne_bytes();
-        // SAFETY: eight bytes that live through the call. It fails only where the counter is full, and then the bell rings.
-        unsafe { libc::write(self.fd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
-    }
-}
-
-/// A thread's ring, and the tasks that it runs.
+/// A thread's ring. It outlives the tasks of one run: what it has registered, and the memory of their stacks, serve again.
 pub(crate) struct Ring {
     uring: IoUring,
     bell: Arc<Bell>,
@@ -248,6 +58,15 @@ pub(crate) struct Ring {
     rung: Box<u64>,
     /// The bell is being read.
     is_listening: bool,
+    stacks: Vec<DefaultStack>,
+}
+
+/// The tasks of one run, and what they wait for.
+struct Round<'a> {
+    ring: &'a mut Ring,
+    show: &'a dyn Fn(),
+    /// When that was called last.
+    shown_ns: u64,
     tasks: Vec<Option<Task>>,
     ready: VecDeque<(usize, Woken)>,
     /// Calls of tasks that have not ended.
@@ -260,6 +79,8 @@ pub(crate) struct Ring {
     /// Not before the first of them, or before one that was not needed.
     first_limit: u64,
     at_bell: Vec<usize>,
+    /// About the time: the clock was read when the last task waited, or later.
+    now_ns: u64,
 }
 
 impl Ring {
@@ -272,14 +93,7 @@ impl Ring {
             bell,
             rung: Box::new(0),
             is_listening: false,
-            tasks: Vec::new(),
-            ready: VecDeque::new(),
-            in_flight: 0,
-            asked_ns: None,
-            timers: BinaryHeap::new(),
-            limits: Vec::new(),
-            first_limit: u64::MAX,
-            at_bell: Vec::new(),
+            stacks: Vec::new(),
         })
     }
 
@@ -294,69 +108,32 @@ impl Ring {
         unsafe { self.uring.submitter().register_buffers(buffers) }
     }
 
-    /// Runs tasks, at most as many as the ring is for, until all have ended.
+    /// Runs tasks, at most as many as the ring is for, until all have ended. `show` is called before this thread waits, and now
+    /// and then while tasks run: it may wake other threads for what several tasks have done.
     ///
     /// Errors: no memory for the tasks' stacks; the kernel refuses to go on, which ends the process where reads are in flight.
-    pub(crate) fn run(&mut self, bodies: Vec<Box<dyn FnOnce()>>) -> io::Result<()> {
-        self.tasks.clear();
-        self.limits = vec![u64::MAX; bodies.len()];
-        for (number, body) in bodies.into_iter().enumerate() {
-            let bell = self.bell.clone();
-            let task = Coroutine::with_stack(DefaultStack::new(STACK)?, move |yielder, _| {
-                let here = Here {
-                    yielder,
-                    bell,
-                    since_ns: Cell::new(now_ns()),
-                    held_up_ns: Cell::new(0),
-                };
-                CURRENT.set(&here);
-                body();
-                CURRENT.set(ptr::null());
-            });
-            self.tasks.push(Some(task));
-            self.ready.push_back((number, Woken::default()));
-        }
-        let mut left = self.tasks.len();
-        loop {
-            while let Some((number, woken)) = self.ready.pop_front() {
-                left -= usize::from(self.resume(number, woken));
-                if self.asked_ns.is_some_and(|at| now_ns() - at > HELD_BACK_NS) {
-                    self.enter(0)?;
-                    self.take()?;
-                }
-            }
-            if left == 0 {
-                return self.stop_listening();
-            }
-            if !self.at_bell.is_empty() {
-                self.listen();
-            }
-            self.enter(1)?;
-            self.take()?;
-        }
-    }
-
-    /// Runs a task until it waits or ends; true when it has ended.
-    fn resume(&mut self, number: usize, woken: Woken) -> bool {
-        let Some(task) = &mut self.tasks[number] else {
-            return false;
+    pub(crate) fn run(
+        &mut self,
+        bodies: Vec<Box<dyn FnOnce()>>,
+        show: &dyn Fn(),
+    ) -> io::Result<()> {
+        let count = bodies.len();
+        let mut round = Round {
+            ring: self,
+            show,
+            shown_ns: 0,
+            tasks: Vec::with_capacity(count),
+            ready: VecDeque::with_capacity(count),
+            in_flight: 0,
+            asked_ns: None,
+            timers: BinaryHeap::new(),
+            limits: vec![u64::MAX; count],
+            first_limit: u64::MAX,
+            at_bell: Vec::with_capacity(count),
+            now_ns: now_ns(),
         };
-        match task.resume(woken) {
-            CoroutineResult::Return(()) => {
-                self.tasks[number] = None;
-                return true;
-            }
-            CoroutineResult::Yield(Wish::Call(entry, until)) => {
-                self.push(entry.user_data(number as u64));
-                self.limits[number] = until;
-                self.first_limit = self.first_limit.min(until);
-                self.in_flight += 1;
-                self.asked_ns.get_or_insert_with(now_ns);
-            }
-            CoroutineResult::Yield(Wish::Until(at)) => self.timers.push(Reverse((at, number))),
-            CoroutineResult::Yield(Wish::Bell) => self.at_bell.push(number),
-        }
-        false
+        bodies.into_iter().try_for_each(|body| round.add(body))?;
+        round.finish()
     }
 
     fn push(&mut self, entry: squeue::Entry) {
@@ -371,7 +148,7 @@ impl Ring {
         if !self.is_listening {
             self.is_listening = true;
             let into: *mut u64 = &mut *self.rung;
-            let fd = Fd(self.bell.fd.as_raw_fd());
+            let fd = Fd(self.bell.as_raw_fd());
             self.push(
                 opcode::Read::new(fd, into.cast(), 8)
                     .build()
@@ -379,10 +156,118 @@ impl Ring {
             );
         }
     }
+}
+
+impl Round<'_> {
+    /// One more task, which begins when its turn comes.
+    fn add(&mut self, body: Box<dyn FnOnce()>) -> io::Result<()> {
+        let bell = self.ring.bell.clone();
+        let stack = match self.ring.stacks.pop() {
+            Some(stack) => stack,
+            None => DefaultStack::new(STACK)?,
+        };
+        let task = Coroutine::with_stack(stack, move |yielder, _| task::begin(yielder, bell, body));
+        self.ready.push_back((self.tasks.len(), Woken::default()));
+        self.tasks.push(Some(task));
+        Ok(())
+    }
+
+    /// Runs the tasks until all have ended.
+    fn finish(&mut self) -> io::Result<()> {
+        let mut left = self.tasks.len();
+        loop {
+            while let Some((number, woken)) = self.ready.pop_front() {
+                left -= usize::from(self.resume(number, woken));
+                if self.now_ns.saturating_sub(self.shown_ns) > UNSEEN_NS {
+                    self.show();
+                }
+                if (self.asked_ns).is_some_and(|at| self.now_ns.saturating_sub(at) > HELD_BACK_NS) {
+                    self.show();
+                    self.enter(0)?;
+                    self.take()?;
+                }
+            }
+            self.show();
+            if left == 0 {
+                return self.stop_listening();
+            }
+            self.wait()?;
+        }
+    }
+
+    fn show(&mut self) {
+        (self.show)();
+        self.shown_ns = self.now_ns;
+    }
+
+    /// No task can run: waits until one can, or may.
+    fn wait(&mut self) -> io::Result<()> {
+        if self.at_bell.is_empty() {
+            self.enter(1)?;
+            return self.take();
+        }
+        if self.asked_ns.is_some() {
+            // Much is answered at once, and then this thread does not sleep: nobody need wake it.
+            self.enter(0)?;
+            self.take()?;
+        }
+        if self.ring.bell.take_rung() {
+            self.hear();
+        }
+        if !self.ready.is_empty() {
+            return Ok(());
+        }
+        if !self.ring.bell.falls_asleep() {
+            self.hear();
+            return Ok(());
+        }
+        self.ring.listen();
+        let entered = self.enter(1);
+        self.ring.bell.is_awake();
+        entered?;
+        self.take()
+    }
+
+    /// The bell was rung: those who wait for it look again.
+    fn hear(&mut self) {
+        let waiting = self.at_bell.drain(..);
+        (self.ready).extend(waiting.map(|number| (number, Woken::default())));
+    }
+
+    /// Runs a task until it waits or ends; true when it has ended.
+    fn resume(&mut self, number: usize, woken: Woken) -> bool {
+        let Some(task) = &mut self.tasks[number] else {
+            return false;
+        };
+        let run_ns = self.now_ns;
+        let wish = task.resume(Woken { run_ns, ..woken });
+        // The clock costs a tenth of a small read: what a task has just seen is taken for now.
+        self.now_ns = match wish {
+            CoroutineResult::Yield(Wish::Call(_, _, at)) => at.max(run_ns),
+            _ => now_ns(),
+        };
+        match wish {
+            CoroutineResult::Return(()) => {
+                let ended = self.tasks[number].take();
+                self.ring.stacks.extend(ended.map(Task::into_stack));
+                return true;
+            }
+            CoroutineResult::Yield(Wish::Call(entry, until, _)) => {
+                self.ring.push(entry.user_data(number as u64));
+                self.limits[number] = until;
+                self.first_limit = self.first_limit.min(until);
+                self.in_flight += 1;
+                self.asked_ns.get_or_insert(self.now_ns);
+            }
+            CoroutineResult::Yield(Wish::Until(at)) => self.timers.push(Reverse((at, number))),
+            CoroutineResult::Yield(Wish::Bell) => self.at_bell.push(number),
+        }
+        false
+    }
 
     fn stop_listening(&mut self) -> io::Result<()> {
-        while self.is_listening {
-            self.bell.write();
+        while self.ring.is_listening {
+            self.ring.bell.write();
             self.enter(1)?;
             self.take()?;
         }
@@ -398,11 +283,11 @@ impl Ring {
                 continue;
             }
             self.limits[number] = u64::MAX;
-            if self.uring.submission().is_full() {
+            if self.ring.uring.submission().is_full() {
                 self.enter(0)?;
             }
             let cancel = opcode::AsyncCancel::new(number as u64).build();
-            self.push(cancel.user_data(CANCEL));
+            self.ring.push(cancel.user_data(CANCEL));
         }
         // At once: a task's next call has the same number. And tasks find the room that they count on.
         self.enter(0)
@@ -411,7 +296,7 @@ impl Ring {
     /// Hands over what was asked for, and waits for `want` answers, the next timer, or the end of a call's time.
     fn enter(&mut self, want: usize) -> io::Result<()> {
         self.asked_ns = None;
-        let submitter = self.uring.submitter();
+        let submitter = self.ring.uring.submitter();
         let timer = self.timers.peek().map_or(u64::MAX, |Reverse((at, _))| *at);
         let entered = match timer.min(self.first_limit) {
             at if want > 0 && at < u64::MAX => {
@@ -441,30 +326,38 @@ impl Ring {
     /// Takes the answers that are there, and looks which times are over.
     fn take(&mut self) -> io::Result<()> {
         let at_ns = now_ns();
-        for answer in self.uring.completion() {
+        self.now_ns = at_ns;
+        self.shown_ns = at_ns;
+        let woken = |result| Woken {
+            result,
+            at_ns,
+            run_ns: 0,
+        };
+        let mut is_rung = false;
+        for answer in self.ring.uring.completion() {
             match answer.user_data() {
-                BELL => {
-                    self.is_listening = false;
-                    let waiting = self.at_bell.drain(..);
-                    self.ready
-                        .extend(waiting.map(|number| (number, Woken::default())));
-                }
+                BELL => is_rung = true,
                 // The call that it ends has an answer of its own.
                 CANCEL => {}
                 number => {
                     let result = answer.result();
                     self.in_flight -= 1;
                     self.limits[number as usize] = u64::MAX;
-                    self.ready
-                        .push_back((number as usize, Woken { result, at_ns }));
+                    self.ready.push_back((number as usize, woken(result)));
                 }
             }
+        }
+        if is_rung {
+            self.ring.is_listening = false;
+            // Before the tasks look: what is rung after that has to be heard again.
+            self.ring.bell.take_rung();
+            self.hear();
         }
         while let Some(&Reverse((at, number))) = self.timers.peek()
             && at <= at_ns
         {
             self.timers.pop();
-            self.ready.push_back((number, Woken { result: 0, at_ns }));
+            self.ready.push_back((number, woken(0)));
         }
         if self.first_limit <= at_ns {
             self.give_up(at_ns)?;
@@ -479,10 +372,10 @@ impl Ring {
 #[doc(hidden)]
 pub fn run_tasks(bodies: Vec<Box<dyn FnOnce()>>) -> io::Result<()> {
     let bell = Arc::new(Bell::new()?);
-    Ring::new(bodies.len(), bell)?.run(bodies)
+    Ring::new(bodies.len(), bell)?.run(bodies, &|| {})
 }
 
-impl Drop for Ring {
+impl Drop for Round<'_> {
     fn drop(&mut self) {
         // The kernel still writes into memory of tasks, which a panic or a refused call is about to free.
         if self.in_flight > 0 {

@@ -102,6 +102,42 @@ fn both_engines_read_the_same_samples_by_the_same_calls() {
     }
 }
 
+/// Pinning the buffers of many readers takes longer than reading a small dataset; and a file system is asked once, not for each
+/// of the 24 files, whether it has direct I/O.
+#[test]
+fn rings_are_set_up_once_for_all_epochs() {
+    let scratch = Scratch::on_disk();
+    let words = generated(&scratch, &[]);
+    let calls = scratch.path("calls");
+    let set_up = |epochs: &str| {
+        let mut command = Command::new("strace");
+        command.args([
+            "-f",
+            "-qq",
+            "--trace=io_uring_setup,io_uring_register,fstatfs",
+            "-o",
+        ]);
+        command.arg(&calls).arg(bin()).args(&words);
+        command.args([
+            "reader.engine=uring",
+            "reader.data_loader=native",
+            "reader.io_depth=8",
+            "reader.transfer_size=4096",
+            "storage.storage_type=direct_fs",
+            epochs,
+        ]);
+        run(command).ok();
+        std::fs::remove_dir_all(scratch.path("out")).unwrap();
+        let text = std::fs::read_to_string(&calls).unwrap();
+        let of = |call: &str| text.lines().filter(|line| line.contains(call)).count();
+        assert!(of("fstatfs(") < 24, "{}", of("fstatfs("));
+        [of("io_uring_setup("), of("IORING_REGISTER_BUFFERS")]
+    };
+    let one = set_up("train.epochs=1");
+    assert!(one.iter().all(|calls| *calls > 0), "{one:?}");
+    assert_eq!(set_up("train.epochs=4"), one);
+}
+
 #[test]
 fn evaluation_and_more_ranks_read_through_rings_too() {
     let scratch = Scratch::on_disk();

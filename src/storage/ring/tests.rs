@@ -1,8 +1,10 @@
 use super::*;
 use crate::storage::calls::Calls;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 fn bodies(count: usize, body: impl Fn(usize) + Clone + 'static) -> Vec<Box<dyn FnOnce()>> {
     let body = |number| {
@@ -43,7 +45,7 @@ fn tasks_read_side_by_side_what_the_file_holds() {
         let missing = calls.open(Path::new("/nowhere/x"), 0).unwrap_err();
         assert_eq!(missing.raw_os_error(), Some(libc::ENOENT));
     });
-    ring.run(all).unwrap();
+    ring.run(all, &|| {}).unwrap();
     assert!(pieces.lock().iter().all(|piece| *piece == bytes));
     assert_eq!(seen.lock().len(), 9);
     assert!(!is_task());
@@ -60,7 +62,7 @@ fn pauses_end_in_the_order_of_their_times() {
         assert!(now_ns() >= at && is_task());
         list.lock().push(number);
     });
-    ring.run(all).unwrap();
+    ring.run(all, &|| {}).unwrap();
     assert_eq!(*ended.lock(), [1, 2, 0]);
 }
 
@@ -87,7 +89,8 @@ fn another_thread_wakes_waiting_tasks_and_the_ring_can_run_again() {
                 is_over.store(true, SeqCst);
                 bell.ring();
             });
-            ring.run(all).unwrap();
+            ring.run(all, &|| {}).unwrap();
         });
+        assert_eq!(ring.stacks.len(), 4, "the stacks of one run serve the next");
     }
 }
