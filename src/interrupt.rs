@@ -4,12 +4,12 @@
 //! or a read that takes longer. So nobody is asked to stop: one thread waits for signals, which are blocked in all others,
 //! removes what was announced here and ends the process. It does so within [`LONGEST_CLEANUP`], whatever else is stuck.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -97,8 +97,8 @@ pub fn unfinished(path: &Path) -> Unfinished {
     Unfinished(number)
 }
 
-/// Announces a lock file that is about to be made: an early end removes it when nothing else is left. Where something is,
-/// the next job finds the lock of one that is gone, and removes what that one left.
+/// Announces a lock file that is about to be made: an early end removes it when nothing else is left in its folder and below.
+/// Where something is, the next job finds the lock of one that is gone, and removes what that one left.
 pub fn unfinished_lock(path: &Path) -> Unfinished {
     let _gate = GATE.read();
     let mut pending = PENDING.lock();
@@ -259,12 +259,14 @@ pub fn end(status: i32, message: Option<String>, speaks: bool) -> ! {
     std::mem::forget((gate, pending));
     let mut work = Work::new();
     let in_each = paths.len().div_ceil(CLEANERS).max(1);
-    let there = Arc::new(AtomicUsize::new(paths.len()));
+    let there: Arc<Mutex<HashSet<PathBuf>>> = Arc::new(Mutex::new(paths.iter().cloned().collect()));
     for some in paths.chunks(in_each) {
         let (some, there) = (some.to_vec(), there.clone());
         work.begin(None, move || {
             for path in some {
-                there.fetch_sub(usize::from(remove(&path)), Ordering::SeqCst);
+                if remove(&path) {
+                    there.lock().remove(&path);
+                }
             }
             true
         });
@@ -286,7 +288,13 @@ pub fn end(status: i32, message: Option<String>, speaks: bool) -> ! {
         }
     }
     let left = work.wait(LONGEST_CLEANUP);
-    if there.load(Ordering::SeqCst) == 0 && !locks.is_empty() {
+    let there = there.lock();
+    locks.retain(|lock| {
+        lock.parent()
+            .is_none_or(|of| !there.iter().any(|path| path.starts_with(of)))
+    });
+    drop(there);
+    if !locks.is_empty() {
         let mut last = Work::new();
         last.begin(None, move || locks.iter().all(|path| remove(path)));
         last.wait(LOCK_WAIT);

@@ -96,7 +96,8 @@ impl FaultFs {
     /// How often the rule applied.
     pub fn hits(&self) -> u64 {
         std::fs::read_to_string(self.scratch.path("rule.hits"))
-            .map_or(0, |text| text.trim().parse().unwrap())
+            // It is empty for a moment while it is written.
+            .map_or(0, |text| text.trim().parse().unwrap_or(0))
     }
 
     /// Empties what lies behind.
