@@ -180,7 +180,8 @@ def fill(args, root):
     size = 4 * b.GIB
 
     def ours():
-        words = ["cargo", "bench", "--quiet", "--no-default-features", "--bench", "fill", "--", str(args.threads)]
+        # With the features of the binary that is measured: cargo builds it along, into the same place.
+        words = ["cargo", "bench", "--locked", "--quiet", "--bench", "fill", "--", str(args.threads)]
         return float(b.run(words).stdout.splitlines()[-1])
 
     def dgen(chunk):
