@@ -100,6 +100,7 @@ class Seaweed:
             f"-volume.port.grpc={free_port()}", f"-filer.port={filer}", f"-filer.port.grpc={free_port()}", "-s3",
             f"-s3.port={s3}", f"-s3.port.grpc={free_port()}", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
             f"-s3.config={self.folder}/identities.json", "-master.volumeSizeLimitMB=1024", "-volume.max=50",
+            "-volume.minFreeSpace=16MiB",
         ]  # fmt: skip
         log = open(self.folder / "log", "w")
         self.child = subprocess.Popen(words, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

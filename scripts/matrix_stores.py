@@ -201,6 +201,7 @@ class Seaweed(Server):
         command = [os.environ.get("DLIO_RS_WEED", tool("weed")), "server", f"-dir={self.folder}", "-ip=127.0.0.1"]
         command += ["-ip.bind=127.0.0.1", "-s3", f"-s3.port={self.port}", "-s3.iam=false", "-s3.port.iceberg=0"]
         command += ["-s3.port.lance=0", f"-s3.config={path}", "-master.volumeSizeLimitMB=64", "-volume.max=100"]
+        command += ["-volume.minFreeSpace=16MiB"]
         command += [f"-{name}.port={port}" for name, port in ports.items()]
         command += [f"-{name}.port.grpc={free_port()}" for name in (*ports, "s3")]
         return command
