@@ -174,9 +174,9 @@ def dlio_rs(ranks, config, words, verb="run", binary=BIN):
         return Report(out)
 
 
-def events(ranks, config, words, verb="run"):
+def events(ranks, config, words, verb="run", binary=BIN):
     """Runs dlio-rs with --json. Yields (seconds since the start of the launcher, event)."""
-    command = [*launcher(ranks), BIN, verb, str(config), *words, "--json"]
+    command = [*launcher(ranks), binary, verb, str(config), *words, "--json"]
     start = time.monotonic()
     with tempfile.TemporaryFile("w+") as errors:
         with subprocess.Popen(
@@ -191,9 +191,9 @@ def events(ranks, config, words, verb="run"):
             raise BenchError(f"exit status {child.returncode}: {' '.join(command)}\n{tail}")
 
 
-def generate(ranks, config, words=()):
+def generate(ranks, config, words=(), binary=BIN):
     """Generates the dataset; returns (bytes written, seconds) as dlio-rs reports them."""
-    for _, event in events(ranks, config, [*words], verb="generate"):
+    for _, event in events(ranks, config, [*words], verb="generate", binary=binary):
         if event["event"] == "generation_done":
             result = event["bytes"], event["elapsed_s"]
     return result
