@@ -1,7 +1,7 @@
 """How many accelerators one client emulates, and at which cost: dlio-rs against both DLIOs, and fio on the same files.
 
 The files lie in memory, so the client is what is measured. Accelerators: the most whose AU reaches the workload's threshold,
-by `dlio-rs find`, and for DLIO (with --quick for both) by runs of 1, 2, 4, ... ranks and bisection. Samples per second and CPU are those of the run
+by `dlio-rs find`, and for DLIO (with --quick for all) by runs of 1, 2, 4, ... ranks and bisection. Samples per second and CPU are those of the run
 with that many, or with one where none passes. CPU is user and system time of all processes, their start included, over the bytes
 of the samples that were trained on. fio reads the same files with one psync job per CPU: what reading alone costs.
 
@@ -99,8 +99,14 @@ class Program:
 
 
 class DlioRs(Program):
+    """A build of dlio-rs; of an earlier version, which has no `find`, accelerators are found as DLIO's are."""
+
+    def __init__(self, name, args, binary=b.BIN):
+        super().__init__(name, args)
+        self.binary = binary
+
     def most(self, workload, words, clock):
-        if self.args.quick:
+        if self.args.quick or self.binary != b.BIN:
             return super().most(workload, words, clock)
         # A trial passes after 128 steps at least.
         minutes = max(self.args.minutes, 200 * number(yaml_of(workload), "computation_time") / 60)
@@ -118,7 +124,7 @@ class DlioRs(Program):
             out = Path(scratch) / "out"
             before = cpu_seconds()
             words = [f"workload={workload}", *words, f"train.epochs={epochs}", "workflow.evaluation=false"]
-            b.run([*b.launcher(ranks), b.BIN, "run", *words, "--quiet", "--output", str(out)])
+            b.run([*b.launcher(ranks), self.binary, "run", *words, "--quiet", "--output", str(out)])
             return figures(out, cpu_seconds() - before)
 
 
@@ -249,6 +255,7 @@ def main():
     p.add_argument("--seconds", type=float, default=20, help="of a run, and of the shortest trial")
     p.add_argument("--minutes", type=float, default=2, help="longest trial of dlio-rs find, or 200 steps")
     p.add_argument("--only", default="", help="workloads whose name holds this text")
+    p.add_argument("--old", metavar="BINARY", help="a dlio-rs of an earlier version, to compare with")
     p.add_argument("--quick", action="store_true", help="short runs; what is not begun after 12 minutes is left out")
     args = p.parse_args()
     if args.quick:
@@ -258,6 +265,9 @@ def main():
     if not workloads:
         raise b.BenchError(f"no workload holds {args.only!r}")
     programs = [DlioRs("dlio-rs", args)]
+    if args.old:
+        version = b.run([args.old, "info"]).stdout.splitlines()[0]
+        programs.append(DlioRs(version.split(",")[0] + ")", args, args.old))
     programs += [Dlio(f"DLIO of {name}", found, args) for name, found in b.dlios_of(args).items()]
     b.title("Accelerators that one client emulates, data in memory")
     rows = []
