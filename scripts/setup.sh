@@ -20,7 +20,12 @@ has_libclang() {
         compgen -G '/usr/lib/*/libclang*.so*' >/dev/null
 }
 has_venv() { python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
-has_mpicc() { [ -n "${MPICC:-}${MPI_PKG_CONFIG:-}${CRAY_MPICH_DIR:-}" ] || have mpicc; }
+# Debian's runtime packages have the wrapper, and no mpi.h.
+compiles_mpi() { have "$1" && "$1" -fsyntax-only -x c - <<<'#include <mpi.h>' >/dev/null 2>&1; }
+has_mpicc() {
+    [ -n "${MPI_PKG_CONFIG:-}${CRAY_MPICH_DIR:-}" ] || (choose_mpi && compiles_mpi "${MPICC:-mpicc}")
+}
+has_mpich() { compiles_mpi mpicc.mpich; }
 has_mpirun() { have "${MPIRUN:-mpirun}"; }
 has_hdf5() { [ -n "${HDF5_DIR:-}" ] || have h5cc || { have pkg-config && { pkg-config --exists hdf5 || pkg-config --exists hdf5-serial; }; }; }
 has_fuse() { have pkg-config && pkg-config --exists fuse3; }
@@ -40,7 +45,7 @@ has_libclang libclang-dev
 have:clang clang
 have:python3 python3
 has_venv python3-venv"
-TEST_NEEDS="have:mpicc.mpich libmpich-dev
+TEST_NEEDS="has_mpich libmpich-dev
 has_fuse libfuse3-dev
 have:fusermount3 fuse3
 have:fincore util-linux-extra
@@ -62,7 +67,7 @@ have:zsh zsh
 have:fish fish
 have:debootstrap debootstrap
 has_debian_keys debian-archive-keyring"
-SLURM_NEEDS="have:mpicc.mpich libmpich-dev
+SLURM_NEEDS="has_mpich libmpich-dev
 have:mpirun.mpich mpich
 have:pgrep procps
 have:unshare util-linux
