@@ -57,22 +57,44 @@ struct Window<'a> {
     end: u64,
 }
 
+impl Window<'_> {
+    /// Reads the next window.
+    #[cold]
+    fn refill(&mut self) -> Result<(), Broken> {
+        let n = WINDOW.min(self.end - self.next);
+        if n == 0 {
+            return Err(Broken::Short);
+        }
+        self.buffer.resize(n as usize, 0);
+        self.source
+            .read_at(self.next, &mut self.buffer)
+            .map_err(Broken::reading)?;
+        self.next += n;
+        self.at = 0;
+        Ok(())
+    }
+}
+
 impl Bytes for Window<'_> {
+    #[inline]
     fn byte(&mut self) -> Result<u8, Broken> {
         if self.at == self.buffer.len() {
-            let n = WINDOW.min(self.end - self.next);
-            if n == 0 {
-                return Err(Broken::Short);
-            }
-            self.buffer.resize(n as usize, 0);
-            self.source
-                .read_at(self.next, &mut self.buffer)
-                .map_err(Broken::Reading)?;
-            self.next += n;
-            self.at = 0;
+            self.refill()?;
         }
         self.at += 1;
         Ok(self.buffer[self.at - 1])
+    }
+
+    fn skip(&mut self, mut n: usize) -> Result<(), Broken> {
+        loop {
+            let here = n.min(self.buffer.len() - self.at);
+            self.at += here;
+            n -= here;
+            if n == 0 {
+                return Ok(());
+            }
+            self.refill()?;
+        }
     }
 
     fn left(&self) -> u64 {
@@ -327,13 +349,13 @@ fn column_chunk(
         return Ok(None);
     }
     if let Some(path) = elsewhere.filter(|path| !path.is_empty()) {
-        return Err(Broken::Unsupported(format!(
+        return Err(Broken::unsupported(format!(
             "column {leaf} lies in another file, {path}, which is not supported"
         )));
     }
     let (Some(codec), Some(len), Some(data)) = (codec, len, data) else {
         return Err(if is_encrypted {
-            Broken::Unsupported(format!(
+            Broken::unsupported(format!(
                 "column {leaf} is encrypted, which is not supported"
             ))
         } else {

@@ -47,7 +47,7 @@ impl Visitor for Collector<'_> {
             let mut has: Vec<&str> = leaves.iter().map(|leaf| leaf.path[0].as_str()).collect();
             has.dedup();
             has.truncate(20);
-            return Err(Broken::Reading(FormatError::content(format!(
+            return Err(Broken::reading(FormatError::content(format!(
                 "storage_options.columns names {missing}, which it has not; its columns are {}",
                 has.join(", ")
             ))));

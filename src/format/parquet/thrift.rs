@@ -118,11 +118,16 @@ impl Writer {
     }
 }
 
-/// Why a structure cannot be read.
+/// Why a structure cannot be read. A word long: every byte that is read could be one.
 #[derive(Debug)]
 pub(super) enum Broken {
     /// Its bytes end too early.
     Short,
+    Other(Box<Cause>),
+}
+
+#[derive(Debug)]
+pub(super) enum Cause {
     /// It is no such structure.
     Because(String),
     /// It holds something that is not supported.
@@ -133,22 +138,35 @@ pub(super) enum Broken {
 
 impl From<VarintError> for Broken {
     fn from(error: VarintError) -> Self {
-        Broken::Because(<&str>::from(error).into())
+        Broken::because(<&str>::from(error))
     }
 }
 
 impl Broken {
+    #[cold]
     pub(super) fn because(text: impl Into<String>) -> Self {
-        Broken::Because(text.into())
+        Broken::Other(Box::new(Cause::Because(text.into())))
+    }
+
+    #[cold]
+    pub(super) fn unsupported(text: impl Into<String>) -> Self {
+        Broken::Other(Box::new(Cause::Unsupported(text.into())))
+    }
+
+    #[cold]
+    pub(super) fn reading(error: FormatError) -> Self {
+        Broken::Other(Box::new(Cause::Reading(error)))
     }
 
     /// The error of a structure of which all bytes are there.
     pub(super) fn into_error(self, what: &str) -> FormatError {
-        match self {
-            Broken::Short => FormatError::damaged(format!("{what} is damaged: it ends too early")),
-            Broken::Because(cause) => FormatError::damaged(format!("{what} is damaged: {cause}")),
-            Broken::Unsupported(what) => FormatError::unsupported(what),
-            Broken::Reading(error) => error,
+        let Broken::Other(cause) = self else {
+            return FormatError::damaged(format!("{what} is damaged: it ends too early"));
+        };
+        match *cause {
+            Cause::Because(cause) => FormatError::damaged(format!("{what} is damaged: {cause}")),
+            Cause::Unsupported(what) => FormatError::unsupported(what),
+            Cause::Reading(error) => error,
         }
     }
 }
@@ -157,6 +175,8 @@ impl Broken {
 pub(super) trait Bytes {
     /// The next byte.
     fn byte(&mut self) -> Result<u8, Broken>;
+    /// Passes over so many bytes, of those that are left.
+    fn skip(&mut self, n: usize) -> Result<(), Broken>;
     fn left(&self) -> u64;
 }
 
@@ -182,6 +202,10 @@ impl Bytes for Slice<'_> {
         let byte = *self.bytes.get(self.at).ok_or(Broken::Short)?;
         self.at += 1;
         Ok(byte)
+    }
+    fn skip(&mut self, n: usize) -> Result<(), Broken> {
+        self.at += n;
+        Ok(())
     }
     fn left(&self) -> u64 {
         (self.bytes.len() - self.at) as u64
@@ -265,7 +289,7 @@ impl<B: Bytes> Reader<B> {
     /// A structure. `field` gets each field's number and kind and says whether it has read it; others are skipped.
     pub(super) fn structure(
         &mut self,
-        field: &mut dyn FnMut(&mut Self, i16, u8) -> Result<bool, Broken>,
+        field: &mut impl FnMut(&mut Self, i16, u8) -> Result<bool, Broken>,
     ) -> Result<(), Broken> {
         self.deeper()?;
         let mut id = 0i16;
@@ -298,10 +322,8 @@ impl<B: Bytes> Reader<B> {
     }
 
     fn bytes(&mut self, n: u64) -> Result<(), Broken> {
-        for _ in 0..self.fits(n)? {
-            self.bytes.byte()?;
-        }
-        Ok(())
+        let n = self.fits(n)?;
+        self.bytes.skip(n)
     }
 
     fn skip(&mut self, kind: u8) -> Result<(), Broken> {
@@ -389,6 +411,6 @@ mod tests {
             assert!(matches!(outcome, Err(Broken::Short)), "{outcome:?}");
         }
         let outcome = Reader::new(Slice::new(&[0x1c; 1000])).structure(&mut |_, _, _| Ok(false));
-        assert!(matches!(outcome, Err(Broken::Because(_))), "{outcome:?}");
+        assert!(matches!(outcome, Err(Broken::Other(_))), "{outcome:?}");
     }
 }
