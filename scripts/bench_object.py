@@ -203,7 +203,8 @@ def alone(args):
                 ))  # fmt: skip
     b.table(["object", "request", "TLS", "in flight", "dlio-rs GiB/s", "CPU s/GiB", *(f"to {who}" for who in others), "load"], rows)
     print("`to X`: the rate of dlio-rs over that of X; its CPU seconds per GiB over those of X. `uring` is dlio-rs with")
-    print("`reader.engine: uring`, `client: sdk` with `storage_options.client: sdk`: aws-sdk-s3 over hyper.\n")
+    print("`reader.engine: uring`, `client: sdk` with `storage_options.client: sdk`: aws-sdk-s3 over hyper. Every client signs its")
+    print("requests, bare hyper too. The clock starts when every request in flight has been answered once.\n")
 
 
 def case(args, server, label, record_bytes, objects, depth):

@@ -4,17 +4,28 @@
 //!   object-client --serve LENGTH [CERTIFICATE KEY]                 the server; prints its port
 //!   object-client CLIENT get|put URL LENGTH DEPTH SECONDS [CA]     prints [seconds, CPU seconds, bytes]
 //!
+//! The clock starts when every request in flight has been answered once: starting a client, and its connections, are no work of a
+//! request.
+//!
 //! A PUT sends bytes that were just made, as a checkpoint does: each client copies them from [`MADE`] bytes into the memory that it
 //! sends from.
 //!
-//! CLIENT: `native`, `uring` (the same by reader.engine=uring) and `sdk` are dlio-rs's storage, `hyper` a bare loop.
+//! CLIENT: `native`, `uring` (the same by reader.engine=uring) and `sdk` are dlio-rs's storage, `hyper` a bare loop that signs its
+//! requests as dlio-rs does, with aws-sigv4, `unsigned` the same without signatures.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant, SystemTime};
 
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+    UriPathNormalizationMode, sign,
+};
+use aws_sigv4::sign::v4;
+use aws_smithy_runtime_api::client::identity::Identity;
 use bytes::BytesMut;
 use dlio_rs::internal::{
     Buffer, Client, Extent, Lane, Request as Read, Secret, Sink, Storage, StoreSpec, System,
@@ -48,18 +59,20 @@ fn main() {
                 puts: direction == "put",
                 length: number(length),
                 depth: number(depth),
-                time: Duration::from_secs_f64(seconds.parse().expect("SECONDS is a number")),
                 ca: ca.first().copied(),
             };
-            let (start, cpu) = (Instant::now(), cpu_s());
-            let bytes = match client {
-                "hyper" => bare_hyper(&job),
-                "native" => ours(&job, Client::Native, Engine::Threads),
-                "uring" => ours(&job, Client::Native, Engine::Uring),
-                _ => ours(&job, Client::Sdk, Engine::Threads),
-            };
-            let seconds = start.elapsed().as_secs_f64();
-            println!("[{seconds}, {}, {bytes}]", cpu_s() - cpu);
+            let time = Duration::from_secs_f64(seconds.parse().expect("SECONDS is a number"));
+            let meter = Arc::<Meter>::default();
+            std::thread::scope(|scope| {
+                scope.spawn(|| meter.measure(job.depth, time));
+                match client {
+                    "hyper" => bare_hyper(&job, &meter, true),
+                    "unsigned" => bare_hyper(&job, &meter, false),
+                    "native" => ours(&job, Client::Native, Engine::Threads, &meter),
+                    "uring" => ours(&job, Client::Native, Engine::Uring, &meter),
+                    _ => ours(&job, Client::Sdk, Engine::Threads, &meter),
+                }
+            });
         }
         _ => panic!("see the head of this program"),
     }
@@ -75,8 +88,39 @@ struct Job<'a> {
     puts: bool,
     length: usize,
     depth: usize,
-    time: Duration,
     ca: Option<&'a str>,
+}
+
+/// What all requests in flight add to.
+#[derive(Default)]
+struct Meter {
+    /// Those that were answered at least once.
+    begun: AtomicU64,
+    bytes: AtomicU64,
+    is_over: AtomicBool,
+}
+
+impl Meter {
+    /// Prints what was done in this time, from when `depth` have begun.
+    fn measure(&self, depth: usize, time: Duration) {
+        while self.begun.load(Relaxed) < depth as u64 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let now = || (Instant::now(), cpu_s(), self.bytes.load(Relaxed));
+        let (start, cpu, bytes) = now();
+        std::thread::sleep(time);
+        let (end, cpu_end, bytes_end) = now();
+        let seconds = (end - start).as_secs_f64();
+        println!("[{seconds}, {}, {}]", cpu_end - cpu, bytes_end - bytes);
+        self.is_over.store(true, Relaxed);
+    }
+
+    /// One of those in flight was answered, for the first time or again; false: it was the last.
+    fn answered(&self, bytes: u64, is_first: bool) -> bool {
+        self.bytes.fetch_add(bytes, Relaxed);
+        self.begun.fetch_add(is_first as u64, Relaxed);
+        !self.is_over.load(Relaxed)
+    }
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -203,7 +247,7 @@ enum Engine {
 }
 
 /// dlio-rs: as many readers as requests in flight, each with a buffer of the length of a read call.
-fn ours(job: &Job, client: Client, engine: Engine) -> u64 {
+fn ours(job: &Job, client: Client, engine: Engine, meter: &Arc<Meter>) {
     let system = System::of_word("s3").expect("a row of the table");
     let mut spec = StoreSpec::new(system, "s3://bench/x".into());
     spec.options.endpoint_url.0 = vec![job.url.into()];
@@ -217,33 +261,32 @@ fn ours(job: &Job, client: Client, engine: Engine) -> u64 {
     spec.range_size = Some(0);
     let storage: Arc<dyn Storage> =
         Arc::from(dlio_rs::internal::open(&spec, &[]).expect("the options are right"));
-    let bytes = Arc::new(AtomicU64::new(0));
     let (length, puts) = (job.length, job.puts);
-    let end = Instant::now() + job.time;
     let reader = || {
-        let (storage, bytes) = (storage.clone(), bytes.clone());
+        let (storage, meter) = (storage.clone(), meter.clone());
         move || {
             let path = PathBuf::from(format!("s3://bench/{KEY}"));
             let mut lane = Lane::new(system.default_transfer);
             // As far into a page as what it is copied to, as in the bare loop: else every load crosses a line of the cache.
             let data = Buffer::new(length.min(MADE));
             let mut buffer = Buffer::new(data.len());
-            while Instant::now() < end {
-                if puts {
+            let request = Read {
+                path: &path,
+                extent: Extent::Whole,
+                planned_len: length as u64,
+                tag: 0,
+            };
+            for number in 0.. {
+                let bytes = if puts {
                     buffer = put(&*storage, &path, &data, buffer, length);
-                    bytes.fetch_add(length as u64, Relaxed);
-                    continue;
-                }
-                let request = Read {
-                    path: &path,
-                    extent: Extent::Whole,
-                    planned_len: length as u64,
-                    tag: 0,
+                    length as u64
+                } else {
+                    let answer = storage.read(&request, &mut lane, &mut Nothing);
+                    answer.expect("the server answers").bytes
                 };
-                let answer = storage
-                    .read(&request, &mut lane, &mut Nothing)
-                    .expect("the server answers");
-                bytes.fetch_add(answer.bytes, Relaxed);
+                if !meter.answered(bytes, number == 0) {
+                    break;
+                }
             }
         }
     };
@@ -263,7 +306,6 @@ fn ours(job: &Job, client: Client, engine: Engine) -> u64 {
             };
         }
     });
-    bytes.load(Relaxed)
 }
 
 /// Writes an object as a checkpoint is written, a buffer after another; the buffer that is left.
@@ -309,12 +351,14 @@ struct Loop {
     tls: Option<TlsConnector>,
     /// Of a PUT; 0 for a GET.
     length: usize,
-    end: Instant,
+    meter: Arc<Meter>,
+    /// Who signs the requests.
+    identity: Option<Identity>,
 }
 
 impl Loop {
-    /// One connection, unsigned requests, frames dropped; the bytes.
-    async fn run(self) -> u64 {
+    /// One connection, frames dropped.
+    async fn run(self) {
         let pipe = connect(&self.authority, self.tls.as_ref()).await;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(pipe))
             .await
@@ -327,13 +371,19 @@ impl Loop {
         };
         let data = vec![7; self.length.min(MADE)];
         let mut body = Bytes::new();
-        let mut bytes = 0;
-        while Instant::now() < self.end {
+        for number in 0.. {
+            let mut bytes = self.length as u64;
             body = made(body, &data, self.length);
-            let request = Request::builder()
+            let mut request = Request::builder()
                 .method(&method)
                 .uri(format!("/bench/{KEY}"))
-                .header("host", &self.authority)
+                .header("host", &self.authority);
+            if let Some(identity) = &self.identity {
+                for (name, value) in signature(identity, &method, &self.authority) {
+                    request = request.header(name, value);
+                }
+            }
+            let request = request
                 .body(Full::new(body.clone()))
                 .expect("plain headers");
             sender.ready().await.expect("the connection lives");
@@ -344,10 +394,37 @@ impl Loop {
                     bytes += std::hint::black_box(data).len() as u64;
                 }
             }
-            bytes += self.length as u64;
+            if !self.meter.answered(bytes, number == 0) {
+                return;
+            }
         }
-        bytes
     }
+}
+
+/// The headers that sign a request of which the body is not signed.
+fn signature(identity: &Identity, method: &Method, authority: &str) -> Vec<(&'static str, String)> {
+    let mut settings = SigningSettings::default();
+    settings.percent_encoding_mode = PercentEncodingMode::Single;
+    settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    let params = v4::SigningParams::builder()
+        .identity(identity)
+        .region("us-east-1")
+        .name("s3")
+        .time(SystemTime::now())
+        .settings(settings)
+        .build()
+        .expect("all that is needed")
+        .into();
+    let uri = format!("http://{authority}/bench/{KEY}");
+    let body = SignableBody::UnsignedPayload;
+    let request = SignableRequest::new(method.as_str(), uri, std::iter::empty(), body);
+    let signed = sign(request.expect("a plain URI"), &params).expect("it can be signed");
+    let (headers, _) = signed.into_parts().0.into_parts();
+    headers
+        .iter()
+        .map(|header| (header.name(), header.value().to_string()))
+        .collect()
 }
 
 /// A body of `length` bytes, made of `data`, in the memory of the last one.
@@ -366,7 +443,7 @@ fn made(last: Bytes, data: &[u8], length: usize) -> Bytes {
 }
 
 /// The least that an asynchronous client does.
-fn bare_hyper(job: &Job) -> u64 {
+fn bare_hyper(job: &Job, meter: &Arc<Meter>, signs: bool) {
     let (_, authority) = job.url.split_once("://").expect("a URL");
     let tls = job.ca.map(|ca| {
         let mut roots = rustls::RootCertStore::empty();
@@ -380,16 +457,15 @@ fn bare_hyper(job: &Job) -> u64 {
         authority: authority.into(),
         tls,
         length: if job.puts { job.length } else { 0 },
-        end: Instant::now() + job.time,
+        meter: meter.clone(),
+        identity: signs.then(|| Credentials::new("bench", "bench", None, None, "bench").into()),
     };
     runtime().block_on(async {
         let tasks: Vec<_> = (0..job.depth)
             .map(|_| tokio::spawn(each.clone().run()))
             .collect();
-        let mut sum = 0;
         for task in tasks {
-            sum += task.await.expect("no task panics");
+            task.await.expect("no task panics");
         }
-        sum
-    })
+    });
 }

@@ -51,38 +51,43 @@ pub(crate) struct Connection {
 /// The stream and what was read from it ahead of the body.
 struct Wire {
     stream: Stream,
-    buffer: Vec<u8>,
+    /// What was read lies in `at..end`.
+    buffer: Box<[u8]>,
     at: usize,
+    end: usize,
     limit: Limit,
 }
 
 impl Wire {
+    /// What was read and not taken yet.
+    fn ahead(&self) -> &[u8] {
+        &self.buffer[self.at..self.end]
+    }
+
     /// Reads more into the buffer; 0: the peer closed.
     fn fill(&mut self) -> Result<usize, Failure> {
-        self.buffer.drain(..self.at);
+        self.buffer.copy_within(self.at..self.end, 0);
+        self.end -= self.at;
         self.at = 0;
-        let filled = self.buffer.len();
-        self.buffer.resize(head::LONGEST, 0);
-        let got = self
-            .stream
-            .read_some(&mut self.buffer[filled..], &self.limit);
-        self.buffer.truncate(filled + *got.as_ref().unwrap_or(&0));
-        got
+        let free = &mut self.buffer[self.end..];
+        let got = self.stream.read_some(free, &self.limit)?;
+        self.end += got;
+        Ok(got)
     }
 }
 
 impl Input for Wire {
     /// What was received behind the head first, then from the stream.
     fn take(&mut self, into: &mut [u8]) -> Result<usize, Failure> {
-        let kept = (self.buffer.len() - self.at).min(into.len());
-        into[..kept].copy_from_slice(&self.buffer[self.at..self.at + kept]);
+        let kept = self.ahead().len().min(into.len());
+        into[..kept].copy_from_slice(&self.ahead()[..kept]);
         self.at += kept;
         Ok(kept + self.stream.read_full(&mut into[kept..], &self.limit)?)
     }
 
     fn line(&mut self) -> Result<String, Failure> {
         loop {
-            let rest = &self.buffer[self.at..];
+            let rest = self.ahead();
             if let Some(end) = rest.iter().position(|b| *b == b'\n') {
                 let line = String::from_utf8_lossy(&rest[..end]).trim_end().to_string();
                 self.at += end + 1;
@@ -113,8 +118,9 @@ impl Connection {
             proxy: None,
             wire: Wire {
                 stream,
-                buffer: Vec::with_capacity(head::LONGEST),
+                buffer: vec![0; head::LONGEST].into(),
                 at: 0,
+                end: 0,
                 limit: Limit {
                     read,
                     deadline: None,
@@ -175,7 +181,7 @@ impl Connection {
     pub(super) fn rest(&mut self) -> bool {
         self.was_used = true;
         self.idle_since = Instant::now();
-        self.keeps_alive && self.body == Body::Done && self.wire.at == self.wire.buffer.len()
+        self.keeps_alive && self.body == Body::Done && self.wire.ahead().is_empty()
     }
 
     /// Sends a request; `deadline`: when the whole exchange must be over.
@@ -229,7 +235,7 @@ impl Connection {
 
     fn receive_one_head(&mut self) -> Result<Head, Failure> {
         loop {
-            let rest = &self.wire.buffer[self.wire.at..];
+            let rest = self.wire.ahead();
             match head::parse(rest) {
                 Ok(Some(parsed)) => {
                     self.keeps_alive &= parsed.keeps_alive;

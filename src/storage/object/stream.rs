@@ -153,28 +153,10 @@ impl Stream {
         limit: &Limit,
     ) -> Result<Sent, Failure> {
         let all = std::iter::once(head).chain(body.iter().copied());
+        let mut all: Vec<IoSlice> = all.map(IoSlice::new).collect();
         match self {
-            Stream::Plain(socket) => {
-                let mut all: Vec<IoSlice> = all.map(IoSlice::new).collect();
-                send_plain(socket, &mut all, limit)
-            }
-            Stream::Tls(tls) => {
-                for mut bytes in all {
-                    while !bytes.is_empty() {
-                        let taken = tls
-                            .conn
-                            .writer()
-                            .write(bytes)
-                            .map_err(|e| Failure::io("send the request", &e))?;
-                        bytes = &bytes[taken..];
-                        // The session's buffer is full.
-                        if !bytes.is_empty() && flush_tls(tls, limit)? == Sent::Cut {
-                            return Ok(Sent::Cut);
-                        }
-                    }
-                }
-                flush_tls(tls, limit)
-            }
+            Stream::Plain(socket) => send_plain(socket, &mut all, limit),
+            Stream::Tls(tls) => send_tls(tls, &mut all, limit),
         }
     }
 
@@ -279,6 +261,25 @@ impl Write for Now<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// rustls looks at all slices for each record.
+const TLS_SLICES: usize = 16;
+
+/// What one call encrypts, one call sends.
+fn send_tls(tls: &mut Tls, mut left: &mut [IoSlice], limit: &Limit) -> Result<Sent, Failure> {
+    IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        let some = &left[..left.len().min(TLS_SLICES)];
+        let taken = tls.conn.writer().write_vectored(some);
+        let taken = taken.map_err(|e| Failure::io("send the request", &e))?;
+        IoSlice::advance_slices(&mut left, taken);
+        // The session's buffer is full, or this was all.
+        if flush_tls(tls, limit)? == Sent::Cut {
+            return Ok(Sent::Cut);
+        }
+    }
+    Ok(Sent::Whole)
 }
 
 fn flush_tls(tls: &mut Tls, limit: &Limit) -> Result<Sent, Failure> {

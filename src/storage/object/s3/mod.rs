@@ -174,8 +174,13 @@ impl S3 {
             endpoint.count_request(ask.operation());
             answered = exchange(&elsewhere?)?;
         }
+        let is_success = matches!(answered.head.status, 200..300);
+        // An error under a status of success is in the body.
+        if is_success && answered.body.is_empty() {
+            return Ok(answered);
+        }
         let failure = self.failure(&answered.head, &answered.body);
-        if matches!(answered.head.status, 200..300) && failure.code.is_empty() {
+        if is_success && failure.code.is_empty() {
             return Ok(answered);
         }
         Err(failure)
