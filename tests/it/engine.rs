@@ -138,6 +138,41 @@ fn rings_are_set_up_once_for_all_epochs() {
     assert_eq!(set_up("train.epochs=4"), one);
 }
 
+/// The manifest says how long each file is, and the read of one proves it: the kernel is not asked.
+#[test]
+fn the_length_of_a_planned_file_is_not_asked_for_and_another_one_is_found() {
+    let scratch = Scratch::on_disk();
+    let words = generated(&scratch, &["dataset.format=npy"]);
+    let more = ["reader.data_loader=native", "reader.io_depth=8"];
+    let calls = scratch.path("calls");
+    for engine in ENGINES {
+        let lengths_asked = |epochs: &str| {
+            let mut command = Command::new("strace");
+            command.args(["-f", "-qq", "--trace=statx,fstat,newfstatat", "-o"]);
+            command.arg(&calls).arg(bin()).args(&words).args(more);
+            command.args([&format!("reader.engine={engine}"), epochs]);
+            run(command).ok();
+            std::fs::remove_dir_all(scratch.path("out")).unwrap();
+            std::fs::read_to_string(&calls).unwrap().lines().count()
+        };
+        let more_epochs =
+            lengths_asked("train.epochs=5").saturating_sub(lengths_asked("train.epochs=1"));
+        assert!(more_epochs < 24, "{engine}: {more_epochs}");
+    }
+    let path = file(&scratch, 17);
+    let (bytes, name) = (std::fs::read(&path).unwrap(), path.display().to_string());
+    let longer = [&bytes[..], &[0]].concat();
+    for other in [&longer[..], &bytes[..bytes.len() - 1], &[]] {
+        std::fs::write(&path, other).unwrap();
+        for engine in ENGINES {
+            let unlisted = ["dataset.listing_validation_interval=0"];
+            let command = train(&words, engine, &[&more[..], &unlisted].concat());
+            let has = format!("it has {} bytes", other.len());
+            run(command).fails(1, &[&name, &has]);
+        }
+    }
+}
+
 #[test]
 fn evaluation_and_more_ranks_read_through_rings_too() {
     let scratch = Scratch::on_disk();

@@ -238,6 +238,7 @@ fn ours(job: &Job, client: Client, engine: Engine) -> u64 {
                     path: &path,
                     extent: Extent::Whole,
                     planned_len: length as u64,
+                    exact_len: None,
                     tag: 0,
                 };
                 let answer = storage
