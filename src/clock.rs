@@ -12,6 +12,31 @@ pub fn now_ns() -> u64 {
     clock_ns(libc::CLOCK_MONOTONIC)
 }
 
+thread_local! {
+    static SEEN_NS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// [`now_ns`], which [`seen_ns`] gives until this thread looks again.
+#[inline]
+pub fn look_ns() -> u64 {
+    let now = now_ns();
+    SEEN_NS.set(now);
+    now
+}
+
+/// What this thread saw when it last looked at the clock ([`look_ns`]): the end of one duration is the start of the next, and
+/// the clock costs as much as a small part of a read.
+#[inline]
+pub fn seen_ns() -> u64 {
+    SEEN_NS.get()
+}
+
+/// This thread has another reason to know that it is `now`, [`now_ns`].
+#[inline]
+pub fn has_seen(now_ns: u64) {
+    SEEN_NS.set(now_ns);
+}
+
 /// What a clock of the kernel shows, ns; 0 where there is no such clock, as that of a thread that has ended.
 #[inline]
 pub fn clock_ns(id: libc::clockid_t) -> u64 {

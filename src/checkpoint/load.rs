@@ -196,6 +196,7 @@ impl<'a> Job<'a> {
             path,
             extent: Extent::Range { offset, len },
             planned_len: len,
+            exact_len: None,
             tag: offset,
         };
         let mut copy = Copy(Vec::with_capacity(len as usize));
@@ -410,6 +411,7 @@ impl<'a> Job<'a> {
             path,
             extent: Extent::Range { offset, len },
             planned_len: len,
+            exact_len: None,
             tag: ((self.index as u64) << 32) ^ (offset / PART),
         };
         let mut watch = Watch::new(self.caller(thread), offset, spans);
@@ -441,6 +443,7 @@ impl<'a> Job<'a> {
             path,
             extent: Extent::Whole,
             planned_len: image.len(),
+            exact_len: None,
             tag: self.index as u64,
         };
         let compare = Compare::new(path, self.options.verify.then(|| image.stream()));

@@ -320,6 +320,7 @@ fn read(
             path,
             extent,
             planned_len: 0,
+            exact_len: None,
             tag,
         };
         bytes += storage.read(&request, &mut buffer, &mut sight)?.bytes;

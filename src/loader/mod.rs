@@ -88,6 +88,8 @@ pub struct Place {
     pub extents: Vec<Extent>,
     /// Bytes of an extent whose length is not known before it is read.
     pub planned_len: u64,
+    /// Bytes of the whole file, where the plan knows them.
+    pub exact_len: Option<u64>,
     /// The file's metadata, where the format has an index.
     pub index: Option<Arc<dyn Index>>,
     /// What finding the file's metadata took.

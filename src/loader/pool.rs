@@ -112,7 +112,7 @@ impl Loader {
             }
         };
         let lasting = Lasting {
-            shared: Arc::new(Shared::new(storage, activity)),
+            shared: Arc::new(Shared::new(storage, activity, shape.threads)),
             rings,
             readers,
             bells,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::account::{Debt, Meter, RunTimes};
 use super::shared::Shared;
 use super::{Activity, LoaderError, Metadata, Place, Recorder, Work};
-use crate::clock::{now_ns, pause};
+use crate::clock::{look_ns, now_ns, pause, seen_ns};
 use crate::format::{Checker, FormatError};
 use crate::plan::Run;
 use crate::stage::{Part, Parts, Stage};
@@ -52,7 +52,7 @@ impl Reader {
         work: &dyn Work,
         run: &Run,
     ) -> Result<Parts, LoaderError> {
-        let (begun, held_up_ns) = (now_ns(), ring::held_up_ns());
+        let (begun, held_up_ns) = (look_ns(), ring::held_up_ns());
         if let Some(debt) = &mut self.debt {
             debt.begin(begun);
         }
@@ -79,6 +79,7 @@ impl Reader {
                     Extent::Whole => self.place.planned_len,
                     Extent::Range { len, .. } => len,
                 },
+                exact_len: self.place.exact_len,
                 tag: run.file << 20 ^ run.first ^ (i as u64) << 40,
             };
             let mut sight = Sight {
@@ -92,9 +93,9 @@ impl Reader {
                 thread: self.index,
                 seen: &mut seen,
             };
-            let before = now_ns();
+            let before = seen_ns();
             let answer = shared.storage.read(&request, &mut self.lane, &mut sight);
-            let after = now_ns();
+            let after = look_ns();
             shared.activity.io_ends_at(after, self.index);
             if let Some(refused) = seen.refused.take() {
                 return Err(refused);
@@ -116,7 +117,7 @@ impl Reader {
         }
         self.account(shared, run, answers, seen, &mut times)?;
         self.preprocess(shared, work, run, &mut times);
-        let ended = now_ns();
+        let ended = seen_ns();
         let each = (ended - begun) / run.count.max(1);
         self.recorder.record(Stage::Sample, each, run.count);
         times.held_up_ns = ring::held_up_ns() - held_up_ns;
@@ -140,9 +141,9 @@ impl Reader {
             if let Some(checker) = self.checker.as_deref_mut()
                 && seen.failure.is_none()
             {
-                let before = now_ns();
+                let before = seen_ns();
                 seen.failure = checker.finish().err();
-                seen.spent_ns += now_ns() - before;
+                seen.spent_ns += look_ns() - before;
             }
             // A thread that still had the file open opened nothing.
             if answers.opens > 0 || !shared.storage.system().opens_by_path {
@@ -169,7 +170,7 @@ impl Reader {
             self.recorder.record(Stage::FirstByte, ns, 1);
         }
         times.parts[Part::Decode] = seen.spent_ns;
-        shared.count(&answers, &metadata.answer, run.count);
+        shared.count(self.index, &answers, &metadata.answer, run.count);
         Ok(())
     }
 
@@ -186,7 +187,7 @@ impl Reader {
                 true => ring::pause_until(before + ns),
                 false => pause(std::time::Duration::from_nanos(ns)),
             }
-            let took = now_ns() - before;
+            let took = look_ns() - before;
             times.parts[Part::Preprocess] += took;
             times.asleep_ns += ns.min(took);
             self.recorder.record(Stage::Preprocess, took, 1);
@@ -239,10 +240,10 @@ impl Sink for Sight<'_> {
         if let Some(checker) = self.checker.as_deref_mut()
             && self.is_first
         {
-            let before = now_ns();
+            let before = seen_ns();
             let begun = self.work.begin(checker, self.run, self.place, file_len);
             self.seen.refused = begun.err();
-            self.seen.spent_ns += now_ns() - before;
+            self.seen.spent_ns += look_ns() - before;
         }
     }
     fn chunk(&mut self, bytes: &[u8]) -> bool {
@@ -252,14 +253,15 @@ impl Sink for Sight<'_> {
         if self.seen.refused.is_some() {
             return false;
         }
-        let before = now_ns();
+        // What was seen last is the turn of another task, where this is one.
+        let before = look_ns();
         self.seen.failure = checker.push(bytes).err();
-        self.seen.spent_ns += now_ns() - before;
+        self.seen.spent_ns += look_ns() - before;
         self.seen.failure.is_none()
     }
     fn position(&mut self, offset: u64) {
         let number = self.work.number_of(self.run);
-        self.activity.io_begins(self.thread, number, offset);
+        (self.activity).io_begins_at(seen_ns(), self.thread, number, offset);
     }
     fn called(&mut self, ns: u64) {
         self.recorder.record(Stage::Read, ns, 1);

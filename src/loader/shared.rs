@@ -11,47 +11,52 @@ use crate::storage::{Answer, Storage};
 pub(super) struct Shared {
     pub(super) storage: Arc<dyn Storage>,
     pub(super) activity: Activity,
-    bytes: AtomicU64,
-    calls: AtomicU64,
-    retries: AtomicU64,
-    samples: AtomicU64,
-    metadata_bytes: AtomicU64,
-    metadata_calls: AtomicU64,
+    /// One for each reader.
+    counts: Vec<Counts>,
     cpu_ns: AtomicU64,
     delay_ns: AtomicU64,
     /// A thread's run-queue delay could not be read.
     is_blind: AtomicBool,
 }
 
+/// What one reader counts. It lies in a line of the CPU's cache that no other reader writes to.
+#[derive(Default)]
+#[repr(align(64))]
+struct Counts {
+    bytes: AtomicU64,
+    calls: AtomicU64,
+    retries: AtomicU64,
+    samples: AtomicU64,
+    metadata_bytes: AtomicU64,
+    metadata_calls: AtomicU64,
+}
+
 impl Shared {
-    /// Nothing was read yet.
-    pub(super) fn new(storage: Arc<dyn Storage>, activity: Activity) -> Self {
+    /// Nothing was read yet by any of `readers` readers.
+    pub(super) fn new(storage: Arc<dyn Storage>, activity: Activity, readers: usize) -> Self {
         Shared {
             storage,
             activity,
-            bytes: AtomicU64::new(0),
-            calls: AtomicU64::new(0),
-            retries: AtomicU64::new(0),
-            samples: AtomicU64::new(0),
-            metadata_bytes: AtomicU64::new(0),
-            metadata_calls: AtomicU64::new(0),
+            counts: (0..readers).map(|_| Counts::default()).collect(),
             cpu_ns: AtomicU64::new(0),
             delay_ns: AtomicU64::new(0),
             is_blind: AtomicBool::new(false),
         }
     }
 
-    /// Adds what a run of `samples` samples was: its reads, and those for its metadata.
-    pub(super) fn count(&self, reads: &Answer, metadata: &Answer, samples: u64) {
-        for (total, n) in [
-            (&self.bytes, reads.bytes + metadata.bytes),
-            (&self.calls, reads.calls + metadata.calls),
-            (&self.retries, reads.retries + metadata.retries),
-            (&self.metadata_bytes, metadata.bytes),
-            (&self.metadata_calls, metadata.calls),
-            (&self.samples, samples),
+    /// Adds what a run of `samples` samples was: its reads, and those for its metadata. Called by reader `reader`.
+    pub(super) fn count(&self, reader: usize, reads: &Answer, metadata: &Answer, samples: u64) {
+        let own = &self.counts[reader];
+        for (count, n) in [
+            (&own.bytes, reads.bytes + metadata.bytes),
+            (&own.calls, reads.calls + metadata.calls),
+            (&own.retries, reads.retries + metadata.retries),
+            (&own.metadata_bytes, metadata.bytes),
+            (&own.metadata_calls, metadata.calls),
+            (&own.samples, samples),
         ] {
-            add(total, n);
+            // Nobody else writes, so that no locked instruction is needed.
+            count.store(count.load(Relaxed) + n, Relaxed);
         }
     }
 
@@ -65,22 +70,18 @@ impl Shared {
     }
 }
 
-/// Adds what is not zero: threads on other CPUs have the word too.
-fn add(total: &AtomicU64, n: u64) {
-    if n > 0 {
-        total.fetch_add(n, Relaxed);
-    }
-}
-
 impl Tally for Shared {
     fn totals(&self) -> Totals {
+        let sum = |of: fn(&Counts) -> &AtomicU64| -> u64 {
+            self.counts.iter().map(|own| of(own).load(Relaxed)).sum()
+        };
         Totals {
-            bytes: self.bytes.load(Relaxed),
-            calls: self.calls.load(Relaxed),
-            retries: self.retries.load(Relaxed),
-            samples: self.samples.load(Relaxed),
-            metadata_bytes: self.metadata_bytes.load(Relaxed),
-            metadata_calls: self.metadata_calls.load(Relaxed),
+            bytes: sum(|own| &own.bytes),
+            calls: sum(|own| &own.calls),
+            retries: sum(|own| &own.retries),
+            samples: sum(|own| &own.samples),
+            metadata_bytes: sum(|own| &own.metadata_bytes),
+            metadata_calls: sum(|own| &own.metadata_calls),
             cpu_ns: self.cpu_ns.load(Relaxed),
             delay_ns: (!self.is_blind.load(Relaxed)).then(|| self.delay_ns.load(Relaxed)),
         }

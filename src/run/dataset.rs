@@ -388,6 +388,11 @@ impl DatasetFiles {
         self.min_file_len
     }
 
+    /// Bytes of every file, where a manifest tells that they all have the same.
+    pub fn exact_file_len(&self) -> Option<u64> {
+        self.exact_file_len
+    }
+
     /// Bytes of a sample as DLIO counts them, when no stdev is given.
     pub fn sample_bytes(&self) -> u64 {
         self.train.sample_bytes_nominal()

@@ -50,6 +50,7 @@ impl<'a> StorageSource<'a> {
             path,
             extent: Extent::Range { offset, len },
             planned_len: len,
+            exact_len: None,
             tag: offset,
         };
         let mut copy = Copy {

@@ -10,7 +10,7 @@ use super::dataset::DatasetFiles;
 use super::index_cache::{IndexCache, Kept};
 use super::source::StorageSource;
 use super::wire;
-use crate::clock::now_ns;
+use crate::clock::{look_ns, now_ns};
 use crate::config::{Decode, TimeSpec, VerifyContent};
 use crate::format::content::ContentChecker;
 use crate::format::{Access, Checker, Expect, Format, FormatError, Opened};
@@ -200,6 +200,7 @@ impl Work for EpochWork {
         place.index = None;
         place.metadata.clear();
         place.planned_len = self.planned_len(run);
+        place.exact_len = reading.files.exact_file_len();
         let Some(format) = reading.format else {
             place.extents.push(Extent::Whole);
             return Ok(());
@@ -219,7 +220,7 @@ impl Work for EpochWork {
         })?;
         let metadata = &mut place.metadata;
         metadata.storage_ns += waited_ns;
-        metadata.client_ns = (now_ns() - before).saturating_sub(metadata.storage_ns);
+        metadata.client_ns = (look_ns() - before).saturating_sub(metadata.storage_ns);
         index.extents(run.first, run.count, reading.access, &mut place.extents);
         place.index = Some(index);
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
 
 use super::calls::Calls;
 use super::kept::Kept;
@@ -75,6 +76,8 @@ pub struct Lane {
     pub(super) buffer: Buffer,
     /// Open after the last read.
     pub(super) kept: Option<Kept>,
+    /// The path of that file. Its memory serves again.
+    pub(super) kept_path: PathBuf,
     /// How it asks the kernel.
     pub(super) calls: Calls,
     keeps: bool,
@@ -86,6 +89,7 @@ impl Lane {
         Lane {
             buffer: Buffer::new(len),
             kept: None,
+            kept_path: PathBuf::new(),
             calls: Calls::default(),
             keeps: false,
         }
@@ -117,6 +121,15 @@ impl Lane {
     /// Closes the file that is still open.
     pub fn close(&mut self) {
         self.kept = None;
+    }
+
+    /// This file, which lies at `path`, stays open.
+    pub(super) fn keep(&mut self, kept: Kept, path: &Path) {
+        self.kept = Some(kept);
+        if self.kept_path != path {
+            self.kept_path.as_mut_os_string().clear();
+            self.kept_path.push(path);
+        }
     }
 
     pub(super) fn keeps(&self) -> bool {

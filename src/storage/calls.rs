@@ -1,6 +1,6 @@
 //! How a lane asks the kernel: by system calls, or through the ring of the task that reads.
 
-use std::ffi::CString;
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd};
@@ -12,6 +12,7 @@ use io_uring::opcode;
 use io_uring::types::Fd;
 
 use super::{advice, ring};
+use crate::clock::look_ns;
 
 /// The most bytes of one read(2); source: its manual page.
 const MOST: usize = 0x7fff_f000;
@@ -20,11 +21,13 @@ const MOST: usize = 0x7fff_f000;
 ///
 /// Only those that wait for the storage system go through a ring. The length of a file that was just opened is known to the
 /// kernel: fstat(2) takes it without a wait, while a ring hands IORING_OP_STATX to a thread of the kernel every time. Who asks has
-/// just read the clock ([`ring::own_ns`]).
+/// just looked at the clock ([`look_ns`]), and when a call has returned it has been looked at again.
 #[derive(Default)]
 pub(super) struct Calls {
     /// The number of the lane's buffer in the ring, where it is registered.
     buffer: Option<u16>,
+    /// The path of a file that is being opened. Its memory serves again.
+    name: Vec<u8>,
 }
 
 impl Calls {
@@ -35,9 +38,15 @@ impl Calls {
     /// open(2) for reading.
     pub(super) fn open(&mut self, path: &Path, flags: libc::c_int) -> io::Result<File> {
         if !ring::is_task() {
-            return File::options().read(true).custom_flags(flags).open(path);
+            let opened = File::options().read(true).custom_flags(flags).open(path);
+            look_ns();
+            return opened;
         }
-        let name = CString::new(path.as_os_str().as_bytes())?;
+        self.name.clear();
+        self.name.extend_from_slice(path.as_os_str().as_bytes());
+        self.name.push(0);
+        let name = CStr::from_bytes_with_nul(&self.name)
+            .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
         let entry = opcode::OpenAt::new(Fd(libc::AT_FDCWD), name.as_ptr())
             .flags(libc::O_RDONLY | libc::O_CLOEXEC | flags)
             .build();
@@ -56,10 +65,12 @@ impl Calls {
         flags: libc::c_int,
     ) -> io::Result<usize> {
         if !ring::is_task() {
-            return match flags {
+            let got = match flags {
                 0 => file.read_at(into, at),
                 flags => advice::read_with(file, into, at, flags),
             };
+            look_ns();
+            return got;
         }
         let (fd, start, len) = (
             Fd(file.as_raw_fd()),

@@ -1,7 +1,6 @@
 //! A file that a reading thread has open.
 
 use std::fs::File;
-use std::path::PathBuf;
 
 use memmap2::Mmap;
 
@@ -22,7 +21,6 @@ pub(super) struct Open {
 /// A file that a thread has open.
 pub(super) struct Kept {
     pub(super) open: Open,
-    pub(super) path: PathBuf,
     pub(super) pages: Pages,
 }
 

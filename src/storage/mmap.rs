@@ -10,6 +10,7 @@ use super::files::{Files, Way};
 use super::kept::Open;
 use super::row::FILES;
 use super::{Result, Storage, StoreSpec, System};
+use crate::clock::look_ns;
 
 const PAGE: usize = 4096;
 
@@ -107,7 +108,9 @@ impl Way for Mapped {
         let has_asked = open.asked > at && open.asked <= ahead;
         ask_for(map, if has_asked { open.asked } else { at }, ahead);
         open.asked = ahead;
-        if let Err(error) = populate(map, at as usize, end) {
+        let populated = populate(map, at as usize, end);
+        look_ns();
+        if let Err(error) = populated {
             return match open.file.metadata() {
                 // Cut off since it was opened.
                 Ok(meta) if meta.len() < end as u64 => Ok(&[]),

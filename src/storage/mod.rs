@@ -81,17 +81,20 @@ pub struct Request<'a> {
     pub extent: Extent,
     /// Bytes that the plan expects; what `null` and `model` answer with.
     pub planned_len: u64,
+    /// Bytes of the whole file, where the plan knows them.
+    pub exact_len: Option<u64>,
     /// A number that names this request, from which `model` draws its jitter.
     pub tag: u64,
 }
 
 /// Who looks at the bytes as they come.
 pub trait Sink {
-    /// The length of the whole file, before its first chunk.
+    /// The length of the whole file, before its first chunk. Where this takes time, it ends with a look at the clock.
+    /// Called again where the first read finds it to be another one than [`Request::exact_len`].
     fn begin(&mut self, file_len: u64);
-    /// The next bytes, in order. False stops the read; the sink knows why.
+    /// The next bytes, in order; the clock has just been looked at. False stops the read; the sink knows why.
     fn chunk(&mut self, bytes: &[u8]) -> bool;
-    /// An I/O call begins at this offset (for the watchdog).
+    /// An I/O call begins at this offset (for the watchdog); the clock has just been looked at.
     fn position(&mut self, offset: u64);
     /// A read call (of an object store: a GET) ended; it took this long.
     fn called(&mut self, _ns: u64) {}

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::null::Formula;
 use super::row::FORMULA;
 use super::{Answer, Request, Sink, System};
-use crate::clock::{now_ns, sleep_until};
+use crate::clock::{look_ns, now_ns, sleep_until};
 use crate::util::hash::{GAMMA, mix64};
 
 /// Its numbers.
@@ -92,7 +92,7 @@ impl Formula for Model {
         self.system
     }
     fn answer(&self, request: &Request, sink: &mut dyn Sink) -> Answer {
-        let start = now_ns();
+        let start = look_ns();
         sink.position(0);
         let since = start - self.opened;
         let first = self.opened + self.time.first_byte_at(request.tag, since);

@@ -21,6 +21,10 @@ pub(super) fn open(spec: &StoreSpec, _: &[AtomicU64]) -> Result<Box<dyn Storage>
 }
 
 impl Way for Posix {
+    fn meets_end(&self) -> bool {
+        true
+    }
+
     fn next<'a>(
         &self,
         open: &'a mut Open,

@@ -30,7 +30,7 @@ mod task;
 pub(crate) use access::{explained, may_pin, probe, refused};
 pub(crate) use bell::Bell;
 pub(super) use task::{aside, call, call_timed, give_way};
-pub(crate) use task::{held_up_ns, is_task, lock, own_ns, pause_until, wait_unless};
+pub(crate) use task::{held_up_ns, is_task, lock, own_ns, own_seen_ns, pause_until, wait_unless};
 
 use task::{Task, Wish, Woken};
 
@@ -180,6 +180,8 @@ impl Round<'_> {
                 left -= usize::from(self.resume(number, woken));
                 if self.now_ns.saturating_sub(self.shown_ns) > UNSEEN_NS {
                     self.show();
+                    // To wake another thread takes a while, which is no time of the next task.
+                    self.now_ns = now_ns();
                 }
                 if (self.asked_ns).is_some_and(|at| self.now_ns.saturating_sub(at) > HELD_BACK_NS) {
                     self.show();

@@ -57,6 +57,7 @@ fn read(
         path,
         extent,
         planned_len: LEN as u64,
+        exact_len: None,
         tag: 0,
     };
     let answer = store.read(&request, lane, &mut seen)?;
@@ -120,6 +121,7 @@ fn stops(store: &dyn Storage, root: &Path) {
         path: &path,
         extent: Extent::Whole,
         planned_len: LEN as u64,
+        exact_len: None,
         tag: 0,
     };
     let answer = store
@@ -429,6 +431,7 @@ fn simulated_systems_answer_without_bytes() {
             path,
             extent: Extent::Whole,
             planned_len: 12_345,
+            exact_len: None,
             tag: 0,
         };
         let answer = store

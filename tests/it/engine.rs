@@ -138,6 +138,44 @@ fn rings_are_set_up_once_for_all_epochs() {
     assert_eq!(set_up("train.epochs=4"), one);
 }
 
+/// Of a dataset with a manifest the length of a file is known, and its read proves it; without one the kernel is asked each time.
+#[test]
+fn the_length_of_a_planned_file_is_not_asked_for_and_another_one_is_found() {
+    let scratch = Scratch::on_disk();
+    let words = generated(&scratch, &["dataset.format=npy"]);
+    let more = ["reader.data_loader=native", "reader.io_depth=8"];
+    let path = file(&scratch, 17);
+    let (bytes, name) = (std::fs::read(&path).unwrap(), path.display().to_string());
+    let longer = [&bytes[..], &[0]].concat();
+    for other in [&longer[..], &bytes[..bytes.len() - 1], &[]] {
+        std::fs::write(&path, other).unwrap();
+        for engine in ENGINES {
+            let unlisted = ["dataset.listing_validation_interval=0"];
+            let command = train(&words, engine, &[&more[..], &unlisted].concat());
+            let has = format!("it has {} bytes", other.len());
+            run(command).fails(1, &[&name, &has]);
+        }
+    }
+    std::fs::write(&path, &bytes).unwrap();
+    let lengths_asked = |engine: &str| {
+        let calls = scratch.path("calls");
+        let mut command = Command::new("strace");
+        command.args(["-f", "-y", "-qq", "--trace=statx,fstat,newfstatat", "-o"]);
+        command.arg(&calls).arg(bin()).args(&words).args(more);
+        command.args([&format!("reader.engine={engine}"), "train.epochs=5"]);
+        run(command).ok();
+        std::fs::remove_dir_all(scratch.path("out")).unwrap();
+        let text = std::fs::read_to_string(&calls).unwrap();
+        text.lines().filter(|line| line.contains(".npy>")).count()
+    };
+    let planned = ENGINES.map(lengths_asked);
+    std::fs::remove_file(scratch.path("data/.dlio-rs-manifest.json")).unwrap();
+    let unplanned = ENGINES.map(lengths_asked);
+    for (planned, unplanned) in planned.into_iter().zip(unplanned) {
+        assert!(unplanned > planned + 4 * 24, "{unplanned} {planned}");
+    }
+}
+
 #[test]
 fn evaluation_and_more_ranks_read_through_rings_too() {
     let scratch = Scratch::on_disk();

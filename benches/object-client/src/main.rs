@@ -274,6 +274,7 @@ fn ours(job: &Job, client: Client, engine: Engine, meter: &Arc<Meter>) {
                 path: &path,
                 extent: Extent::Whole,
                 planned_len: length as u64,
+                exact_len: None,
                 tag: 0,
             };
             for number in 0.. {

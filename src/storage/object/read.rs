@@ -11,6 +11,7 @@ use super::failure::{Failure, Result};
 use super::fetch::Way;
 use super::inner::{About, Inner};
 use super::retry::Trial;
+use crate::clock::look_ns;
 use crate::storage::ring::own_ns;
 use crate::storage::{Answer, Extent, Request, Sink, StorageError};
 
@@ -75,6 +76,7 @@ pub(super) fn read(
     let uri = progress.object.uri.clone();
     let mut trial = Trial::new("read", &uri);
     let mut flights: VecDeque<Flight> = VecDeque::new();
+    look_ns();
     sink.position(progress.at);
     loop {
         while flights.len() < inner.options.ranges_in_flight && progress.has_next(&flights) {
@@ -91,6 +93,7 @@ pub(super) fn read(
                 }
                 Err(failure) => progress.retry(&mut trial, &aim, failure)?,
             }
+            look_ns();
             sink.position(progress.at);
         }
         let Some(mut flight) = flights.pop_front() else {

@@ -6,6 +6,7 @@ use super::failure::{Class, Failure, Result};
 use super::fetch::Way;
 use super::head::{ContentRange, Head};
 use super::read::{Flight, Progress, Step};
+use crate::clock::look_ns;
 use crate::storage::ring::own_ns;
 use crate::storage::{Extent, Sink, StorageError};
 
@@ -191,6 +192,7 @@ impl Progress<'_> {
             None => {
                 self.file_len = Some(total);
                 self.etag = etag.map(str::to_string);
+                look_ns();
                 sink.begin(total);
                 if let Extent::Range { offset, len } = self.extent
                     && offset + len > total
@@ -259,8 +261,8 @@ impl Progress<'_> {
             let is_skipped = from < self.at;
             let until = if is_skipped { self.at } else { end };
             let want = (until - from).min(buffer.len() as u64) as usize;
-            sink.position(from);
             let before = own_ns();
+            sink.position(from);
             let got = bytes.read(&mut buffer[..want]);
             let body_ns = own_ns() - before;
             if let Some(ns) = &mut self.call_ns {
@@ -282,6 +284,7 @@ impl Progress<'_> {
             self.answer.bytes += got as u64;
             if let Some(checksum) = &mut self.checksum {
                 checksum.push(&buffer[..got]);
+                look_ns();
             }
             if !sink.chunk(&buffer[..got]) {
                 return Ok(Step::Stop);

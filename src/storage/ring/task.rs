@@ -11,7 +11,7 @@ use io_uring::squeue;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::bell::Bell;
-use crate::clock::now_ns;
+use crate::clock::{has_seen, look_ns, now_ns, seen_ns};
 
 /// A task that need not wait lets the others run after this many nanoseconds.
 const TURN_NS: u64 = 500_000;
@@ -48,8 +48,6 @@ struct Here {
     since_ns: Cell<u64>,
     /// Time in which it could run and did not, because others of its thread were run.
     held_up_ns: Cell<u64>,
-    /// When it last looked at the clock by [`own_ns`].
-    looked_ns: Cell<u64>,
 }
 
 /// The body of a task.
@@ -60,7 +58,6 @@ pub(super) fn begin(yielder: &Yielder<Woken, Wish>, bell: Arc<Bell>, body: Box<d
         bell,
         since_ns: Cell::new(now),
         held_up_ns: Cell::new(0),
-        looked_ns: Cell::new(now),
     };
     CURRENT.set(&here);
     body();
@@ -87,6 +84,7 @@ fn suspend(wish: Wish) -> Woken {
     let woken = unsafe { &*task.yielder }.suspend(wish);
     CURRENT.set(here);
     task.since_ns.set(woken.run_ns);
+    has_seen(woken.run_ns);
     // A bell does not say when it was rung.
     if woken.at_ns > 0 {
         let held_up_ns = woken.run_ns.saturating_sub(woken.at_ns);
@@ -107,18 +105,14 @@ pub(in crate::storage) unsafe fn call(entry: squeue::Entry, until_ns: u64) -> io
     answer(suspend(Wish::Call(entry, until_ns, now_ns())))
 }
 
-/// The same without a limit, right after [`own_ns`]: the clock is not read once more.
+/// The same without a limit, right after a look at the clock ([`look_ns`]), which is not read once more.
 ///
 /// # Safety
 /// As [`call`].
 ///
 /// Errors: the call's own.
 pub(in crate::storage) unsafe fn call_timed(entry: squeue::Entry) -> io::Result<i32> {
-    let here = CURRENT.get();
-    assert!(!here.is_null(), "only a task of a ring can wait here");
-    // SAFETY: as in `suspend`.
-    let looked_ns = unsafe { &*here }.looked_ns.get();
-    answer(suspend(Wish::Call(entry, u64::MAX, looked_ns)))
+    answer(suspend(Wish::Call(entry, u64::MAX, seen_ns())))
 }
 
 fn answer(woken: Woken) -> io::Result<i32> {
@@ -136,16 +130,14 @@ pub(crate) fn held_up_ns() -> u64 {
     unsafe { here.as_ref() }.map_or(0, |here| here.held_up_ns.get())
 }
 
-/// [`now_ns`] without the time in which this task was held up: what took how long is the difference of two.
+/// [`look_ns`] without the time in which this task was held up: what took how long is the difference of two.
 pub(crate) fn own_ns() -> u64 {
-    let now = now_ns();
-    let here = CURRENT.get();
-    // SAFETY: as in `suspend`.
-    let Some(task) = (unsafe { here.as_ref() }) else {
-        return now;
-    };
-    task.looked_ns.set(now);
-    now - task.held_up_ns.get()
+    look_ns() - held_up_ns()
+}
+
+/// The same without a look: [`seen_ns`]. Right after a call of a task that is when the call had ended.
+pub(crate) fn own_seen_ns() -> u64 {
+    seen_ns() - held_up_ns()
 }
 
 /// Lets other tasks run until this time. Units: nanoseconds of [`now_ns`].
