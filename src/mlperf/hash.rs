@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -18,7 +18,7 @@ use crate::report::python;
 pub const ALGORITHM: &str = "core-config-v1";
 
 /// Which parameters enter the hash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum AllowList {
     /// Of training and of the generation for it.
     #[serde(rename = "training@1")]
@@ -90,7 +90,7 @@ impl AllowList {
 }
 
 /// The hash and what it is of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CoreConfig {
     pub algorithm: String,
     pub allowlist: AllowList,
