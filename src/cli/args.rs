@@ -327,9 +327,10 @@ pub fn normalise(args: Vec<OsString>, as_dlio: bool) -> Vec<OsString> {
         !text.starts_with('-')
     });
     let has_verb = !as_dlio && first_word.is_some_and(|word| is_verb(word));
+    let helps = ["--help", "-h", "--version", "-V"];
     let asks_help = rest
         .iter()
-        .any(|word| word == "--help" || word == "-h" || word == "--version" || word == "-V");
+        .any(|word| helps.iter().any(|help| word == help));
     let is_only_help = asks_help && first_word.is_none();
     if !(has_verb || is_only_help || rest.is_empty()) {
         out.push("run".into());
@@ -342,36 +343,20 @@ pub fn normalise(args: Vec<OsString>, as_dlio: bool) -> Vec<OsString> {
 mod tests {
     use super::*;
 
-    fn words(args: &[&str], as_dlio: bool) -> Vec<String> {
-        normalise(args.iter().map(|a| a.into()).collect(), as_dlio)
-            .into_iter()
-            .map(|a| a.into_string().unwrap())
-            .collect()
-    }
-
     #[test]
     fn run_is_the_default_verb() {
-        assert_eq!(
-            words(&["x", "a.yaml", "k=v"], false),
-            ["x", "run", "a.yaml", "k=v"]
-        );
-        assert_eq!(
-            words(&["x", "--output", "plan", "a.yaml"], false),
-            ["x", "run", "--output", "plan", "a.yaml"]
-        );
-        assert_eq!(
-            words(&["x", "--mpi-lib", "plan", "a.yaml"], false),
-            ["x", "run", "--mpi-lib", "plan", "a.yaml"]
-        );
-        assert_eq!(
-            words(&["x", "--mpi-lib", "a.so", "info"], false),
-            ["x", "--mpi-lib", "a.so", "info"]
-        );
-        assert_eq!(
-            words(&["x", "plan", "a.yaml"], false),
-            ["x", "plan", "a.yaml"]
-        );
-        assert_eq!(words(&["x", "--help"], false), ["x", "--help"]);
+        for (typed, expected) in [
+            ("x a.yaml k=v", "x run a.yaml k=v"),
+            ("x --output plan a.yaml", "x run --output plan a.yaml"),
+            ("x --mpi-lib plan a.yaml", "x run --mpi-lib plan a.yaml"),
+            ("x --mpi-lib a.so info", "x --mpi-lib a.so info"),
+            ("x plan a.yaml", "x plan a.yaml"),
+            ("x --help", "x --help"),
+        ] {
+            let words = typed.split(' ').map(OsString::from).collect();
+            let expected: Vec<OsString> = expected.split(' ').map(OsString::from).collect();
+            assert_eq!(normalise(words, false), expected, "{typed}");
+        }
     }
 
     #[test]

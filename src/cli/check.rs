@@ -1,6 +1,5 @@
 //! `dlio-rs check`: the rules of MLPerf Storage, before a run and after it.
 
-use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 use std::process::Command;
@@ -135,49 +134,41 @@ pub(super) fn after(folder: &Path, args: &CheckArgs) -> Result<()> {
 /// Runs `mlpstorage validate` where it is installed.
 fn validate(folder: &Path) -> Result<Validator> {
     let command = format!("mlpstorage validate {}", folder.display());
+    let mut validator = Validator {
+        command,
+        status: None,
+        output: None,
+    };
     match Command::new("mlpstorage")
         .arg("validate")
         .arg(folder)
         .output()
     {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Validator {
-            command,
-            status: None,
-            output: None,
-        }),
-        Err(e) => Err(Stop::failed(format!("run {command}: {e}"))),
-        Ok(out) => Ok(Validator {
-            command,
-            status: out.status.code(),
-            output: Some(
-                [out.stdout, out.stderr]
-                    .map(|s| String::from_utf8_lossy(&s).into_owned())
-                    .concat(),
-            ),
-        }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(Stop::failed(format!("run {}: {e}", validator.command))),
+        Ok(out) => {
+            let text = [out.stdout, out.stderr].map(|s| String::from_utf8_lossy(&s).into_owned());
+            validator.status = out.status.code();
+            validator.output = Some(text.concat());
+        }
     }
+    Ok(validator)
 }
 
 /// Checks a workload that is to run.
 pub(super) fn before(loaded: &Loaded, args: &CheckArgs) -> Result<()> {
-    let hosts = args
-        .hosts
-        .or_else(|| args.host_memory_gib.as_ref().map(|_| 1));
     let inputs = Inputs {
         accelerators: args.accelerators,
-        hosts,
+        hosts: args.hosts.or(args.host_memory_gib.as_ref().map(|_| 1)),
         gib_per_host: args.host_memory_gib.as_ref().map(|g| g.value),
         ..Inputs::default()
     };
     let assessment = engine::before(loaded, &inputs, args.edition);
-    let checked = Checked::new(args.edition, vec![assessment]);
-    print(
-        Report {
-            checked,
-            validator: None,
-        },
-        args.format,
-    )
+    let report = Report {
+        checked: Checked::new(args.edition, vec![assessment]),
+        validator: None,
+    };
+    print(report, args.format)
 }
 
 /// Prints what was found; a violation is exit status 1.
@@ -189,31 +180,28 @@ fn print(report: Report, form: Format) -> Result<()> {
         }
         out
     })?;
-    let refused = report
-        .validator
-        .is_some_and(|v| v.output.is_some() && v.status != Some(0));
-    if report.checked.violations > 0 || refused {
-        return Err(Stop::failed(""));
+    let is_refused = |v: Validator| v.output.is_some() && v.status != Some(0);
+    match report.checked.violations > 0 || report.validator.is_some_and(is_refused) {
+        true => Err(Stop::failed("")),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 fn validator_text(out: &mut String, v: &Validator) {
     let Some(output) = &v.output else {
-        let _ = writeln!(
-            out,
-            "the tree itself is judged by mlpstorage, which is not on PATH: {}",
-            v.command
-        );
+        let why = "the tree itself is judged by mlpstorage, which is not on PATH";
+        *out += &format!("{why}: {}\n", v.command);
         return;
     };
-    let status = v
-        .status
-        .map_or_else(|| "a signal".into(), |n| format!("status {n}"));
-    let _ = writeln!(out, "{}: {status}", v.command);
-    for line in output.lines() {
-        let _ = writeln!(out, "  {line}");
-    }
+    let status = v.status.map(|n| format!("status {n}"));
+    *out += &format!(
+        "{}: {}\n",
+        v.command,
+        status.as_deref().unwrap_or("a signal")
+    );
+    output
+        .lines()
+        .for_each(|line| *out += &format!("  {line}\n"));
 }
 
 /// For people.
@@ -222,36 +210,24 @@ pub(super) fn text(checked: &Checked) -> String {
     for assessment in &checked.assessments {
         assessment_text(&mut out, assessment, checked.edition);
     }
-    let _ = writeln!(
-        out,
-        "{} violation(s) of the rules of {}",
-        checked.violations, checked.edition
-    );
-    let _ = writeln!(out, "{NOT_CLOSED}");
-    out
+    let (n, edition) = (checked.violations, checked.edition);
+    out + &format!("{n} violation(s) of the rules of {edition}\n{NOT_CLOSED}\n")
 }
 
 fn assessment_text(out: &mut String, a: &Assessment, edition: Edition) {
-    let _ = writeln!(out, "{} {}", a.kind, a.subject);
-    let _ = writeln!(out, "  {}", a.facts);
+    *out += &format!("{} {}\n  {}\n", a.kind, a.subject, a.facts);
     for f in &a.findings {
-        let _ = writeln!(
-            out,
-            "  {}  {:<8} {}: {}",
-            f.verdict.word(),
-            f.rule,
-            f.name,
-            f.what
-        );
+        let verdict = f.verdict.word();
+        *out += &format!("  {verdict}  {:<8} {}: {}\n", f.rule, f.name, f.what);
         if let Some(remedy) = &f.remedy {
-            let _ = writeln!(out, "        remedy: {remedy}");
+            *out += &format!("        remedy: {remedy}\n");
         }
     }
     let counts = [Verdict::Pass, Verdict::Fail, Verdict::Warn, Verdict::Skip]
         .map(|v| format!("{} {}", a.count(v), v.word()));
-    let _ = writeln!(out, "  {}", counts.join(", "));
+    *out += &format!("  {}\n", counts.join(", "));
     if a.kind == "run" || a.kind == "configuration" {
-        let _ = writeln!(out, "  {}", a.standing_text(edition));
+        *out += &format!("  {}\n", a.standing_text(edition));
     }
-    let _ = writeln!(out, "  category: {}\n", a.category.word());
+    *out += &format!("  category: {}\n\n", a.category.word());
 }

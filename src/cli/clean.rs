@@ -76,16 +76,12 @@ impl Left {
     }
 
     fn summary(&self) -> String {
-        format!(
-            "{} unfinished uploads, {} files of incomplete checkpoints{}\n",
-            self.uploads.len(),
-            self.files.len(),
-            if self.removed {
-                ": removed"
-            } else {
-                "; nothing is removed without --yes"
-            }
-        )
+        let (uploads, files) = (self.uploads.len(), self.files.len());
+        let end = match self.removed {
+            true => ": removed",
+            false => "; nothing is removed without --yes",
+        };
+        format!("{uploads} unfinished uploads, {files} files of incomplete checkpoints{end}\n")
     }
 }
 
@@ -94,10 +90,8 @@ fn remove(storage: &dyn Storage, left: &Left) -> Result<(), StorageError> {
         storage.abort(&begun.path, &begun.upload)?;
     }
     let paths = left.files.iter().map(|file| file.path.as_path());
-    let (markers, files): (Vec<&Path>, Vec<&Path>) = paths.partition(|path| {
-        path.file_name()
-            .is_some_and(|name| name == INCOMPLETE_MARKER)
-    });
+    let (markers, files): (Vec<&Path>, Vec<&Path>) =
+        paths.partition(|path| path.ends_with(INCOMPLETE_MARKER));
     // The markers go last: until then the checkpoints are known to be incomplete.
     storage.remove_many(&files)?;
     storage.remove_many(&markers)
@@ -129,11 +123,11 @@ fn find(storage: &dyn Storage, root: &Path) -> Result<Left, StorageError> {
         let marker = format!("{folder}/{INCOMPLETE_MARKER}");
         if files.iter().any(|(name, _)| *name == marker) {
             files.sort_by_key(|(name, _)| (*name == marker, name.clone()));
-            left.files
-                .extend(files.into_iter().map(|(name, bytes)| Kept {
-                    path: in_folder(root, &name),
-                    bytes,
-                }));
+            let files = files.into_iter().map(|(name, bytes)| {
+                let path = in_folder(root, &name);
+                Kept { path, bytes }
+            });
+            left.files.extend(files);
         }
     }
     Ok(left)

@@ -55,12 +55,10 @@ fn key_of(word: &str) -> &str {
 
 /// The user's words without those that a command sets itself.
 fn words(job: &Job<'_>, without: &[&str]) -> Vec<String> {
-    job.workload
-        .words
-        .iter()
-        .filter(|word| !without.contains(&key_of(word)))
-        .map(|word| shell_word(&crate::config::redact_word(word)))
-        .collect()
+    let words = job.workload.words.iter();
+    let words = words.filter(|word| !without.contains(&key_of(word)));
+    let shown = words.map(|word| shell_word(&crate::config::redact_word(word)));
+    shown.collect()
 }
 
 /// The launcher and the options that decide how the workload is read.
@@ -92,24 +90,23 @@ impl Commands {
             "workflow.checkpoint",
         ];
         let mut set = vec![format!("dataset.num_files_train={files}")];
-        let typed = loaded
-            .origins
-            .contains_key("dataset.num_subfolders_train")
-            .then_some(u128::from(loaded.workload.dataset.num_subfolders_train));
+        let key = "dataset.num_subfolders_train";
+        let typed = u128::from(loaded.workload.dataset.num_subfolders_train);
+        let typed = loaded.origins.contains_key(key).then_some(typed);
         if let Some(n) = typed.or((folders > 0).then_some(folders)) {
-            set.push(format!("dataset.num_subfolders_train={n}"));
+            set.push(format!("{key}={n}"));
         }
         let command = |generate, train, checkpoint| {
             let mut line = beginning(job);
             line.extend(words(job, &own));
             line.extend(set.iter().map(|s| format!("++workload.{s}")));
-            for (key, is_on) in [
-                ("generate_data", generate),
-                ("train", train),
-                ("checkpoint", checkpoint),
-            ] {
-                line.push(format!("++workload.workflow.{key}={}", python(is_on)));
-            }
+            let (generate, train) = (python(generate), python(train));
+            line.push(format!("++workload.workflow.generate_data={generate}"));
+            line.push(format!("++workload.workflow.train={train}"));
+            line.push(format!(
+                "++workload.workflow.checkpoint={}",
+                python(checkpoint)
+            ));
             line.join(" ")
         };
         Commands {

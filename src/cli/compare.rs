@@ -86,22 +86,21 @@ pub(super) fn print(args: &CompareArgs) -> Result<()> {
 
 /// The one run at or below a folder.
 fn run(path: &Path) -> Result<Leaf> {
-    let place = path.display();
-    let tree = tree::leaves(path).map_err(|e| {
+    let failed = |why: String, remedy: &str| {
         Stop::usage(format!(
-            "read {place}: {e}\n  remedy: give the folder of a run"
+            "read {}: {why}\n  remedy: give {remedy}",
+            path.display()
         ))
-    })?;
+    };
+    let tree = tree::leaves(path).map_err(|e| failed(e.to_string(), "the folder of a run"))?;
     let n = tree.leaves.len();
     let mut leaves = tree.leaves.into_iter();
     match (leaves.next(), n) {
         (Some(leaf), 1) => Ok(leaf),
-        (None, _) => Err(Stop::usage(format!(
-            "read {place}: {NO_RUNS}\n  remedy: give the folder of a run"
-        ))),
-        (Some(first), n) => Err(Stop::usage(format!(
-            "read {place}: {n} runs lie below it\n  remedy: give one of them, such as {}",
-            first.path.display()
-        ))),
+        (None, _) => Err(failed(NO_RUNS.into(), "the folder of a run")),
+        (Some(first), n) => {
+            let remedy = format!("one of them, such as {}", first.path.display());
+            Err(failed(format!("{n} runs lie below it"), &remedy))
+        }
     }
 }

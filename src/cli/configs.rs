@@ -36,10 +36,8 @@ struct Config {
 
 /// Prints one workload's YAML, or a line for each: its name and the first line of its comment.
 pub(super) fn print(args: &ConfigsArgs) -> Result<()> {
-    let name = args
-        .name
-        .as_deref()
-        .map(|name| name.trim_start_matches("workload="));
+    let name = args.name.as_deref();
+    let name = name.map(|name| name.trim_start_matches("workload="));
     if let Some(name) = name.filter(|name| config::builtin(name).is_none()) {
         let names = config::builtin_names();
         let near = config::near(name, names.iter().map(String::as_str))
@@ -65,12 +63,8 @@ pub(super) fn print(args: &ConfigsArgs) -> Result<()> {
 }
 
 fn text(found: &Configs) -> String {
-    let width = found
-        .configs
-        .iter()
-        .map(|c| c.name.len())
-        .max()
-        .unwrap_or_default();
+    let width = found.configs.iter().map(|c| c.name.len()).max();
+    let width = width.unwrap_or_default();
     let line = |c: &Config| match c.yaml {
         Some(yaml) => yaml.to_owned(),
         None => format!("{:width$}  {}\n", c.name, c.about),

@@ -244,43 +244,30 @@ fn text(found: &Inspected) -> String {
 
 impl Range {
     fn of(extent: &Extent) -> Self {
-        match *extent {
-            Extent::Whole => Range {
-                offset: 0,
-                len: None,
-            },
-            Extent::Range { offset, len } => Range {
-                offset,
-                len: Some(len),
-            },
-        }
+        let (offset, len) = match *extent {
+            Extent::Whole => (0, None),
+            Extent::Range { offset, len } => (offset, Some(len)),
+        };
+        Range { offset, len }
     }
 }
 
 fn format_of(args: &InspectArgs) -> Result<(&'static str, &'static dyn formats::Format)> {
-    let known = || formats::built().join(", ");
-    let word = match &args.file_format {
-        Some(word) => word.clone(),
-        None => Path::new(&args.file)
-            .extension()
-            .map(|e| e.to_string_lossy().into_owned())
-            .ok_or_else(|| {
-                Stop::usage(format!(
-                    "inspect {}: its name has no extension that says its format\n  remedy: add --file-format, one of {}",
-                    args.file,
-                    known()
-                ))
-            })?,
+    let usage = |what: &str| {
+        let (file, known) = (&args.file, formats::built().join(", "));
+        Stop::usage(format!(
+            "inspect {file}: {what}\n  remedy: add --file-format, one of {known}"
+        ))
     };
+    let extension = || {
+        let extension = Path::new(&args.file).extension()?;
+        Some(extension.to_string_lossy().into_owned())
+    };
+    let word = args.file_format.clone().or_else(extension);
+    let word = word.ok_or_else(|| usage("its name has no extension that says its format"))?;
     formats::row(&word)
         .and_then(|row| Some((row.word, row.format?)))
-        .ok_or_else(|| {
-            Stop::usage(format!(
-                "inspect {}: {word} is no format of this build\n  remedy: add --file-format, one of {}",
-                args.file,
-                known()
-            ))
-        })
+        .ok_or_else(|| usage(&format!("{word} is no format of this build")))
 }
 
 fn list(extents: &[Range]) -> String {

@@ -25,11 +25,8 @@ const NAME: &str = "dlio_benchmark";
 pub(super) fn install(args: &InstallShimArgs) -> Result<()> {
     let binary = std::env::current_exe()
         .and_then(fs::canonicalize)
-        .map_err(|e| {
-            Stop::usage(format!(
-                "find this binary: {e}\n  remedy: start it by its whole path"
-            ))
-        })?;
+        .map_err(|e| format!("find this binary: {e}\n  remedy: start it by its whole path"))
+        .map_err(Stop::usage)?;
     fs::create_dir_all(&args.folder).map_err(|e| failed("make folder", &args.folder, &e))?;
     let shim = args.folder.join(NAME);
     if fs::canonicalize(&shim).is_ok_and(|there| there == binary) {

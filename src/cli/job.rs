@@ -214,8 +214,6 @@ fn output_folder(args: &RunArgs, loaded: &Loaded) -> (PathBuf, Clash) {
         .clone()
         .or_else(|| w.output.folder.clone().map(PathBuf::from))
         .or_else(|| loaded.hydra.run_dir.clone().map(PathBuf::from))
-        .map_or_else(
-            || (default_output(&w.model.name), Clash::Suffix),
-            |asked| (asked, Clash::Refuse),
-        )
+        .map(|asked| (asked, Clash::Refuse))
+        .unwrap_or_else(|| (default_output(&w.model.name), Clash::Suffix))
 }

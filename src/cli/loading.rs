@@ -129,31 +129,20 @@ fn take_source(
     words: &mut Vec<String>,
     config_dir: Option<PathBuf>,
 ) -> (Source, Option<(usize, String)>) {
-    if let Some(at) = words
-        .iter()
-        .position(|w| w.trim_start_matches('+').starts_with("workload="))
-    {
+    let is_name = |w: &String| w.trim_start_matches('+').starts_with("workload=");
+    if let Some(at) = words.iter().position(is_name) {
         let word = words.remove(at);
-        let name = word
-            .split_once('=')
-            .map_or("", |(_, name)| name)
-            .trim_matches(['\'', '"'])
-            .to_string();
+        let name = word.split_once('=').map_or("", |(_, name)| name);
+        let name = name.trim_matches(['\'', '"']).to_string();
         return (Source::Named { name, config_dir }, Some((at, word)));
     }
-    match words
-        .iter()
-        .position(|w| !w.contains('=') && !w.starts_with('~'))
-    {
-        Some(at) => (Source::File(PathBuf::from(words.remove(at))), None),
-        None => (
-            Source::Named {
-                name: "default".into(),
-                config_dir,
-            },
-            None,
-        ),
-    }
+    let is_file = |w: &String| !w.contains('=') && !w.starts_with('~');
+    let name = "default".into();
+    let source = match words.iter().position(is_file) {
+        Some(at) => Source::File(PathBuf::from(words.remove(at))),
+        None => Source::Named { name, config_dir },
+    };
+    (source, None)
 }
 
 /// Rank 0 loads and the others get what it read. A collective.

@@ -103,19 +103,13 @@ struct Call {
 
 /// Runs the command line; returns the exit status.
 pub fn main(args: Vec<OsString>) -> u8 {
-    let name = args
+    let as_dlio = args
         .first()
-        .map(PathBuf::from)
-        .and_then(|p| p.file_name().map(|n| n.to_string_lossy().into_owned()));
-    let as_dlio = name.as_deref() == Some("dlio_benchmark");
-    let speaks_first = RANK_VARIABLES
-        .iter()
-        .find_map(|v| std::env::var(v).ok())
-        .is_none_or(|rank| rank.trim() == "0");
-    let typed: Vec<String> = args
-        .iter()
-        .map(|a| a.to_string_lossy().into_owned())
-        .collect();
+        .is_some_and(|name| Path::new(name).ends_with("dlio_benchmark"));
+    let mut ranks = RANK_VARIABLES.iter().filter_map(|v| std::env::var(v).ok());
+    let speaks_first = ranks.next().is_none_or(|rank| rank.trim() == "0");
+    let typed = args.iter().map(|a| a.to_string_lossy().into_owned());
+    let typed: Vec<String> = typed.collect();
     let cli = match args::parse(&args, as_dlio) {
         Ok(cli) => cli,
         Err(error) => return refused(&error, speaks_first) as u8,
@@ -144,21 +138,20 @@ pub fn main(args: Vec<OsString>) -> u8 {
 fn refused(error: &clap::Error, speaks_first: bool) -> Exit {
     // Every rank of a job gets the same words; one of them answers.
     if speaks_first {
-        match error.print() {
-            Err(e) if !error.use_stderr() && e.kind() != ErrorKind::BrokenPipe => {
-                say(&format!("dlio-rs: write to the standard output: {e}"));
-                return Exit::Failed;
-            }
-            _ => {}
+        if let Err(e) = error.print()
+            && !error.use_stderr()
+            && e.kind() != ErrorKind::BrokenPipe
+        {
+            say(&format!("dlio-rs: write to the standard output: {e}"));
+            return Exit::Failed;
         }
         if error.use_stderr() {
             say(&format!("\n  remedy: {}", args::advice(error)));
         }
     }
-    if error.use_stderr() {
-        Exit::Usage
-    } else {
-        Exit::Done
+    match error.use_stderr() {
+        true => Exit::Usage,
+        false => Exit::Done,
     }
 }
 
@@ -240,10 +233,8 @@ fn start(verb: Verb, call: &Call) -> Result<()> {
 fn out(text: &str) -> Result<()> {
     use std::io::Write;
     let mut stdout = std::io::stdout();
-    match stdout
-        .write_all(plain(text).as_bytes())
-        .and_then(|()| stdout.flush())
-    {
+    let written = stdout.write_all(plain(text).as_bytes());
+    match written.and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Stop::failed(format!(
             "write to the standard output: {error}"
         ))),
@@ -269,7 +260,7 @@ fn alone(
         say(&format!("warning: {warning}"));
     }
     if let Some(command) = command_of_file(&loaded) {
-        interrupt::say(&format!(
+        say(&format!(
             "warning: {command}; `run` does so only with --allow-commands"
         ));
     }
@@ -285,10 +276,8 @@ fn command_of_file(loaded: &Loaded) -> Option<String> {
         Some(origin) => origin.to_string(),
         None => "the workload".into(),
     };
-    Some(format!(
-        "{KEY} of {place} runs a shell command: {}",
-        command.escape_debug()
-    ))
+    let command = command.escape_debug();
+    Some(format!("{KEY} of {place} runs a shell command: {command}"))
 }
 
 /// Waits for signals, which remove what is half written.
@@ -324,14 +313,14 @@ fn together<T>(cluster: &dyn Cluster, mine: Result<T, String>) -> Result<T> {
     agree(cluster, mine.map_err(RankError::Dataset)).map_err(|error| {
         let message = match error {
             JobError::Failed {
-                rank: 0, message, ..
-            } => message,
-            JobError::Failed {
                 rank,
                 host,
                 message,
                 ..
-            } => format!("rank {rank} on {host}: {message}"),
+            } => match rank {
+                0 => message,
+                _ => format!("rank {rank} on {host}: {message}"),
+            },
             _ => String::new(),
         };
         printed_by_rank_0(cluster, Exit::Usage, message)
@@ -339,14 +328,11 @@ fn together<T>(cluster: &dyn Cluster, mine: Result<T, String>) -> Result<T> {
 }
 
 fn printed_by_rank_0(cluster: &dyn Cluster, exit: Exit, message: String) -> Stop {
-    Stop {
-        exit,
-        message: if cluster.rank() == 0 {
-            message
-        } else {
-            String::new()
-        },
-    }
+    let message = match cluster.rank() {
+        0 => message,
+        _ => String::new(),
+    };
+    Stop { exit, message }
 }
 
 /// Longest name of a folder that every file system takes, in characters of up to 4 bytes.
@@ -357,12 +343,9 @@ fn default_output(model: &str) -> PathBuf {
     let name: String = model
         .chars()
         .take(MAX_NAME)
-        .map(|c| {
-            if c.is_alphanumeric() || "-_.".contains(c) {
-                c
-            } else {
-                '_'
-            }
+        .map(|c| match c.is_alphanumeric() || "-_.".contains(c) {
+            true => c,
+            false => '_',
         })
         .collect();
     // A name of dots only would be a folder outside of it.

@@ -37,3 +37,13 @@ pub(super) fn json(facts: &impl Serialize) -> Result<String> {
     })?;
     Ok(text + "\n")
 }
+
+/// A name and a figure on each line, for people.
+#[derive(Default)]
+pub(super) struct Lines(pub(super) String);
+
+impl Lines {
+    pub(super) fn add(&mut self, name: &str, figure: impl std::fmt::Display) {
+        self.0 += &format!("{name:<20} {figure}\n");
+    }
+}

@@ -1,12 +1,12 @@
 //! `dlio-rs plan`: what every rank will read, without running anything.
 
-use std::fmt::Display;
 use std::io::{BufWriter, Write};
 
 use serde::Serialize;
 
 use super::args::PlanArgs;
-use super::{Result, Stop, output};
+use super::output::{self, Lines};
+use super::{Result, Stop};
 use crate::config::{Loaded, OrderKind, Shuffle, Workload};
 use crate::interrupt::say;
 use crate::plan::Split;
@@ -26,14 +26,10 @@ pub(super) fn print(loaded: &Loaded, args: &PlanArgs) -> Result<()> {
     for warning in preflight(loaded, ranks).map_err(Stop::usage)? {
         say(&format!("warning: {warning}"));
     }
-    let checkpoint = if workload.workflow.checkpoint {
-        Some(
-            CheckpointPlan::new(&workload.model, workload.checkpoint.mode, ranks)
-                .map_err(Stop::usage)?,
-        )
-    } else {
-        None
+    let checkpoint = || {
+        CheckpointPlan::new(&workload.model, workload.checkpoint.mode, ranks).map_err(Stop::usage)
     };
+    let checkpoint = workload.workflow.checkpoint.then(checkpoint).transpose()?;
     let is_listed = args.order && workload.dataset.listing && workload.storage_system().has_bytes;
     let listed = is_listed.then(|| listed(workload)).transpose()?;
     if !args.order {
@@ -57,18 +53,14 @@ fn order(
 ) -> std::io::Result<()> {
     let workload = &loaded.workload;
     let d = &workload.dataset;
-    let (split, files) = if args.eval {
-        (Split::Valid, d.num_files_eval)
-    } else {
-        (
-            Split::Train,
-            d.num_files_generated.unwrap_or(d.num_files_train),
-        )
-    };
-    let listed = listed.map(|[train, valid]| if args.eval { valid } else { train });
-    let files = listed.map_or(files, Names::len);
     let steps = Steps::new(&wire::steps(workload), ranks);
-    let limit = if args.eval { steps.eval } else { steps.train };
+    let train = d.num_files_generated.unwrap_or(d.num_files_train);
+    let (split, files, limit, of_split) = match args.eval {
+        true => (Split::Valid, d.num_files_eval, steps.eval, 1),
+        false => (Split::Train, train, steps.train, 0),
+    };
+    let listed = listed.map(|both| &both[of_split]);
+    let files = listed.map_or(files, Names::len);
     let plan = DatasetPlan::new(&wire::dataset_spec(workload), split, files);
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut job = JobOrder::new(wire::order(workload, split, files), ranks);
@@ -84,9 +76,7 @@ fn order(
                     name.clear();
                     match listed {
                         Some(names) => {
-                            name.push_str(split.folder());
-                            name.push('/');
-                            name.push_str(names.get(run.file));
+                            name += &format!("{}/{}", split.folder(), names.get(run.file))
                         }
                         None => plan.write_name(run.file, &mut name),
                     }
@@ -215,16 +205,6 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// A name and a figure on each line.
-#[derive(Default)]
-struct Lines(String);
-
-impl Lines {
-    fn add(&mut self, name: &str, figure: impl Display) {
-        self.0 += &format!("{name:<20} {figure}\n");
-    }
-}
-
 impl Dataset {
     fn of(w: &Workload, ranks: usize) -> Self {
         let d = &w.dataset;
@@ -261,13 +241,16 @@ impl Dataset {
     fn lines(&self, lines: &mut Lines) {
         let gib = |bytes: u64| gib(bytes as f64);
         let mib = |bytes: u64| bytes as f64 / MIB;
-        lines.add(
-            "dataset",
-            format!(
-                "{} + {} files x {} samples, {}",
-                self.files_train, self.files_eval, self.samples_per_file, self.format
-            ),
+        let (train, eval, format) = (self.files_train, self.files_eval, &self.format);
+        let samples = self.samples_per_file;
+        let all = format!("{train} + {eval} files x {samples} samples, {format}");
+        let (per_epoch, dropped) = (self.samples_per_epoch, self.samples_dropped);
+        let (threads, transfer) = (self.threads_per_rank, self.transfer_size);
+        let loader = format!(
+            "{threads} thread(s) per rank, {} batch(es) ahead",
+            self.batches_ahead
         );
+        lines.add("dataset", all);
         lines.add(
             "bytes per sample",
             format!("{} (nominal)", self.bytes_per_sample),
@@ -281,22 +264,13 @@ impl Dataset {
         lines.add("evaluation steps", self.evaluation_steps);
         lines.add(
             "samples per epoch",
-            format!(
-                "{} ({} dropped as remainder)",
-                self.samples_per_epoch, self.samples_dropped
-            ),
+            format!("{per_epoch} ({dropped} dropped as remainder)"),
         );
         lines.add(
             "bytes per epoch",
             format!("{:.3} GiB of samples", gib(self.bytes_per_epoch)),
         );
-        lines.add(
-            "loader",
-            format!(
-                "{} thread(s) per rank, {} batch(es) ahead",
-                self.threads_per_rank, self.batches_ahead
-            ),
-        );
+        lines.add("loader", loader);
         if let Some(list) = self.order_list_bytes {
             lines.add(
                 "order list",
@@ -306,10 +280,8 @@ impl Dataset {
         lines.add(
             "memory budget",
             format!(
-                "{:.1} MiB of read buffers per rank (at most; {} x {} bytes)",
-                mib(self.buffer_bytes),
-                self.threads_per_rank,
-                self.transfer_size
+                "{:.1} MiB of read buffers per rank (at most; {threads} x {transfer} bytes)",
+                mib(self.buffer_bytes)
             ),
         );
     }
@@ -356,12 +328,10 @@ impl Checkpoint {
         lines.add("  per rank, max", size(self.bytes_per_rank.max));
         lines.add("  rank 0", size(self.rank_0_bytes));
         for file in &self.rank_0_files {
+            let (name, bytes, tensors) = (&file.name, file.bytes, file.tensors);
             lines.add(
                 "    file",
-                format!(
-                    "{} {} bytes in {} tensor(s)",
-                    file.name, file.bytes, file.tensors
-                ),
+                format!("{name} {bytes} bytes in {tensors} tensor(s)"),
             );
         }
         if self.dlio_bytes != self.bytes {

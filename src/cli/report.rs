@@ -11,6 +11,7 @@ use crate::mlperf::leaf::Leaf;
 use crate::mlperf::render::{self, Style};
 use crate::mlperf::results::{self, Figures};
 use crate::mlperf::show::{self, Run};
+use crate::mlperf::table::Table;
 use crate::mlperf::{NO_RUNS, NOT_CLOSED, sheet, tree};
 use crate::report::html::{self, Words};
 
@@ -62,10 +63,7 @@ struct Report<'a> {
 /// Prints or writes the figures. Runs that cannot be read are named, and make the status 1.
 pub(super) fn print(args: &ReportArgs) -> Result<()> {
     if let Some(file) = args.output.as_deref().filter(|file| is_of_a_run(file)) {
-        return Err(Stop::usage(format!(
-            "report --output {}: it is there and lies in the folder of a run, whose files are not overwritten\n  remedy: name another file",
-            file.display()
-        )));
+        return Err(taken("--output", file));
     }
     if let Some(file) = &args.html {
         write_page(file, &args.places)?;
@@ -97,12 +95,16 @@ pub(super) fn print(args: &ReportArgs) -> Result<()> {
     if figures.unreadable.is_empty() {
         return Ok(());
     }
-    let named: Vec<String> = figures
-        .unreadable
-        .iter()
-        .map(|u| format!("read {}: {}", u.path, u.cause))
-        .collect();
-    Err(Stop::failed(named.join("\ndlio-rs: ")))
+    let named = figures.unreadable.iter();
+    let named = named.map(|u| format!("read {}: {}", u.path, u.cause));
+    Err(Stop::failed(named.collect::<Vec<_>>().join("\ndlio-rs: ")))
+}
+
+fn taken(option: &str, file: &Path) -> Stop {
+    Stop::usage(format!(
+        "report {option} {}: it is there and lies in the folder of a run, whose files are not overwritten\n  remedy: name another file",
+        file.display()
+    ))
 }
 
 fn write(file: &Path, text: &str) -> Result<()> {
@@ -118,10 +120,7 @@ fn write(file: &Path, text: &str) -> Result<()> {
 fn write_page(file: &Path, places: &[PathBuf]) -> Result<()> {
     let is_page = file.file_name().is_some_and(|name| name == html::FILE);
     if is_of_a_run(file) && !is_page {
-        return Err(Stop::usage(format!(
-            "report --html {}: it is there and lies in the folder of a run, whose files are not overwritten\n  remedy: name another file",
-            file.display()
-        )));
+        return Err(taken("--html", file));
     }
     let mut leaves = Vec::new();
     for place in places {
@@ -140,21 +139,18 @@ fn write_page(file: &Path, places: &[PathBuf]) -> Result<()> {
     };
     let comparisons = others.iter().map(|other| {
         let compared = compare::runs::compare(first, other, &Tolerance::default());
-        let title = format!("{} against {}", first.path.display(), other.path.display());
-        match compared {
-            Ok(comparison) => {
-                let table = compare::text::figures(&comparison);
-                Words {
-                    title,
-                    columns: table.columns,
-                    rows: table.rows,
-                }
+        let table = match compared {
+            Ok(comparison) => compare::text::figures(&comparison),
+            Err(why) => {
+                let mut table = Table::new(&["not compared"]);
+                table.row([&why]);
+                table
             }
-            Err(why) => Words {
-                title,
-                columns: vec!["not compared".into()],
-                rows: vec![vec![why]],
-            },
+        };
+        Words {
+            title: format!("{} against {}", first.path.display(), other.path.display()),
+            columns: table.columns,
+            rows: table.rows,
         }
     });
     let comparisons: Vec<Words> = comparisons.collect();

@@ -16,7 +16,7 @@ use crate::mlperf::editions::Edition;
 use crate::mlperf::facts::{Inputs, Memory};
 use crate::mlperf::rules::engine;
 use crate::mlperf::size::Ratio;
-use crate::mlperf::verdict::{Checked, Finding, Verdict};
+use crate::mlperf::verdict::{Checked, Verdict};
 
 /// Checks the job on rank 0 and prints what it found there; the findings, for the report. A collective.
 ///
@@ -37,7 +37,9 @@ pub(super) fn enforce(
     let mut message = String::new();
     if cluster.rank() == 0 {
         let assessment = engine::before(loaded, &inputs, edition);
-        found = of_report(edition, &assessment.findings);
+        // `rules` of the report.
+        found =
+            json!({"not_closed": NOT_CLOSED, "edition": edition, "findings": assessment.findings});
         let checked = Checked::new(edition, vec![assessment]);
         violations = checked.violations;
         print(&checked, args, as_dlio);
@@ -47,11 +49,6 @@ pub(super) fn enforce(
         return Err(message);
     }
     Ok(found)
-}
-
-/// `rules` of the report.
-fn of_report(edition: Edition, findings: &[Finding]) -> Value {
-    json!({"not_closed": NOT_CLOSED, "edition": edition, "findings": findings})
 }
 
 /// The job as it stands. A collective.
@@ -91,13 +88,9 @@ fn print(checked: &Checked, args: &RunArgs, as_dlio: bool) {
 }
 
 fn refusal(checked: &Checked, edition: Edition) -> String {
-    let failed: Vec<_> = checked
-        .assessments
-        .iter()
-        .flat_map(|a| &a.findings)
-        .filter(|f| f.verdict == Verdict::Fail)
-        .map(|f| format!("{} {}", f.rule, f.name))
-        .collect();
+    let findings = checked.assessments.iter().flat_map(|a| &a.findings);
+    let failed = findings.filter(|f| f.verdict == Verdict::Fail);
+    let failed: Vec<String> = failed.map(|f| format!("{} {}", f.rule, f.name)).collect();
     format!(
         "refused before any I/O: {} violation(s) of the rules of {edition}: {}\n  remedy: that of each FAIL above; without --rules the run starts",
         checked.violations,

@@ -1,12 +1,10 @@
 //! `dlio-rs size`: the dataset or the checkpoints that the rules of MLPerf Storage demand, and how to make them.
 
-use std::fmt::Write as _;
-
 use clap::Args;
 use serde::{Serialize, Serializer};
 
 use super::commands::{Commands, Job};
-use super::output::{self, Format};
+use super::output::{self, Format, Lines};
 use super::words::WorkloadArgs;
 use super::{Result, Stop};
 use crate::config::{CheckpointMode, Loaded, Workload};
@@ -153,11 +151,8 @@ pub(super) fn print(loaded: &Loaded, args: &SizeArgs) -> Result<()> {
     } else {
         let dataset = training(loaded, args)?;
         let (files, folders) = (dataset.num_files_train.0, dataset.num_subfolders_train.0);
-        (
-            Some(dataset),
-            None,
-            Commands::training(loaded, &job(args), files, folders),
-        )
+        let commands = Commands::training(loaded, &job(args), files, folders);
+        (Some(dataset), None, commands)
     };
     let size = Size {
         schema: "dlio-rs/size/2",
@@ -196,16 +191,12 @@ const LOWER: &str = "\n  remedy: correct --accelerators, --hosts, --host-memory-
 
 fn training(loaded: &Loaded, args: &SizeArgs) -> Result<Dataset> {
     let facts = Facts::before(loaded, &inputs(args), args.edition);
-    let too_large = || {
-        Stop::usage(format!(
-            "compute the size: the numbers are too large{LOWER}"
-        ))
-    };
+    let failed = |why: &str| Stop::usage(format!("compute the size: {why}{LOWER}"));
+    let too_large = || failed("the numbers are too large");
     if facts.memory.is_none() {
         return Err(too_large());
     }
-    let size =
-        dataset::size(&facts).map_err(|e| Stop::usage(format!("compute the size: {e}{LOWER}")))?;
+    let size = dataset::size(&facts).map_err(|e| failed(&e))?;
     let files = size.files();
     let bytes = size.bytes(files).ok_or_else(too_large)?;
     let term = |r: Ratio, formula: String| TermFacts {
@@ -232,18 +223,16 @@ fn training(loaded: &Loaded, args: &SizeArgs) -> Result<Dataset> {
 
 fn record_text(size: &DatasetSize) -> String {
     let record = size.need.record;
-    let source = if record.from_columns {
-        "the sum over dataset.parquet.columns"
-    } else {
-        "dataset.record_length_bytes"
+    let source = match record.from_columns {
+        true => "the sum over dataset.parquet.columns",
+        false => "dataset.record_length_bytes",
     };
-    if record.harness == record.dlio {
-        format!("{} bytes, {source}", record.harness)
-    } else {
-        format!(
-            "{} bytes by mlpstorage's formula ({source}); {} bytes by DLIO's, which throughput is computed from",
-            record.harness, record.dlio
-        )
+    let (harness, dlio) = (record.harness, record.dlio);
+    match harness == dlio {
+        true => format!("{harness} bytes, {source}"),
+        false => format!(
+            "{harness} bytes by mlpstorage's formula ({source}); {dlio} bytes by DLIO's, which throughput is computed from"
+        ),
     }
 }
 
@@ -266,15 +255,13 @@ fn checkpoint(loaded: &Loaded, args: &SizeArgs) -> Result<(Checkpoint, Commands)
     let of_hosts = bytes_of_hosts(&totals.rank_bytes, &hosts);
     let [_, _, rank_max] = totals.min_median_max();
     let writes = w.checkpoint.num_checkpoints_write.max(0) as u128;
-    let memory = memory_of_hosts(args.host_memory_gib.value, 1)
-        .ok_or_else(|| {
-            let what = "compute the size: --host-memory-gib is too large";
-            Stop::usage(format!(
-                "{what}\n  remedy: give the memory of one host, in GiB"
-            ))
-        })?
-        .ceil();
-    let need = CacheNeed::new(&of_hosts, writes, memory);
+    let memory = memory_of_hosts(args.host_memory_gib.value, 1).ok_or_else(|| {
+        let what = "compute the size: --host-memory-gib is too large";
+        Stop::usage(format!(
+            "{what}\n  remedy: give the memory of one host, in GiB"
+        ))
+    })?;
+    let need = CacheNeed::new(&of_hosts, writes, memory.ceil());
     let checkpoint = Checkpoint {
         bytes: totals.bytes(),
         files: totals.files,
@@ -287,10 +274,8 @@ fn checkpoint(loaded: &Loaded, args: &SizeArgs) -> Result<(Checkpoint, Commands)
         need,
         writes,
     };
-    Ok((
-        checkpoint,
-        Commands::checkpoint(&job(args), subset.as_ref()),
-    ))
+    let commands = Commands::checkpoint(&job(args), subset.as_ref());
+    Ok((checkpoint, commands))
 }
 
 /// What the number of processes is by the rules; `w` as it is computed.
@@ -298,7 +283,7 @@ fn processes_text(args: &SizeArgs, llm: &Llm, w: &Workload) -> String {
     let (edition, n) = (args.edition, args.accelerators);
     let is_subset = w.checkpoint.mode == CheckpointMode::Subset;
     let what = match standing_of_processes(edition, llm, n) {
-        _ if is_subset && !edition.has_subset(llm, n) => {
+        _ if is_subset && !edition.rules().has_subset(llm, n) => {
             format!("a subset of {n} is INVALID in {edition} (4.3.5)")
         }
         Standing::Closed if is_subset => {
@@ -319,7 +304,7 @@ fn subset_workload(w: &Workload, llm: Option<&Llm>, args: &SizeArgs) -> Option<W
     let llm = llm?;
     let is_part = args.accelerators < llm.closed_mpi_processes
         && args.edition == Edition::V2
-        && args.edition.has_subset(llm, args.accelerators);
+        && args.edition.rules().has_subset(llm, args.accelerators);
     (is_part && w.model.parallelism.data < 0).then(|| {
         let mut w = w.clone();
         w.checkpoint.mode = CheckpointMode::Subset;
@@ -328,128 +313,93 @@ fn subset_workload(w: &Workload, llm: Option<&Llm>, args: &SizeArgs) -> Option<W
     })
 }
 
-fn gib_of(bytes: u128) -> f64 {
-    bytes as f64 / GIB
-}
-
 fn bytes_text(bytes: u128) -> String {
-    format!("{bytes} bytes = {:.3} GiB", gib_of(bytes))
+    format!("{bytes} bytes = {:.3} GiB", bytes as f64 / GIB)
 }
 
 /// For people.
 fn text(size: &Size) -> String {
-    let mut lines = vec![(
+    let mut lines = Lines::default();
+    lines.add(
         "workload",
         format!("{}, rules of {}", size.workload, size.edition),
-    )];
+    );
     if let Some(dataset) = &size.dataset {
-        lines.extend(dataset_lines(size, dataset));
+        dataset_lines(size, dataset, &mut lines);
     }
     if let Some(checkpoint) = &size.checkpoint {
-        lines.extend(checkpoint_lines(checkpoint));
+        checkpoint_lines(checkpoint, &mut lines);
     }
-    let mut out = String::new();
-    for (name, text) in lines {
-        let _ = writeln!(out, "{name:<20} {text}");
-    }
-    out + &size.commands.text() + NOT_CLOSED + "\n"
+    lines.0 + &size.commands.text() + NOT_CLOSED + "\n"
 }
 
-fn dataset_lines(size: &Size, d: &Dataset) -> Vec<(&'static str, String)> {
+fn dataset_lines(size: &Size, d: &Dataset, lines: &mut Lines) {
     let (files, floor) = (d.num_files_train.0, d.num_files_train_floor.0);
-    let decided = match d.decided_by {
-        Term::Memory => "memory: five times that of all hosts",
-        Term::Steps => "steps: 500 per epoch",
-    };
-    let mut lines = vec![
-        ("by memory", d.by_memory.formula.clone()),
-        ("by steps", d.by_steps.formula.clone()),
-        ("decided by", decided.into()),
-        ("files", files.to_string()),
-    ];
+    lines.add("by memory", &d.by_memory.formula);
+    lines.add("by steps", &d.by_steps.formula);
+    lines.add(
+        "decided by",
+        match d.decided_by {
+            Term::Memory => "memory: five times that of all hosts",
+            Term::Steps => "steps: 500 per epoch",
+        },
+    );
+    lines.add("files", files);
     if floor != files {
         let text =
             format!("{floor} (mlpstorage v2.0 to 3.0.42; the validator of v3.0 wants {files})");
-        lines.push(("  rounded down", text));
+        lines.add("  rounded down", text);
     }
-    let total = d.total_bytes.0;
+    let (total, per_host) = (d.total_bytes.0, d.bytes_per_host.0);
     let folders = match d.num_subfolders_train.0 {
         0 => "none needed (10000 files or fewer)".into(),
         n => format!("dataset.num_subfolders_train={n} is advised, in both commands"),
     };
-    let steps = d.steps_per_epoch.0;
-    lines.extend([
-        (
-            "total",
-            format!("{} = {:.3} TB", bytes_text(total), total as f64 / 1e12),
-        ),
-        (
-            "per host",
-            format!(
-                "{} on {} host(s)",
-                bytes_text(d.bytes_per_host.0),
-                size.hosts
-            ),
-        ),
-        ("record length", d.record.clone()),
-        ("subfolders", folders),
-        (
-            "steps per epoch",
-            format!("{steps} on each of {} accelerators", size.accelerators),
-        ),
-    ]);
-    lines
+    let (steps, ranks, hosts) = (d.steps_per_epoch.0, size.accelerators, size.hosts);
+    lines.add(
+        "total",
+        format!("{} = {:.3} TB", bytes_text(total), total as f64 / 1e12),
+    );
+    lines.add(
+        "per host",
+        format!("{} on {hosts} host(s)", bytes_text(per_host)),
+    );
+    lines.add("record length", &d.record);
+    lines.add("subfolders", folders);
+    lines.add(
+        "steps per epoch",
+        format!("{steps} on each of {ranks} accelerators"),
+    );
 }
 
-fn checkpoint_lines(c: &Checkpoint) -> Vec<(&'static str, String)> {
-    let one = u128::from(c.bytes);
+fn checkpoint_lines(c: &Checkpoint, lines: &mut Lines) {
+    let size = |bytes: u64| bytes_text(u128::from(bytes));
     let least = c.bytes_per_host.iter().min().copied().unwrap_or(0);
     let most = c.bytes_per_host.iter().max().copied().unwrap_or(0);
-    let per_host = if least == most {
-        bytes_text(u128::from(most))
-    } else {
+    let per_host = match most - least {
+        0 => size(most),
+        _ => format!("{} to {}", size(least), size(most)),
+    };
+    if let Some(processes) = &c.processes {
+        lines.add("processes", processes);
+    }
+    lines.add(
+        "one checkpoint",
+        format!("{} in {} files", size(c.bytes), c.files),
+    );
+    lines.add("  per rank, max", size(c.bytes_per_rank_max));
+    lines.add("  per host", per_host);
+    let (one, all) = (size(c.bytes), bytes_text(c.bytes_written.0));
+    lines.add("all checkpoints", format!("{} x {one} = {all}", c.writes));
+    let caches = match c.caches_must_be_emptied {
+        true => "must",
+        false => "need not",
+    };
+    let (memory, written) = (bytes_text(c.need.threefold), bytes_text(c.need.written));
+    lines.add(
+        "3 x host memory",
         format!(
-            "{} to {}",
-            bytes_text(u128::from(least)),
-            bytes_text(u128::from(most))
-        )
-    };
-    let mut lines = Vec::new();
-    lines.extend(c.processes.clone().map(|text| ("processes", text)));
-    lines.extend([
-        (
-            "one checkpoint",
-            format!("{} in {} files", bytes_text(one), c.files),
+            "{memory}; a host writes {written}: caches {caches} be emptied between writing and reading"
         ),
-        (
-            "  per rank, max",
-            bytes_text(u128::from(c.bytes_per_rank_max)),
-        ),
-        ("  per host", per_host),
-    ]);
-    let caches = if c.caches_must_be_emptied {
-        "must"
-    } else {
-        "need not"
-    };
-    lines.extend([
-        (
-            "all checkpoints",
-            format!(
-                "{} x {} = {}",
-                c.writes,
-                bytes_text(one),
-                bytes_text(c.bytes_written.0)
-            ),
-        ),
-        (
-            "3 x host memory",
-            format!(
-                "{}; a host writes {}: caches {caches} be emptied between writing and reading",
-                bytes_text(c.need.threefold),
-                bytes_text(c.need.written)
-            ),
-        ),
-    ]);
-    lines
+    );
 }

@@ -108,12 +108,10 @@ impl Screen {
 
     fn draw(&mut self, job: &Watched) -> Result<()> {
         let columns = terminal::columns(std::io::stdout().as_fd()).unwrap_or(80);
-        let width = if self.is_live {
-            columns.saturating_sub(1)
-        } else {
-            200
-        };
-        let text = job.text(width);
+        let text = job.text(match self.is_live {
+            true => columns.saturating_sub(1),
+            false => 200,
+        });
         if text == self.shown || text.is_empty() {
             return Ok(());
         }

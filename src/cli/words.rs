@@ -72,10 +72,11 @@ pub(super) fn memory_size(word: &str) -> Result<u64, String> {
         .find(|c: char| c.is_ascii_alphabetic())
         .unwrap_or(word.len());
     let (number, unit) = word.split_at(at);
-    let binary = |power: u32| Some(1024_f64.powi(power as i32));
-    let decimal = |power: u32| Some(1000_f64.powi(power as i32));
+    let binary = |power: i32| 1024_f64.powi(power);
+    let decimal = |power: i32| 1000_f64.powi(power);
+    let wrong = "it is no size; give one such as 8GiB or 500MB";
     let factor = match unit.to_ascii_uppercase().as_str() {
-        "" | "B" => Some(1.0),
+        "" | "B" => 1.0,
         "K" | "KIB" => binary(1),
         "M" | "MIB" => binary(2),
         "G" | "GIB" => binary(3),
@@ -84,16 +85,11 @@ pub(super) fn memory_size(word: &str) -> Result<u64, String> {
         "MB" => decimal(2),
         "GB" => decimal(3),
         "TB" => decimal(4),
-        _ => None,
+        _ => return Err(wrong.into()),
     };
-    let number = number
-        .trim()
-        .parse::<f64>()
-        .ok()
-        .filter(|n| *n > 0.0 && n.is_finite());
-    match number.zip(factor) {
-        Some((n, factor)) => Ok((n * factor) as u64),
-        None => Err("it is no size; give one such as 8GiB or 500MB".into()),
+    match number.trim().parse::<f64>() {
+        Ok(n) if n > 0.0 && n.is_finite() => Ok((n * factor) as u64),
+        _ => Err(wrong.into()),
     }
 }
 

@@ -9,28 +9,24 @@ use super::stats::Significance;
 use super::tolerance::Tolerance;
 
 /// What a comparison says of one figure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Within tolerance.
     Within,
     Beyond,
     /// Different, which the tolerance lets pass.
     Noted,
     /// A run lacks the figure.
+    #[default]
     Skip,
 }
 
 /// One figure of both runs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Item {
-    /// Its name.
     pub figure: String,
-    /// Its unit.
     pub unit: &'static str,
-    /// Of the first run.
     pub a: Value,
-    /// Of the second run.
     pub b: Value,
     /// Second less first; in `difference_unit`.
     pub difference: Option<f64>,
@@ -64,16 +60,13 @@ pub struct Parameter {
     pub key: String,
     /// Of the first run; null where it does not set it.
     pub a: Value,
-    /// Of the second run.
     pub b: Value,
 }
 
 /// The whole comparison.
 #[derive(Debug, Clone, Serialize)]
 pub struct Comparison {
-    /// Folder of the first run.
     pub a: String,
-    /// Folder of the second run.
     pub b: String,
     pub tolerance: Tolerance,
     pub items: Vec<Item>,

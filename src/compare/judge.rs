@@ -7,7 +7,6 @@ use super::stats::Significance;
 use super::tolerance::{Demand, Direction, Tolerance};
 use crate::mlperf::leaf::Leaf;
 
-/// The comparison under way.
 pub(super) struct Job<'a> {
     pub(super) a: &'a Leaf,
     pub(super) b: &'a Leaf,
@@ -15,7 +14,6 @@ pub(super) struct Job<'a> {
     pub(super) items: Vec<Item>,
 }
 
-/// How a figure is judged.
 pub(super) struct Rule {
     pub(super) tolerance: f64,
     /// In points of the figure itself instead of percent of the first run's.
@@ -43,21 +41,17 @@ impl Job<'_> {
         &mut self,
         figure: &str,
         unit: &'static str,
-        a: Value,
-        b: Value,
+        a: impl Into<Value>,
+        b: impl Into<Value>,
         why: String,
     ) {
         self.items.push(Item {
             figure: figure.into(),
             unit,
-            a,
-            b,
-            difference: None,
-            difference_unit: "",
-            tolerance: None,
-            verdict: Verdict::Skip,
+            a: a.into(),
+            b: b.into(),
             note: Some(why),
-            significance: None,
+            ..Item::default()
         });
     }
 
@@ -81,34 +75,28 @@ impl Job<'_> {
     ) {
         let (Some(x), Some(y)) = (a, b) else {
             let why = Self::lacking(a.is_none(), b.is_none(), source);
-            return self.push_skip(figure, unit, Value::from(a), Value::from(b), why);
+            return self.push_skip(figure, unit, a, b, why);
         };
-        let change = if rule.points {
-            y - x
-        } else if x == y {
-            0.0
-        } else {
-            100.0 * (y - x) / x.abs()
+        let change = match rule.points {
+            true => y - x,
+            false if x == y => 0.0,
+            false => 100.0 * (y - x) / x.abs(),
         };
         let worse = rule.more_is_better.is_none_or(|more| (y < x) == more);
-        let mut note = None;
-        let mut beyond = change.abs() > rule.tolerance;
-        if beyond && (y - x).abs() <= rule.floor {
-            beyond = false;
-            note = Some("below the floor".into());
-        }
-        if beyond && self.tolerance.direction == Direction::Worse && !worse {
-            beyond = false;
-            note = Some("better".into());
-        }
         let p = significance.as_ref().and_then(|s| s.as_ref().ok());
-        if beyond
-            && self.tolerance.only_significant
-            && p.is_some_and(|s| s.p_value >= self.tolerance.alpha)
-        {
-            beyond = false;
-            note = Some(format!("not significant at {}", self.tolerance.alpha));
-        }
+        let is_chance = p.is_some_and(|s| s.p_value >= self.tolerance.alpha);
+        let excuse = if (y - x).abs() <= rule.floor {
+            Some("below the floor".into())
+        } else if self.tolerance.direction == Direction::Worse && !worse {
+            Some("better".into())
+        } else if self.tolerance.only_significant && is_chance {
+            Some(format!("not significant at {}", self.tolerance.alpha))
+        } else {
+            None
+        };
+        let is_far = change.abs() > rule.tolerance;
+        let note = excuse.filter(|_| is_far);
+        let beyond = is_far && note.is_none();
         self.items.push(Item {
             figure: figure.into(),
             unit,
@@ -116,16 +104,14 @@ impl Job<'_> {
             b: y.into(),
             // From 0 to something is no percentage.
             difference: change.is_finite().then_some(change),
-            difference_unit: if rule.points {
-                "percentage points"
-            } else {
-                "%"
+            difference_unit: match rule.points {
+                true => "percentage points",
+                false => "%",
             },
             tolerance: Some(rule.tolerance),
-            verdict: if beyond {
-                Verdict::Beyond
-            } else {
-                Verdict::Within
+            verdict: match beyond {
+                true => Verdict::Beyond,
+                false => Verdict::Within,
             },
             note,
             significance,
@@ -148,24 +134,17 @@ impl Job<'_> {
             (false, Demand::Equal) => Verdict::Beyond,
             (false, Demand::Ignore) => Verdict::Noted,
         };
+        let note = match verdict {
+            Verdict::Within => "equal",
+            _ => "different",
+        };
         self.items.push(Item {
             figure: figure.into(),
-            unit: "",
             a,
             b,
-            difference: None,
-            difference_unit: "",
-            tolerance: None,
             verdict,
-            note: Some(
-                if verdict == Verdict::Within {
-                    "equal"
-                } else {
-                    "different"
-                }
-                .into(),
-            ),
-            significance: None,
+            note: Some(note.into()),
+            ..Item::default()
         });
     }
 }

@@ -19,12 +19,8 @@ use crate::report::provenance::Provenance;
 /// Compares two runs. Err: one of them cannot be read, or they cannot be compared.
 pub(crate) fn compare(a: &Leaf, b: &Leaf, tolerance: &Tolerance) -> Result<Comparison, String> {
     let figures = |leaf: &Leaf| {
-        figures::of(leaf).map_err(|u| {
-            format!(
-                "read {}: {}\n  remedy: give a run that has ended well",
-                u.path, u.cause
-            )
-        })
+        let remedy = "remedy: give a run that has ended well";
+        figures::of(leaf).map_err(|u| format!("read {}: {}\n  {remedy}", u.path, u.cause))
     };
     let (fa, fb) = (figures(a)?, figures(b)?);
     for run in [&fa, &fb] {
@@ -96,92 +92,54 @@ fn different(a: Option<&Value>, b: Option<&Value>) -> Vec<Parameter> {
 
 impl Job<'_> {
     fn layout(&mut self, a: &RunFigures, b: &RunFigures) {
-        let demand = self.tolerance.layout;
-        self.equal(
-            "ranks",
-            (a.accelerators.into(), b.accelerators.into()),
-            "num_accelerators in summary.json",
-            demand,
-        );
-        self.equal(
-            "hosts",
-            (a.hosts.into(), b.hosts.into()),
-            "num_hosts in summary.json",
-            demand,
-        );
+        let t = self.tolerance;
         let hash = |r: &RunFigures| r.core_config.as_ref().map(|c| c.hash.clone()).into();
+        let ranks = (a.accelerators.into(), b.accelerators.into());
+        let hosts = (a.hosts.into(), b.hosts.into());
+        let hashes = (hash(a), hash(b));
+        self.equal("ranks", ranks, "num_accelerators in summary.json", t.layout);
+        self.equal("hosts", hosts, "num_hosts in summary.json", t.layout);
         self.equal(
             "comparability hash",
-            (hash(a), hash(b)),
+            hashes,
             "parameters",
-            self.tolerance.comparability_hash,
+            t.comparability_hash,
         );
     }
 
     fn training(&mut self, a: &figures::Training, b: &figures::Training) {
         let t = self.tolerance;
         let known = |list: &[Option<f64>]| -> Vec<f64> { list.iter().copied().flatten().collect() };
-        self.number(
-            "AU",
-            "%",
-            (a.au_mean_percent, b.au_mean_percent),
-            "train_au_mean_percentage in summary.json",
-            &Rule {
-                points: true,
-                more_is_better: Some(true),
-                ..Rule::percent(t.au_points)
-            },
-            Some(welch(&known(&a.au_percent), &known(&b.au_percent))),
-        );
+        let test = |of: fn(&figures::Training) -> &Vec<Option<f64>>| {
+            Some(welch(&known(of(a)), &known(of(b))))
+        };
         let rate = Rule {
             more_is_better: Some(true),
             ..Rule::percent(t.throughput_percent)
         };
-        self.number(
-            "throughput",
-            "samples/s",
-            (a.samples_per_second, b.samples_per_second),
-            "train_throughput_mean_samples_per_second in summary.json",
-            &rate,
-            Some(welch(
-                &known(&a.samples_per_second_values),
-                &known(&b.samples_per_second_values),
-            )),
-        );
-        self.number(
-            "read bandwidth",
-            "GiB/s",
-            (a.io_gib_per_second, b.io_gib_per_second),
-            "train_io_mean_MB_per_second in summary.json",
-            &rate,
-            None,
-        );
-        type Counter = fn(&OwnReport) -> Option<f64>;
-        let counters: [(&str, &'static str, Counter, f64); 2] = [
-            (
-                "bytes read",
-                "B",
-                |r| r.counters.bytes_read.value,
-                t.bytes_percent,
-            ),
-            (
-                "samples",
-                "samples",
-                |r| r.counters.samples.value,
-                t.samples_percent,
-            ),
-        ];
-        for (figure, unit, of, tolerance) in counters {
-            let rule = Rule::percent(tolerance);
-            self.number(figure, unit, self.own(of), OURS, &rule, None);
-        }
-        let digest = self.own(|r| r.order_digest.clone());
-        self.equal(
-            "order digest",
-            (digest.0.into(), digest.1.into()),
-            OURS,
-            t.order_digest,
-        );
+        let points = Rule {
+            points: true,
+            more_is_better: Some(true),
+            ..Rule::percent(t.au_points)
+        };
+        let au = (a.au_mean_percent, b.au_mean_percent);
+        let source = "train_au_mean_percentage in summary.json";
+        self.number("AU", "%", au, source, &points, test(|t| &t.au_percent));
+        let samples = (a.samples_per_second, b.samples_per_second);
+        let source = "train_throughput_mean_samples_per_second in summary.json";
+        let chance = test(|t| &t.samples_per_second_values);
+        self.number("throughput", "samples/s", samples, source, &rate, chance);
+        let read = (a.io_gib_per_second, b.io_gib_per_second);
+        let source = "train_io_mean_MB_per_second in summary.json";
+        self.number("read bandwidth", "GiB/s", read, source, &rate, None);
+        let bytes = self.own(|r| r.counters.bytes_read.value);
+        let rule = Rule::percent(t.bytes_percent);
+        self.number("bytes read", "B", bytes, OURS, &rule, None);
+        let samples = self.own(|r| r.counters.samples.value);
+        let rule = Rule::percent(t.samples_percent);
+        self.number("samples", "samples", samples, OURS, &rule, None);
+        let (x, y) = self.own(|r| r.order_digest.clone());
+        self.equal("order digest", (x.into(), y.into()), OURS, t.order_digest);
         self.steps();
     }
 
@@ -191,18 +149,10 @@ impl Job<'_> {
         for (what, key) in KINDS {
             let figure = format!("median {what} time of a step");
             let source = "step times in <rank>_output.json";
-            let none = Vec::new();
-            let x = a.get(key).unwrap_or(&none);
-            let y = b.get(key).unwrap_or(&none);
+            let [x, y] = [&a, &b].map(|all| all.get(key).map_or(&[][..], Vec::as_slice));
             let test = (!x.is_empty() && !y.is_empty()).then(|| mann_whitney(x, y));
-            self.number(
-                &figure,
-                "ms",
-                (median_ms(x), median_ms(y)),
-                source,
-                &self.latency(),
-                test,
-            );
+            let (medians, rule) = ((median_ms(x), median_ms(y)), self.latency());
+            self.number(&figure, "ms", medians, source, &rule, test);
         }
     }
 
@@ -242,30 +192,15 @@ impl Job<'_> {
         let (time, rate) = (of_speed(false), of_speed(true));
         let name = |what: &str| format!("checkpoint {word} {what}");
         let source = format!("{word}s of checkpoints");
-        self.number(
-            &name("bandwidth"),
-            "GiB/s",
-            of(|d| d.means.gib_per_second),
-            &source,
-            &rate,
-            test(|d| &d.throughputs),
-        );
-        self.number(
-            &name("duration"),
-            "s",
-            of(|d| d.means.duration_seconds),
-            &source,
-            &time,
-            test(|d| &d.durations),
-        );
-        self.number(
-            &name("duration of the slowest rank"),
-            "s",
-            of(|d| d.means.slowest_rank_seconds),
-            OURS,
-            &time,
-            None,
-        );
+        let rates = of(|d| d.means.gib_per_second);
+        let chance = test(|d| &d.throughputs);
+        self.number(&name("bandwidth"), "GiB/s", rates, &source, &rate, chance);
+        let times = of(|d| d.means.duration_seconds);
+        let chance = test(|d| &d.durations);
+        self.number(&name("duration"), "s", times, &source, &time, chance);
+        let slowest = of(|d| d.means.slowest_rank_seconds);
+        let figure = name("duration of the slowest rank");
+        self.number(&figure, "s", slowest, OURS, &time, None);
         let bytes = Rule::percent(t.bytes_percent);
         let is_save = word == "save";
         let bytes_of = self.own(|r| {
@@ -306,7 +241,7 @@ impl Job<'_> {
                     self.number(&figure, "ms", (va, vb), "it", &latency, None);
                 } else {
                     let why = format!("n is too small: {} and {} values", x.count, y.count);
-                    self.push_skip(&figure, "ms", va.into(), vb.into(), why);
+                    self.push_skip(&figure, "ms", va, vb, why);
                 }
             }
         }

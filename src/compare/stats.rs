@@ -3,14 +3,12 @@
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// Sum of squared distances from the mean over n - 1.
-fn sample_variance(values: &[f64]) -> f64 {
-    let mean = mean(values);
-    values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (values.len() as f64 - 1.0)
+/// Mean, and sum of squared distances from it over n - 1.
+fn mean_and_variance(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+    (mean, squares / (n - 1.0))
 }
 
 /// What a test says about two samples.
@@ -37,11 +35,9 @@ pub fn welch(a: &[f64], b: &[f64]) -> Result<Significance, String> {
             n[0], n[1]
         ));
     }
-    let [va, vb] = [
-        sample_variance(a) / n[0] as f64,
-        sample_variance(b) / n[1] as f64,
-    ];
-    let difference = mean(a) - mean(b);
+    let [(ma, va), (mb, vb)] = [a, b].map(mean_and_variance);
+    let (va, vb) = (va / n[0] as f64, vb / n[1] as f64);
+    let difference = ma - mb;
     let of = |statistic, p_value| Significance {
         test: "welch_t",
         n,
@@ -72,26 +68,17 @@ pub fn mann_whitney(a: &[f64], b: &[f64]) -> Result<Significance, String> {
             n[0], n[1]
         ));
     }
-    let mut all: Vec<(f64, bool)> = a
-        .iter()
-        .map(|v| (*v, true))
-        .chain(b.iter().map(|v| (*v, false)))
-        .collect();
+    let of = |list: &[f64], is_a: bool| list.iter().map(move |v| (*v, is_a)).collect::<Vec<_>>();
+    let mut all = [of(a, true), of(b, false)].concat();
     all.sort_by(|x, y| x.0.total_cmp(&y.0));
     let mut ranks_of_a = 0.0;
     let mut ties = 0.0;
-    for group in all
-        .chunk_by(|x, y| x.0 == y.0)
-        .scan(0usize, |before, group| {
-            let first = *before;
-            *before += group.len();
-            Some((first, group))
-        })
-    {
-        let (first, members) = group;
+    let mut first = 0;
+    for members in all.chunk_by(|x, y| x.0 == y.0) {
         let len = members.len() as f64;
         // Tied values share the mean of their ranks, which count from 1.
         let rank = first as f64 + (len + 1.0) / 2.0;
+        first += members.len();
         ranks_of_a += rank * members.iter().filter(|m| m.1).count() as f64;
         ties += len.powi(3) - len;
     }

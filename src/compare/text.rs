@@ -28,24 +28,20 @@ pub fn figures(c: &Comparison) -> Table {
 pub fn text(c: &Comparison) -> String {
     let mut out = format!("A: {}\nB: {}\n\n", c.a, c.b);
     out += &figures(c).text();
-    let skipped: Vec<&Item> = c
-        .items
-        .iter()
-        .filter(|i| i.verdict == Verdict::Skip)
-        .collect();
-    if !skipped.is_empty() {
+    let of = |verdict: Verdict| c.items.iter().filter(move |i| i.verdict == verdict);
+    let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
+    for item in of(Verdict::Skip) {
+        let why = item.note.as_deref().unwrap_or_default();
+        match by_reason.iter_mut().find(|(reason, _)| *reason == why) {
+            Some((_, figures)) => figures.push(&item.figure),
+            None => by_reason.push((why, vec![&item.figure])),
+        }
+    }
+    if !by_reason.is_empty() {
         out.push('\n');
-        let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
-        for item in skipped {
-            let why = item.note.as_deref().unwrap_or_default();
-            match by_reason.iter_mut().find(|(reason, _)| *reason == why) {
-                Some((_, figures)) => figures.push(&item.figure),
-                None => by_reason.push((why, vec![&item.figure])),
-            }
-        }
-        for (why, figures) in by_reason {
-            out += &format!("  SKIP {}: {why}\n", figures.join(", "));
-        }
+    }
+    for (why, figures) in by_reason {
+        out += &format!("  SKIP {}: {why}\n", figures.join(", "));
     }
     for (title, list) in [
         ("parameter", &c.parameters),
@@ -56,17 +52,10 @@ pub fn text(c: &Comparison) -> String {
             out += &parameters(title, list).text();
         }
     }
-    let beyond: Vec<&str> = c
-        .items
-        .iter()
-        .filter(|i| i.verdict == Verdict::Beyond)
-        .map(|i| i.figure.as_str())
-        .collect();
-    out.push('\n');
-    out += &if c.within {
-        "within tolerance\n".to_owned()
-    } else {
-        format!("BEYOND tolerance: {}\n", beyond.join(", "))
+    let beyond: Vec<&str> = of(Verdict::Beyond).map(|i| i.figure.as_str()).collect();
+    out += &match c.within {
+        true => "\nwithin tolerance\n".to_owned(),
+        false => format!("\nBEYOND tolerance: {}\n", beyond.join(", ")),
     };
     out + NOT_CLOSED + "\n"
 }
@@ -145,13 +134,9 @@ fn word(v: &Value) -> String {
 
 fn parameters(title: &str, list: &[Parameter]) -> Table {
     let mut table = Table::new(&[title, "A", "B"]);
+    let unset = |v: &Value| if v.is_null() { "unset".into() } else { word(v) };
     for p in list {
-        let unset = |v: &Value| {
-            if v.is_null() { "unset".into() } else { word(v) }
-        };
-        table
-            .rows
-            .push(vec![p.key.clone(), unset(&p.a), unset(&p.b)]);
+        table.row([&p.key, &unset(&p.a), &unset(&p.b)]);
     }
     table
 }

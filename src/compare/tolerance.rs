@@ -10,9 +10,7 @@ use crate::mlperf::foreign;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Demand {
-    /// A difference is beyond tolerance.
     Equal,
-    /// A difference is noted.
     Ignore,
 }
 
@@ -45,14 +43,11 @@ pub struct Tolerance {
     pub samples_percent: f64,
     /// Digest of the order of reads.
     pub order_digest: Demand,
-    /// Ranks and hosts.
     pub layout: Demand,
     pub comparability_hash: Demand,
-    /// Which differences count.
     pub direction: Direction,
     /// A difference whose test has p >= `alpha` does not count. Differences without a test count.
     pub only_significant: bool,
-    /// Level of significance.
     pub alpha: f64,
 }
 

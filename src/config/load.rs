@@ -44,6 +44,21 @@ pub struct LoadRequest {
     pub patience: Duration,
 }
 
+impl LoadRequest {
+    /// Of a YAML alone: without words, environment and unknown keys.
+    pub(crate) fn of(source: Source) -> Self {
+        LoadRequest {
+            source,
+            words: Vec::new(),
+            allow_unknown: false,
+            env: BTreeMap::new(),
+            dotenv: None,
+            cwd: ".".into(),
+            patience: PATIENCE,
+        }
+    }
+}
+
 /// How long a file of the configuration may be silent, unless something else is said; and anything else of a job.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 

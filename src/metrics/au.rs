@@ -147,19 +147,17 @@ pub(crate) mod tests {
         }
     }
 
+    /// Five steps in a second; the first waits for half of it.
+    pub(in crate::metrics) fn slow_start() -> BlockRecord {
+        let mut steps = [(5, 100, 1); 5];
+        steps[0] = (400, 100, 0);
+        block(1000, &steps)
+    }
+
     #[test]
     fn first_step_is_excluded_from_computation_and_wall() {
         // T = 1000 - 500 = 500, C = 4 * 100.
-        let b = block(
-            1000,
-            &[
-                (400, 100, 0),
-                (5, 100, 1),
-                (5, 100, 1),
-                (5, 100, 1),
-                (5, 100, 1),
-            ],
-        );
+        let b = slow_start();
         let w = Window::new(5, 1, 0);
         assert_eq!(block_au(MetricFormula::V3, &b, w), 80.0);
         assert_eq!(block_au(MetricFormula::V2, &b, w), 80.0);

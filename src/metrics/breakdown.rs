@@ -40,14 +40,15 @@ impl Line {
     }
 
     fn index(self) -> usize {
-        match self {
-            Line::Compute => 0,
-            Line::Wait(part) => 1 + part as usize,
-            Line::Barrier => 1 + Parts::LEN,
-            Line::Harness => 2 + Parts::LEN,
-            Line::Closing => 3 + Parts::LEN,
-            Line::Uncounted => 4 + Parts::LEN,
-        }
+        let after = match self {
+            Line::Compute => return 0,
+            Line::Wait(part) => return 1 + part as usize,
+            Line::Barrier => 1,
+            Line::Harness => 2,
+            Line::Closing => 3,
+            Line::Uncounted => 4,
+        };
+        after + Parts::LEN
     }
 
     /// Key in `report.json`.
@@ -235,17 +236,9 @@ impl Breakdown {
         let mut out = Breakdown::default();
         out.seconds.0.copy_from_slice(&values[..LINES]);
         out.percent.0.copy_from_slice(&values[LINES..2 * LINES]);
-        [
-            out.overshoot_percent,
-            out.overshoot_s,
-            out.left_out_s,
-            out.left_out_steps,
-        ] = [
-            values[2 * LINES],
-            values[2 * LINES + 1],
-            values[2 * LINES + 2],
-            values[2 * LINES + 3],
-        ];
+        let rest = &values[2 * LINES..];
+        (out.overshoot_percent, out.overshoot_s) = (rest[0], rest[1]);
+        (out.left_out_s, out.left_out_steps) = (rest[2], rest[3]);
         out
     }
 

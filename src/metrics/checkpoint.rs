@@ -112,9 +112,7 @@ pub struct CheckpointPhase {
 pub struct CheckpointSummary {
     /// DLIO's size of one checkpoint, bytes.
     pub size_bytes: u64,
-    /// Present when there were saves.
     pub save: Option<CheckpointPhase>,
-    /// Present when there were loads.
     pub load: Option<CheckpointPhase>,
     /// The command between saving and loading, seconds.
     pub between_phases_s: Option<f64>,

@@ -139,29 +139,21 @@ pub fn judge(medium: &Medium, counts: &Counts) -> (ServedByStorage, String) {
         return (Unknown, rule);
     }
     let percent = 100.0 * share;
+    let came = |percent: f64| format!("{percent:.0} % came from {name}");
+    let before = |r: f64| {
+        format!(
+            "{:.0} % of the sampled pages were in memory before",
+            100.0 * r
+        )
+    };
     let resident = counts.resident_share();
     match (share, resident) {
-        (s, _) if s < LEAST => (Cached, format!("{percent:.0} % came from {name}")),
+        (s, _) if s < LEAST => (Cached, came(percent)),
         // What was resident was not fetched: the bytes that were counted are others, read ahead.
-        (_, Some(r)) if r >= MOST => (
-            Cached,
-            format!(
-                "{:.0} % of the sampled pages were in memory before",
-                100.0 * r
-            ),
-        ),
-        (s, _) if s < MOST => (Suspect, format!("{percent:.0} % came from {name}")),
-        (_, Some(r)) if r > LEAST => (
-            Suspect,
-            format!(
-                "{:.0} % of the sampled pages were in memory before",
-                100.0 * r
-            ),
-        ),
-        _ => (
-            Pass,
-            format!("{:.0} % came from {name}", percent.min(100.0)),
-        ),
+        (_, Some(r)) if r >= MOST => (Cached, before(r)),
+        (s, _) if s < MOST => (Suspect, came(percent)),
+        (_, Some(r)) if r > LEAST => (Suspect, before(r)),
+        _ => (Pass, came(percent.min(100.0))),
     }
 }
 
@@ -194,49 +186,31 @@ mod tests {
 
     #[test]
     fn each_medium_has_its_witness() {
-        let word = |medium: &Medium, c: &Counts| judge(medium, c).0;
-        assert_eq!(word(&Medium::Device, &counts(100, 90)), Pass);
-        assert_eq!(word(&Medium::Device, &counts(100, 89)), Suspect);
-        assert_eq!(word(&Medium::Device, &counts(100, 9)), Cached);
-        assert_eq!(
-            word(
-                &Medium::Device,
-                &Counts {
-                    device: None,
-                    ..counts(100, 0)
-                }
-            ),
-            Unknown
-        );
-        // Whatever the disk did meanwhile, tmpfs did not read from it.
-        let (verdict, rule) = judge(&Medium::Memory, &counts(100, 100));
-        assert_eq!(verdict, Unknown);
-        assert!(rule.starts_with("memory"));
-        let nfs = Counts {
-            mount: Some(95),
-            ..counts(100, 0)
+        let of = |change: fn(&mut Counts)| {
+            let mut counts = counts(100, 0);
+            change(&mut counts);
+            counts
         };
-        assert_eq!(word(&Medium::Nfs, &nfs), Pass);
-        assert_eq!(
-            word(
-                &Medium::Lustre,
-                &Counts {
-                    mount: Some(5),
-                    ..nfs
-                }
-            ),
-            Cached
-        );
-        let object = Counts {
-            socket: Some(100),
-            ..counts(100, 0)
-        };
-        assert_eq!(word(&Medium::Object, &object), Pass);
         let other = Medium::Other("overlay".into());
-        assert_eq!(word(&other, &counts(100, 0)), Unknown);
-        assert_eq!(word(&other, &counts(100, 100)), Pass);
-        assert_eq!(word(&Medium::Simulated, &counts(100, 100)), Unknown);
-        assert_eq!(word(&Medium::Device, &counts(0, 0)), Unknown);
+        for (medium, counts, expected) in [
+            (&Medium::Device, counts(100, 90), Pass),
+            (&Medium::Device, counts(100, 89), Suspect),
+            (&Medium::Device, counts(100, 9), Cached),
+            (&Medium::Device, of(|c| c.device = None), Unknown),
+            (&Medium::Device, counts(0, 0), Unknown),
+            // Whatever the disk did meanwhile, tmpfs did not read from it.
+            (&Medium::Memory, counts(100, 100), Unknown),
+            (&Medium::Nfs, of(|c| c.mount = Some(95)), Pass),
+            (&Medium::Lustre, of(|c| c.mount = Some(5)), Cached),
+            (&Medium::Object, of(|c| c.socket = Some(100)), Pass),
+            (&other, counts(100, 0), Unknown),
+            (&other, counts(100, 100), Pass),
+            (&Medium::Simulated, counts(100, 100), Unknown),
+        ] {
+            let (verdict, rule) = judge(medium, &counts);
+            assert_eq!(verdict, expected, "{medium:?} {counts:?}");
+            assert!(*medium != Medium::Memory || rule.starts_with("memory"));
+        }
     }
 
     // Half of the dataset is in memory; readahead of other files makes the devices deliver as much as was read.
@@ -262,17 +236,10 @@ mod tests {
 
     #[test]
     fn a_counter_that_one_rank_lacks_is_none() {
-        let a = Counts {
-            nic: Some(7),
-            ..counts(10, 4)
-        }
-        .to_words();
-        let b = Counts {
-            device: None,
-            ..counts(20, 0)
-        }
-        .to_words();
-        let sum: Vec<u64> = a.iter().zip(b).map(|(x, y)| x + y).collect();
+        let (mut a, mut b) = (counts(10, 4), counts(20, 0));
+        (a.nic, b.device) = (Some(7), None);
+        let words = a.to_words().into_iter().zip(b.to_words());
+        let sum: Vec<u64> = words.map(|(x, y)| x + y).collect();
         let got = Counts::from_words(&sum, 2, 1);
         assert_eq!((got.delivered, got.device, got.nic), (30, None, Some(7)));
     }

@@ -19,11 +19,9 @@ pub const SIGNIFICANT_DIGITS: u8 = 2;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageSummary {
     pub stage: Stage,
-    /// Durations recorded.
     pub count: u64,
     /// Arithmetic mean, from the exact sum.
     pub mean_ns: f64,
-    /// Median.
     pub p50_ns: Option<u64>,
     /// 90th percentile; None below 10 values.
     pub p90_ns: Option<u64>,
@@ -36,7 +34,7 @@ pub struct StageSummary {
 }
 
 /// One histogram per [`Stage`], made when the stage's first duration comes and grown as its durations do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct StageHistograms {
     stages: [Option<Box<Durations>>; Stage::ALL.len()],
 }
@@ -47,12 +45,6 @@ struct Durations {
     buckets: Histogram<u64>,
     sum_ns: u64,
     max_ns: u64,
-}
-
-impl Default for StageHistograms {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl Durations {
@@ -114,11 +106,8 @@ pub(super) fn bucket_values() -> Vec<u64> {
 }
 
 impl StageHistograms {
-    /// Without a duration.
     pub fn new() -> Self {
-        StageHistograms {
-            stages: Default::default(),
-        }
+        Self::default()
     }
 
     /// Counts one duration, in ns. Values above [`HIGHEST_NS`] count in the last bucket; their true
@@ -272,7 +261,6 @@ pub struct Sparse {
 }
 
 impl Sparse {
-    /// Adds another's counts.
     pub fn add(&mut self, other: &Sparse) {
         self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
         self.max_ns = self.max_ns.max(other.max_ns);
@@ -289,10 +277,8 @@ impl Sparse {
 
     /// Index and count of each bucket.
     pub fn pairs(&self) -> impl Iterator<Item = (u16, u64)> {
-        self.indices
-            .iter()
-            .copied()
-            .zip(self.counts.iter().copied())
+        let counts = self.counts.iter().copied();
+        self.indices.iter().copied().zip(counts)
     }
 
     /// Bytes that it takes.
@@ -321,17 +307,9 @@ impl Durations {
         let h = &self.buckets;
         let us = |ns: u64| ns as f64 / 1e3;
         // Writing to a String cannot fail.
-        let _ = writeln!(
-            out,
-            "# stage: {} ({}), values in us",
-            stage.name(),
-            stage.doc()
-        );
-        let _ = writeln!(
-            out,
-            "{:>12} {:>14} {:>10} {:>14}\n",
-            "Value", "Percentile", "TotalCount", "1/(1-Percentile)"
-        );
+        let (name, doc) = (stage.name(), stage.doc());
+        let _ = writeln!(out, "# stage: {name} ({doc}), values in us");
+        *out += "       Value     Percentile TotalCount 1/(1-Percentile)\n\n";
         let mut total = 0;
         for step in h.iter_quantiles(5) {
             total += step.count_since_last_iteration();
@@ -344,22 +322,13 @@ impl Durations {
                 let _ = writeln!(out, "{value:12.3} {q:1.12} {total:10}");
             }
         }
-        let _ = writeln!(
+        let (mean, stdev) = (self.sum_ns as f64 / h.len() as f64 / 1e3, h.stdev() / 1e3);
+        let (max, count, buckets) = (us(self.max_ns), h.len(), h.buckets());
+        let _ = write!(
             out,
-            "#[Mean    = {:12.3}, StdDeviation   = {:12.3}]",
-            self.sum_ns as f64 / h.len() as f64 / 1e3,
-            h.stdev() / 1e3
-        );
-        let _ = writeln!(
-            out,
-            "#[Max     = {:12.3}, Total count    = {:12}]",
-            us(self.max_ns),
-            h.len()
-        );
-        let _ = writeln!(
-            out,
-            "#[Buckets = {:12}, SubBuckets     = {:12}]\n",
-            h.buckets(),
+            "#[Mean    = {mean:12.3}, StdDeviation   = {stdev:12.3}]\n\
+             #[Max     = {max:12.3}, Total count    = {count:12}]\n\
+             #[Buckets = {buckets:12}, SubBuckets     = {:12}]\n\n",
             256
         );
     }
@@ -391,12 +360,8 @@ mod tests {
         let (mut a, mut b) = (StageHistograms::new(), StageHistograms::new());
         (1..=50).for_each(|ns| a.record(Stage::BatchWait, ns));
         (51..=100).for_each(|ns| b.record(Stage::BatchWait, ns));
-        let sum: Vec<u64> = a
-            .to_dense()
-            .iter()
-            .zip(b.to_dense())
-            .map(|(x, y)| x + y)
-            .collect();
+        let words = a.to_dense().into_iter().zip(b.to_dense());
+        let sum: Vec<u64> = words.map(|(x, y)| x + y).collect();
         let all = StageHistograms::from_dense(&sum, &b.maxima()).unwrap();
         let s = &all.summaries()[0];
         assert_eq!(

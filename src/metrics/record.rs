@@ -70,11 +70,8 @@ pub struct EpochRecord {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RankRecord {
     pub rank: usize,
-    /// Epochs in order.
     pub epochs: Vec<EpochRecord>,
-    /// Counters of the whole run.
     pub counters: Counters,
-    /// Checkpoints saved and loaded.
     pub checkpoints: CheckpointLog,
     /// Requests and connections, where the storage system has them; generation included.
     pub object_store: Option<Telemetry>,
@@ -91,7 +88,6 @@ pub struct RankRecord {
 /// What the page cache held of a sample of the dataset's files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageCache {
-    /// Files that were looked at.
     pub sampled_files: u64,
     /// Bytes of them in memory; where there were any, all files were evicted, which warms their metadata.
     pub resident_bytes: u64,
@@ -124,7 +120,6 @@ pub struct Counters {
     pub metadata_bytes: u64,
     /// Read requests for metadata (part of `reads`).
     pub metadata_reads: u64,
-    /// Samples read.
     pub samples: u64,
     /// Requests repeated after an error.
     pub retries: u64,
@@ -142,9 +137,7 @@ pub struct Counters {
     pub delay_ns: Option<u64>,
     /// Peak resident set of the process, bytes (maximum over ranks).
     pub peak_rss_bytes: u64,
-    /// Bytes that generation wrote.
     pub bytes_written: u64,
-    /// Files that generation wrote.
     pub files_written: u64,
     /// Files that generation found complete and left.
     pub files_skipped: u64,

@@ -31,11 +31,8 @@ pub enum ReduceError {
         "reduce metrics: ranks disagree on the number of {what} ({min} to {max}); a rank left the train loop early, look for its error"
     )]
     Unequal {
-        /// Epochs or evaluations.
         what: &'static str,
-        /// Fewest on any rank.
         min: u64,
-        /// Most on any rank.
         max: u64,
     },
     /// A rank's gathered facts could not be read.
@@ -71,7 +68,6 @@ pub const EVIDENCE_LINES: usize = 16_384;
 /// Facts that the record does not hold.
 pub struct ReduceInput<'a> {
     pub record: &'a RankRecord,
-    /// This rank's histograms.
     pub histograms: &'a StageHistograms,
     /// What the formulas need of the workload.
     pub spec: &'a MetricSpec,
@@ -101,28 +97,17 @@ pub fn reduce(
     equal_on_all_ranks(cluster, "epochs", record.epochs.len())?;
     equal_on_all_ranks(cluster, "evaluations", evals.len())?;
 
-    let own_au: Vec<f64> = record
-        .epochs
-        .iter()
-        .map(|e| epoch_au(formula, &e.blocks, spec.train))
-        .collect();
-    let own_throughput: Vec<f64> = record
-        .epochs
-        .iter()
-        .map(|e| epoch_throughput(formula, &e.blocks, spec.train, spec.batch_size))
-        .collect();
-    let breakdowns: Vec<Breakdown> = (record.epochs.iter())
-        .map(|e| Breakdown::of_epoch(&e.blocks, spec.train))
-        .collect();
-    let sums = Sums::over_ranks(
-        cluster,
-        record,
-        &breakdowns,
-        &own_au,
-        &own_throughput,
-        &evals,
-        input.planned_bytes,
-    );
+    let (window, batch) = (spec.train, spec.batch_size);
+    let blocks = || record.epochs.iter().map(|e| &e.blocks);
+    let own = Own {
+        au: blocks().map(|b| epoch_au(formula, b, window)).collect(),
+        throughput: blocks()
+            .map(|b| epoch_throughput(formula, b, window, batch))
+            .collect(),
+        breakdowns: blocks().map(|b| Breakdown::of_epoch(b, window)).collect(),
+        evals,
+    };
+    let sums = Sums::over_ranks(cluster, input, &own);
 
     let mut dense = input.histograms.to_dense();
     cluster.sum_u64(&mut dense);
@@ -138,14 +123,14 @@ pub fn reduce(
     });
 
     let blob = Blob {
-        summary: own_summary(cluster, input, &own_au, &own_throughput, &breakdowns),
+        summary: own_summary(cluster, input, &own),
         host: (cluster.local_rank() == 0).then(|| HostPart {
             facts: input.host.clone(),
             medium: record.medium.clone(),
             limits: input.limits.clone(),
             pressure: record.pressure,
         }),
-        eval: evals,
+        eval: own.evals,
     };
     let bytes = serde_json::to_vec(&blob).expect("plain numbers and strings always serialize");
     let Some(gathered) = cluster.gather(&bytes) else {
@@ -165,24 +150,23 @@ pub fn reduce(
     Ok(Some(summary))
 }
 
-fn own_summary(
-    cluster: &dyn Cluster,
-    input: &ReduceInput<'_>,
-    au: &[f64],
-    throughput: &[f64],
-    breakdowns: &[Breakdown],
-) -> RankSummary {
-    let record = input.record;
+/// This rank's figures per epoch.
+struct Own {
+    au: Vec<f64>,
+    throughput: Vec<f64>,
+    breakdowns: Vec<Breakdown>,
+    /// AU and throughput per evaluation.
+    evals: Vec<(f64, f64)>,
+}
+
+fn own_summary(cluster: &dyn Cluster, input: &ReduceInput<'_>, own: &Own) -> RankSummary {
+    let (record, rank) = (input.record, cluster.rank());
     RankSummary {
-        rank: cluster.rank(),
-        host: cluster
-            .node_of_rank()
-            .get(cluster.rank())
-            .copied()
-            .unwrap_or(0),
-        au_percent: mean_and_std(au).unwrap_or_default().0,
-        throughput: mean_and_std(throughput).unwrap_or_default().0,
-        breakdown: Breakdown::of_epochs(breakdowns.iter()),
+        rank,
+        host: cluster.node_of_rank().get(rank).copied().unwrap_or(0),
+        au_percent: mean_and_std(&own.au).unwrap_or_default().0,
+        throughput: mean_and_std(&own.throughput).unwrap_or_default().0,
+        breakdown: Breakdown::of_epochs(own.breakdowns.iter()),
         counters: record.counters,
         object_store: record.object_store.clone(),
         order_digest: record.order_digest,
@@ -212,15 +196,10 @@ fn equal_on_all_ranks(
 
 /// AU (percent) and throughput of this rank's evaluations.
 fn own_evals(record: &RankRecord, spec: &MetricSpec) -> Vec<(f64, f64)> {
-    (record.epochs.iter())
-        .filter_map(|e| e.eval.as_ref())
-        .map(|b| {
-            (
-                block_au(spec.formula, b, spec.eval),
-                eval_throughput(b, spec.batch_size_eval),
-            )
-        })
-        .collect()
+    let evaluations = record.epochs.iter().filter_map(|e| e.eval.as_ref());
+    let au = |b| block_au(spec.formula, b, spec.eval);
+    let of = |b| (au(b), eval_throughput(b, spec.batch_size_eval));
+    evaluations.map(of).collect()
 }
 
 /// What reductions give per epoch.
@@ -241,30 +220,20 @@ struct Sums {
 const WORDS: usize = evidence::WORDS;
 
 impl Sums {
-    fn over_ranks(
-        cluster: &dyn Cluster,
-        record: &RankRecord,
-        breakdowns: &[Breakdown],
-        au: &[f64],
-        throughput: &[f64],
-        evals: &[(f64, f64)],
-        planned_bytes: u64,
-    ) -> Self {
+    fn over_ranks(cluster: &dyn Cluster, input: &ReduceInput<'_>, own: &Own) -> Self {
+        let (record, planned_bytes) = (input.record, input.planned_bytes);
+        let breakdowns = own.breakdowns.iter().copied();
         let mut s = Sums {
-            au: au.to_vec(),
-            throughput: throughput.to_vec(),
-            eval: evals.iter().flat_map(|(a, t)| [*a, *t]).collect(),
+            au: own.au.clone(),
+            throughput: own.throughput.clone(),
+            eval: own.evals.iter().flat_map(|(a, t)| [*a, *t]).collect(),
             words: Vec::new(),
             hosts: match cluster.host_names().len() {
                 many if many * record.epochs.len() > EVIDENCE_LINES => 0,
                 few => few,
             },
             planned_bytes,
-            breakdowns: breakdowns
-                .iter()
-                .copied()
-                .flat_map(Breakdown::to_array)
-                .collect(),
+            breakdowns: breakdowns.flat_map(Breakdown::to_array).collect(),
             train_ns: record.epochs.iter().map(|e| e.train_ns).collect(),
         };
         for e in &record.epochs {

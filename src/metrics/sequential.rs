@@ -30,11 +30,8 @@ const FEWEST_TO_PASS: usize = 128;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// AU is above it.
     Pass,
-    /// AU is below it.
     Fail,
-    /// The data so far allow both.
     Undecided,
 }
 

@@ -57,13 +57,7 @@ mod tests {
 
     #[test]
     fn medians() {
-        assert_eq!(
-            Spread::of([3.0, 1.0, 2.0, 10.0]),
-            Spread {
-                min: 1.0,
-                median: 2.5,
-                max: 10.0
-            }
-        );
+        let spread = Spread::of([3.0, 1.0, 2.0, 10.0]);
+        assert_eq!((spread.min, spread.median, spread.max), (1.0, 2.5, 10.0));
     }
 }

@@ -22,9 +22,7 @@ pub struct MetricSpec {
     pub record_size_bytes: f64,
     /// Samples of the training set.
     pub samples: u128,
-    /// Whether the workflow trains.
     pub trains: bool,
-    /// Whether the workflow evaluates.
     pub evaluates: bool,
     /// Whether the workflow saves or loads checkpoints.
     pub checkpoints: bool,

@@ -30,6 +30,16 @@ pub struct PhaseSummary {
     pub meets_expectation: bool,
 }
 
+impl PhaseSummary {
+    /// DLIO's word for it.
+    pub fn verdict(&self) -> &'static str {
+        match self.meets_expectation {
+            true => "success",
+            false => "fail",
+        }
+    }
+}
+
 /// One epoch of the whole job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochSummary {
@@ -71,7 +81,6 @@ pub struct RankSummary {
     pub throughput: f64,
     /// Of its epochs.
     pub breakdown: Breakdown,
-    /// Counters of this rank alone.
     pub counters: Counters,
     /// Requests and connections of this rank, where the storage system has them.
     pub object_store: Option<Telemetry>,
@@ -114,7 +123,6 @@ pub struct HostSummary {
     /// Time in which its ranks' readers could have run and had no CPU, ns.
     pub delay_ns: Option<u64>,
     pub ranks: usize,
-    /// How its ranks differ.
     pub spreads: Spreads,
 }
 
@@ -129,7 +137,6 @@ pub struct JobSummary {
     pub record_size_bytes: f64,
     /// DLIO's estimate of what one host reads per epoch, GiB.
     pub data_size_per_host_gib: f64,
-    /// Present when the workflow trains.
     pub train: Option<PhaseSummary>,
     /// Present when the workflow evaluates. With `metric.formula: v2` the lists are DLIO's
     /// rank-major concatenation, AU divided by the number of ranks.
@@ -142,11 +149,9 @@ pub struct JobSummary {
     pub au_storage_percent: Option<f64>,
     /// Mean per rank.
     pub breakdown: Breakdown,
-    /// Epochs in order.
     pub epochs: Vec<EpochSummary>,
     /// Per epoch and host, of as many epochs as fit into [`EVIDENCE_LINES`] lines.
     pub evidence: Vec<Evidence>,
-    /// Largest resident sets.
     pub peaks: Peaks,
     /// What a rank was expected to hold, bytes: the largest of all ranks.
     pub planned_bytes: u64,
@@ -160,7 +165,6 @@ pub struct JobSummary {
     pub object_store: Option<Telemetry>,
     /// All ranks' digests combined in rank order.
     pub order_digest: u64,
-    /// How ranks differ.
     pub spreads: Spreads,
     /// In order of nodes.
     pub hosts: Vec<HostSummary>,

@@ -64,21 +64,12 @@ pub fn host_potential_caching(data_gib: f64, memory_gib: f64) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::au::tests::block;
+    use super::super::au::tests::{block, slow_start};
     use super::*;
 
     #[test]
     fn v3_counts_the_window_and_v2_a_constant_two() {
-        let b = block(
-            1000,
-            &[
-                (400, 100, 0),
-                (5, 100, 1),
-                (5, 100, 1),
-                (5, 100, 1),
-                (5, 100, 1),
-            ],
-        );
+        let b = slow_start();
         let w = Window::new(5, 1, 0);
         assert_eq!(
             block_throughput(MetricFormula::V3, &b, w, 4),

@@ -63,7 +63,6 @@ pub struct TracedStep {
     pub epoch: u64,
     /// Within the epoch, from 1.
     pub step: u64,
-    /// Of training, not of an evaluation.
     pub trains: bool,
     /// When the batch was asked for.
     pub asked: u64,
@@ -125,17 +124,13 @@ impl Tracer {
 
     /// The lists of `threads` more threads.
     pub fn threads(&self, threads: usize) -> Vec<Arc<ThreadCalls>> {
-        let new = || {
-            Arc::new(ThreadCalls(Mutex::new(Log::new(
-                self.limit / threads.max(1),
-            ))))
-        };
-        let lists: Vec<_> = (0..threads).map(|_| new()).collect();
+        let limit = self.limit / threads.max(1);
+        let new = |_| Arc::new(ThreadCalls(Mutex::new(Log::new(limit))));
+        let lists: Vec<_> = (0..threads).map(new).collect();
         self.threads.lock().extend(lists.iter().cloned());
         lists
     }
 
-    /// A step was taken.
     pub fn step(&self, step: TracedStep) {
         self.steps.lock().offer(step);
     }
@@ -287,9 +282,7 @@ pub enum PhaseKind {
     /// The training part of an epoch.
     Epoch,
     Evaluation,
-    /// A checkpoint was saved.
     Save,
-    /// A checkpoint was loaded.
     Load,
 }
 

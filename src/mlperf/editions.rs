@@ -41,7 +41,7 @@ struct Table {
 #[derive(Debug, Deserialize)]
 pub(crate) struct EditionRules {
     /// Training models that the edition takes submissions of, with their accelerators.
-    workloads: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    workloads: Workloads,
     /// Least mean AU per model, as a fraction.
     training_au_thresholds: BTreeMap<String, f64>,
     /// How the number of files is rounded.
@@ -55,13 +55,16 @@ pub(crate) struct EditionRules {
     tool_injected_parameters: Vec<String>,
 }
 
+#[derive(Debug, Deserialize)]
+struct Workloads {
+    training: BTreeMap<String, Vec<String>>,
+}
+
 /// How a fraction of a file counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Rounding {
-    /// Not at all.
     Floor,
-    /// As a whole one.
     Ceil,
 }
 
@@ -80,7 +83,6 @@ pub struct Llm {
 /// Runs that did the same work.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Class {
-    /// Its label.
     pub(crate) id: String,
     model: String,
     accelerator: String,
@@ -91,13 +93,9 @@ pub(crate) struct Class {
 /// What a change of a parameter means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Leaves CLOSED possible.
     Closed,
-    /// Makes the run OPEN.
     Open,
-    /// mlpstorage makes it itself.
     Injected,
-    /// Makes the run INVALID.
     Forbidden,
 }
 
@@ -126,11 +124,6 @@ fn table() -> &'static Table {
 }
 
 impl Edition {
-    /// True where so many processes of a model are a subset by its rules.
-    pub fn has_subset(self, llm: &Llm, processes: u64) -> bool {
-        self.rules().has_subset(llm, processes)
-    }
-
     /// Its name in the table of editions.
     fn id(self) -> &'static str {
         match self {
@@ -139,7 +132,6 @@ impl Edition {
         }
     }
 
-    /// What it demands.
     pub(crate) fn rules(self) -> &'static EditionRules {
         &table().editions[self.id()]
     }
@@ -163,17 +155,12 @@ impl Edition {
 impl EditionRules {
     /// Training models that it takes submissions of.
     pub(crate) fn training_models(&self) -> Vec<&str> {
-        self.training().map(|(model, _)| model.as_str()).collect()
-    }
-
-    fn training(&self) -> impl Iterator<Item = (&String, &Vec<String>)> {
-        self.workloads.get("training").into_iter().flatten()
+        self.workloads.training.keys().map(String::as_str).collect()
     }
 
     /// Accelerators that it takes submissions of `model` on; None where it takes none of the model.
     pub(crate) fn accelerators(&self, model: &str) -> Option<&[String]> {
-        let (_, list) = self.training().find(|(name, _)| *name == model)?;
-        Some(list)
+        self.workloads.training.get(model).map(Vec::as_slice)
     }
 
     /// Least mean AU of a model's run, percent.
@@ -209,11 +196,9 @@ impl EditionRules {
             | "checkpoint.num_checkpoints_read" => Change::Closed,
             // Set by the tool for a subset; rule 4.3.5 judges it.
             "checkpoint.mode" | "model.parallelism.data" => Change::Injected,
-            _ if key.starts_with("storage.") && self.training_change(key) != Change::Forbidden => {
-                Change::Injected
-            }
             _ => match self.training_change(key) {
                 Change::Injected => Change::Injected,
+                Change::Closed | Change::Open if key.starts_with("storage.") => Change::Injected,
                 _ => Change::Forbidden,
             },
         }
@@ -221,7 +206,6 @@ impl EditionRules {
 }
 
 impl Llm {
-    /// By mlpstorage's name.
     pub fn named(name: &str) -> Option<&'static Llm> {
         table().checkpointing_models.get(name)
     }
@@ -231,13 +215,9 @@ impl Llm {
         self.closed_mpi_processes / self.processes_per_instance
     }
 
-    /// Every name.
     pub(crate) fn names() -> Vec<&'static str> {
-        table()
-            .checkpointing_models
-            .keys()
-            .map(String::as_str)
-            .collect()
+        let names = table().checkpointing_models.keys();
+        names.map(String::as_str).collect()
     }
 }
 
@@ -267,31 +247,20 @@ mod tests {
     #[test]
     fn built_in_workloads_are_in_their_classes() {
         use crate::mlperf::hash::CoreConfig;
-        for (name, accelerator, edition, id) in [
-            ("unet3d_h100", Some("h100"), Edition::V2, "unet3d-h100-A"),
-            ("unet3d_b200", Some("b200"), Edition::V3, "unet3d-b200-A"),
-            (
-                "retinanet_mi355",
-                Some("mi355"),
-                Edition::V3,
-                "retinanet-mi355-A",
-            ),
-            ("llama3_8b", None, Edition::V2, "llama3-8b-A"),
-            ("llama3_405b", None, Edition::V3, "llama3-405b-A"),
+        for (model, accelerator, edition, id) in [
+            ("unet3d", Some("h100"), Edition::V2, "unet3d-h100-A"),
+            ("unet3d", Some("b200"), Edition::V3, "unet3d-b200-A"),
+            ("retinanet", Some("mi355"), Edition::V3, "retinanet-mi355-A"),
+            ("llama3-8b", None, Edition::V2, "llama3-8b-A"),
+            ("llama3-405b", None, Edition::V3, "llama3-405b-A"),
         ] {
-            let model = match accelerator {
-                Some(_) => name.split('_').next().unwrap().to_owned(),
-                None => name.replace('_', "-"),
-            };
-            let yaml = crate::config::builtin(name).unwrap();
+            let on = accelerator.map_or(String::new(), |a| format!("_{a}"));
+            let yaml = crate::config::builtin(&(model.replace('-', "_") + &on)).unwrap();
             let tree = serde_json::to_value(crate::config::yaml::parse(yaml).unwrap().0).unwrap();
             let hash = CoreConfig::of_workload(&tree).unwrap().hash;
-            assert_eq!(edition.class(&model, accelerator, &hash).unwrap().id, id);
+            assert_eq!(edition.class(model, accelerator, &hash).unwrap().id, id);
         }
-        assert!(
-            Edition::V3
-                .class("unet3d", Some("h100"), "0f3dd7a4bf6433a3")
-                .is_none()
-        );
+        let other = Edition::V3.class("unet3d", Some("h100"), "0f3dd7a4bf6433a3");
+        assert!(other.is_none());
     }
 }

@@ -8,8 +8,7 @@ use super::editions::Edition;
 use super::foreign::Parameters;
 use super::leaf::{Kind, Leaf, accelerator_of, mlpstorage_model};
 use super::ratio::Ratio;
-use super::size::GIB;
-use super::size::memory_of_hosts;
+use super::size::{GIB, memory_of_hosts};
 use crate::config::{self, LoadRequest, Loaded, Source, Workload};
 use crate::storage::System;
 
@@ -44,7 +43,6 @@ pub(crate) fn overrides<'w>(words: impl IntoIterator<Item = &'w str>) -> Vec<Wor
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Memory {
     pub bytes: Ratio,
-    /// Where the figure is from.
     pub source: String,
 }
 
@@ -89,7 +87,6 @@ pub struct Facts {
     pub(crate) hosts: Option<u64>,
     /// Ranks of every host, where known.
     pub(crate) ranks_of_hosts: Option<Vec<u64>>,
-    /// Memory of all hosts.
     pub memory: Option<Memory>,
     /// Folders of data (or checkpoints) and of results that both exist, where they are known.
     pub(crate) folders: Option<(PathBuf, PathBuf)>,
@@ -171,12 +168,9 @@ impl Facts {
     /// What follows from the workload alone.
     fn of(raw: Value, typed: Result<Box<Workload>, String>, edition: Edition) -> Self {
         let parameters = Parameters::of(&raw);
-        let with_defaults = typed
-            .as_ref()
-            .ok()
-            .and_then(|w| serde_json::to_value(w).ok());
-        let mut effective =
-            with_defaults.map_or_else(|| parameters.clone(), |w| Parameters::of(&w));
+        let workload = typed.as_ref().ok();
+        let whole = workload.and_then(|w| serde_json::to_value(w).ok());
+        let mut effective = whole.map_or_else(|| parameters.clone(), |w| Parameters::of(&w));
         effective.dataset.record_length_bytes = parameters.dataset.record_length_bytes.clone();
         effective.reader.batch_size = parameters.reader.batch_size.clone();
         Facts {
@@ -221,7 +215,6 @@ impl Facts {
         self.typed.as_ref().ok().map(|w| w.storage_system())
     }
 
-    /// One line for people.
     pub(crate) fn text(&self) -> String {
         let kind = match self.kind {
             Kind::TrainingRun => "training run",
@@ -232,8 +225,7 @@ impl Facts {
         };
         let mut text = kind.to_owned();
         for word in [&self.model, &self.accelerator].into_iter().flatten() {
-            text += " ";
-            text += word;
+            text += &format!(" {word}");
         }
         if let Some(n) = self.accelerators {
             text += &format!(", {n} accelerator(s)");
@@ -269,17 +261,11 @@ fn typed(leaf: &Leaf) -> Result<Workload, String> {
 /// A workload without overrides or environment.
 pub(crate) fn load(source: Source) -> Result<Workload, String> {
     let request = LoadRequest {
-        source,
-        words: Vec::new(),
         allow_unknown: true,
-        env: Default::default(),
-        dotenv: None,
-        cwd: PathBuf::from("."),
-        patience: config::PATIENCE,
+        ..LoadRequest::of(source)
     };
-    config::load(&request)
-        .map(|loaded| loaded.workload)
-        .map_err(|e| e.to_string())
+    let loaded = config::load(&request).map_err(|e| e.to_string())?;
+    Ok(loaded.workload)
 }
 
 /// A message without its remedy, for findings have their own.
@@ -304,16 +290,15 @@ mod tests {
             "storage.storage_options.secret_access_key=hidden",
         ]);
         let keys: Vec<_> = words.iter().map(|w| w.key.as_str()).collect();
-        assert_eq!(
-            keys,
-            [
-                "dataset.num_files_train",
-                "train.epochs",
-                "metric.au",
-                "a.b",
-                "storage.storage_options.secret_access_key",
-            ]
-        );
+        let secret = "storage.storage_options.secret_access_key";
+        let expected = [
+            "dataset.num_files_train",
+            "train.epochs",
+            "metric.au",
+            "a.b",
+            secret,
+        ];
+        assert_eq!(keys, expected);
         assert!(!format!("{words:?}").contains("hidden"));
     }
 }

@@ -26,12 +26,27 @@ pub struct Absence {
     pub reason: String,
 }
 
+impl fmt::Display for Absence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.figure, self.reason)
+    }
+}
+
 /// Whether the mean AU reached what was expected of it, and whose word that is.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct AuVerdict {
     pub(crate) is_met: bool,
     /// DLIO's word; else mean AU and `metric.au`, percent.
     source: Result<String, (f64, f64)>,
+}
+
+impl AuVerdict {
+    pub(crate) fn word(&self) -> &'static str {
+        match self.is_met {
+            true => "success",
+            false => "fail",
+        }
+    }
 }
 
 impl fmt::Display for AuVerdict {
@@ -137,28 +152,21 @@ pub struct RunFigures {
     pub is_ours: bool,
     /// `OPEN` for runs of dlio-rs and those in an OPEN tree. CLOSED is never claimed.
     pub division: Option<&'static str>,
-    /// Organisation of a submission tree.
     pub organisation: Option<String>,
-    /// System of a submission tree.
     pub system: Option<String>,
     pub kind: Kind,
     /// mlpstorage's name of the model.
     pub model: Option<String>,
-    /// Emulated accelerator.
     pub accelerator: Option<String>,
     /// `YYYYMMDD_HHMMSS`: the folder's, else of the start.
     pub timestamp: Option<String>,
     pub accelerators: Option<u64>,
     pub hosts: Option<u64>,
-    /// Epochs that were trained.
     pub epochs: Option<u64>,
     /// `object` or `file`.
     pub access: &'static str,
-    /// Comparability.
     pub core_config: Option<CoreConfig>,
-    /// Present for training.
     pub training: Option<Training>,
-    /// Present for checkpoints.
     pub checkpoints: Option<Checkpoints>,
     pub absent: Vec<Absence>,
 }
@@ -217,21 +225,16 @@ pub fn of(leaf: &Leaf) -> Result<RunFigures, Unreadable> {
 
 /// Why a run that should have figures has none.
 fn unusable(leaf: &Leaf, kind: Kind) -> Option<String> {
-    let has_figures = match kind {
-        Kind::TrainingRun | Kind::Checkpointing => true,
-        Kind::Unknown => !leaf.is_of_another_benchmark(),
-        Kind::TrainingDatagen | Kind::TrainingDatasize => false,
+    let has_none = match kind {
+        Kind::TrainingRun | Kind::Checkpointing => false,
+        Kind::Unknown => leaf.is_of_another_benchmark(),
+        Kind::TrainingDatagen | Kind::TrainingDatasize => true,
     };
-    if !has_figures {
-        return None;
-    }
+    let again = "run it again, or take its folder out";
     match &leaf.summary {
-        Document::Absent => {
-            Some("there is no summary.json: the run did not finish; run it again, or take its folder out".into())
-        }
-        Document::Broken(cause) => Some(format!(
-            "summary.json cannot be read: {cause}; run it again, or take its folder out"
-        )),
+        _ if has_none => None,
+        Document::Absent => Some(format!("there is no summary.json: the run did not finish; {again}")),
+        Document::Broken(cause) => Some(format!("summary.json cannot be read: {cause}; {again}")),
         Document::Read(summary) if summary.metric.is_none() => {
             Some("summary.json has no map 'metric': it is not DLIO's".into())
         }
@@ -246,17 +249,14 @@ fn access(leaf: &Leaf) -> &'static str {
     let p = &leaf.parameters;
     let kind = p.storage.storage_type.text().unwrap_or_default();
     let folders = [&p.dataset.data_folder, &p.checkpoint.checkpoint_folder];
-    let is_remote = |folder: &Loose| {
-        folder
-            .text()
-            .and_then(|f| System::of_scheme(f.split_once("://")?.0))
-            .is_some_and(|system| system.objects)
-    };
-    let is_named = System::of_word(kind).is_some_and(|system| system.objects);
-    if is_named || folders.into_iter().any(is_remote) {
-        "object"
-    } else {
-        "file"
+    let of_folder = |folder: &Loose| System::of_scheme(folder.text()?.split_once("://")?.0);
+    let named = folders.into_iter().filter_map(of_folder);
+    match named
+        .chain(System::of_word(kind))
+        .any(|system| system.objects)
+    {
+        true => "object",
+        false => "file",
     }
 }
 
@@ -303,15 +303,11 @@ impl Absences {
         let value = leaf.metric(key).0.as_f64();
         if value.is_none() {
             let metrics = leaf.summary.value().and_then(|s| s.metric.as_ref());
-            let is_there = metrics.is_some_and(|m| m.contains_key(key));
-            self.add(
-                key,
-                if is_there {
-                    "summary.json holds no number for it (NaN or null)"
-                } else {
-                    "summary.json has no such key"
-                },
-            );
+            let why = match metrics.is_some_and(|m| m.contains_key(key)) {
+                true => "summary.json holds no number for it (NaN or null)",
+                false => "summary.json has no such key",
+            };
+            self.add(key, why);
         }
         value
     }
@@ -323,10 +319,8 @@ impl Absences {
         };
         let missing = values.iter().filter(|v| v.is_none()).count();
         if missing > 0 {
-            self.add(
-                key,
-                format!("{missing} of {} values are NaN or null", values.len()),
-            );
+            let all = values.len();
+            self.add(key, format!("{missing} of {all} values are NaN or null"));
         }
         values
     }
@@ -349,28 +343,19 @@ fn training(leaf: &Leaf, absent: &mut Absences) -> Training {
         .filter_map(|(key, value)| Some((key.clone(), mean_of(&value.list()?))))
         .collect();
     let verdict = au_verdict(leaf);
-    match &verdict {
-        None => absent.add(
-            "train_au_meet_expectation",
-            "summary.json has none, nor mean AU and metric.au",
-        ),
-        Some(by_metric) if by_metric.source.is_err() => {
-            absent.add("train_au_meet_expectation", by_metric.to_string());
-        }
-        Some(_) => {}
+    let by_metric = verdict.as_ref().filter(|v| v.source.is_err());
+    if verdict.is_none() || by_metric.is_some() {
+        let none = || "summary.json has none, nor mean AU and metric.au".into();
+        let why = by_metric.map_or_else(none, AuVerdict::to_string);
+        absent.add("train_au_meet_expectation", why);
     }
+    let mut mean = |key: &str, values: &[_]| absent.metric(leaf, key).or_else(|| mean_of(values));
     Training {
-        au_mean_percent: absent
-            .metric(leaf, "train_au_mean_percentage")
-            .or_else(|| mean_of(&au_percent)),
+        au_mean_percent: mean("train_au_mean_percentage", &au_percent),
         au_percent,
-        au_meet_expectation: verdict.map(|v| if v.is_met { "success" } else { "fail" }),
-        samples_per_second: absent
-            .metric(leaf, "train_throughput_mean_samples_per_second")
-            .or_else(|| mean_of(&samples)),
-        samples_per_second_stdev: leaf
-            .metric("train_throughput_stdev_samples_per_second")
-            .0
+        au_meet_expectation: verdict.map(|v| v.word()),
+        samples_per_second: mean("train_throughput_mean_samples_per_second", &samples),
+        samples_per_second_stdev: (leaf.metric("train_throughput_stdev_samples_per_second").0)
             .as_f64(),
         samples_per_second_values: samples,
         io_mib_per_second: io,
@@ -382,24 +367,15 @@ fn training(leaf: &Leaf, absent: &mut Absences) -> Training {
 fn checkpoints(leaf: &Leaf, absent: &mut Absences) -> Checkpoints {
     let stats: Document<PerEpochStats> = Document::json(&leaf.path.join("0_per_epoch_stats.json"));
     if let Some(cause) = stats.broken() {
-        absent.add(
-            "checkpoints one by one",
-            format!("0_per_epoch_stats.json cannot be read: {cause}"),
-        );
+        let why = format!("0_per_epoch_stats.json cannot be read: {cause}");
+        absent.add("checkpoints one by one", why);
     }
     let c = &leaf.parameters.checkpoint;
     let own = leaf.report.value().and_then(|r| r.checkpoint.as_ref());
     let mut of = |word, planned, own| direction(leaf, word, planned, stats.value(), own, absent);
-    let save = of(
-        "save",
-        &c.num_checkpoints_write,
-        own.and_then(|o| o.save.as_ref()),
-    );
-    let load = of(
-        "load",
-        &c.num_checkpoints_read,
-        own.and_then(|o| o.load.as_ref()),
-    );
+    let (own_save, own_load) = own.map_or((None, None), |o| (o.save.as_ref(), o.load.as_ref()));
+    let save = of("save", &c.num_checkpoints_write, own_save);
+    let load = of("load", &c.num_checkpoints_read, own_load);
     let is_subset = c.mode.text() == Some("subset");
     let p = &leaf.parameters.model.parallelism;
     let ranks_of = |value: &Loose| value.whole().filter(|n| *n > 0);
@@ -426,12 +402,9 @@ fn direction(
     absent: &mut Absences,
 ) -> Option<Direction> {
     let (mut durations, mut throughputs) = (Vec::new(), Vec::new());
-    let is_one = |key: &str| {
-        let rest = key
-            .strip_prefix(word)
-            .and_then(|rest| rest.strip_prefix("_ckpt"));
-        rest.is_some_and(|n| n.starts_with(|c: char| c.is_ascii_digit()))
-    };
+    let prefix = format!("{word}_ckpt");
+    let is_digit = |n: &str| n.starts_with(|c: char| c.is_ascii_digit());
+    let is_one = |key: &str| key.strip_prefix(&prefix).is_some_and(is_digit);
     let epochs = stats.into_iter().flat_map(|s| s.epochs.values());
     for (_, entry) in epochs.flatten().filter(|(key, _)| is_one(key)) {
         if let Some(one) = CheckpointStats::of(entry) {
@@ -441,23 +414,16 @@ fn direction(
     }
     let counted = stats.map(|_| durations.len());
     let reported = own.map(|d| d.count as usize);
-    let operations = counted
-        .or(reported)
-        .or(planned.whole().map(|n| n as usize))
-        .unwrap_or(0);
-    if operations == 0 {
-        return None;
-    }
+    let operations = counted.or(reported).or(planned.whole().map(|n| n as usize));
+    let operations = operations.filter(|n| *n > 0)?;
     let mean = |values: &[f64]| Sample::of(values).map(|s| s.mean);
     let rate = absent.metric(leaf, &format!("{word}_checkpoint_io_mean_GB_per_second"));
     let time = absent.metric(leaf, &format!("{word}_checkpoint_duration_mean_seconds"));
     let slowest = own.and_then(|d| d.slowest_rank_duration_mean.value);
     if slowest.is_none() {
         let figure = format!("slowest rank's {word} duration");
-        absent.add(
-            &figure,
-            "there is no report.json of dlio-rs; DLIO records rank 0's time only",
-        );
+        let why = "there is no report.json of dlio-rs; DLIO records rank 0's time only";
+        absent.add(&figure, why);
     }
     let means = Means {
         operations,

@@ -26,9 +26,7 @@ const MAX_MEMORY: usize = 2 << 30;
 pub(crate) enum Document<T> {
     #[default]
     Absent,
-    /// It cannot be read; why.
     Broken(String),
-    /// Its content.
     Read(T),
 }
 
@@ -67,7 +65,6 @@ impl<T> Document<T> {
         }
     }
 
-    /// Why it cannot be read.
     pub(crate) fn broken(&self) -> Option<&str> {
         match self {
             Document::Broken(why) => Some(why),

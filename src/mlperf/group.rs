@@ -14,7 +14,6 @@ pub(crate) struct Key {
     pub(crate) model: Option<String>,
     /// Emulated accelerator; of trainings.
     pub(crate) accelerator: Option<String>,
-    /// Training, or checkpointing.
     pub(crate) is_training: bool,
 }
 
@@ -29,7 +28,6 @@ impl Key {
         }
     }
 
-    /// Model and accelerator, for people.
     pub(crate) fn name(&self) -> String {
         let model = self.model.as_deref().unwrap_or("unknown model");
         match &self.accelerator {
@@ -43,11 +41,8 @@ impl Key {
 /// `<model>/<time>`: the folder above the phase; elsewhere the folder that holds the run.
 fn home(path: &Path) -> PathBuf {
     let above = path.parent().unwrap_or(path);
-    let is_phase = above.file_name().is_some_and(|name| {
-        ["datasize", "datagen", "run"]
-            .iter()
-            .any(|phase| name == *phase)
-    });
+    let phases = ["datasize", "datagen", "run"];
+    let is_phase = phases.iter().any(|phase| above.ends_with(phase));
     let folder = if is_phase { above.parent() } else { None };
     folder.unwrap_or(above).to_owned()
 }
@@ -81,24 +76,14 @@ fn join_generators<T: AsRef<Leaf>>(groups: &mut BTreeMap<Key, Vec<T>>) {
         runs.iter()
             .any(|run| run.as_ref().kind() == Kind::TrainingRun)
     };
-    let only_generated: Vec<Key> = groups
-        .iter()
-        .filter(|(key, runs)| key.is_training && !has_run(runs))
-        .map(|(key, _)| key.clone())
-        .collect();
+    let keys: Vec<Key> = groups.keys().cloned().collect();
+    let (ran, only_generated): (Vec<Key>, Vec<Key>) = (keys.into_iter())
+        .filter(|key| key.is_training)
+        .partition(|key| has_run(&groups[key]));
     for key in only_generated {
-        let fits = |(other, runs): &(&Key, &Vec<T>)| {
-            other.is_training
-                && other.folder == key.folder
-                && other.model == key.model
-                && has_run(runs)
-        };
-        let hosts: Vec<Key> = groups
-            .iter()
-            .filter(fits)
-            .map(|(key, _)| key.clone())
-            .collect();
-        if let [host] = hosts.as_slice()
+        let fits = |other: &&Key| other.folder == key.folder && other.model == key.model;
+        let hosts: Vec<&Key> = ran.iter().filter(fits).collect();
+        if let [host] = hosts[..]
             && let Some(runs) = groups.remove(&key)
         {
             groups.entry(host.clone()).or_default().extend(runs);

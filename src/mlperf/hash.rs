@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -18,7 +18,7 @@ use crate::report::python;
 pub const ALGORITHM: &str = "core-config-v1";
 
 /// Which parameters enter the hash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum AllowList {
     /// Of training and of the generation for it.
     #[serde(rename = "training@1")]
@@ -52,61 +52,48 @@ pub const TRAINING: [&str; 19] = [
 ];
 
 impl AllowList {
-    /// Its name and version.
-    pub fn name(self) -> &'static str {
-        match self {
-            AllowList::Training => "training@1",
-            AllowList::Checkpointing => "checkpointing@1",
-        }
-    }
-
     /// The list that a workload's `workflow` asks for; None where it names no phase.
     pub fn of_workflow(parameters: &Value) -> Option<Self> {
         let workflow = Parameters::of(parameters).workflow;
-        if workflow.train.flag() || workflow.generate_data.flag() {
-            Some(AllowList::Training)
-        } else if workflow.checkpoint.flag() {
-            Some(AllowList::Checkpointing)
-        } else {
-            None
-        }
+        let trains = workflow.train.flag() || workflow.generate_data.flag();
+        let list = trains.then_some(AllowList::Training);
+        list.or(workflow
+            .checkpoint
+            .flag()
+            .then_some(AllowList::Checkpointing))
     }
 
     /// The parameters that enter the hash, with their canonical values.
     pub fn entries(self, parameters: &Value) -> BTreeMap<String, String> {
-        flatten(parameters)
-            .into_iter()
-            .filter(|(key, _)| self.holds(key))
+        let mut all = flatten(parameters);
+        all.retain(|key, _| self.holds(key));
+        all.into_iter()
             .map(|(key, value)| (key, canonical(&value)))
             .collect()
     }
 
     fn holds(self, key: &str) -> bool {
-        let whole = ["model.", "workflow.", "checkpoint."]
+        let is_whole = ["model.", "workflow.", "checkpoint."]
             .iter()
             .any(|section| key.starts_with(section));
+        let is_counted = is_whole && key != "checkpoint.checkpoint_folder";
         match self {
-            AllowList::Training => {
-                (whole && key != "checkpoint.checkpoint_folder") || TRAINING.contains(&key)
-            }
+            AllowList::Training => is_counted || TRAINING.contains(&key),
             AllowList::Checkpointing => {
-                let left_out = [
-                    "checkpoint.checkpoint_folder",
-                    "checkpoint.num_checkpoints_write",
-                    "checkpoint.num_checkpoints_read",
-                ];
-                (whole && !left_out.contains(&key)) || key == "framework"
+                let counts = ["num_checkpoints_write", "num_checkpoints_read"];
+                let is_count = |key| counts.contains(&key);
+                let is_left_out = key.strip_prefix("checkpoint.").is_some_and(is_count);
+                (is_counted && !is_left_out) || key == "framework"
             }
         }
     }
 }
 
 /// The hash and what it is of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CoreConfig {
     pub algorithm: String,
-    /// Name of the allow-list.
-    pub allowlist: String,
+    pub allowlist: AllowList,
     /// 16 hex digits, or the word `unknown` where no parameter entered it.
     pub hash: String,
     /// Dotted names of the parameters that entered it, sorted.
@@ -117,19 +104,17 @@ impl CoreConfig {
     /// Of a whole workload: the content of `workload` in DLIO's `config.yaml`, or mlpstorage's `parameters`.
     pub fn of(parameters: &Value, list: AllowList) -> Self {
         let entered = list.entries(parameters);
-        let members: Vec<String> = entered
+        let members = entered
             .iter()
-            .map(|(key, value)| format!("{}:{value}", text(key)))
-            .collect();
-        let digest = Sha256::digest(format!("{{{}}}", members.join(",")));
-        let digits = if entered.is_empty() {
-            UNKNOWN.into()
-        } else {
-            digest[..8].iter().map(|b| format!("{b:02x}")).collect()
+            .map(|(key, value)| format!("{}:{value}", python::to_string(key)));
+        let digest = Sha256::digest(format!("{{{}}}", joined(members)));
+        let digits = match entered.is_empty() {
+            true => UNKNOWN.into(),
+            false => digest[..8].iter().map(|b| format!("{b:02x}")).collect(),
         };
         CoreConfig {
             algorithm: ALGORITHM.into(),
-            allowlist: list.name().into(),
+            allowlist: list,
             hash: digits,
             keys: entered.into_keys().collect(),
         }
@@ -143,17 +128,12 @@ impl CoreConfig {
     /// Of a run: mlpstorage's parameters where they were kept, else those of DLIO's `config.yaml`. None where
     /// there are none, or where nothing says what the run did.
     pub fn of_leaf(leaf: &Leaf) -> Option<Self> {
-        let kept = leaf
-            .metadata()
-            .map(|m| &m.parameters)
-            .filter(|p| !p.is_null());
-        let parameters = kept.or_else(|| leaf.workload())?;
+        let kept = leaf.metadata().map(|m| &m.parameters);
+        let parameters = kept.filter(|p| !p.is_null()).or_else(|| leaf.workload())?;
         let list = match leaf.kind() {
-            Kind::TrainingRun | Kind::TrainingDatagen | Kind::TrainingDatasize => {
-                AllowList::Training
-            }
             Kind::Checkpointing => AllowList::Checkpointing,
             Kind::Unknown => return None,
+            _ => AllowList::Training,
         };
         Some(Self::of(parameters, list))
     }
@@ -209,54 +189,41 @@ pub fn differing(
 ) -> Vec<(String, Value, Value)> {
     let (mut a, mut b) = (flatten(a), flatten(b));
     let keys: BTreeSet<String> = a.keys().chain(b.keys()).cloned().collect();
-    keys.into_iter()
-        .filter(|key| counts(key))
-        .map(|key| {
-            let values = [&mut a, &mut b].map(|of| of.remove(&key).unwrap_or_default());
-            let [a, b] = values;
-            (key, a, b)
-        })
-        .filter(|(_, a, b)| canonical(a) != canonical(b))
-        .collect()
+    let differing = keys.into_iter().filter_map(|key| {
+        let [a, b] = [&mut a, &mut b].map(|of| of.remove(&key).unwrap_or_default());
+        let is_other = counts(&key) && canonical(&a) != canonical(&b);
+        is_other.then_some((key, a, b))
+    });
+    differing.collect()
 }
 
 /// The JSON text of a normalised value, as Python's `json.dumps` writes it in ASCII without spaces. Texts that read as truth
 /// values or numbers become such (overrides in mlpstorage's files are text), and whole floats become integers; what lies
 /// in maps within lists stays as it is.
 pub fn canonical(value: &Value) -> String {
-    match value {
-        Value::String(word) => scalar(word.trim()),
-        Value::Number(number) if number.is_f64() => {
-            number.as_f64().map_or_else(|| "null".into(), float)
-        }
-        Value::Array(list) => {
-            let items: Vec<String> = list.iter().map(canonical).collect();
-            format!("[{}]", items.join(","))
-        }
-        other => plain(other),
-    }
+    json(value, true)
 }
 
-/// The JSON text of a value as it is, with sorted keys.
-fn plain(value: &Value) -> String {
+fn joined(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join(",")
+}
+
+/// With sorted keys; values as they are where they are not to be normalised.
+fn json(value: &Value, normalised: bool) -> String {
     match value {
-        Value::String(word) => text(word),
+        Value::String(word) if normalised => scalar(word.trim()),
         Value::Number(number) if number.is_f64() => {
-            number.as_f64().map_or_else(|| "null".into(), python::float)
+            let text = if normalised { float } else { python::float };
+            number.as_f64().map_or_else(|| "null".into(), text)
         }
-        Value::Array(list) => {
-            let items: Vec<String> = list.iter().map(plain).collect();
-            format!("[{}]", items.join(","))
-        }
+        Value::Array(list) => format!("[{}]", joined(list.iter().map(|v| json(v, normalised)))),
         Value::Object(map) => {
             let sorted: BTreeMap<&String, &Value> = map.iter().collect();
-            let members: Vec<String> = sorted
-                .iter()
-                .map(|(key, value)| format!("{}:{}", text(key), plain(value)))
-                .collect();
-            format!("{{{}}}", members.join(","))
+            let member =
+                |(key, value)| format!("{}:{}", python::to_string(key), json(value, false));
+            format!("{{{}}}", joined(sorted.into_iter().map(member)))
         }
-        other => other.to_string(),
+        other => python::to_string(other),
     }
 }
 
@@ -272,7 +239,7 @@ fn scalar(word: &str) -> String {
         .enumerate()
         .all(|(i, b)| b != b'_' || (i > 0 && is_digit(i - 1) && is_digit(i + 1)));
     if !grouped {
-        return text(word);
+        return python::to_string(word);
     }
     let number = word.replace('_', "");
     let digits = number.strip_prefix(['+', '-']).unwrap_or(&number);
@@ -288,7 +255,7 @@ fn scalar(word: &str) -> String {
         Ok(f) if f.is_nan() => "NaN".into(),
         Ok(f) if f.is_infinite() => if f > 0.0 { "Infinity" } else { "-Infinity" }.into(),
         Ok(f) => float(f),
-        Err(_) => text(word),
+        Err(_) => python::to_string(word),
     }
 }
 
@@ -302,11 +269,6 @@ fn float(number: f64) -> String {
     }
 }
 
-/// A JSON string in ASCII, as Python escapes it.
-fn text(word: &str) -> String {
-    python::to_string(word)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -318,6 +280,11 @@ mod tests {
         serde_json::to_value(crate::config::yaml::parse(yaml).unwrap().0).unwrap()
     }
 
+    fn hash(workload: &Value) -> String {
+        CoreConfig::of_workload(workload).unwrap().hash
+    }
+
+    /// Where the data or checkpoints lie, how much of them there is and who reads does not count.
     #[test]
     fn the_built_in_workloads_have_the_published_hashes() {
         for (name, expected) in [
@@ -330,60 +297,36 @@ mod tests {
             ("cosmoflow_h100", "4b7b36339a2a5b0d"),
             ("resnet50_a100", "4a03838105aa5808"),
             ("resnet50_h100", "03a7be3df904e1e7"),
-        ] {
-            let mut w = builtin(name);
-            assert_eq!(
-                CoreConfig::of_workload(&w).unwrap().hash,
-                expected,
-                "{name}"
-            );
-            // Where the data lies, how much of it there is and who reads it does not count.
-            w["dataset"]["data_folder"] = json!("anywhere");
-            w["dataset"]["num_files_train"] = json!("3");
-            w["reader"]["read_threads"] = json!(32);
-            assert_eq!(
-                CoreConfig::of_workload(&w).unwrap().hash,
-                expected,
-                "{name}"
-            );
-        }
-        let mut checkpointed = builtin("unet3d_b200");
-        checkpointed["workflow"]["checkpoint"] = json!(true);
-        assert_eq!(
-            CoreConfig::of_workload(&checkpointed).unwrap().hash,
-            "f636f5a57473fca2"
-        );
-    }
-
-    #[test]
-    fn published_hashes_of_checkpointing() {
-        for (name, expected) in [
             ("llama3_8b", "68df04b7240e3fb0"),
             ("llama3_70b", "3c53fe70d64f91d4"),
             ("llama3_405b", "7adcfa87a5c4c8e6"),
             ("llama3_1t", "45fd627ad9dc5f4c"),
         ] {
-            let mut moved = builtin(name);
-            assert_eq!(
-                CoreConfig::of_workload(&moved).unwrap().hash,
-                expected,
-                "{name}"
-            );
-            // Neither the place nor the number of checkpoints counts.
-            moved["checkpoint"]["checkpoint_folder"] = json!("/elsewhere");
-            moved["checkpoint"]["num_checkpoints_read"] = json!(0);
-            assert_eq!(CoreConfig::of_workload(&moved).unwrap().hash, expected);
+            let mut w = builtin(name);
+            assert_eq!(hash(&w), expected, "{name}");
+            if name.starts_with("llama") {
+                w["checkpoint"]["checkpoint_folder"] = json!("/elsewhere");
+                w["checkpoint"]["num_checkpoints_read"] = json!(0);
+            } else {
+                w["dataset"]["data_folder"] = json!("anywhere");
+                w["dataset"]["num_files_train"] = json!("3");
+                w["reader"]["read_threads"] = json!(32);
+            }
+            assert_eq!(hash(&w), expected, "{name}");
         }
-        for (name, expected) in [
-            ("llama3_70b", ("8", "c48a92d225d70ce8")),
-            ("llama3_405b", ("2", "7e9f853cebd52aa6")),
-            ("llama3_1t", ("2", "0918b2db633242db")),
+        let mut checkpointed = builtin("unet3d_b200");
+        checkpointed["workflow"]["checkpoint"] = json!(true);
+        assert_eq!(hash(&checkpointed), "f636f5a57473fca2");
+        // As text, as overrides are.
+        for (name, data, expected) in [
+            ("llama3_70b", "8", "c48a92d225d70ce8"),
+            ("llama3_405b", "2", "7e9f853cebd52aa6"),
+            ("llama3_1t", "2", "0918b2db633242db"),
         ] {
             let mut subset = builtin(name);
             subset["checkpoint"]["mode"] = json!("subset");
-            // As text, as overrides are.
-            subset["model"]["parallelism"]["data"] = json!(expected.0);
-            assert_eq!(CoreConfig::of_workload(&subset).unwrap().hash, expected.1);
+            subset["model"]["parallelism"]["data"] = json!(data);
+            assert_eq!(hash(&subset), expected, "{name}");
         }
     }
 

@@ -19,13 +19,10 @@ use crate::util::text::is_digits;
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     TrainingRun,
-    /// Generation of a dataset.
     TrainingDatagen,
     /// mlpstorage's calculation of a dataset's size.
     TrainingDatasize,
-    /// Checkpoints alone.
     Checkpointing,
-    /// Nothing says it.
     Unknown,
 }
 
@@ -33,10 +30,8 @@ pub enum Kind {
 #[derive(Debug, Clone, Default)]
 pub struct Leaf {
     pub path: PathBuf,
-    /// Names of its files.
     pub(crate) files: BTreeSet<String>,
     pub(crate) config_folder: Option<PathBuf>,
-    /// `summary.json`.
     pub(crate) summary: Document<Summary>,
     /// `dlio_config/config.yaml`.
     pub(crate) config: Document<Config>,
@@ -44,7 +39,6 @@ pub struct Leaf {
     pub(crate) overrides: Document<Vec<String>>,
     /// Every `*_metadata.json` (mlpstorage writes one), by name.
     pub(crate) metadata: Vec<(String, Document<Metadata>)>,
-    /// `report.json`.
     pub(crate) report: Document<OwnReport>,
     /// What ran, as far as it is looked at.
     pub(crate) parameters: Parameters,
@@ -80,34 +74,30 @@ impl Leaf {
         let Some(files) = names(path) else {
             return false;
         };
+        let of_rank = |name: &str, end: &str| name.strip_suffix(end).is_some_and(is_digits);
         let of_dlio = |name: &String| {
             name == "summary.json"
-                || name.strip_suffix("_output.json").is_some_and(is_digits)
-                || name
-                    .strip_suffix("_per_epoch_stats.json")
-                    .is_some_and(is_digits)
+                || of_rank(name, "_output.json")
+                || of_rank(name, "_per_epoch_stats.json")
         };
         let of_mlpstorage = |name: &String| {
-            name.ends_with("_metadata.json")
-                && Document::<Metadata>::json(&path.join(name))
-                    .value()
-                    .is_some_and(|m| m.benchmark_type.is_set())
+            let is_of_a_run = |m: &Metadata| m.benchmark_type.is_set();
+            let metadata = || Document::json(&path.join(name));
+            name.ends_with("_metadata.json") && metadata().value().is_some_and(is_of_a_run)
         };
+        let report = || Document::json(&path.join("report.json"));
         files.contains("dlio.log")
             || path.join("dlio_config").is_dir()
             || files
                 .iter()
                 .any(|name| of_dlio(name) || of_mlpstorage(name))
-            || Document::<OwnReport>::json(&path.join("report.json"))
-                .value()
-                .is_some_and(OwnReport::is_ours)
+            || report().value().is_some_and(OwnReport::is_ours)
     }
 
     /// The folder's own name, `YYYYMMDD_HHMMSS` where mlpstorage made it.
     pub(crate) fn name(&self) -> String {
-        self.path
-            .file_name()
-            .map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+        let name = self.path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
     }
 
     /// The folder without links, where it can be found.
@@ -138,7 +128,6 @@ impl Leaf {
             .filter(|w| !w.is_null())
     }
 
-    /// The words of `overrides.yaml`.
     pub(crate) fn override_words(&self) -> &[String] {
         self.overrides.value().map_or(&[], Vec::as_slice)
     }
@@ -231,12 +220,10 @@ impl Leaf {
         Some(self.summary.value()?.host_memory_gb.numbers()?.iter().sum())
     }
 
-    /// When the run started.
     pub(crate) fn start(&self) -> Option<NaiveDateTime> {
         self.summary.value()?.start.time()
     }
 
-    /// When the run ended.
     pub(crate) fn end(&self) -> Option<NaiveDateTime> {
         let summary = self.summary.value()?;
         summary.end.time().or_else(|| summary.end_time.time())
@@ -247,7 +234,6 @@ impl Leaf {
         timestamp(&self.name()).or_else(|| self.start())
     }
 
-    /// Seconds from start to end.
     pub(crate) fn duration_s(&self) -> Option<f64> {
         Some((self.end()? - self.start()?).as_seconds_f64())
     }
@@ -274,9 +260,9 @@ fn in_folder<T: serde::de::DeserializeOwned>(folder: Option<&Path>, name: &str) 
 fn timestamp(name: &str) -> Option<NaiveDateTime> {
     let mut bytes = name.bytes().enumerate();
     let is_one = name.len() == 15 && bytes.all(|(i, b)| (i == 8) == (b == b'_'));
-    is_one
-        .then(|| NaiveDateTime::parse_from_str(name, "%Y%m%d_%H%M%S").ok())
-        .flatten()
+    NaiveDateTime::parse_from_str(name, "%Y%m%d_%H%M%S")
+        .ok()
+        .filter(|_| is_one)
 }
 
 /// mlpstorage's name of a model: `llama_8b` is `llama3-8b`.
@@ -296,9 +282,6 @@ pub(crate) fn accelerator_of(name: &str) -> Option<String> {
 fn names(folder: &Path) -> Option<BTreeSet<String>> {
     let entries = fs::read_dir(folder).ok()?.flatten();
     let files = entries.filter(|entry| entry.path().is_file());
-    Some(
-        files
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .collect(),
-    )
+    let names = files.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    Some(names.collect())
 }

@@ -19,16 +19,12 @@ pub(crate) struct OwnReport {
 
 impl OwnReport {
     pub(crate) fn is_ours(&self) -> bool {
-        let has_schema = self.schema_version.is_some()
-            || self
-                .schema
-                .as_ref()
-                .is_some_and(|s| s.starts_with("dlio-rs/"));
-        has_schema
-            && self
-                .provenance
-                .as_ref()
-                .is_some_and(|p| !p.version.is_empty())
+        let is_named = self
+            .schema
+            .as_ref()
+            .is_some_and(|s| s.starts_with("dlio-rs/"));
+        let of = self.provenance.as_ref();
+        (self.schema_version.is_some() || is_named) && of.is_some_and(|p| !p.version.is_empty())
     }
 }
 

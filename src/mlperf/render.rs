@@ -19,39 +19,31 @@ pub const ABSENT: &str = "n/a";
 
 /// A number with so many decimals, or [`ABSENT`].
 pub fn number(value: Option<f64>, decimals: usize) -> String {
-    value.map_or_else(|| ABSENT.into(), |v| format!("{v:.decimals$}"))
+    shown(value.map(|v| format!("{v:.decimals$}")))
 }
 
-fn word(value: Option<&str>) -> String {
-    value.unwrap_or(ABSENT).to_owned()
-}
-
-fn count(value: Option<u64>) -> String {
-    value.map_or_else(|| ABSENT.into(), |n| n.to_string())
+fn shown(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| ABSENT.into(), |v| v.to_string())
 }
 
 fn series(values: &[Option<f64>], decimals: usize) -> String {
-    if values.is_empty() {
-        return ABSENT.into();
-    }
     let words: Vec<String> = values.iter().map(|v| number(*v, decimals)).collect();
-    words.join(" ")
+    shown((!words.is_empty()).then(|| words.join(" ")))
 }
 
 fn sample(value: Option<&Sample>, unit: &str, decimals: usize) -> String {
-    let Some(s) = value else {
-        return ABSENT.into();
-    };
-    let spread = s
-        .spread_percent
-        .map_or_else(String::new, |p| format!(", spread {p:.2} %"));
-    format!(
-        "{:.decimals$} {unit} (population stdev {:.decimals$}, n = {}{spread})",
-        s.mean, s.stdev_population, s.n
-    )
+    shown(value.map(|s| {
+        let spread = s.spread_percent.map(|p| format!(", spread {p:.2} %"));
+        format!(
+            "{:.decimals$} {unit} (population stdev {:.decimals$}, n = {}{})",
+            s.mean,
+            s.stdev_population,
+            s.n,
+            spread.unwrap_or_default()
+        )
+    }))
 }
 
-/// Everything that was found.
 pub fn all(figures: &Figures, style: Style) -> String {
     let mut out = String::new();
     if style == Style::Markdown {
@@ -69,12 +61,7 @@ pub fn all(figures: &Figures, style: Style) -> String {
                 Kind::TrainingDatasize => "sizing",
                 _ => "another benchmark",
             };
-            table.rows.push(vec![
-                run.path.clone(),
-                kind.into(),
-                word(run.model.as_deref()),
-                hash(run),
-            ]);
+            table.row([&run.path, kind, &shown(run.model.as_deref()), &hash(run)]);
         }
         out += &rendered(&table, style);
         out.push('\n');
@@ -102,17 +89,16 @@ fn item(text: &str, style: Style) -> String {
 }
 
 fn hash(run: &RunFigures) -> String {
-    word(run.core_config.as_ref().map(|c| c.hash.as_str()))
+    shown(run.core_config.as_ref().map(|c| c.hash.as_str()))
 }
 
 /// What the group did, on what, whose.
 pub(super) fn title(g: &Group) -> String {
-    let what = if g.kind == Kind::TrainingRun {
-        "training"
-    } else {
-        "checkpointing"
+    let what = match g.kind {
+        Kind::TrainingRun => "training",
+        _ => "checkpointing",
     };
-    let mut title = format!("{what} {}", word(g.model.as_deref()));
+    let mut title = format!("{what} {}", shown(g.model.as_deref()));
     if let Some(accelerator) = &g.accelerator {
         title += &format!(" on {accelerator}");
     }
@@ -124,10 +110,9 @@ pub(super) fn title(g: &Group) -> String {
 
 fn group(g: &Group, style: Style) -> String {
     let title = title(g);
-    let status = if g.complete {
-        "complete: the figures are those that a report publishes"
-    } else {
-        "not publishable"
+    let status = match g.complete {
+        true => "complete: the figures are those that a report publishes",
+        false => "not publishable",
     };
     let mut out = match style {
         Style::Text => format!("{title}: {status}\n"),
@@ -137,132 +122,88 @@ fn group(g: &Group, style: Style) -> String {
     if style == Style::Markdown {
         out.push('\n');
     }
+    let mut items = Vec::new();
     if let Some(t) = &g.training {
-        out += &item(&format!("mean of {}", t.basis), style);
-        for (name, text) in [
-            (
-                "Read B/W (GiB/s)",
-                sample(t.read_gib_per_second.as_ref(), "GiB/s", 3),
-            ),
-            ("AU", sample(t.au_percent.as_ref(), "%", 2)),
-            (
-                "throughput",
-                sample(t.samples_per_second.as_ref(), "samples/s", 2),
-            ),
-        ] {
-            out += &item(&format!("{name}: {text}"), style);
-        }
-        for (name, value) in &t.means {
-            out += &item(&format!("{name}: {}", number(*value, 4)), style);
-        }
+        let read = sample(t.read_gib_per_second.as_ref(), "GiB/s", 3);
+        let au = sample(t.au_percent.as_ref(), "%", 2);
+        let rate = sample(t.samples_per_second.as_ref(), "samples/s", 2);
+        items.push(format!("mean of {}", t.basis));
+        items.push(format!("Read B/W (GiB/s): {read}"));
+        items.push(format!("AU: {au}"));
+        items.push(format!("throughput: {rate}"));
+        let means = t.means.iter();
+        items.extend(means.map(|(name, value)| format!("{name}: {}", number(*value, 4))));
     }
     if let Some(c) = &g.checkpointing {
-        out += &item(
-            &format!(
-                "checkpoint of {} GiB, mode {}, {} data-parallel instance(s)",
-                number(c.size_gib, 3),
-                c.mode,
-                count(c.dp_instances)
-            ),
-            style,
-        );
-        for (name, result) in [("Write", &c.write), ("Read", &c.read)] {
-            out += &direction(name, result.as_ref(), style);
-        }
+        let (size, instances) = (number(c.size_gib, 3), shown(c.dp_instances));
+        items.push(format!(
+            "checkpoint of {size} GiB, mode {}, {instances} data-parallel instance(s)",
+            c.mode
+        ));
+        direction("Write", c.write.as_ref(), &mut items);
+        direction("Read", c.read.as_ref(), &mut items);
     }
-    for text in &g.reasons {
-        out += &item(&format!("not publishable: {text}"), style);
+    items.extend(
+        g.reasons
+            .iter()
+            .map(|text| format!("not publishable: {text}")),
+    );
+    for run in g.runs.iter().map(|run| &run.run) {
+        let absent = run.absent.iter();
+        items.extend(absent.map(|absence| format!("{ABSENT} in {}: {absence}", run.path)));
     }
-    for run in &g.runs {
-        for absence in &run.run.absent {
-            out += &item(
-                &format!(
-                    "{ABSENT} in {}: {}: {}",
-                    run.run.path, absence.figure, absence.reason
-                ),
-                style,
-            );
-        }
-    }
-    out
+    out + &items
+        .iter()
+        .map(|text| item(text, style))
+        .collect::<String>()
 }
 
-fn direction(name: &str, result: Option<&DirectionResult>, style: Style) -> String {
+fn direction(name: &str, result: Option<&DirectionResult>, items: &mut Vec<String>) {
     let Some(d) = result else {
-        return item(&format!("{name}: none"), style);
+        return items.push(format!("{name}: none"));
     };
-    let stdev = |s: &Option<Sample>| {
-        s.as_ref().map_or_else(String::new, |s| {
-            format!(
-                " (population stdev {:.3}, {:.3} to {:.3})",
-                s.stdev_population, s.min, s.max
-            )
-        })
+    let stdev = |s: Option<Sample>| {
+        let text = s.map(|s| {
+            let (stdev, min, max) = (s.stdev_population, s.min, s.max);
+            format!(" (population stdev {stdev:.3}, {min:.3} to {max:.3})")
+        });
+        text.unwrap_or_default()
     };
-    let mut out = item(
-        &format!(
-            "{name} B/W: {} GiB/s{}; {name} Duration: {} s{}; {} operations",
-            number(d.means.gib_per_second, 3),
-            stdev(&d.throughputs),
-            number(d.means.duration_seconds, 3),
-            stdev(&d.durations),
-            d.means.operations
-        ),
-        style,
-    );
+    items.push(format!(
+        "{name} B/W: {} GiB/s{}; {name} Duration: {} s{}; {} operations",
+        number(d.means.gib_per_second, 3),
+        stdev(d.throughputs),
+        number(d.means.duration_seconds, 3),
+        stdev(d.durations),
+        d.means.operations
+    ));
     if d.means.slowest_rank_seconds.is_some() {
-        out += &item(
-            &format!(
-                "{name} by the slowest rank: {} GiB/s, {} s",
-                number(d.means.slowest_rank_gib_per_second, 3),
-                number(d.means.slowest_rank_seconds, 3)
-            ),
-            style,
-        );
+        let rate = number(d.means.slowest_rank_gib_per_second, 3);
+        let time = number(d.means.slowest_rank_seconds, 3);
+        items.push(format!(
+            "{name} by the slowest rank: {rate} GiB/s, {time} s"
+        ));
     }
-    out
 }
 
 fn runs(g: &Group) -> Table {
-    let common = ["run", "part", "ranks", "hosts"];
-    let training = [
-        "epochs",
-        "AU %",
-        "AU % per epoch",
-        "samples/s",
-        "MiB/s",
-        "GiB/s",
-        "hash",
-    ];
-    let checkpoints = [
-        "writes",
-        "GiB/s",
-        "s",
-        "slowest s",
-        "reads",
-        "GiB/s",
-        "s",
-        "slowest s",
-        "hash",
-    ];
-    let own: &[&str] = if g.kind == Kind::TrainingRun {
-        &training
-    } else {
-        &checkpoints
+    let own = match g.kind {
+        Kind::TrainingRun => "epochs|AU %|AU % per epoch|samples/s|MiB/s|GiB/s|hash",
+        _ => "writes|GiB/s|s|slowest s|reads|GiB/s|s|slowest s|hash",
     };
-    let mut table = Table::new(&[&common, own].concat());
+    let columns: Vec<&str> = "run|part|ranks|hosts"
+        .split('|')
+        .chain(own.split('|'))
+        .collect();
+    let mut table = Table::new(&columns);
     for run in &g.runs {
         let role = run.role.word();
         let run = &run.run;
-        let mut row = vec![
-            word(run.timestamp.as_deref()),
-            role.into(),
-            count(run.accelerators),
-            count(run.hosts),
-        ];
+        let mut row = vec![shown(run.timestamp.as_deref()), role.into()];
+        row.extend([run.accelerators, run.hosts].map(shown));
         if let Some(t) = &run.training {
             row.extend([
-                count(run.epochs),
+                shown(run.epochs),
                 number(t.au_mean_percent, 2),
                 series(&t.au_percent, 2),
                 number(t.samples_per_second, 2),
@@ -272,13 +213,10 @@ fn runs(g: &Group) -> Table {
         }
         if let Some(c) = &run.checkpoints {
             for d in [&c.save, &c.load] {
-                let d = d.as_ref();
-                row.extend([
-                    d.map_or(0, |d| d.means.operations).to_string(),
-                    number(d.and_then(|d| d.means.gib_per_second), 3),
-                    number(d.and_then(|d| d.means.duration_seconds), 3),
-                    number(d.and_then(|d| d.means.slowest_rank_seconds), 3),
-                ]);
+                let means = d.as_ref().map(|d| d.means.clone()).unwrap_or_default();
+                row.push(means.operations.to_string());
+                let (rate, time) = (means.gib_per_second, means.duration_seconds);
+                row.extend([rate, time, means.slowest_rank_seconds].map(|x| number(x, 3)));
             }
         }
         row.push(hash(run));

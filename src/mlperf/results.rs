@@ -33,7 +33,6 @@ impl Role {
 
 #[derive(Debug, Clone, Serialize)]
 pub struct GroupRun {
-    /// Its part.
     pub role: Role,
     #[serde(flatten)]
     pub run: RunFigures,
@@ -73,11 +72,9 @@ pub struct DirectionResult {
 pub struct CheckpointResult {
     /// `Full` or `Subset`.
     pub mode: &'static str,
-    /// Data-parallel instances.
     pub dp_instances: Option<u64>,
     /// Size of one, GiB.
     pub size_gib: Option<f64>,
-    /// Writes.
     pub write: Option<DirectionResult>,
     pub read: Option<DirectionResult>,
 }
@@ -85,15 +82,11 @@ pub struct CheckpointResult {
 /// Runs of one model on one kind of accelerator below one folder.
 #[derive(Debug, Clone, Serialize)]
 pub struct Group {
-    /// Organisation of a submission tree.
     pub organisation: Option<String>,
-    /// System of a submission tree.
     pub system: Option<String>,
-    /// What the runs did.
     pub kind: Kind,
     /// mlpstorage's name of the model.
     pub model: Option<String>,
-    /// Emulated accelerator.
     pub accelerator: Option<String>,
     /// True where the number of runs or operations is what a published figure needs, none lacks it, and all did the same
     /// work on as many accelerators and hosts.
@@ -132,30 +125,29 @@ pub fn read(places: &[impl AsRef<Path>]) -> Figures {
     let mut found = Figures::default();
     let mut seen = BTreeSet::new();
     let mut runs = Vec::new();
-    let unreadable = |path: &Path, cause: String| Unreadable {
-        path: path.display().to_string(),
-        cause,
-    };
     for place in places {
         let place = place.as_ref();
+        let mut name = |path: &Path, cause: String| {
+            let path = path.display().to_string();
+            found.unreadable.push(Unreadable { path, cause });
+        };
         let tree = match tree::leaves(place) {
             Ok(tree) => tree,
             Err(e) => {
-                let cause = format!(
-                    "the folder cannot be listed: {e}\n  remedy: give the folder of a run, or one above runs"
+                name(
+                    place,
+                    format!(
+                        "the folder cannot be listed: {e}\n  remedy: give the folder of a run, or one above runs"
+                    ),
                 );
-                found.unreadable.push(unreadable(place, cause));
                 continue;
             }
         };
         for (path, cause) in tree.unreadable {
-            found.unreadable.push(unreadable(
-                &path,
-                format!("the folder cannot be listed: {cause}"),
-            ));
+            name(&path, format!("the folder cannot be listed: {cause}"));
         }
         if tree.leaves.is_empty() {
-            found.unreadable.push(unreadable(place, NO_RUNS.into()));
+            name(place, NO_RUNS.into());
         }
         for leaf in tree.leaves {
             if !seen.insert(leaf.real_path()) {
@@ -201,13 +193,8 @@ fn result(group: group::Group<Run>) -> Group {
         reasons,
         training,
         checkpointing,
-        runs: roles
-            .into_iter()
-            .zip(group.runs)
-            .map(|(role, run)| GroupRun {
-                role,
-                run: run.figures,
-            })
+        runs: (roles.into_iter().zip(group.runs))
+            .map(|(role, Run { figures: run, .. })| GroupRun { role, run })
             .collect(),
     }
 }
@@ -215,28 +202,28 @@ fn result(group: group::Group<Run>) -> Group {
 /// In what runs differ whose figures make one.
 fn differences(runs: &[Run]) -> Vec<String> {
     let mut out = Vec::new();
-    let mut differing = |what: &str, of: &dyn Fn(&RunFigures) -> Option<String>| {
+    type Of = fn(&RunFigures) -> Option<String>;
+    let mut differing = |what: &str, of: Of| {
         let mut by_value: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for run in runs {
             let value = of(&run.figures).unwrap_or_else(|| "unknown".into());
             by_value.entry(value).or_default().push(&run.figures.path);
         }
         if by_value.len() > 1 {
-            let list: Vec<String> = by_value
-                .iter()
-                .map(|(value, paths)| format!("{value}: {}", paths.join(", ")))
-                .collect();
-            out.push(format!("the runs differ in {what} ({})", list.join("; ")));
+            let list = by_value.iter();
+            let list = list.map(|(value, paths)| format!("{value}: {}", paths.join(", ")));
+            let list = list.collect::<Vec<_>>().join("; ");
+            out.push(format!("the runs differ in {what} ({list})"));
         }
     };
-    differing(
-        "comparability hash, so they did not do the same work",
-        &|r| Some(r.core_config.as_ref()?.hash.clone()),
+    let hash: Of = |r| Some(r.core_config.as_ref()?.hash.clone());
+    let (ranks, hosts): (Of, Of) = (
+        |r| Some(r.accelerators?.to_string()),
+        |r| Some(r.hosts?.to_string()),
     );
-    differing("the number of accelerators", &|r| {
-        Some(r.accelerators?.to_string())
-    });
-    differing("the number of hosts", &|r| Some(r.hosts?.to_string()));
+    differing("comparability hash, so they did not do the same work", hash);
+    differing("the number of accelerators", ranks);
+    differing("the number of hosts", hosts);
     let Some((first, others)) = runs.split_first() else {
         return out;
     };
@@ -260,14 +247,10 @@ fn all(
     of: impl Fn(&Training) -> Option<f64>,
     reasons: &mut Vec<String>,
 ) -> Option<Sample> {
-    let mut values = Vec::new();
-    let mut lacking = Vec::new();
-    for run in runs {
-        match run.figures.training.as_ref().and_then(&of) {
-            Some(value) => values.push(value),
-            None => lacking.push(run.figures.path.as_str()),
-        }
-    }
+    let value = |run: &&&Run| run.figures.training.as_ref().and_then(&of);
+    let values: Vec<f64> = runs.iter().filter_map(|run| value(&run)).collect();
+    let lacking = runs.iter().filter(|run| value(run).is_none());
+    let lacking: Vec<&str> = lacking.map(|run| run.figures.path.as_str()).collect();
     if lacking.is_empty() {
         return Sample::of(&values);
     }
@@ -308,21 +291,12 @@ fn training_result(runs: &[Run], roles: &mut [Role], reasons: &mut Vec<String>) 
     }
     let mut means = BTreeMap::new();
     for name in names {
-        let mean = all(
-            &measured,
-            name,
-            |t| t.means_of_lists.get(name).copied().flatten(),
-            reasons,
-        );
+        let of = |t: &Training| t.means_of_lists.get(name).copied().flatten();
+        let mean = all(&measured, name, of, reasons);
         let figure = name.trim_start_matches("train_");
         means.insert(format!("train_mean_of_{figure}"), mean.map(|s| s.mean));
     }
-    let verdict = |r: &&Run| {
-        r.figures
-            .training
-            .as_ref()
-            .and_then(|t| t.au_meet_expectation)
-    };
+    let verdict = |r: &&Run| r.figures.training.as_ref()?.au_meet_expectation;
     let with = |wanted: Option<&str>| {
         let runs = measured.iter().filter(|r| verdict(r) == wanted);
         runs.map(|r| r.figures.path.as_str()).collect::<Vec<_>>()
@@ -350,10 +324,8 @@ fn training_result(runs: &[Run], roles: &mut [Role], reasons: &mut Vec<String>) 
 }
 
 fn checkpoint_result(runs: &[Run], reasons: &mut Vec<String>) -> CheckpointResult {
-    let own: Vec<&Checkpoints> = runs
-        .iter()
-        .filter_map(|r| r.figures.checkpoints.as_ref())
-        .collect();
+    let own = runs.iter().filter_map(|r| r.figures.checkpoints.as_ref());
+    let own: Vec<&Checkpoints> = own.collect();
     let modes: BTreeSet<&str> = own.iter().map(|c| c.mode).collect();
     if modes.len() > 1 {
         reasons.push("full and subset runs are mixed".into());
@@ -378,13 +350,11 @@ fn direction_result(
     of: &[&Direction],
     reasons: &mut Vec<String>,
 ) -> Option<DirectionResult> {
-    let operations = of
-        .iter()
-        .fold(0usize, |n, d| n.saturating_add(d.means.operations));
+    let operations = of.iter().map(|d| d.means.operations);
+    let operations = operations.fold(0, usize::saturating_add);
     if operations as u64 != CHECKPOINTS {
-        reasons.push(format!(
-            "a published figure needs {CHECKPOINTS} {word}; there are {operations}"
-        ));
+        let needed = format!("a published figure needs {CHECKPOINTS} {word}");
+        reasons.push(format!("{needed}; there are {operations}"));
     }
     if of.is_empty() {
         return None;

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::metrics::au::mean_and_std;
+
 /// Several values of one figure.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Sample {
@@ -18,17 +20,13 @@ pub struct Sample {
 impl Sample {
     /// Of these values; None when there are none.
     pub fn of(values: &[f64]) -> Option<Self> {
-        if values.is_empty() {
-            return None;
-        }
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        let sum_of_squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+        let (mean, stdev_population) = mean_and_std(values)?;
         let min = values.iter().copied().fold(f64::INFINITY, f64::min);
         let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         Some(Sample {
             n: values.len(),
             mean,
-            stdev_population: (sum_of_squares / values.len() as f64).sqrt(),
+            stdev_population,
             min,
             max,
             spread_percent: (mean != 0.0).then(|| 100.0 * (max - min) / mean.abs()),

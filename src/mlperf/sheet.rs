@@ -13,8 +13,7 @@ pub fn table(figures: &Figures) -> Table {
     let mut table = csv_table();
     let mut add = |of: &str, line: &str, facts: Value| {
         flat("", &facts, &mut |figure, value| {
-            let cells = [of, line, figure, &value, "", ""];
-            table.rows.push(cells.map(str::to_owned).to_vec());
+            table.row([of, line, figure, &value, "", ""]);
         });
     };
     for g in &figures.groups {

@@ -19,7 +19,6 @@ use crate::report::shown::{Block, Shown, ShownCell};
 #[derive(Debug, Serialize)]
 pub(crate) struct Run {
     pub(crate) path: String,
-    /// From which files.
     pub(crate) source: &'static str,
     /// What its console printed, or would have.
     pub(crate) shown: Shown,
@@ -31,17 +30,17 @@ pub(crate) struct Run {
 }
 
 /// What only `report.json` has.
-const OURS: [(&str, &str); 4] = [
-    (
+const OURS: [[&str; 2]; 4] = [
+    [
         "AU's window by cause",
         "DLIO does not divide the time of a step",
-    ),
-    ("latency per stage", "DLIO measures whole steps only"),
-    (
+    ],
+    ["latency per stage", "DLIO measures whole steps only"],
+    [
         "served by storage",
         "DLIO does not ask the kernel where bytes came from",
-    ),
-    ("hosts, ranks and order digest", "DLIO does not record them"),
+    ],
+    ["hosts, ranks and order digest", "DLIO does not record them"],
 ];
 
 pub(crate) fn of(leaf: &Leaf) -> Run {
@@ -68,13 +67,12 @@ pub(crate) fn of(leaf: &Leaf) -> Run {
         }
         None => OURS
             .iter()
-            .for_each(|(figure, why)| run.lacks(figure, *why)),
+            .for_each(|[figure, why]| run.lacks(figure, *why)),
     }
     run
 }
 
 impl Run {
-    /// What `report.html` shows of it.
     pub(crate) fn view(&self) -> View<'_> {
         let absent = self.absent.iter();
         View {
@@ -95,14 +93,10 @@ impl Run {
         });
     }
 
-    /// For the terminal.
     pub(crate) fn text(&self) -> String {
         let mut out = self.shown.to_text();
         for absence in &self.absent {
-            out += &format!(
-                "not in this folder: {}: {}\n",
-                absence.figure, absence.reason
-            );
+            out += &format!("not in this folder: {absence}\n");
         }
         out
     }
@@ -112,9 +106,7 @@ impl Run {
         let blocks = self.shown.blocks();
         let mut figures = Table::new(&["figure", "value", "note"]);
         for (label, value, note) in blocks.iter().flat_map(figures_of) {
-            figures
-                .rows
-                .push(vec![(*label).into(), value.text(), (*note).into()]);
+            figures.row([*label, &value.text(), *note]);
         }
         let mut out = format!("# {}\n\n", self.path);
         if !figures.rows.is_empty() {
@@ -145,7 +137,7 @@ impl Run {
             out += "\n## Not in this folder\n\n";
         }
         for absence in &self.absent {
-            out += &format!("- {}: {}\n", absence.figure, absence.reason);
+            out += &format!("- {absence}\n");
         }
         out
     }
@@ -153,7 +145,7 @@ impl Run {
     /// One line per figure and per cell of a table: `table, line, figure, value, unit, note`.
     pub(crate) fn csv(&self) -> String {
         let mut all = csv_table();
-        let mut add = |cells: [&str; 6]| all.rows.push(cells.map(str::to_owned).to_vec());
+        let mut add = |cells: [&str; 6]| all.row(cells);
         for block in self.shown.blocks() {
             for (label, value, note) in figures_of(&block) {
                 add(["", "", label, &value.bare(), value.unit, note]);
@@ -214,18 +206,15 @@ fn of_dlio(leaf: &Leaf) -> Run {
             return run;
         }
     };
-    let count = |n: Option<u64>, what: &str| {
-        n.map_or_else(
-            || format!("an unknown number of {what}"),
-            |n| format!("{n} {what}"),
-        )
+    let count = |n: Option<u64>, what: &str| match n {
+        None => format!("an unknown number of {what}"),
+        Some(n) => format!("{n} {what}"),
     };
-    run.shown.text(format!(
-        "DLIO   {} on {}   {}",
-        count(figures.accelerators, "accelerator(s)"),
-        count(figures.hosts, "host(s)"),
-        count(figures.epochs, "epoch(s)")
-    ));
+    let ranks = count(figures.accelerators, "accelerator(s)");
+    let hosts = count(figures.hosts, "host(s)");
+    let epochs = count(figures.epochs, "epoch(s)");
+    run.shown
+        .text(format!("DLIO   {ranks} on {hosts}   {epochs}"));
     if let Some(seconds) = leaf.duration_s() {
         run.shown.figure("run", seconds, "s", "(from start to end)");
         run.report["provenance"]["start"] = json!(leaf.start().map(|t| t.to_string()));
@@ -246,16 +235,12 @@ fn of_training(run: &mut Run, leaf: &Leaf, t: &Training) {
     let shown = &mut run.shown;
     let verdict = figures::au_verdict(leaf).map_or_else(
         || "(nothing says what was expected)".into(),
-        |v| format!("({}: {})", v, if v.is_met { "success" } else { "fail" }),
+        |v| format!("({v}: {})", v.word()),
     );
     shown.figure("train AU", t.au_mean_percent, "%", verdict);
     let spread = format!("(stdev {})", number(t.samples_per_second_stdev, 2));
-    shown.figure(
-        "train throughput",
-        t.samples_per_second,
-        "samples/s",
-        spread,
-    );
+    let rate = t.samples_per_second;
+    shown.figure("train throughput", rate, "samples/s", spread);
     shown.figure("train I/O", t.io_gib_per_second, "GiB/s", "");
     let stats: Document<PerEpochStats> = Document::json(&leaf.path.join("0_per_epoch_stats.json"));
     let seconds = |epoch: usize| {
@@ -309,29 +294,16 @@ fn of_steps(run: &mut Run, leaf: &Leaf) {
         let n = seconds.len();
         // Nearest rank.
         let at = |p: f64| seconds[((p * n as f64).ceil() as usize).clamp(1, n) - 1] * 1e9;
-        Some(vec![
-            json!(name),
-            json!(n),
-            json!(at(0.5)),
-            json!(at(0.9)),
-            json!(at(0.99)),
-            json!(seconds[n - 1] * 1e9),
-        ])
+        let mut line = vec![json!(name), json!(n)];
+        line.extend([at(0.5), at(0.9), at(0.99), at(1.0)].map(Value::from));
+        Some(line)
     });
     let lines: Vec<Vec<Value>> = lines.collect();
     if lines.is_empty() {
         return run.lacks("times of steps", "no <rank>_output.json holds any");
     }
-    let columns = ["step", "count", "p50", "p90", "p99", "max"];
-    let columns = columns.map(|name| {
-        (
-            name,
-            if name.starts_with(['p', 'm']) {
-                "ns"
-            } else {
-                ""
-            },
-        )
-    });
+    let [step, count] = [("step", ""), ("count", "")];
+    let [p50, p90, p99, max] = ["p50", "p90", "p99", "max"].map(|name| (name, "ns"));
+    let columns = [step, count, p50, p90, p99, max];
     run.shown.table("steps of all ranks", &columns, lines);
 }

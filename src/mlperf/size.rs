@@ -26,10 +26,7 @@ pub enum SizeError {
     #[error(
         "the numbers are too large: {what} overflows\n  remedy: check accelerators, memory and dataset.record_length_bytes"
     )]
-    TooLarge {
-        /// Which term.
-        what: &'static str,
-    },
+    TooLarge { what: &'static str },
 }
 
 /// Bytes of one sample, as the harness counts them and as DLIO does.
@@ -83,10 +80,9 @@ fn sum(columns: &[Column], element_bytes: fn(&str) -> u128) -> Option<Ratio> {
     let mut all = 0u128;
     for column in columns {
         let dtype = column.dtype.text().unwrap_or("float32");
-        let size = if column.size.is_set() {
-            column.size.whole()?
-        } else {
-            1
+        let size = match column.size.is_set() {
+            true => column.size.whole()?,
+            false => 1,
         };
         all = all.checked_add(u128::from(size).checked_mul(element_bytes(dtype))?)?;
     }
@@ -134,23 +130,18 @@ impl Need {
         memory_bytes: Ratio,
     ) -> Result<Self, SizeError> {
         let positive = |key: &'static str, value: &Loose| {
-            value
-                .whole()
-                .filter(|n| *n > 0)
-                .ok_or_else(|| SizeError::NotANumber {
-                    key,
-                    found: value.to_string(),
-                })
+            let (number, found) = (value.whole(), value.to_string());
+            let number = number.filter(|n| *n > 0);
+            number.ok_or(SizeError::NotANumber { key, found })
         };
         let samples = &parameters.dataset.num_samples_per_file;
         Ok(Need {
             memory_bytes,
             accelerators,
             // DLIO's default; of the batch size the harness knows none.
-            samples_per_file: if samples.is_set() {
-                positive("dataset.num_samples_per_file", samples)?
-            } else {
-                1
+            samples_per_file: match samples.is_set() {
+                true => positive("dataset.num_samples_per_file", samples)?,
+                false => 1,
             },
             batch_size: positive("reader.batch_size", &parameters.reader.batch_size)?,
             record: RecordLength::of(parameters)?,
@@ -169,16 +160,13 @@ pub fn memory_of_hosts(gib_per_host: Ratio, hosts: u64) -> Option<Ratio> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Term {
-    /// Five times the memory.
     Memory,
-    /// 500 steps.
     Steps,
 }
 
 /// The least dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DatasetSize {
-    /// What it was computed from.
     pub need: Need,
     /// 5 x memory / bytes of a file.
     pub by_memory: Ratio,
@@ -189,24 +177,19 @@ pub struct DatasetSize {
 impl DatasetSize {
     /// Errors: a term beyond 2^128.
     pub fn new(need: Need) -> Result<Self, SizeError> {
-        let samples = Ratio::whole(u128::from(need.samples_per_file));
+        let whole = |n: u64| Ratio::whole(u128::from(n));
+        let samples = whole(need.samples_per_file);
         let file = samples.times(need.record.harness);
-        let by_memory = need
-            .memory_bytes
-            .times(Ratio::whole(u128::from(MEMORY_MULTIPLIER)))
-            .and_then(|bytes| bytes.over(file?));
-        let by_steps = Ratio::whole(u128::from(STEPS_PER_EPOCH))
-            .times(Ratio::whole(u128::from(need.accelerators)))
-            .and_then(|n| n.times(Ratio::whole(u128::from(need.batch_size))))
-            .and_then(|n| n.over(samples));
+        let wanted = need.memory_bytes.times(whole(MEMORY_MULTIPLIER));
+        let by_memory = wanted.and_then(|bytes| bytes.over(file?));
+        let steps = whole(STEPS_PER_EPOCH).times(whole(need.accelerators));
+        let wanted = steps.and_then(|n| n.times(whole(need.batch_size)));
+        let by_steps = wanted.and_then(|n| n.over(samples));
+        let too_large = |what| SizeError::TooLarge { what };
         Ok(DatasetSize {
             need,
-            by_memory: by_memory.ok_or(SizeError::TooLarge {
-                what: "5 x memory / file bytes",
-            })?,
-            by_steps: by_steps.ok_or(SizeError::TooLarge {
-                what: "500 x accelerators x batch size",
-            })?,
+            by_memory: by_memory.ok_or(too_large("5 x memory / file bytes"))?,
+            by_steps: by_steps.ok_or(too_large("500 x accelerators x batch size"))?,
         })
     }
 
@@ -232,11 +215,8 @@ impl DatasetSize {
     /// Nominal bytes of `files` files, rounded down.
     pub fn bytes(&self, files: u128) -> Option<u128> {
         let samples = files.checked_mul(u128::from(self.need.samples_per_file))?;
-        Some(
-            Ratio::whole(samples)
-                .times(self.need.record.harness)?
-                .floor(),
-        )
+        let bytes = Ratio::whole(samples).times(self.need.record.harness)?;
+        Some(bytes.floor())
     }
 
     /// Steps of an epoch that `files` files give each accelerator.
@@ -248,48 +228,32 @@ impl DatasetSize {
 
     /// The first term, with its numbers.
     pub fn by_memory_text(&self) -> String {
-        format!(
-            "5 x {} B memory / ({} samples x {} B) = {} -> {}",
-            self.need.memory_bytes,
-            self.need.samples_per_file,
-            self.need.record.harness,
-            Rounded(self.by_memory),
-            self.by_memory.ceil()
-        )
+        let (memory, samples) = (self.need.memory_bytes, self.need.samples_per_file);
+        let (record, files) = (self.need.record.harness, rounded(self.by_memory));
+        format!("5 x {memory} B memory / ({samples} samples x {record} B) = {files}")
     }
 
     /// The second term, with its numbers.
     pub fn by_steps_text(&self) -> String {
-        format!(
-            "500 steps x {} accelerators x {} batch / {} samples = {} -> {}",
-            self.need.accelerators,
-            self.need.batch_size,
-            self.need.samples_per_file,
-            Rounded(self.by_steps),
-            self.by_steps.ceil()
-        )
+        let (ranks, batch) = (self.need.accelerators, self.need.batch_size);
+        let (samples, files) = (self.need.samples_per_file, rounded(self.by_steps));
+        format!("500 steps x {ranks} accelerators x {batch} batch / {samples} samples = {files}")
     }
 }
 
-/// Six decimals where it is no whole number.
-struct Rounded(Ratio);
-
-impl std::fmt::Display for Rounded {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0.is_whole() {
-            write!(f, "{}", self.0)
-        } else {
-            write!(f, "{:.6}", self.0.to_f64())
-        }
+/// With six decimals where it is no whole number, and rounded up.
+fn rounded(files: Ratio) -> String {
+    match files.is_whole() {
+        true => format!("{files} -> {}", files.ceil()),
+        false => format!("{:.6} -> {}", files.to_f64(), files.ceil()),
     }
 }
 
 /// `dataset.num_subfolders_train` that is advised; 0: none.
 pub fn subfolders(files: u128) -> u128 {
-    if files > FILES_PER_SUBFOLDER {
-        files / FILES_PER_SUBFOLDER
-    } else {
-        0
+    match files {
+        0..=FILES_PER_SUBFOLDER => 0,
+        _ => files / FILES_PER_SUBFOLDER,
     }
 }
 

@@ -45,10 +45,9 @@ fn sizes_are_those_of_the_harness() {
             assert_eq!(both(size.by_steps), by_steps, "{name}");
             assert_eq!([size.files_floor(), size.files()], files, "{name}");
             assert_eq!(size.bytes(size.files()), Some(bytes), "{name}");
-            let decided = if by_memory[1] > by_steps[1] {
-                Term::Memory
-            } else {
-                Term::Steps
+            let decided = match by_memory[1] > by_steps[1] {
+                true => Term::Memory,
+                false => Term::Steps,
             };
             assert_eq!(size.decided_by(), decided, "{name}");
         }
@@ -103,27 +102,24 @@ fn what_is_no_number_is_named() {
     let need = |p: &Value, memory| Need::of(&Parameters::of(p), 1, Ratio::whole(memory));
     let is_unset =
         |e: SizeError, name: &str| matches!(e, SizeError::NotANumber { key, .. } if key == name);
-    for bad in [
+    let bad = [
         json!(0),
         json!(-3),
         json!("many"),
         json!([1]),
         json!({}),
         json!(true),
-    ] {
+    ];
+    for bad in bad {
         let length = json!({"dataset": {"record_length_bytes": bad}});
-        assert!(is_unset(
-            record(&length).unwrap_err(),
-            "dataset.record_length_bytes"
-        ));
+        let name = "dataset.record_length_bytes";
+        assert!(is_unset(record(&length).unwrap_err(), name));
         let samples = json!({
             "dataset": {"record_length_bytes": 1, "num_samples_per_file": bad},
             "reader": {"batch_size": 1},
         });
-        assert!(is_unset(
-            need(&samples, 1).unwrap_err(),
-            "dataset.num_samples_per_file"
-        ));
+        let name = "dataset.num_samples_per_file";
+        assert!(is_unset(need(&samples, 1).unwrap_err(), name));
         let batch = json!({"dataset": {"record_length_bytes": 1}, "reader": {"batch_size": bad}});
         assert!(is_unset(need(&batch, 1).unwrap_err(), "reader.batch_size"));
     }
@@ -139,10 +135,8 @@ fn what_is_no_number_is_named() {
 
 #[test]
 fn subfolders_are_advised_above_ten_thousand_files() {
-    assert_eq!(
-        [10_000, 10_001, 28_000, 50_136_789].map(subfolders),
-        [0, 1, 2, 5013]
-    );
+    let advised = [10_000, 10_001, 28_000, 50_136_789].map(subfolders);
+    assert_eq!(advised, [0, 1, 2, 5013]);
 }
 
 #[test]

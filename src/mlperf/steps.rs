@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::foreign::{Document, Output};
 use super::leaf::Leaf;
+use crate::metrics::series::Spread;
 use crate::util::text::is_digits;
 
 /// Kinds of time, for people and in DLIO's files.
@@ -40,14 +41,6 @@ pub(crate) fn steps(leaf: &Leaf) -> BTreeMap<&'static str, Vec<f64>> {
 
 /// The median, milliseconds.
 pub(crate) fn median_ms(seconds: &[f64]) -> Option<f64> {
-    let mut sorted = seconds.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    let upper = sorted.get(middle)?;
-    let median = if sorted.len() % 2 == 1 {
-        *upper
-    } else {
-        (sorted[middle - 1] + upper) / 2.0
-    };
-    Some(median * 1e3)
+    let spread = Spread::of(seconds.iter().copied());
+    (!seconds.is_empty()).then_some(spread.median * 1e3)
 }

@@ -9,12 +9,21 @@ pub struct Table {
 }
 
 impl Table {
-    /// With these columns, without rows.
     pub fn new(columns: &[&str]) -> Self {
         Table {
             columns: columns.iter().map(|&c| c.into()).collect(),
             rows: Vec::new(),
         }
+    }
+
+    pub fn row<const N: usize>(&mut self, cells: [&str; N]) {
+        self.rows.push(cells.map(str::to_owned).to_vec());
+    }
+
+    /// The heading and the rows, each as `line` has it; `rule` comes between them.
+    fn lines(&self, rule: &str, line: impl Fn(&[String]) -> String) -> String {
+        let rows: String = self.rows.iter().map(|row| line(row)).collect();
+        line(&self.columns) + rule + &rows
     }
 
     /// Columns aligned by spaces, each line indented by two and ended by a line break.
@@ -25,46 +34,32 @@ impl Table {
                 *width = (*width).max(cell.chars().count());
             }
         }
-        let line = |cells: &[String]| {
-            let padded: Vec<String> = cells
-                .iter()
-                .zip(&widths)
-                .map(|(cell, width)| {
-                    // A width in a format string ends at 65,535.
-                    let pad = width.saturating_sub(cell.chars().count());
-                    format!("{cell}{}", " ".repeat(pad))
-                })
+        self.lines("", |cells| {
+            // A width in a format string ends at 65,535.
+            let pad = |cell: &String, width: usize| width.saturating_sub(cell.chars().count());
+            let padded = cells.iter().zip(&widths);
+            let padded: Vec<String> = padded
+                .map(|(cell, width)| format!("{cell}{}", " ".repeat(pad(cell, *width))))
                 .collect();
             format!("  {}\n", padded.join("  ").trim_end())
-        };
-        let mut out = line(&self.columns);
-        self.rows.iter().for_each(|row| out += &line(row));
-        out
+        })
     }
 
     pub fn markdown(&self) -> String {
-        let line = |cells: &[String]| {
-            let cells: Vec<String> = cells
-                .iter()
-                .map(|c| c.replace('|', "\\|").replace('\n', " "))
-                .collect();
+        let rule = format!("|{}\n", " --- |".repeat(self.columns.len()));
+        let cell = |c: &String| c.replace('|', "\\|").replace('\n', " ");
+        self.lines(&rule, |cells| {
+            let cells: Vec<String> = cells.iter().map(cell).collect();
             format!("| {} |\n", cells.join(" | "))
-        };
-        let mut out = line(&self.columns);
-        out += &format!("|{}\n", " --- |".repeat(self.columns.len()));
-        self.rows.iter().for_each(|row| out += &line(row));
-        out
+        })
     }
 
     /// Comma-separated values (RFC 4180, with line feeds).
     pub fn csv(&self) -> String {
-        let line = |cells: &[String]| {
+        self.lines("", |cells| {
             let cells: Vec<String> = cells.iter().map(|c| csv_cell(c)).collect();
             cells.join(",") + "\n"
-        };
-        let mut out = line(&self.columns);
-        self.rows.iter().for_each(|row| out += &line(row));
-        out
+        })
     }
 }
 
@@ -83,7 +78,7 @@ mod tests {
     #[test]
     fn cells_keep_their_column() {
         let mut table = Table::new(&["a", "b"]);
-        table.rows.push(vec!["x,\"y\"".into(), "é|".into()]);
+        table.row(["x,\"y\"", "é|"]);
         assert_eq!(table.csv(), "a,b\n\"x,\"\"y\"\"\",é|\n");
         assert_eq!(
             table.markdown(),

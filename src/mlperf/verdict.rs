@@ -9,20 +9,16 @@ use super::editions::Edition;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Verdict {
-    /// It holds.
     Pass,
-    /// It is violated.
     Fail,
     /// Somebody should look.
     Warn,
-    /// For information.
     Info,
     /// An input is missing.
     Skip,
 }
 
 impl Verdict {
-    /// `PASS`, `FAIL`, ...
     pub fn word(self) -> &'static str {
         match self {
             Verdict::Pass => "PASS",
@@ -38,22 +34,18 @@ impl Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Standing {
-    /// The rules of CLOSED hold.
     Closed,
-    /// Only those of OPEN hold.
     Open,
-    /// Neither.
     Invalid,
 }
 
 /// What results of dlio-rs are: never CLOSED.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub enum Category {
     /// No rule is violated.
-    #[serde(rename = "OPEN")]
     Open,
     /// A rule is violated.
-    #[serde(rename = "INVALID")]
     Invalid,
     /// The edition takes no submissions of this workload.
     #[serde(rename = "WHAT-IF")]
@@ -61,7 +53,6 @@ pub enum Category {
 }
 
 impl Category {
-    /// `OPEN`, `INVALID`, `WHAT-IF`.
     pub fn word(self) -> &'static str {
         match self {
             Category::Open => "OPEN",
@@ -72,64 +63,83 @@ impl Category {
 }
 
 /// What one check says; the table of rules adds whose check it is.
-#[derive(Debug, Clone)]
-pub(crate) struct Outcome {
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
     pub(crate) verdict: Verdict,
+    /// The numbers; for a skipped rule the input that is missing.
     pub(crate) what: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) remedy: Option<String>,
+    /// What it makes of the parameters; None where it says nothing about them.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) standing: Option<Standing>,
 }
 
 impl Outcome {
-    fn new(verdict: Verdict, what: impl Into<String>) -> Self {
-        Outcome {
-            verdict,
-            what: what.into(),
-            remedy: None,
-            standing: None,
-        }
-    }
-
-    /// It holds.
-    pub(crate) fn pass(what: impl Into<String>) -> Self {
-        Self::new(Verdict::Pass, what)
-    }
-
-    /// It is violated.
-    pub(crate) fn fail(what: impl Into<String>) -> Self {
-        Self::new(Verdict::Fail, what)
-    }
-
-    /// It holds, or else it is violated.
-    pub(crate) fn holds(holds: bool, what: impl Into<String>) -> Self {
-        Self::new(if holds { Verdict::Pass } else { Verdict::Fail }, what)
-    }
-
-    /// Somebody should look.
-    pub(crate) fn warn(what: impl Into<String>) -> Self {
-        Self::new(Verdict::Warn, what)
-    }
-
-    /// For information.
-    pub(crate) fn info(what: impl Into<String>) -> Self {
-        Self::new(Verdict::Info, what)
-    }
-
-    /// An input is missing: which, and where it is looked for.
-    pub(crate) fn skip(missing: &str) -> Self {
-        Self::new(Verdict::Skip, format!("missing: {missing}"))
-    }
-
     /// With a remedy of its own in place of the rule's.
-    pub(crate) fn remedy(mut self, text: impl Into<String>) -> Self {
+    pub(crate) fn remedy(&mut self, text: impl Into<String>) -> &mut Self {
         self.remedy = Some(text.into());
         self
     }
 
     /// With what it makes of the parameters.
-    pub(crate) fn standing(mut self, standing: Standing) -> Self {
+    pub(crate) fn standing(&mut self, standing: Standing) -> &mut Self {
         self.standing = Some(standing);
         self
+    }
+}
+
+/// What the check of one rule says.
+#[derive(Debug, Default)]
+pub(crate) struct Found(pub(crate) Vec<Outcome>);
+
+impl Found {
+    fn add(&mut self, verdict: Verdict, what: impl Into<String>) -> &mut Outcome {
+        self.0.push(Outcome {
+            verdict,
+            what: what.into(),
+            remedy: None,
+            standing: None,
+        });
+        self.0.last_mut().expect("it was added just now")
+    }
+
+    pub(crate) fn pass(&mut self, what: impl Into<String>) -> &mut Outcome {
+        self.add(Verdict::Pass, what)
+    }
+
+    /// It holds, as in a run that is CLOSED.
+    pub(crate) fn closed(&mut self, what: impl Into<String>) -> &mut Outcome {
+        self.pass(what).standing(Standing::Closed)
+    }
+
+    pub(crate) fn fail(&mut self, what: impl Into<String>) -> &mut Outcome {
+        self.add(Verdict::Fail, what)
+    }
+
+    /// It is violated, so that the parameters qualify for nothing.
+    pub(crate) fn invalid(&mut self, what: impl Into<String>) -> &mut Outcome {
+        self.fail(what).standing(Standing::Invalid)
+    }
+
+    /// It holds, or else it is violated.
+    pub(crate) fn holds(&mut self, holds: bool, what: impl Into<String>) -> &mut Outcome {
+        self.add(if holds { Verdict::Pass } else { Verdict::Fail }, what)
+    }
+
+    /// Somebody should look.
+    pub(crate) fn warn(&mut self, what: impl Into<String>) -> &mut Outcome {
+        self.add(Verdict::Warn, what)
+    }
+
+    pub(crate) fn info(&mut self, what: impl Into<String>) -> &mut Outcome {
+        self.add(Verdict::Info, what)
+    }
+
+    /// An input is missing: which, and where it is looked for.
+    pub(crate) fn skip(&mut self, missing: &str) {
+        self.add(Verdict::Skip, format!("missing: {missing}"));
     }
 }
 
@@ -138,18 +148,16 @@ impl Outcome {
 pub struct Finding {
     /// Upstream's number, such as `3.1.2` or `EDN-02`; a lower-case word for a check of dlio-rs's own.
     pub rule: &'static str,
-    /// The rule's name.
     pub name: &'static str,
-    /// How it ended.
-    pub verdict: Verdict,
-    /// The numbers; for a skipped rule the input that is missing.
-    pub what: String,
-    /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<String>,
-    /// What it makes of the parameters; None where it says nothing about them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub standing: Option<Standing>,
+    #[serde(flatten)]
+    pub(crate) outcome: Outcome,
+}
+
+impl std::ops::Deref for Finding {
+    type Target = Outcome;
+    fn deref(&self) -> &Outcome {
+        &self.outcome
+    }
 }
 
 /// One thing that was checked.
@@ -157,7 +165,6 @@ pub struct Finding {
 pub struct Assessment {
     /// `configuration`, `run`, `group`, `folder`.
     pub kind: &'static str,
-    /// Its path or name.
     pub subject: String,
     /// Model, accelerator, ranks, hosts, as far as known.
     pub facts: String,
@@ -195,30 +202,25 @@ impl Assessment {
         }
     }
 
-    /// How many rules ended so.
     pub fn count(&self, verdict: Verdict) -> usize {
-        self.findings
-            .iter()
-            .filter(|f| f.verdict == verdict)
-            .count()
+        let of = self.findings.iter().filter(|f| f.verdict == verdict);
+        of.count()
     }
 
     /// What the parameters qualify for, in a sentence.
     pub fn standing_text(&self, edition: Edition) -> String {
         let as_far = match self.count(Verdict::Skip) {
-            0 => String::new(),
-            n => format!(", as far as the inputs go ({n} skipped)"),
+            n if n > 0 && self.standing != Standing::Invalid => {
+                format!(", as far as the inputs go ({n} skipped)")
+            }
+            _ => String::new(),
         };
         let what = match self.standing {
             Standing::Closed => {
                 "the parameters are those of CLOSED, which only a run of unmodified DLIO can be"
             }
             Standing::Open => "the parameters qualify for OPEN",
-            Standing::Invalid => {
-                return format!(
-                    "rules of {edition}: the parameters qualify for no category (INVALID)"
-                );
-            }
+            Standing::Invalid => "the parameters qualify for no category (INVALID)",
         };
         format!("rules of {edition}: {what}{as_far}")
     }
@@ -230,16 +232,13 @@ pub struct Checked {
     /// `dlio-rs/check/2`
     pub schema: &'static str,
     pub edition: Edition,
-    /// The reservation.
     pub not_closed: &'static str,
-    /// Findings that failed.
     pub violations: usize,
     /// In order of their paths.
     pub assessments: Vec<Assessment>,
 }
 
 impl Checked {
-    /// Counts.
     pub fn new(edition: Edition, assessments: Vec<Assessment>) -> Self {
         Checked {
             schema: "dlio-rs/check/2",

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::rows::{GIB, Report, Row, Table, object, plain, row, sentence};
+use super::rows::{GIB, Report, Row, object, plain, row, sentence};
 use super::stage::{stage, verdict};
 use crate::config::MetricFormula;
 use crate::metrics::checkpoint::{
@@ -15,13 +15,15 @@ use crate::metrics::checkpoint::{
 use crate::metrics::series::Series;
 use crate::metrics::summary::RankSummary;
 
+fn both(s: &CheckpointSummary) -> [(CheckpointKind, Option<&CheckpointPhase>); 2] {
+    let (save, load) = (s.save.as_ref(), s.load.as_ref());
+    [(CheckpointKind::Save, save), (CheckpointKind::Load, load)]
+}
+
 fn phases(s: &CheckpointSummary) -> impl Iterator<Item = (CheckpointKind, &CheckpointPhase)> {
-    [
-        (CheckpointKind::Save, &s.save),
-        (CheckpointKind::Load, &s.load),
-    ]
-    .into_iter()
-    .filter_map(|(kind, phase)| Some((kind, phase.as_ref()?)))
+    both(s)
+        .into_iter()
+        .filter_map(|(kind, phase)| Some((kind, phase?)))
 }
 
 /// DLIO's keys of `summary.json`'s `metric`. As in its fork, what did not happen has no key.
@@ -38,10 +40,8 @@ pub fn summary_metrics(metric: &mut Map<String, Value>, s: &CheckpointSummary) {
             metric.insert(format!("{word}_checkpoint_{key}"), json!(value));
         }
     }
-    metric.insert(
-        "checkpoint_size_GB".into(),
-        json!(s.size_bytes as f64 / GIB),
-    );
+    let size = s.size_bytes as f64 / GIB;
+    metric.insert("checkpoint_size_GB".into(), json!(size));
 }
 
 /// DLIO's size over this rank's seconds, GiB/s; 0 for a checkpoint that took no time.
@@ -91,33 +91,26 @@ pub fn metric_lines(s: &CheckpointSummary, formula: MetricFormula) -> String {
 fn phase_rows(kind: CheckpointKind, p: &CheckpointPhase) -> Vec<Row> {
     let word = kind.word();
     let at = |key: &str| format!("checkpoint/{word}/{key}");
-    let (time, rate) = (&p.duration_s, &p.throughput_gib);
-    let mut rows = vec![plain(&at("count"), time.values.len())];
-    let [mean, values] = series(&at("duration"), time, "s", "checkpoint_duration");
-    rows.extend([
-        mean.label(format!("{word} of {}", time.values.len()))
-            .note(format!(
-                "(stdev {:.3}), slowest rank {:.3} s",
-                time.stdev, p.slowest_s.mean
-            )),
-        row(&at("duration_stdev"), time.stdev, "s", "population_stdev"),
-        values,
-    ]);
-    let [mean, values] = series(&at("throughput"), rate, "GiB/s", "checkpoint_throughput");
-    rows.extend([
-        mean.label(format!("{word} throughput")).note(format!(
+    let (time, rate, n) = (&p.duration_s, &p.throughput_gib, p.duration_s.values.len());
+    let stdev = |key, x: f64, unit| row(&at(key), x, unit, "population_stdev");
+    let [time_mean, times] = series(&at("duration"), time, "s", "checkpoint_duration");
+    let [rate_mean, rates] = series(&at("throughput"), rate, "GiB/s", "checkpoint_throughput");
+    let mut rows = vec![
+        plain(&at("count"), n),
+        time_mean.label(format!("{word} of {n}")).note(format!(
+            "(stdev {:.3}), slowest rank {:.3} s",
+            time.stdev, p.slowest_s.mean
+        )),
+        stdev("duration_stdev", time.stdev, "s"),
+        times,
+        rate_mean.label(format!("{word} throughput")).note(format!(
             "= {:.3} GB/s, by the slowest rank {:.3} GiB/s",
             rate.mean * GIB / 1e9,
             p.slowest_gib.mean
         )),
-        row(
-            &at("throughput_stdev"),
-            rate.stdev,
-            "GiB/s",
-            "population_stdev",
-        ),
-        values,
-    ]);
+        stdev("throughput_stdev", rate.stdev, "GiB/s"),
+        rates,
+    ];
     let slowest = at("slowest_rank_duration");
     rows.extend(series(&slowest, &p.slowest_s, "s", "checkpoint_slowest"));
     let (slowest, formula) = (
@@ -150,23 +143,14 @@ fn series(at: &str, s: &Series, unit: &'static str, formula: &str) -> [Row; 2] {
 
 /// Of saves alone: how they became durable, and what the generator took.
 fn durability(p: &CheckpointPhase, at: impl Fn(&str) -> String) -> Vec<Row> {
+    let (files, folder, stall) = (&p.fsync_s, &p.fsync_folder_s, p.stall_percent);
     vec![
-        row(&at("fsync_max"), &p.fsync_s.values, "s", "max"),
-        row(
-            &at("fsync_folder_max"),
-            &p.fsync_folder_s.values,
-            "s",
-            "max",
-        ),
-        row(
-            &at("generator_stall"),
-            p.stall_percent,
-            "%",
-            "generator_stall",
-        ),
+        row(&at("fsync_max"), &files.values, "s", "max"),
+        row(&at("fsync_folder_max"), &folder.values, "s", "max"),
+        row(&at("generator_stall"), stall, "%", "generator_stall"),
         sentence(format!(
-            "  fsync of files {:.3} s, of the folder {:.4} s (longest of a rank, mean); generator stall {:.2} %",
-            p.fsync_s.mean, p.fsync_folder_s.mean, p.stall_percent
+            "  fsync of files {:.3} s, of the folder {:.4} s (longest of a rank, mean); generator stall {stall:.2} %",
+            files.mean, folder.mean
         )),
     ]
 }
@@ -185,18 +169,16 @@ fn origin(p: &CheckpointPhase, at: impl Fn(&str) -> String) -> Vec<Row> {
 
 pub(super) fn rows(out: &mut Report, s: &CheckpointSummary, ranks: &[RankSummary]) {
     out.push(row("checkpoint/size", s.size_bytes, "B", "checkpoint_size").label("checkpoint"));
-    for (kind, phase) in [
-        (CheckpointKind::Save, &s.save),
-        (CheckpointKind::Load, &s.load),
-    ] {
+    for (kind, phase) in both(s) {
         match phase {
             Some(p) => out.extend(phase_rows(kind, p)),
             None => out.push(plain(&format!("checkpoint/{}", kind.word()), Value::Null)),
         }
     }
+    let between = s.between_phases_s;
     out.push(row(
         "checkpoint/between_phases",
-        s.between_phases_s,
+        between,
         "s",
         "between_phases",
     ));
@@ -206,11 +188,7 @@ pub(super) fn rows(out: &mut Report, s: &CheckpointSummary, ranks: &[RankSummary
             .collect();
         vec![plain("rank", r.rank), plain("stages", stages)]
     };
-    out.table(Table {
-        path: "checkpoint/ranks".into(),
-        lines: ranks.iter().map(line).collect(),
-        ..Table::default()
-    });
+    out.list("checkpoint/ranks", ranks.iter().map(line).collect());
 }
 
 #[cfg(test)]

@@ -22,7 +22,6 @@ pub type Columns = Box<dyn Fn() -> usize + Send>;
 /// How progress is shown.
 pub enum Shows {
     Nothing,
-    /// A line now and then.
     Lines,
     /// One line that is drawn over itself, on a terminal this wide.
     Live(Columns),

@@ -22,24 +22,19 @@ fn seconds(ns: u64) -> f64 {
 }
 
 fn pairs(list: &[(String, String)]) -> Value {
-    list.iter()
-        .map(|(k, v)| (k.clone(), Value::from(v.as_str())))
-        .collect::<Map<_, _>>()
-        .into()
+    let entries = list
+        .iter()
+        .map(|(k, v)| (k.clone(), Value::from(v.as_str())));
+    entries.collect::<Map<_, _>>().into()
 }
 
 /// The nine keys of a phase, with `prefix` train or eval.
 fn phase(metric: &mut Map<String, Value>, prefix: &str, p: &PhaseSummary, record_size: f64) {
-    let verdict = if p.meets_expectation {
-        "success"
-    } else {
-        "fail"
-    };
     let t = &p.throughput;
     for (key, value) in [
         ("au_percentage", json!(p.au_percent.values)),
         ("au_mean_percentage", json!(p.au_percent.mean)),
-        ("au_meet_expectation", json!(verdict)),
+        ("au_meet_expectation", json!(p.verdict())),
         ("au_stdev_percentage", json!(p.au_percent.stdev)),
         ("throughput_samples_per_second", json!(t.values)),
         ("throughput_mean_samples_per_second", json!(t.mean)),
@@ -120,10 +115,8 @@ pub fn output_json(
         entry("host_memory_GB", &json!(memory));
         entry("host_cpu_count", &json!(host.cpu_count));
         entry("host_processor_name", &json!(""));
-        entry(
-            "potential_caching",
-            &json!(rank_potential_caching(data, memory)),
-        );
+        let caching = rank_potential_caching(data, memory);
+        entry("potential_caching", &json!(caching));
         entry("host_cpuinfo", &pairs(&host.cpuinfo));
         entry("host_meminfo", &pairs(&host.meminfo));
         let of_epoch = |e: &EpochRecord| output_epoch(e, spec);
@@ -166,11 +159,8 @@ fn output_epoch(e: &EpochRecord, spec: &MetricSpec) -> Value {
         phases.push(("eval".into(), b, rate, au));
     }
     let map = |f: &dyn Fn(&Phase) -> Value| -> Value {
-        phases
-            .iter()
-            .map(|p| (p.0.clone(), f(p)))
-            .collect::<Map<_, _>>()
-            .into()
+        let entries = phases.iter().map(|p| (p.0.clone(), f(p)));
+        entries.collect::<Map<_, _>>().into()
     };
     json!({
         "load": map(&|p| steps(p.1, |s| s.load_ns)),
@@ -243,11 +233,7 @@ pub fn metric_block(s: &JobSummary) -> String {
             t.stdev,
             t.mean * mib,
             t.stdev * mib,
-            if p.meets_expectation {
-                "success"
-            } else {
-                "fail"
-            }
+            p.verdict()
         )
     };
     let mut out = format!("Averaged metric over all steps/epochs\n{RULE}");

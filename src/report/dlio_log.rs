@@ -19,16 +19,13 @@ use crate::util::units::gib;
 /// What `DLIO_LOG_LEVEL` lets through, from the most to the least talkative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Level {
-    /// Everything.
     Debug,
-    /// Facts too.
     Info,
     /// Warnings, DLIO's own `[OUTPUT]` lines, errors.
     #[default]
     Warning,
     /// Between warnings and errors; not a value of the variable.
     Output,
-    /// Errors only.
     Error,
     Critical,
 }
@@ -133,10 +130,8 @@ impl DlioLog {
             ));
         }
         let t = &self.workload.train;
-        if let Some(k) = u64::try_from(t.total_training_steps)
-            .ok()
-            .filter(|k| *k > 0)
-        {
+        let total = u64::try_from(t.total_training_steps).ok();
+        if let Some(k) = total.filter(|k| *k > 0) {
             let most = k.min(steps.saturating_mul(t.epochs));
             lines.push(format!(
                 "Total training steps is set to be {k}. Will only run up to {most}"
@@ -147,9 +142,9 @@ impl DlioLog {
 
     fn block_ended(&mut self, epoch: u64, block: u64, b: &BlockRecord) {
         let steps = b.steps.len();
+        let s = seconds(b.wall_ns);
         self.output(&format!(
-            "Ending block {block} - {steps} steps completed in {:.2} s",
-            seconds(b.wall_ns)
+            "Ending block {block} - {steps} steps completed in {s:.2} s"
         ));
         if !self.workload.workflow.train {
             return;
@@ -157,23 +152,19 @@ impl DlioLog {
         let (formula, window) = (self.spec.formula, self.spec.train);
         let au = block_au(formula, b, window);
         let rate = block_throughput(formula, b, window, self.spec.batch_size);
-        let compute: Vec<f64> = b.steps[window.range(steps)]
-            .iter()
-            .map(|s| seconds(s.compute_ns))
-            .collect();
-        let mean = match mean_and_std(&compute) {
+        let compute = b.steps[window.range(steps)].iter();
+        let compute = compute.map(|s| seconds(s.compute_ns));
+        let mean = match mean_and_std(&compute.collect::<Vec<_>>()) {
             Some((mean, std)) => format!("{mean:.4}+/-{std:.4}"),
             None => "n/a+/-n/a (metric window empty — too few steps)".into(),
         };
         let set = python_dict(&self.workload.train.computation_time.0);
         let prefix = format!("Epoch {epoch} - Block {block} [Training]");
+        let all = rate * self.ranks as f64;
         self.output(&format!(
             "{prefix} Accelerator Utilization [AU] (%): {au:.4}"
         ));
-        self.output(&format!(
-            "{prefix} Throughput (samples/second): {:.4}",
-            rate * self.ranks as f64
-        ));
+        self.output(&format!("{prefix} Throughput (samples/second): {all:.4}"));
         self.output(&format!(
             "{prefix} Computation time per step (second): {mean} (set value: {set})"
         ));
@@ -220,10 +211,8 @@ impl DlioLog {
             CheckpointKind::Load => "Loaded",
         };
         for (what, ns) in [("model", r.model_ns), ("optimizer", r.optimizer_ns)] {
-            self.output(&format!(
-                "{done} {what} checkpoint in {:.4} seconds",
-                seconds(ns)
-            ));
+            let s = seconds(ns);
+            self.output(&format!("{done} {what} checkpoint in {s:.4} seconds"));
         }
         let unit = self.unit();
         self.output(&format!(
@@ -239,17 +228,15 @@ impl DlioLog {
     fn eval_ended(&mut self, epoch: u64, b: &BlockRecord) {
         let au = block_au(self.spec.formula, b, self.spec.eval);
         let rate = eval_throughput(b, self.spec.batch_size_eval) * self.ranks as f64;
+        let (steps, s) = (b.steps.len(), seconds(b.wall_ns));
         self.output(&format!(
-            "Ending eval - {} steps completed in {:.2} s",
-            b.steps.len(),
-            seconds(b.wall_ns)
+            "Ending eval - {steps} steps completed in {s:.2} s"
         ));
+        let prefix = format!("Epoch {epoch} [Eval]");
         self.output(&format!(
-            "Epoch {epoch} [Eval] Accelerator Utilization [AU] (%): {au:.4}"
+            "{prefix} Accelerator Utilization [AU] (%): {au:.4}"
         ));
-        self.output(&format!(
-            "Epoch {epoch} [Eval] Throughput (samples/second): {rate:.4}"
-        ));
+        self.output(&format!("{prefix} Throughput (samples/second): {rate:.4}"));
     }
 }
 
@@ -296,13 +283,8 @@ fn python_dict(d: &Distribution) -> String {
     let entries = entries
         .iter()
         .map(|(k, v)| format!("'{k}': {}", python::float(*v)));
-    format!(
-        "{{{}}}",
-        kind.into_iter()
-            .chain(entries)
-            .collect::<Vec<_>>()
-            .join(", ")
-    )
+    let all: Vec<String> = kind.into_iter().chain(entries).collect();
+    format!("{{{}}}", all.join(", "))
 }
 
 impl Listener for DlioLog {

@@ -31,18 +31,15 @@ pub enum Event {
     },
     /// Generation begins: files and payload bytes of the whole job, as planned.
     GenerationStarted {
-        /// Files of the dataset.
         files: u64,
         /// Bytes of the dataset; None when sizes are random and not yet known.
         bytes: Option<u64>,
     },
     /// While generating (this rank's own counts).
     GenerationProgress {
-        /// Files done by this rank.
         files: u64,
         /// Files that this rank has to do.
         files_total: u64,
-        /// Bytes written by this rank.
         bytes: u64,
         /// Since the start of generation, seconds.
         elapsed_s: f64,
@@ -50,67 +47,48 @@ pub enum Event {
     /// Job-wide totals.
     GenerationDone {
         files_written: u64,
-        /// Files found complete.
         files_skipped: u64,
-        /// Bytes written.
         bytes: u64,
         /// Seconds.
         elapsed_s: f64,
     },
     /// Step counts, before the first epoch.
     StepsPlanned {
-        /// Steps per epoch.
         steps: u64,
-        /// Evaluation steps.
         eval_steps: u64,
         /// Samples per epoch that no rank reads, because the remainder is dropped.
         dropped: u64,
     },
-    /// An epoch begins.
     EpochStarted {
-        /// From 1.
         epoch: u64,
-        /// Steps expected.
         steps: u64,
         /// True when `total_training_steps` set this number.
         overridden: bool,
     },
-    /// A block begins.
     BlockStarted {
-        /// From 1.
         epoch: u64,
-        /// From 1.
         block: u64,
     },
     /// A block ended; rank 0's own record.
     BlockEnded {
-        /// From 1.
         epoch: u64,
-        /// From 1.
         block: u64,
         /// Its times; serialized with the number of its steps in place of their list.
         #[serde(serialize_with = "without_steps")]
         record: BlockRecord,
     },
-    /// An epoch's training ended.
     EpochEnded {
-        /// From 1.
         epoch: u64,
-        /// Steps done.
         steps: u64,
         /// Seconds.
         elapsed_s: f64,
     },
-    /// An evaluation begins.
     EvalStarted {
-        /// From 1.
         epoch: u64,
-        /// Steps expected.
         steps: u64,
     },
     /// An evaluation ended; rank 0's own record.
     EvalEnded {
-        /// From 1.
         epoch: u64,
         /// Its times; serialized with the number of its steps in place of their list.
         #[serde(serialize_with = "without_steps")]
@@ -120,21 +98,19 @@ pub enum Event {
     CheckpointPlanned {
         /// Ranks of the whole job in subset mode.
         subset_of: Option<u64>,
-        /// Parameters of the model.
         parameters: f64,
-        /// Bytes of weights.
         model_bytes: u64,
-        /// Bytes of the optimizer.
         optimizer_bytes: u64,
     },
     /// The first of a series of saves or loads follows.
-    CheckpointsStarted { kind: CheckpointKind },
-    /// The series has ended.
-    CheckpointsEnded { kind: CheckpointKind },
-    /// A save or load begins.
+    CheckpointsStarted {
+        kind: CheckpointKind,
+    },
+    CheckpointsEnded {
+        kind: CheckpointKind,
+    },
     CheckpointStarted {
         kind: CheckpointKind,
-        /// From 1.
         epoch: u64,
         /// DLIO's number of the checkpoint.
         number: u64,
@@ -143,20 +119,15 @@ pub enum Event {
     },
     /// A save or load ended; rank 0's own record.
     CheckpointEnded {
-        /// What was measured.
         record: CheckpointRecord,
         /// DLIO's size of the checkpoint, all ranks.
         size_bytes: u64,
     },
     /// At most once a second while steps go on (rank 0's own counts).
     Progress {
-        /// From 1.
         epoch: u64,
-        /// Of how many.
         epochs: u64,
-        /// Steps done in this epoch.
         step: u64,
-        /// Of how many.
         steps: u64,
         /// AU of this block so far, percent, this rank; None before a step counts.
         au_percent: Option<f64>,
@@ -169,11 +140,9 @@ pub enum Event {
     },
     /// At most once a second while rank 0 is in something that has no steps of training (rank 0's own counts).
     Working {
-        /// What it is.
         what: &'static str,
         /// What is counted.
         unit: &'static str,
-        /// So much is done.
         done: u64,
         /// Of how much; None where nobody knows.
         total: Option<u64>,
@@ -197,7 +166,9 @@ pub enum Event {
         folder: String,
     },
     /// Outputs are in place.
-    OutputsSaved { folder: String },
+    OutputsSaved {
+        folder: String,
+    },
 }
 
 /// A list of a million steps is no line for a log.

@@ -40,10 +40,8 @@ pub(super) fn report(
         Some(p) => training(&mut out, p, s, train),
         None => out.push(plain("train", Value::Null)),
     }
-    match &s.eval {
-        Some(p) => out.extend(phase("eval", p, s, eval)),
-        None => out.push(plain("eval", Value::Null)),
-    }
+    let none = || vec![plain("eval", Value::Null)];
+    out.extend((s.eval.as_ref()).map_or_else(none, |p| phase("eval", p, s, eval)));
     match &s.checkpoint {
         Some(c) => checkpoint::rows(&mut out, c, &s.rank_table),
         None => out.push(plain("checkpoint", Value::Null)),
@@ -51,20 +49,16 @@ pub(super) fn report(
     tables::breakdown_table(&mut out, s);
     out.table(Table {
         path: "stages".into(),
-        title: if s.stages.is_empty() {
-            String::new()
-        } else {
-            "latency".into()
-        },
+        // A table without lines has no title.
+        title: "latency".into(),
         lines: s.stages.iter().map(stage).collect(),
     });
     counters(&mut out, s);
     out.extend(page_cache(s));
+    let store = s.object_store.as_ref();
     out.push(plain(
         "object_store",
-        s.object_store
-            .as_ref()
-            .map(|t| object_store(t, &s.counters)),
+        store.map(|t| object_store(t, &s.counters)),
     ));
     tables::evidence(&mut out, s);
     tables::epochs(&mut out, s, train);
@@ -125,55 +119,33 @@ fn folder_lines(folders: &[HostFolder]) -> Vec<String> {
 }
 
 fn phase(name: &str, p: &PhaseSummary, s: &JobSummary, formula: &str) -> Vec<Row> {
-    let verdict = if p.meets_expectation {
-        "success"
-    } else {
-        "fail"
-    };
-    let (au, t) = (&p.au_percent, &p.throughput);
+    let (au, t, expected) = (&p.au_percent, &p.throughput, s.au_expected_percent);
     let per_second = t.mean * s.record_size_bytes;
     let at = |key: &str| format!("{name}/{key}");
     let (au_id, rate_id) = (format!("au_{formula}"), format!("throughput_{formula}"));
+    let stdev = |key: &str, x: f64, unit| row(&at(key), x, unit, "population_stdev");
+    let io = |key: &str, x: f64, unit| row(&at(key), x, unit, "throughput_times_record_size");
     vec![
         row(&at("au_mean"), au.mean, "%", &au_id)
             .label(format!("{name} AU"))
             .note(format!(
-                "(stdev {:.2}; expected >= {:.2} %: {verdict})",
-                au.stdev, s.au_expected_percent
+                "(stdev {:.2}; expected >= {expected:.2} %: {})",
+                au.stdev,
+                p.verdict()
             )),
-        row(&at("au_stdev"), au.stdev, "%", "population_stdev"),
-        row(
-            &at("au_expected"),
-            s.au_expected_percent,
-            "%",
-            "config:metric.au",
-        ),
+        stdev("au_stdev", au.stdev, "%"),
+        row(&at("au_expected"), expected, "%", "config:metric.au"),
         plain(&at("au_meets_expectation"), p.meets_expectation),
         row(&at("au_values"), &au.values, "%", &au_id),
         row(&at("throughput_mean"), t.mean, "samples/s", &rate_id)
             .label(format!("{name} throughput"))
             .note(format!("(stdev {:.2})", t.stdev)),
-        row(
-            &at("throughput_stdev"),
-            t.stdev,
-            "samples/s",
-            "population_stdev",
-        ),
+        stdev("throughput_stdev", t.stdev, "samples/s"),
         row(&at("throughput_values"), &t.values, "samples/s", &rate_id),
-        row(
-            &at("throughput_mean_gib"),
-            per_second / GIB,
-            "GiB/s",
-            "throughput_times_record_size",
-        )
-        .label(format!("{name} I/O"))
-        .note(format!("= {:.3} GB/s", per_second / 1e9)),
-        row(
-            &at("throughput_mean_gb"),
-            per_second / 1e9,
-            "GB/s",
-            "throughput_times_record_size",
-        ),
+        io("throughput_mean_gib", per_second / GIB, "GiB/s")
+            .label(format!("{name} I/O"))
+            .note(format!("= {:.3} GB/s", per_second / 1e9)),
+        io("throughput_mean_gb", per_second / 1e9, "GB/s"),
     ]
 }
 
@@ -201,29 +173,27 @@ fn seconds(ns: u64) -> f64 {
 fn counters(out: &mut Report, s: &JobSummary) {
     let c = &s.counters;
     let at = |key: &str| format!("counters/{key}");
+    let sum = |key: &str, n: u64, unit| row(&at(key), n, unit, "sum");
+    let time = |key: &str, ns: u64| row(&at(key), seconds(ns), "s", "sum");
+    let dropped = c.samples_dropped_per_epoch;
     out.gap();
     let mut rows = vec![
-        row(&at("bytes_read"), c.bytes_read, "B", "sum"),
-        row(&at("reads"), c.reads, "requests", "sum"),
-        row(&at("metadata_bytes"), c.metadata_bytes, "B", "sum"),
-        row(&at("metadata_reads"), c.metadata_reads, "requests", "sum"),
-        row(&at("samples"), c.samples, "samples", "sum"),
-        row(&at("retries"), c.retries, "requests", "sum"),
-        row(
-            &at("samples_dropped_per_epoch"),
-            c.samples_dropped_per_epoch,
-            "samples",
-            "plan",
-        ),
-        row(&at("bytes_written"), c.bytes_written, "B", "sum"),
-        row(&at("files_written"), c.files_written, "files", "sum"),
-        row(&at("files_skipped"), c.files_skipped, "files", "sum"),
+        sum("bytes_read", c.bytes_read, "B"),
+        sum("reads", c.reads, "requests"),
+        sum("metadata_bytes", c.metadata_bytes, "B"),
+        sum("metadata_reads", c.metadata_reads, "requests"),
+        sum("samples", c.samples, "samples"),
+        sum("retries", c.retries, "requests"),
+        row(&at("samples_dropped_per_epoch"), dropped, "samples", "plan"),
+        sum("bytes_written", c.bytes_written, "B"),
+        sum("files_written", c.files_written, "files"),
+        sum("files_skipped", c.files_skipped, "files"),
         row(&at("generate_time"), seconds(c.generate_ns), "s", "max"),
     ];
     if !s.epochs.is_empty() {
         rows[0] = rows[0].clone().label("read").note(format!(
-            "in {} calls, {} samples, {} retries; {} samples dropped per epoch",
-            c.reads, c.samples, c.retries, c.samples_dropped_per_epoch
+            "in {} calls, {} samples, {} retries; {dropped} samples dropped per epoch",
+            c.reads, c.samples, c.retries
         ));
     }
     if c.files_written + c.files_skipped > 0 {
@@ -236,10 +206,10 @@ fn counters(out: &mut Report, s: &JobSummary) {
         )));
     }
     rows.extend([
-        row(&at("cpu_time"), seconds(c.cpu_ns), "s", "sum"),
-        row(&at("reader_cpu_time"), seconds(c.reader_cpu_ns), "s", "sum"),
-        row(&at("spin_time"), seconds(c.spin_ns), "s", "sum"),
-        row(&at("report_cpu_time"), seconds(c.report_cpu_ns), "s", "sum"),
+        time("cpu_time", c.cpu_ns),
+        time("reader_cpu_time", c.reader_cpu_ns),
+        time("spin_time", c.spin_ns),
+        time("report_cpu_time", c.report_cpu_ns),
         row(&at("reader_cpu_wait"), c.delay_ns.map(seconds), "s", "sum"),
         row(&at("peak_rss"), c.peak_rss_bytes, "B", "max"),
         plain(
@@ -255,18 +225,9 @@ fn counters(out: &mut Report, s: &JobSummary) {
 
 fn cpu_per_gib(s: &JobSummary) -> [Row; 2] {
     let c = &s.counters;
-    let mut reading = row(
-        "cpu_seconds_per_gib",
-        s.cpu_seconds_per_gib(),
-        "s/GiB",
-        "cpu_per_gib",
-    );
-    let mut burnt = row(
-        "cpu_burnt_per_gib",
-        s.cpu_burnt_per_gib(),
-        "s/GiB",
-        "cpu_burnt",
-    );
+    let (read, all) = (s.cpu_seconds_per_gib(), s.cpu_burnt_per_gib());
+    let mut reading = row("cpu_seconds_per_gib", read, "s/GiB", "cpu_per_gib");
+    let mut burnt = row("cpu_burnt_per_gib", all, "s/GiB", "cpu_burnt");
     if c.bytes_read > 0 {
         reading = reading
             .label("CPU")
@@ -298,13 +259,9 @@ fn peak_memory(s: &JobSummary) -> Row {
 
 /// Hosts, ranks, and the last lines of the console.
 fn ends(out: &mut Report, s: &JobSummary, formula: &str) {
-    out.push(row(
-        "data_size_per_host",
-        s.data_size_per_host_gib,
-        "GiB",
-        "caching_estimate",
-    ));
+    let data = s.data_size_per_host_gib;
     out.extend([
+        row("data_size_per_host", data, "GiB", "caching_estimate"),
         plain("spreads/unit", "%, B, s"),
         plain("spreads/formula", "min_median_max"),
         plain("spreads/over_ranks", s.spreads),
@@ -333,13 +290,9 @@ fn held_back(h: &HostSummary) -> Option<String> {
         let s = seconds(ns?);
         (s >= 0.1).then(|| format!("{what} {s:.1} s"))
     };
-    let parts: Vec<String> = [
-        part("throttled by its CPU limit", h.pressure.throttled_ns),
-        part("the hypervisor took", h.pressure.steal_ns),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    let throttled = part("throttled by its CPU limit", h.pressure.throttled_ns);
+    let stolen = part("the hypervisor took", h.pressure.steal_ns);
+    let parts: Vec<String> = [throttled, stolen].into_iter().flatten().collect();
     (!parts.is_empty()).then(|| format!("{}: {}", h.facts.name, parts.join(", ")))
 }
 
@@ -348,26 +301,15 @@ fn page_cache(s: &JobSummary) -> Vec<Row> {
     let Some(pages) = &s.page_cache else {
         return vec![plain("page_cache", serde_json::Value::Null)];
     };
+    let (files, held, metadata) = (pages.sampled_files, pages.resident_bytes, pages.metadata());
     vec![
-        row(
-            "page_cache/sampled_files",
-            pages.sampled_files,
-            "files",
-            "sum",
-        ),
-        row(
-            "page_cache/resident_bytes",
-            pages.resident_bytes,
-            "B",
-            "sum",
-        ),
+        row("page_cache/sampled_files", files, "files", "sum"),
+        row("page_cache/resident_bytes", held, "B", "sum"),
         row("page_cache/kept_bytes", pages.kept_bytes, "B", "sum"),
-        plain("page_cache/metadata", pages.metadata()),
+        plain("page_cache/metadata", metadata),
         sentence(format!(
-            "before the first epoch the page cache held {:.1} MiB of {} sampled file(s); metadata: {}",
-            pages.resident_bytes as f64 / 1048576.0,
-            pages.sampled_files,
-            pages.metadata()
+            "before the first epoch the page cache held {:.1} MiB of {files} sampled file(s); metadata: {metadata}",
+            held as f64 / 1048576.0
         )),
     ]
 }

@@ -63,7 +63,6 @@ pub struct Question {
     pub error: f64,
     /// Ranks of the whole job, and its hosts.
     pub ranks: usize,
-    /// Number of hosts.
     pub hosts: usize,
     pub virtual_time: bool,
     /// Hash of the effective workload.
@@ -78,7 +77,6 @@ pub const KNEE: f64 = 0.05;
 pub struct Trial {
     /// Accelerators, hosts or threads.
     pub number: u64,
-    /// Ranks that trained.
     pub ranks: usize,
     pub hosts: usize,
     pub read_threads: u64,
@@ -88,9 +86,7 @@ pub struct Trial {
     pub au_percent: Option<f64>,
     /// Its bounds; None where the steady state was too short.
     pub au_interval_percent: Option<[f64; 2]>,
-    /// Steps before the steady state.
     pub warm_up_steps: usize,
-    /// Steps of the steady state.
     pub steps: usize,
     pub seconds: f64,
     /// Samples per second of all ranks in the steady state.
@@ -111,13 +107,9 @@ pub struct Trial {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
-    /// The storage system did not deliver.
     Storage,
-    /// The CPUs of the hosts.
     ClientCpu,
-    /// Copies out of memory.
     MemoryBandwidth,
-    /// The network cards of the hosts.
     Network,
 }
 
@@ -200,7 +192,6 @@ pub struct Answer {
 pub struct Document {
     pub schema: String,
     pub version: String,
-    /// The workload's name.
     pub workload: String,
     /// The command line, credentials starred.
     pub command_line: Vec<String>,
@@ -209,7 +200,6 @@ pub struct Document {
     pub question: Question,
     /// In the order in which they were made.
     pub trials: Vec<Trial>,
-    /// None until it is known.
     pub answer: Option<Answer>,
 }
 

@@ -25,10 +25,8 @@ impl Build {
     /// Of this binary.
     pub fn here() -> Self {
         let list = |text: &str| -> Vec<String> {
-            text.split(',')
-                .filter(|s| !s.is_empty())
-                .map(str::to_owned)
-                .collect()
+            let words = text.split(',').filter(|s| !s.is_empty());
+            words.map(str::to_owned).collect()
         };
         #[allow(unused_mut)]
         let mut libraries: BTreeMap<String, String> = list(env!("DLIO_RS_LIBRARIES"))
@@ -127,11 +125,9 @@ pub struct Provenance {
     /// report.
     #[serde(skip)]
     pub rules: Value,
-    /// What the binary was built of.
     pub build: Build,
     /// Settings of the MPI library in the environment of rank 0.
     pub mpi_environment: BTreeMap<String, String>,
-    /// What moves the dataset's bytes.
     pub storage_library: Library,
     /// The comparability hash of the workload: algorithm, allowlist, hash, keys; or the word `unknown`.
     pub core_config: Value,
@@ -157,29 +153,18 @@ pub fn mpi_environment() -> BTreeMap<String, String> {
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
         .filter(|(k, _)| of_user.iter().any(|p| k.starts_with(p)))
         .filter(|(k, _)| !of_launcher.iter().any(|p| k.starts_with(p)))
-        .map(|(k, v)| {
-            let shown = if may_be_secret(&k, &v) {
-                "***".into()
-            } else {
-                v
-            };
-            (k, shown)
+        .map(|(k, v)| match may_be_secret(&k, &v) {
+            true => (k, "***".into()),
+            false => (k, v),
         })
         .collect()
 }
 
 /// Open MPI hands other variables on inside of its own (`mca_base_env_list` holds `NAME=value`).
 fn may_be_secret(name: &str, value: &str) -> bool {
-    const WORDS: [&str; 6] = [
-        "SECRET",
-        "PASSWORD",
-        "TOKEN",
-        "CREDENTIAL",
-        "ACCESS_KEY",
-        "ENV_LIST",
-    ];
+    const WORDS: &str = "SECRET|PASSWORD|TOKEN|CREDENTIAL|ACCESS_KEY|ENV_LIST";
     let text = format!("{name} {value}").to_uppercase();
-    value.contains('=') || WORDS.iter().any(|word| text.contains(word))
+    value.contains('=') || WORDS.split('|').any(|word| text.contains(word))
 }
 
 fn known(value: &Option<impl Serialize>) -> Value {

@@ -202,47 +202,30 @@ impl OutputDir {
 
     fn move_all(&self) -> Result<(), PublishError> {
         // rename(2) refuses a folder with entries, and one that lies in its own target.
-        if fs::rename(&self.partial, &self.target).is_err() {
-            if self.target.join("summary.json").exists() {
-                return Err(PublishError::Exists {
-                    path: self.target.clone(),
-                });
-            }
-            self.move_entries()?;
+        if fs::rename(&self.partial, &self.target).is_ok() {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn move_entries(&self) -> Result<(), PublishError> {
+        if self.target.join("summary.json").exists() {
+            return Err(PublishError::Exists {
+                path: self.target.clone(),
+            });
+        }
         fs::create_dir_all(&self.target).map_err(io_error("create output folder", &self.target))?;
-        let mut names = Vec::new();
-        for entry in
-            fs::read_dir(&self.partial).map_err(io_error("list output folder", &self.partial))?
-        {
-            names.push(
-                entry
-                    .map_err(io_error("list output folder", &self.partial))?
-                    .file_name(),
-            );
-        }
-        names.sort_by_key(|n| n == "summary.json");
-        for name in names {
-            move_entry(&self.partial.join(&name), &self.target.join(&name))?;
-        }
-        fs::remove_dir(&self.partial).map_err(io_error("remove temporary folder", &self.partial))
+        merge(&self.partial, &self.target)
     }
 }
 
-/// Moves a file or a folder; a folder is merged into an existing one, a file replaces a file.
-fn move_entry(from: &Path, to: &Path) -> Result<(), PublishError> {
-    if !(from.is_dir() && to.is_dir()) {
-        return fs::rename(from, to).map_err(io_error("move output to", to));
-    }
-    for entry in fs::read_dir(from).map_err(io_error("list output folder", from))? {
-        let name = entry
-            .map_err(io_error("list output folder", from))?
-            .file_name();
-        move_entry(&from.join(&name), &to.join(&name))?;
+/// Moves what a folder holds into another, `summary.json` last: a folder is merged into an existing one, a file replaces a file.
+fn merge(from: &Path, to: &Path) -> Result<(), PublishError> {
+    let entries: io::Result<Vec<_>> = fs::read_dir(from).and_then(|all| all.collect());
+    let mut entries = entries.map_err(io_error("list output folder", from))?;
+    entries.sort_by_key(|entry| entry.file_name() == "summary.json");
+    for name in entries.iter().map(fs::DirEntry::file_name) {
+        let (from, to) = (from.join(&name), to.join(&name));
+        match from.is_dir() && to.is_dir() {
+            true => merge(&from, &to)?,
+            false => fs::rename(&from, &to).map_err(io_error("move output to", &to))?,
+        }
     }
     fs::remove_dir(from).map_err(io_error("remove temporary folder", from))
 }

@@ -83,7 +83,6 @@ pub(super) struct Table {
 /// A part of the report.
 #[derive(Debug, Clone)]
 pub(super) enum Item {
-    /// One figure or sentence.
     Row(Row),
     Table(Table),
     /// An empty line on the console.
@@ -107,6 +106,15 @@ impl Report {
         self.0.push(Item::Table(table));
     }
 
+    /// A table that stands in the file alone.
+    pub fn list(&mut self, path: &str, lines: Vec<Vec<Row>>) {
+        self.table(Table {
+            path: path.into(),
+            lines,
+            ..Table::default()
+        });
+    }
+
     pub fn gap(&mut self) {
         self.0.push(Item::Gap);
     }
@@ -121,10 +129,8 @@ impl Report {
                     insert(&mut out, &path, row.in_file());
                 }
                 Item::Table(table) if !table.path.is_empty() => {
-                    let lines = table
-                        .lines
-                        .into_iter()
-                        .map(|line| Value::from(object(line)));
+                    let lines = table.lines.into_iter();
+                    let lines = lines.map(|line| Value::from(object(line)));
                     insert(&mut out, &table.path, lines.collect());
                 }
                 _ => {}

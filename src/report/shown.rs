@@ -35,7 +35,6 @@ pub(crate) enum Line {
         columns: Vec<(String, String)>,
         /// Cells, as many as columns.
         lines: Vec<Vec<Value>>,
-        /// Lines that are left out.
         more: usize,
     },
     Gap,
@@ -62,7 +61,6 @@ impl Shown {
         Shown::deserialize(report.get("shown")?).ok()
     }
 
-    /// Adds a figure.
     pub(crate) fn figure(
         &mut self,
         label: impl Into<String>,
@@ -80,9 +78,8 @@ impl Shown {
 
     /// Adds a table of these columns, by name and unit.
     pub(crate) fn table(&mut self, title: &str, columns: &[(&str, &str)], lines: Vec<Vec<Value>>) {
-        let columns = columns
-            .iter()
-            .map(|&(name, unit)| (name.into(), unit.into()));
+        let columns = columns.iter();
+        let columns = columns.map(|&(name, unit)| (name.into(), unit.into()));
         self.0.push(Line::Table {
             title: title.into(),
             columns: columns.collect(),
@@ -91,7 +88,6 @@ impl Shown {
         });
     }
 
-    /// Adds a sentence.
     pub(crate) fn text(&mut self, text: impl Into<String>) {
         self.0.push(Line::Text { text: text.into() });
     }
@@ -181,12 +177,10 @@ pub(crate) enum Block<'a> {
         head: Vec<&'a str>,
         /// As many cells as columns.
         rows: Vec<Vec<ShownCell<'a>>>,
-        /// Rows that are left out.
         more: usize,
     },
 }
 
-/// A value that is shown.
 pub(crate) struct ShownCell<'a> {
     /// Number, text or null.
     pub(crate) value: &'a Value,
@@ -219,13 +213,11 @@ fn cells<'a>(
 ) -> Vec<Vec<ShownCell<'a>>> {
     let of_line = |(l, line): (usize, &'a Vec<Value>)| {
         let cells = line.iter().zip(columns).enumerate();
-        cells
-            .map(|(c, (value, (_, unit)))| ShownCell {
-                value,
-                unit,
-                at: format!("{at}/{l}/{c}"),
-            })
-            .collect()
+        let cell = |(c, (value, (_, unit))): (usize, (&'a Value, &'a (String, String)))| {
+            let at = format!("{at}/{l}/{c}");
+            ShownCell { value, unit, at }
+        };
+        cells.map(cell).collect()
     };
     lines.iter().enumerate().map(of_line).collect()
 }
@@ -269,12 +261,10 @@ fn print(out: &mut String, columns: &[(String, String)], lines: &[Vec<Value>]) {
         .map(|line| line.iter().map(ShownCell::text).collect());
     let text: Vec<Vec<String>> = std::iter::once(heads).chain(body).collect();
     let width = |c: usize| {
-        text.iter()
-            .filter_map(|line| line.get(c))
-            .map(|cell| cell.chars().count())
-            .max()
+        let cells = text.iter().filter_map(|line| line.get(c));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..columns.len()).map(|c| width(c).unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
     for line in &text {
         let mut printed = String::new();
         for (i, (cell, &width)) in line.iter().zip(&widths).enumerate() {

@@ -371,7 +371,6 @@ impl<'a> Checkpointer<'a> {
         self.storage.telemetry()
     }
 
-    /// What was measured.
     pub fn finish(self) -> (CheckpointLog, StageHistograms) {
         (self.log, self.watched.finish())
     }

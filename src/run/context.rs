@@ -33,7 +33,6 @@ pub struct RunOptions {
 pub struct JobContext<'a> {
     pub cluster: &'a dyn Cluster,
     pub workload: &'a Workload,
-    /// From the command line.
     pub options: RunOptions,
     /// This rank's page.
     pub activity: Activity,
@@ -114,7 +113,6 @@ impl<'a> JobContext<'a> {
         (self.node_cpus / self.cluster.local_size()).max(1)
     }
 
-    /// Generator threads of this rank.
     pub fn write_threads(&self) -> usize {
         match self.workload.reader.write_threads {
             Some(n) => n.max(1) as usize,

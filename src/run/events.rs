@@ -76,7 +76,6 @@ impl Events {
         self.listeners.clone()
     }
 
-    /// Adds a listener.
     pub fn listen(&mut self, listener: Box<dyn Listener + Send>) {
         self.listeners.list.lock().push(listener);
     }

@@ -41,7 +41,6 @@ pub enum JobError {
     /// On rank 0: who failed and why.
     #[error("rank {rank} on {host} failed to {message}{}", others(*.more))]
     Failed {
-        /// The lowest rank that failed.
         rank: usize,
         host: String,
         message: String,

@@ -21,7 +21,6 @@ type Slot = Arc<Mutex<Option<Kept>>>;
 /// One file's metadata.
 #[derive(Clone)]
 pub struct Kept {
-    /// The metadata.
     pub index: Arc<dyn Index>,
     /// Nanoseconds of reading it in which the storage system was waited for.
     pub storage_ns: u64,

@@ -32,7 +32,6 @@ use crate::report::log_file::LogFile;
 use crate::report::{Event, OutputDir, ReportError};
 use crate::storage::Telemetry;
 
-/// Why a job failed.
 pub struct JobFailure {
     pub error: JobError,
     /// The standard error output has it already, as a line of DLIO's log.

@@ -23,9 +23,7 @@ pub struct Manifest {
     pub num_files_train: u64,
     pub num_files_eval: u64,
     pub num_samples_per_file: u64,
-    /// Bytes of a sample.
     pub record_length_bytes: f64,
-    /// Standard deviation of it.
     pub record_length_bytes_stdev: f64,
     pub record_dims: Vec<u64>,
     /// numpy dtype.
@@ -34,7 +32,6 @@ pub struct Manifest {
     pub num_subfolders_eval: u64,
     /// First part of file names.
     pub file_prefix: String,
-    /// Seed of the contents.
     pub fill_seed: u64,
     /// How sizes of files are drawn.
     pub size_law: SizeLaw,

@@ -61,7 +61,6 @@ const KEPT_FILE: u64 = 200;
 
 /// What the sum for training depends on beside the workload.
 pub(super) struct Needs<'a> {
-    /// The dataset's.
     pub(super) storage: &'a dyn Storage,
     pub(super) format: Option<&'static dyn Format>,
     /// Samples are found by metadata of their file.
@@ -72,7 +71,6 @@ pub(super) struct Needs<'a> {
     pub(super) files: u64,
     pub(super) sample_bytes: u64,
     pub(super) order_bytes: u64,
-    /// What saving a checkpoint takes.
     pub(super) checkpoint_bytes: u64,
     pub(super) steps: &'a Steps,
 }

@@ -18,7 +18,6 @@ pub struct Patient<W> {
 }
 
 impl<W: Write> Patient<W> {
-    /// Writes to `out`.
     pub fn new(out: W, activity: Activity) -> Self {
         Patient { out, activity }
     }

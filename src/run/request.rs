@@ -18,7 +18,6 @@ pub struct Voice {
     pub as_dlio: bool,
     /// Events as JSON lines on the standard output, in place of the report.
     pub json: bool,
-    /// Warnings alone.
     pub quiet: bool,
     /// How it shows that it goes on.
     pub progress: Progress,
@@ -33,7 +32,6 @@ pub struct TraceRequest {
     pub ranks: Vec<usize>,
 }
 
-/// A job to run.
 pub struct JobRequest<'a> {
     /// The workload, the same on all ranks.
     pub loaded: &'a Loaded,
@@ -44,13 +42,11 @@ pub struct JobRequest<'a> {
     pub folder: PathBuf,
     /// What to do where that folder has results: a folder that was asked for is left also by a job that measures nothing.
     pub clash: Clash,
-    /// Warnings of the workload.
     pub warnings: Vec<String>,
     /// Percent of AU below which the job fails.
     pub require_au: Option<f64>,
     /// `--config-dir`, for hydra's files.
     pub config_dir: Option<PathBuf>,
-    /// What is traced.
     pub trace: Option<TraceRequest>,
     /// The command line, as it was typed.
     pub typed: &'a [String],

@@ -34,7 +34,6 @@ use crate::util::text::plain;
 pub(super) struct Begun<'a> {
     /// Wall-clock label of the job's start.
     pub(super) start: &'a str,
-    /// CPUs of rank 0's threads.
     pub(super) placement: &'a Placement,
     /// On rank 0: the folders of the job on each host.
     pub(super) folders: Vec<HostFolder>,
@@ -125,7 +124,6 @@ fn reduced(
 
 /// What could not be written, on rank 0.
 enum Unwritten {
-    /// Files of results.
     Files(ReportError),
     /// The report on the standard output.
     Print(ReportError),

@@ -16,7 +16,6 @@ pub enum Wanted {
 /// A search over `1..=largest`.
 #[derive(Debug, Clone, Copy)]
 pub struct Search {
-    /// Which number.
     pub wanted: Wanted,
     /// The largest that can be tried.
     pub largest: u64,

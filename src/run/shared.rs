@@ -116,7 +116,7 @@ pub fn compare(job: &JobContext, events: &mut Events) -> Result<Hosts> {
         }
         let differs = sights.iter().any(|sight| !is_same(&sights[0], sight));
         // Rank 0 alone knows more than its own host; the others get its judgement.
-        if let Some(warning) = agree(cluster, judge(w, &folder, &sights, differs))? {
+        if let Some(warning) = agree(cluster, judge(w, &folder, &sights))? {
             events.emit(Event::Warning(warning));
         }
         hosts.has_own_data |= cluster.any(differs) && folder.role == DATA;
@@ -235,16 +235,10 @@ fn is_same(first: &Sight, other: &Sight) -> bool {
 }
 
 /// What a folder that hosts see differently means: nothing, a warning, or an error.
-fn judge(
-    w: &Workload,
-    folder: &Folder,
-    sights: &[Sight],
-    differs: bool,
-) -> Result<Option<String>, RankError> {
+fn judge(w: &Workload, folder: &Folder, sights: &[Sight]) -> Result<Option<String>, RankError> {
     let Some(other) = sights.iter().find(|sight| !is_same(&sights[0], sight)) else {
         return Ok(None);
     };
-    debug_assert!(differs);
     let first = &sights[0];
     let what = format!(
         "{} is not the same folder on all hosts: {} has it on {}, {} {}",
@@ -354,21 +348,21 @@ mod tests {
     fn copies_with_the_same_manifest_are_read_and_other_folders_are_refused() {
         let mut w = Workload::default();
         let mut sights = vec![sight("a", 1), sight("b", 1)];
-        assert!(judge(&w, &folder(), &sights, false).unwrap().is_none());
+        assert!(judge(&w, &folder(), &sights).unwrap().is_none());
         sights[1].marker = None;
-        let refused = judge(&w, &folder(), &sights, true).unwrap_err().to_string();
+        let refused = judge(&w, &folder(), &sights).unwrap_err().to_string();
         assert!(refused.contains("b on ext4 of /dev/sda1"), "{refused}");
         for sight in &mut sights {
             sight.content = Some(7);
         }
-        assert!(judge(&w, &folder(), &sights, true).unwrap().is_some());
+        assert!(judge(&w, &folder(), &sights).unwrap().is_some());
         w.dataset.shared = SharedFolder::True;
-        assert!(judge(&w, &folder(), &sights, true).is_err());
+        assert!(judge(&w, &folder(), &sights).is_err());
         w.dataset.shared = SharedFolder::Auto;
         w.workflow.generate_data = true;
-        assert!(judge(&w, &folder(), &sights, true).is_err());
+        assert!(judge(&w, &folder(), &sights).is_err());
         w.dataset.shared = SharedFolder::False;
-        assert!(judge(&w, &folder(), &sights, true).unwrap().is_none());
+        assert!(judge(&w, &folder(), &sights).unwrap().is_none());
     }
 
     #[test]

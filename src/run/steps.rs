@@ -42,13 +42,11 @@ pub struct StepLoop<'a> {
     pub cluster: &'a dyn Cluster,
     /// This rank's page.
     pub activity: Activity,
-    /// Histograms of the main thread.
     pub histograms: StageHistograms,
     /// Draws of computation times.
     pub draws: TimeDraw,
     /// Formulas and the steps that count.
     pub spec: MetricSpec,
-    /// The order digest.
     pub digest: Digest,
     /// CPU nanoseconds spun for deadlines and in barriers.
     pub spin_ns: u64,

@@ -135,15 +135,11 @@ impl Reading {
 
 /// One epoch of one split.
 pub struct EpochWork {
-    /// The unchanging part.
     pub reading: Arc<Reading>,
-    /// Train or valid.
     pub split: Split,
     /// From 1.
     pub epoch: u64,
-    /// Which samples in which order.
     pub order: EpochOrder,
-    /// Metadata that was read.
     indexes: IndexCache,
 }
 

@@ -3,7 +3,6 @@
 use super::{Blob, HostPart, ReduceInput, Sums, WORDS};
 use crate::cluster::Cluster;
 use crate::config::MetricFormula;
-use crate::host::facts::HostFacts;
 use crate::host::witness::Medium;
 use crate::metrics::au::au_storage;
 use crate::metrics::breakdown::{Breakdown, Line, VALUES};
@@ -18,7 +17,6 @@ use crate::metrics::summary::{
 };
 use crate::storage::Telemetry;
 
-/// The summary, on rank 0.
 pub(super) fn summarize(
     cluster: &dyn Cluster,
     input: &ReduceInput<'_>,
@@ -29,9 +27,8 @@ pub(super) fn summarize(
     let spec = input.spec;
     let ranks = cluster.size();
     let au: Vec<f64> = sums.au.iter().map(|a| a / ranks as f64).collect();
-    let eval = spec
-        .evaluates
-        .then(|| evaluations(spec, ranks, sums, &blobs));
+    let evaluations = || evaluations(spec, ranks, sums, &blobs);
+    let eval = spec.evaluates.then(evaluations);
     let digests: Vec<u64> = blobs.iter().map(|b| b.summary.order_digest).collect();
     let parts: Vec<(usize, HostPart)> = blobs
         .iter()
@@ -40,25 +37,15 @@ pub(super) fn summarize(
     let rank_table: Vec<RankSummary> = blobs.into_iter().map(|b| b.summary).collect();
     let hosts = hosts_of(cluster, parts, &rank_table);
     let (epochs, evidence) = epochs_of(input, sums, &au, &hosts);
-    let mut breakdown = Breakdown::of_epochs(
-        epochs
-            .iter()
-            .map(|e| &e.breakdown)
-            .collect::<Vec<_>>()
-            .into_iter(),
-    );
+    let mut breakdown = Breakdown::of_epochs(epochs.iter().map(|e| &e.breakdown));
     let train = spec
         .trains
         .then(|| phase(spec, au.clone(), sums.throughput.clone()));
     if let Some(train) = &train {
         breakdown.percent[Line::Compute] = train.au_percent.mean;
     }
-    let first_node = cluster.node_of_rank().first().copied().unwrap_or(0);
-    let ppn = cluster
-        .node_of_rank()
-        .iter()
-        .filter(|n| **n == first_node)
-        .count();
+    let nodes = cluster.node_of_rank();
+    let ppn = nodes.iter().filter(|n| Some(*n) == nodes.first()).count();
     JobSummary {
         ranks,
         formula: spec.formula,
@@ -69,10 +56,7 @@ pub(super) fn summarize(
         checkpoint: None,
         au_nominal_percent: (train.as_ref())
             .map(|train| train.au_percent.mean - breakdown.overshoot_percent),
-        au_storage_percent: au_storage(
-            breakdown.seconds[Line::Compute],
-            breakdown.seconds.storage_wait(),
-        ),
+        au_storage_percent: au_of_storage(&breakdown),
         train,
         breakdown,
         stages: histograms.summaries(),
@@ -89,6 +73,10 @@ pub(super) fn summarize(
         rank_table,
         histograms,
     }
+}
+
+fn au_of_storage(b: &Breakdown) -> Option<f64> {
+    au_storage(b.seconds[Line::Compute], b.seconds.storage_wait())
 }
 
 fn phase(spec: &MetricSpec, au: Vec<f64>, throughput: Vec<f64>) -> PhaseSummary {
@@ -140,10 +128,7 @@ fn epochs_of(
             train_s: sums.train_ns[i] as f64 / 1e9,
             au_percent: au[i],
             au_nominal_percent: au[i] - breakdown.overshoot_percent,
-            au_storage_percent: au_storage(
-                breakdown.seconds[Line::Compute],
-                breakdown.seconds.storage_wait(),
-            ),
+            au_storage_percent: au_of_storage(&breakdown),
             throughput: sums.throughput[i],
             bytes_read: total.delivered,
             bytes_from_device: total.device,
@@ -245,17 +230,11 @@ fn hosts_of(
     (0..names.len())
         .map(|node| {
             let members: Vec<&RankSummary> = ranks.iter().filter(|r| r.host == node).collect();
-            let part = parts
-                .iter()
-                .position(|(n, _)| *n == node)
-                .map(|i| parts.swap_remove(i).1)
-                .unwrap_or_else(|| HostPart {
-                    facts: HostFacts {
-                        name: names[node].clone(),
-                        ..HostFacts::default()
-                    },
-                    ..HostPart::default()
-                });
+            let known = parts.iter().position(|(n, _)| *n == node);
+            let mut part = known.map_or_else(HostPart::default, |i| parts.swap_remove(i).1);
+            if known.is_none() {
+                part.facts.name = names[node].clone();
+            }
             HostSummary {
                 facts: part.facts,
                 medium: part.medium,

@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EventLog {
-    /// Those that were kept.
     pub events: Vec<Event>,
     /// How many more there were, by kind.
     pub dropped: BTreeMap<String, u64>,
@@ -63,10 +62,8 @@ pub struct Event {
     pub at_ns: u64,
     /// When it ended, offset in ns; None for what has no duration.
     pub until_ns: Option<u64>,
-    /// What it is.
     pub kind: String,
     /// One line for people.
     pub text: String,
-    /// Its facts.
     pub fields: Map<String, Value>,
 }

@@ -81,7 +81,6 @@ impl Incidents {
         }
     }
 
-    /// Nothing happened.
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }

@@ -231,9 +231,7 @@ const LIMIT: usize = 8 << 20;
 
 /// What came of a large job.
 pub(crate) struct Large {
-    /// Merged.
     pub(crate) timeline: Timeline,
-    /// Bytes that rank 0 was sent.
     pub(crate) sent: usize,
     /// Seconds that rank 0 needed once all had recorded.
     pub(crate) merge_s: f64,
@@ -290,14 +288,14 @@ pub(crate) fn large_job(epochs: u64, steps: u64) -> Large {
     let (mut maxima, mut selection) = (Vec::new(), Selection::default());
     for rank in 0..RANKS {
         let recorded = &mut kinds[rank % 4].0;
-        recorded.set_rank(rank);
+        recorded.rank = rank;
         maximum(&mut maxima, recorded.maxima(&shape));
     }
     reduce(maxima.len());
     for _ in 0..Selection::ROUNDS {
         let mut sum = vec![0; 256];
         for rank in 0..RANKS {
-            let counts = selection.counts(kinds[rank % 4].0.longest(), rank);
+            let counts = selection.counts(&kinds[rank % 4].0.looped.longest, rank);
             sum.iter_mut().zip(counts).for_each(|(a, b)| *a += b);
         }
         reduce(sum.len());
@@ -324,7 +322,7 @@ pub(crate) fn large_job(epochs: u64, steps: u64) -> Large {
     let parts: Vec<Vec<u8>> = (0..RANKS)
         .map(|rank| {
             let recorded = &mut kinds[rank % 4].0;
-            recorded.set_rank(rank);
+            recorded.rank = rank;
             recorded.part(&shape, &selection, RANKS as u64)
         })
         .collect();

@@ -65,7 +65,6 @@ pub enum ClockKind {
     /// The monotonic clock of each host.
     #[default]
     Monotonic,
-    /// Virtual time (`--virtual-time`).
     Virtual,
 }
 
@@ -111,27 +110,18 @@ pub enum TimelineError {
     /// The file cannot be opened or unpacked.
     #[error("read {}: {source}", .path.display())]
     Read {
-        /// The file.
         path: PathBuf,
-        /// Cause.
         source: std::io::Error,
     },
     /// It is not a recording.
     #[error("read {}: {source}\n  remedy: it must be a timeline.json.zst that dlio-rs wrote", .path.display())]
     Format {
-        /// The file.
         path: PathBuf,
-        /// Cause.
         source: serde_json::Error,
     },
     /// It is a recording of another version.
     #[error("read {}: its schema is '{found}', and this dlio-rs reads '{SCHEMA}'\n  remedy: use the version of dlio-rs that wrote it", .path.display())]
-    Schema {
-        /// The file.
-        path: PathBuf,
-        /// What it says of itself.
-        found: String,
-    },
+    Schema { path: PathBuf, found: String },
 }
 
 impl Timeline {

@@ -25,7 +25,6 @@ pub struct RankEpochs {
 }
 
 impl RankEpochs {
-    /// Columns of every table.
     pub fn columns(&self) -> usize {
         self.au_percent.first().map_or(0, Vec::len)
     }

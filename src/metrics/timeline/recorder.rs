@@ -211,12 +211,10 @@ impl Recorder {
             .sum()
     }
 
-    /// A block of steps begins.
     pub fn block_begins(&mut self, at: u64) {
         self.until = at;
     }
 
-    /// A step was taken.
     pub fn step(&mut self, s: &StepSpan) {
         // Between steps the loop is its own.
         self.spread(HARNESS, self.until, s.asked);
@@ -260,7 +258,6 @@ impl Recorder {
         self.until = ended;
     }
 
-    /// A block of steps has ended.
     pub fn block_ends(&mut self, at: u64) {
         self.spread(HARNESS, self.until, at);
         self.until = at;
@@ -353,15 +350,5 @@ impl Recorded {
             + l.epochs.most_bytes()
             + super::longest::KEPT * size_of::<Wait>()
             + l.histogram_bytes()
-    }
-
-    #[cfg(test)]
-    pub(super) fn set_rank(&mut self, rank: usize) {
-        self.rank = rank;
-    }
-
-    #[cfg(test)]
-    pub(super) fn longest(&self) -> &Longest {
-        &self.looped.longest
     }
 }

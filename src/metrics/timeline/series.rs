@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Unit of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// Bytes.
     Bytes,
-    /// A number of things.
     Count,
     /// Nanoseconds, added over ranks: a bin of one second and ten ranks holds up to ten seconds.
     Nanoseconds,

@@ -1,75 +1,63 @@
 //! How a checkpointing run may be arranged, and what it must have written and read: rules 4.3.1 to 4.3.6, 4.6.1, 4.6.2,
 //! 4.6.4 and 4.7.1.
 
-use crate::mlperf::editions::Edition;
-use crate::mlperf::editions::{CHECKPOINTS, Llm, SUBSET_PROCESSES, accelerator_memory_gb};
+use crate::mlperf::editions::{CHECKPOINTS, Edition, Llm, SUBSET_PROCESSES, accelerator_memory_gb};
 use crate::mlperf::facts::{Facts, one_line};
 use crate::mlperf::foreign::{Loose, Parameters};
 use crate::mlperf::leaf::Leaf;
 use crate::mlperf::ratio::Ratio;
 use crate::mlperf::size::{GIB, ranks_of_hosts};
-use crate::mlperf::verdict::{Outcome, Standing};
+use crate::mlperf::verdict::{Found, Standing};
 use crate::plan::checkpoint::CheckpointPlan;
 
 const PROCESSES: &str = "the number of processes (--accelerators; summary.json num_accelerators)";
 
 /// Rule 4.3.3.
-pub(super) fn model(facts: &Facts) -> Vec<Outcome> {
+pub(super) fn model(facts: &Facts, out: &mut Found) {
     let model = facts.model.as_deref().unwrap_or("a model without a name");
-    vec![match Llm::named(model) {
-        Some(_) => Outcome::pass(model),
-        None => Outcome::fail(format!("{model} is none of {}", Llm::names().join(", ")))
-            .standing(Standing::Invalid),
-    }]
+    match Llm::named(model) {
+        Some(_) => out.pass(model),
+        None => out.invalid(format!("{model} is none of {}", Llm::names().join(", "))),
+    };
 }
 
 /// Rule 4.3.2. Text is no truth value of DLIO's.
-pub(super) fn fsync(facts: &Facts) -> Vec<Outcome> {
+pub(super) fn fsync(facts: &Facts, out: &mut Found) {
     let fsync = &facts.parameters.checkpoint.fsync;
-    vec![Outcome::holds(
-        fsync.0 == true,
-        format!("checkpoint.fsync is {fsync}"),
-    )]
+    out.holds(fsync.0 == true, format!("checkpoint.fsync is {fsync}"));
 }
 
 /// Checkpoints that a run writes and reads; None where they are no whole numbers.
 pub(super) fn written_and_read(parameters: &Parameters) -> Option<(u64, u64)> {
-    let count = |value: &Loose| {
-        if value.is_set() {
-            value.whole()
-        } else {
-            Some(0)
-        }
+    let count = |value: &Loose| match value.is_set() {
+        true => value.whole(),
+        false => Some(0),
     };
     let c = &parameters.checkpoint;
-    Some((
-        count(&c.num_checkpoints_write)?,
-        count(&c.num_checkpoints_read)?,
-    ))
+    count(&c.num_checkpoints_write).zip(count(&c.num_checkpoints_read))
 }
 
 /// Rule 4.7.1, of one run.
-pub(super) fn counts(facts: &Facts) -> Vec<Outcome> {
-    vec![match written_and_read(&facts.parameters) {
+pub(super) fn counts(facts: &Facts, out: &mut Found) {
+    match written_and_read(&facts.parameters) {
         Some((w @ (0 | CHECKPOINTS), r @ (0 | CHECKPOINTS))) if w + r > 0 => {
-            let half = if w.min(r) == 0 {
-                ": one half of a pair of runs"
-            } else {
-                ""
+            let half = match w.min(r) {
+                0 => ": one half of a pair of runs",
+                _ => "",
             };
-            Outcome::pass(format!("{w} written, {r} read{half}"))
+            out.pass(format!("{w} written, {r} read{half}"))
         }
-        Some((w, r)) => Outcome::fail(format!(
+        Some((w, r)) => out.fail(format!(
             "{w} written, {r} read; {CHECKPOINTS} each are expected, or 0 in one of two runs"
         )),
         None => {
             let c = &facts.parameters.checkpoint;
             let (w, r) = (&c.num_checkpoints_write, &c.num_checkpoints_read);
-            Outcome::fail(format!(
+            out.fail(format!(
                 "num_checkpoints_write is {w}, num_checkpoints_read is {r}; whole numbers are expected"
             ))
         }
-    }]
+    };
 }
 
 /// Every rank's bytes and files of one checkpoint, by the plan that a run follows. Err: why there is none.
@@ -129,27 +117,24 @@ fn ranks_per_host(facts: &Facts, processes: u64) -> Option<Vec<u64>> {
 }
 
 /// Rule 4.3.1.
-pub(super) fn data_size(facts: &Facts) -> Vec<Outcome> {
+pub(super) fn data_size(facts: &Facts, out: &mut Found) {
     let (Some(n), Some(memory)) = (facts.accelerators, &facts.memory) else {
-        return vec![Outcome::skip(
+        return out.skip(
             "accelerators, hosts or their memory (--accelerators, --hosts, --host-memory-gib; summary.json)",
-        )];
+        );
     };
     let Some(ranks) = ranks_per_host(facts, n) else {
-        return vec![Outcome::skip("hosts (--hosts; summary.json num_hosts)")];
+        return out.skip("hosts (--hosts; summary.json num_hosts)");
     };
     let plan = match plan(facts) {
         Ok(plan) => plan,
-        Err(why) => return vec![Outcome::skip(&why)],
+        Err(why) => return out.skip(&why),
     };
     let writes = written_and_read(&facts.parameters).map_or(0, |(written, _)| u128::from(written));
     let hosts = Ratio::whole(ranks.len().min(n.max(1) as usize) as u128);
     let per_host = memory.bytes.over(hosts).map_or(0, Ratio::ceil);
-    let need = CacheNeed::new(
-        &bytes_of_hosts(&plan.totals().rank_bytes, &ranks),
-        writes,
-        per_host,
-    );
+    let of_hosts = bytes_of_hosts(&plan.totals().rank_bytes, &ranks);
+    let need = CacheNeed::new(&of_hosts, writes, per_host);
     let gib = |bytes: u128| bytes as f64 / GIB;
     let what = format!(
         "{writes} checkpoints x {:.1} GiB = {:.1} GiB written on the host with the least; 3 x {:.1} GiB memory = {:.1} GiB",
@@ -158,51 +143,40 @@ pub(super) fn data_size(facts: &Facts) -> Vec<Outcome> {
         gib(per_host),
         gib(need.threefold)
     );
-    vec![if need.must_empty() {
-        Outcome::warn(format!(
-            "{what}: caches must be emptied between writing and reading"
-        ))
-    } else {
-        Outcome::pass(what)
-    }]
+    match need.must_empty() {
+        true => out.warn(what + ": caches must be emptied between writing and reading"),
+        false => out.pass(what),
+    };
 }
 
 /// Rule 4.3.4. The size is what the run wrote, else what the plan says it will write; of a subset both are its part.
-pub(super) fn accelerator_memory(facts: &Facts) -> Vec<Outcome> {
+pub(super) fn accelerator_memory(facts: &Facts, out: &mut Found) {
     let Some(n) = facts.accelerators else {
-        return vec![Outcome::skip(PROCESSES)];
+        return out.skip(PROCESSES);
     };
     let accelerator = facts.accelerator.as_deref();
     let Some((gb, name)) = accelerator_memory_gb(accelerator) else {
-        return vec![Outcome::fail(format!(
-            "{} is no accelerator of the rules",
-            accelerator.unwrap_or_default()
-        ))];
+        let name = accelerator.unwrap_or_default();
+        out.fail(format!("{name} is no accelerator of the rules"));
+        return;
     };
-    let written = facts
-        .leaf
-        .metric("checkpoint_size_GB")
-        .number()
-        .filter(|size| *size > 0.0);
-    let size =
-        match written.map_or_else(|| plan(facts).map(|p| p.totals().bytes() as f64 / GIB), Ok) {
-            Ok(size) => size,
-            Err(why) => return vec![Outcome::skip(&why)],
-        };
+    let written = facts.leaf.metric("checkpoint_size_GB").number();
+    let planned = || plan(facts).map(|p| p.totals().bytes() as f64 / GIB);
+    let size = match written.filter(|size| *size > 0.0).map_or_else(planned, Ok) {
+        Ok(size) => size,
+        Err(why) => return out.skip(&why),
+    };
     let has = n.saturating_mul(gb);
-    let assumed = if accelerator.is_none() {
-        ", assumed: none is recorded"
-    } else {
-        ""
+    let assumed = match accelerator {
+        None => ", assumed: none is recorded",
+        Some(_) => "",
     };
     let what = format!(
         "{n} x {gb} GB ({name}{assumed}) = {has} GB of accelerator memory, checkpoint of {size:.1} GiB"
     );
     let enough = (size / gb as f64).ceil();
-    vec![
-        Outcome::holds(has as f64 >= size, what)
-            .remedy(format!("start at least {enough} processes")),
-    ]
+    out.holds(has as f64 >= size, what)
+        .remedy(format!("start at least {enough} processes"));
 }
 
 /// What so many processes qualify for.
@@ -217,140 +191,98 @@ pub(crate) fn standing_of_processes(edition: Edition, llm: &Llm, n: u64) -> Stan
     }
 }
 
-/// Model and processes, where both are known; else what is to be said.
-fn job(facts: &Facts) -> Result<(&'static Llm, u64), Vec<Outcome>> {
-    let llm = facts
-        .model
-        .as_deref()
-        .and_then(Llm::named)
-        .ok_or_else(Vec::new)?;
-    let n = facts
-        .accelerators
-        .ok_or_else(|| vec![Outcome::skip(PROCESSES)])?;
-    Ok((llm, n))
+/// Model and processes, where both are known.
+fn job(facts: &Facts) -> Option<(&'static Llm, u64)> {
+    Some((Llm::named(facts.model.as_deref()?)?, facts.accelerators?))
 }
 
 /// Rule 4.6.1.
-pub(super) fn closed_processes(facts: &Facts) -> Vec<Outcome> {
-    let (llm, n) = match job(facts) {
-        Ok(job) => job,
-        Err(outcomes) => return outcomes,
+pub(super) fn closed_processes(facts: &Facts, out: &mut Found) {
+    let Some((llm, n)) = job(facts) else {
+        let is_known = facts.model.as_deref().and_then(Llm::named).is_some();
+        return if is_known {
+            out.skip(PROCESSES)
+        };
     };
     let closed = llm.closed_mpi_processes;
     let what = format!("{n} process(es) for {}; CLOSED has {closed}", llm.name);
-    vec![
-        if standing_of_processes(facts.edition, llm, n) == Standing::Closed {
-            let subset = if n == closed {
-                ""
-            } else {
-                ", or 8 as a subset"
-            };
-            Outcome::pass(format!("{what}{subset}")).standing(Standing::Closed)
-        } else {
-            Outcome::info(format!("not CLOSED: {what}"))
-        },
-    ]
+    match standing_of_processes(facts.edition, llm, n) {
+        Standing::Closed if n == closed => out.closed(what),
+        Standing::Closed => out.closed(what + ", or 8 as a subset"),
+        _ => out.info(format!("not CLOSED: {what}")),
+    };
 }
 
 /// Rule 4.6.4.
-pub(super) fn open_processes(facts: &Facts) -> Vec<Outcome> {
-    let Ok((llm, n)) = job(facts) else {
-        return Vec::new();
-    };
-    let step = llm.processes_per_instance;
-    let what = format!(
-        "{n} process(es) for {}; OPEN has a multiple of {step}",
-        llm.name
-    );
+pub(super) fn open_processes(facts: &Facts, out: &mut Found) {
+    let Some((llm, n)) = job(facts) else { return };
+    let (name, step) = (&llm.name, llm.processes_per_instance);
+    let what = format!("{n} process(es) for {name}; OPEN has a multiple of {step}");
     match standing_of_processes(facts.edition, llm, n) {
-        Standing::Closed => Vec::new(),
-        Standing::Open => vec![Outcome::pass(what).standing(Standing::Open)],
-        Standing::Invalid => {
-            let remedy = format!(
-                "start {} processes, or a multiple of {step}",
-                llm.closed_mpi_processes
-            );
-            vec![
-                Outcome::fail(what)
-                    .remedy(remedy)
-                    .standing(Standing::Invalid),
-            ]
-        }
-    }
+        Standing::Closed => return,
+        Standing::Open => out.pass(what).standing(Standing::Open),
+        Standing::Invalid => out.invalid(what).remedy(format!(
+            "start {} processes, or a multiple of {step}",
+            llm.closed_mpi_processes
+        )),
+    };
 }
 
 /// Rule 4.3.5.
-pub(super) fn subset(facts: &Facts) -> Vec<Outcome> {
-    let Ok((llm, n)) = job(facts) else {
-        return Vec::new();
-    };
-    let data = llm.instances();
-    let is_subset = facts.parameters.checkpoint.mode.text() == Some("subset");
-    let rules = facts.edition.rules();
-    if is_subset {
+pub(super) fn subset(facts: &Facts, out: &mut Found) {
+    let Some((llm, n)) = job(facts) else { return };
+    let (name, closed, data) = (&llm.name, llm.closed_mpi_processes, llm.instances());
+    let has_subset = facts.edition.rules().has_subset(llm, n);
+    if facts.parameters.checkpoint.mode.text() == Some("subset") {
         let has = &facts.parameters.model.parallelism.data;
         let what = format!(
-            "subset of {n} processes of {}, model.parallelism.data {has} (mlpstorage sets {data})",
-            llm.name
+            "subset of {n} processes of {name}, model.parallelism.data {has} (mlpstorage sets {data})"
         );
-        let standing = if rules.has_subset(llm, n) {
-            Standing::Closed
-        } else {
-            Standing::Invalid
+        match has_subset {
+            true => out.closed(what),
+            false => out.invalid(what),
         };
-        return vec![Outcome::holds(standing == Standing::Closed, what).standing(standing)];
+    } else if n < closed {
+        let what = format!(
+            "{n} processes in default mode: a smaller job, not a part of the one of {closed}"
+        );
+        // Where eight processes count as a subset, they must be one.
+        match has_subset {
+            true => out.invalid(what).remedy(format!(
+                "checkpoint.mode=subset model.parallelism.data={data}"
+            )),
+            false => out.info(what),
+        };
     }
-    if n >= llm.closed_mpi_processes {
-        return Vec::new();
-    }
-    let what = format!(
-        "{n} processes in default mode: a smaller job, not a part of the one of {}",
-        llm.closed_mpi_processes
-    );
-    // Where eight processes count as a subset, they must be one.
-    vec![if rules.has_subset(llm, n) {
-        let remedy = format!("checkpoint.mode=subset model.parallelism.data={data}");
-        Outcome::fail(what)
-            .remedy(remedy)
-            .standing(Standing::Invalid)
-    } else {
-        Outcome::info(what)
-    }]
 }
 
 /// Rule 4.6.2.
-pub(super) fn processes_per_host(facts: &Facts) -> Vec<Outcome> {
+pub(super) fn processes_per_host(facts: &Facts, out: &mut Found) {
     let Some(ranks) = facts.accelerators.and_then(|n| ranks_per_host(facts, n)) else {
-        return vec![Outcome::skip(
+        return out.skip(
             "processes and hosts (--accelerators, --hosts; summary.json num_accelerators, num_hosts)",
-        )];
+        );
     };
     let least = ranks.iter().min().copied().unwrap_or(0);
     let what = format!("{least} process(es) on the host with the fewest");
-    vec![if least >= facts.edition.rules().processes_per_host {
-        Outcome::pass(what)
-    } else if least == 4 {
-        Outcome::warn(format!(
-            "{what}: the rule says more than 4, the table beside it at least 4"
-        ))
-    } else {
-        Outcome::fail(format!("{what}; at least 4 are expected"))
-    }]
+    match least {
+        n if n >= facts.edition.rules().processes_per_host => out.pass(what),
+        4 => out.warn(what + ": the rule says more than 4, the table beside it at least 4"),
+        _ => out.fail(what + "; at least 4 are expected"),
+    };
 }
 
 /// Rule 4.3.6.
-pub(super) fn published(facts: &Facts) -> Vec<Outcome> {
-    let Some((written, read)) =
-        written_and_read(&facts.parameters).filter(|_| facts.leaf.summary.value().is_some())
-    else {
-        return Vec::new();
-    };
-    let missing = missing_metrics(&facts.leaf, written, read);
-    vec![if missing.is_empty() {
-        Outcome::pass("every published number is there")
-    } else {
-        Outcome::fail(format!("summary.json lacks metric {}", missing.join(", ")))
-    }]
+pub(super) fn published(facts: &Facts, out: &mut Found) {
+    if let Some((written, read)) = written_and_read(&facts.parameters)
+        && facts.leaf.summary.value().is_some()
+    {
+        let missing = missing_metrics(&facts.leaf, written, read);
+        match missing.is_empty() {
+            true => out.pass("every published number is there"),
+            false => out.fail(format!("summary.json lacks metric {}", missing.join(", "))),
+        };
+    }
 }
 
 fn missing_metrics(leaf: &Leaf, written: u64, read: u64) -> Vec<String> {

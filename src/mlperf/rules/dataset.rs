@@ -5,7 +5,7 @@ use crate::mlperf::facts::{Facts, one_line};
 use crate::mlperf::foreign::Loose;
 use crate::mlperf::leaf::Kind;
 use crate::mlperf::size::{DatasetSize, Need, STEPS_PER_EPOCH};
-use crate::mlperf::verdict::{Outcome, Standing};
+use crate::mlperf::verdict::{Found, Standing};
 
 /// The dataset that the rules demand of this run.
 ///
@@ -22,29 +22,32 @@ pub(crate) fn size(facts: &Facts) -> Result<DatasetSize, String> {
 }
 
 /// Rule 3.1.2.
-pub(super) fn enough_files(facts: &Facts) -> Vec<Outcome> {
+pub(super) fn enough_files(facts: &Facts, out: &mut Found) {
     if facts.kind == Kind::TrainingDatagen && !facts.parameters.reader.batch_size.is_set() {
-        return vec![Outcome::skip(
-            "the runs' batch size: a generation has no reader section",
-        )];
+        return out.skip("the runs' batch size: a generation has no reader section");
     }
     let value = &facts.parameters.dataset.num_files_train;
     let Some(files) = value.whole().map(u128::from) else {
-        let what = format!("dataset.num_files_train is {value}; a whole number is expected");
-        return vec![Outcome::fail(what).standing(Standing::Invalid)];
+        out.invalid(format!(
+            "dataset.num_files_train is {value}; a whole number is expected"
+        ));
+        return;
     };
-    vec![match size(facts) {
-        Ok(size) => compare(facts, files, &size),
+    match size(facts) {
+        Ok(size) => compare(facts, files, &size, out),
         Err(why) if facts.accelerators.is_some() && facts.memory.is_some() => {
-            Outcome::fail(one_line(&why))
-                .remedy("repair the configuration that the message names")
-                .standing(Standing::Invalid)
+            out.invalid(one_line(&why))
+                .remedy("repair the configuration that the message names");
         }
-        Err(missing) => steps(facts, files).unwrap_or_else(|| Outcome::skip(&one_line(&missing))),
-    }]
+        Err(missing) => {
+            if steps(facts, files, out).is_none() {
+                out.skip(&one_line(&missing));
+            }
+        }
+    }
 }
 
-fn compare(facts: &Facts, files: u128, size: &DatasetSize) -> Outcome {
+fn compare(facts: &Facts, files: u128, size: &DatasetSize, out: &mut Found) {
     let (floor, ceil) = (size.files_floor(), size.files());
     let needed = match facts.edition.rules().dataset_files {
         Rounding::Floor => floor,
@@ -56,40 +59,37 @@ fn compare(facts: &Facts, files: u128, size: &DatasetSize) -> Outcome {
         size.by_memory_text(),
         size.by_steps_text()
     );
-    let remedy = format!("dataset.num_files_train={ceil}, and generate that many");
-    if files < needed {
-        Outcome::fail(what)
-            .remedy(remedy)
-            .standing(Standing::Invalid)
+    let outcome = if files < needed {
+        out.invalid(what)
     } else if files < ceil {
-        let what = format!("{what}; releases from 3.0.43 on round up, to {ceil}");
-        Outcome::warn(what)
-            .remedy(remedy)
-            .standing(Standing::Closed)
+        out.warn(format!(
+            "{what}; releases from 3.0.43 on round up, to {ceil}"
+        ))
+        .standing(Standing::Closed)
     } else {
-        Outcome::pass(what).standing(Standing::Closed)
+        out.closed(what)
+    };
+    if files < ceil {
+        outcome.remedy(format!(
+            "dataset.num_files_train={ceil}, and generate that many"
+        ));
     }
 }
 
-/// The 500 steps alone fail where the memory is not known.
-fn steps(facts: &Facts, files: u128) -> Option<Outcome> {
+/// The 500 steps alone fail where the memory is not known; None where they do not.
+fn steps(facts: &Facts, files: u128, out: &mut Found) -> Option<()> {
     let whole = |value: &Loose| value.whole().map(u128::from);
     let accelerators = u128::from(facts.accelerators?);
     let samples = whole(&facts.effective.dataset.num_samples_per_file)?;
     let batch = whole(&facts.effective.reader.batch_size)?;
     let step = accelerators.checked_mul(batch).filter(|n| *n > 0)?;
-    let (all, wanted) = (
-        files.checked_mul(samples)?,
-        u128::from(STEPS_PER_EPOCH).checked_mul(step)?,
-    );
+    let all = files.checked_mul(samples)?;
+    let wanted = u128::from(STEPS_PER_EPOCH).checked_mul(step)?;
     (all < wanted).then(|| {
-        let steps = all / step;
-        let what = format!(
+        let (steps, least) = (all / step, wanted.div_ceil(samples.max(1)));
+        out.invalid(format!(
             "{files} files x {samples} samples / ({accelerators} accelerators x {batch} batch) = {steps} steps per epoch; {STEPS_PER_EPOCH} needed"
-        );
-        let least = wanted.div_ceil(samples.max(1));
-        Outcome::fail(what)
-            .remedy(format!("dataset.num_files_train={least}"))
-            .standing(Standing::Invalid)
+        ))
+        .remedy(format!("dataset.num_files_train={least}"));
     })
 }

@@ -3,11 +3,11 @@
 use crate::mlperf::facts::Facts;
 use crate::mlperf::hash::{AllowList, CoreConfig};
 use crate::mlperf::leaf::Kind;
-use crate::mlperf::verdict::{Outcome, Standing};
+use crate::mlperf::verdict::{Found, Standing};
 use crate::report::provenance::UNKNOWN;
 
 /// Rule EDN-02.
-pub(super) fn class(facts: &Facts) -> Vec<Outcome> {
+pub(super) fn class(facts: &Facts, out: &mut Found) {
     let config = if facts.is_before {
         let list = match facts.kind {
             Kind::Checkpointing => AllowList::Checkpointing,
@@ -19,24 +19,17 @@ pub(super) fn class(facts: &Facts) -> Vec<Outcome> {
     };
     let config = config.filter(|config| config.hash != UNKNOWN);
     let (Some(config), Some(model)) = (config, facts.model.as_deref()) else {
-        return vec![Outcome::skip("the parameters of the run")];
+        return out.skip("the parameters of the run");
     };
-    let hash = &config.hash;
-    vec![match facts
-        .edition
-        .class(model, facts.accelerator.as_deref(), hash)
-    {
-        Some(class) => {
-            Outcome::pass(format!("{hash}: class {}", class.id)).standing(Standing::Closed)
+    let (hash, edition, accelerator) = (&config.hash, facts.edition, facts.accelerator.as_deref());
+    match edition.class(model, accelerator, hash) {
+        Some(class) => out.closed(format!("{hash}: class {}", class.id)),
+        None => {
+            let on = accelerator.unwrap_or("without accelerator");
+            out.info(format!(
+                "{hash}: no class of {edition} for {model} {on}; CLOSED demands one"
+            ))
+            .standing(Standing::Open)
         }
-        None => Outcome::info(format!(
-            "{hash}: no class of {} for {model} {}; CLOSED demands one",
-            facts.edition,
-            facts
-                .accelerator
-                .as_deref()
-                .unwrap_or("without accelerator")
-        ))
-        .standing(Standing::Open),
-    }]
+    };
 }

@@ -9,7 +9,7 @@ use crate::mlperf::editions::Edition;
 use crate::mlperf::facts::{Facts, Inputs};
 use crate::mlperf::group::{Group, groups};
 use crate::mlperf::leaf::{Kind, Leaf};
-use crate::mlperf::verdict::{Assessment, Checked, Finding, Outcome, Verdict};
+use crate::mlperf::verdict::{Assessment, Checked, Finding, Found, Outcome, Verdict};
 use crate::mlperf::{NO_RUNS, tree};
 
 impl Rule {
@@ -22,7 +22,9 @@ impl Rule {
         let applies =
             is_time && self.editions.contains(&facts.edition) && self.of.contains(&facts.kind);
         match self.check {
-            Check::Run(check) | Check::Both(check, _) if applies => self.findings(check(facts)),
+            Check::Run(check) | Check::Both(check, _) if applies => {
+                self.findings(|out| check(facts, out))
+            }
             _ => Vec::new(),
         }
     }
@@ -31,37 +33,34 @@ impl Rule {
         let is_of = |run: &&Facts| self.of.contains(&run.kind);
         let applies = self.editions.contains(&edition) && group.runs.iter().any(is_of);
         match self.check {
-            Check::Group(check) | Check::Both(_, check) if applies => self.findings(check(group)),
+            Check::Group(check) | Check::Both(_, check) if applies => {
+                self.findings(|out| check(group, out))
+            }
             _ => Vec::new(),
         }
     }
 
-    fn findings(&self, outcomes: Vec<Outcome>) -> Vec<Finding> {
-        outcomes
-            .into_iter()
-            .map(|outcome| self.finding(outcome))
-            .collect()
-    }
-
-    fn finding(&self, outcome: Outcome) -> Finding {
-        let needs_remedy = matches!(outcome.verdict, Verdict::Fail | Verdict::Warn);
-        let remedy = outcome.remedy.or_else(|| Some(self.remedy.to_owned()));
-        Finding {
-            rule: self.id,
-            name: self.name,
-            verdict: outcome.verdict,
-            what: outcome.what,
-            remedy: remedy.filter(|_| needs_remedy),
-            standing: outcome.standing,
-        }
+    fn findings(&self, check: impl FnOnce(&mut Found)) -> Vec<Finding> {
+        let mut found = Found::default();
+        check(&mut found);
+        let finding = |mut outcome: Outcome| {
+            let needs_remedy = matches!(outcome.verdict, Verdict::Fail | Verdict::Warn);
+            let remedy = outcome.remedy.or_else(|| Some(self.remedy.to_owned()));
+            outcome.remedy = remedy.filter(|_| needs_remedy);
+            Finding {
+                rule: self.id,
+                name: self.name,
+                outcome,
+            }
+        };
+        found.0.into_iter().map(finding).collect()
     }
 }
 
-/// A finding of a check that is made here.
-fn here(id: &str, outcome: Outcome) -> Finding {
-    Rule::named(id)
-        .expect("a row of the table")
-        .finding(outcome)
+/// Findings of a check that is made here.
+fn here(id: &str, check: impl FnOnce(&mut Found)) -> Vec<Finding> {
+    let rule = Rule::named(id).expect("a row of the table");
+    rule.findings(check)
 }
 
 /// A run that is still to be made.
@@ -88,32 +87,19 @@ pub fn folder(root: &Path, edition: Edition) -> std::io::Result<Checked> {
         .filter(|leaf| leaf.kind() != Kind::Unknown || !leaf.is_of_another_benchmark())
         .map(|leaf| Facts::after(leaf, edition))
         .collect();
-    let mut of_folder: Vec<Finding> = found
-        .unreadable
-        .into_iter()
-        .map(|(path, why)| {
-            here(
-                "folder",
-                Outcome::fail(format!("{}: {why}", path.display())),
-            )
-        })
-        .collect();
-    if runs.is_empty() {
-        let none = Outcome::fail(format!("{}: {NO_RUNS}", root.display()));
-        of_folder.push(here(
-            "folder",
-            none.remedy("name the folder of a run, or one above it"),
-        ));
-    }
+    let root_text = root.display().to_string();
+    let of_folder = here("folder", |out| {
+        for (path, why) in &found.unreadable {
+            out.fail(format!("{}: {why}", path.display()));
+        }
+        if runs.is_empty() {
+            out.fail(format!("{root_text}: {NO_RUNS}"))
+                .remedy("name the folder of a run, or one above it");
+        }
+    });
     if !of_folder.is_empty() {
         let facts = format!("{} run(s)", runs.len());
-        out.push(Assessment::new(
-            "folder",
-            root.display().to_string(),
-            facts,
-            of_folder,
-            true,
-        ));
+        out.push(Assessment::new("folder", root_text, facts, of_folder, true));
     }
     let of_runs: Vec<Assessment> = runs
         .iter()
@@ -135,14 +121,12 @@ fn group(group: &Group<&Facts>, edition: Edition, of_runs: &[Assessment]) -> Ass
         .iter()
         .flat_map(|rule| rule.of_group(group, edition))
         .collect();
-    let is_own = |a: &&Assessment| {
-        group
-            .runs
-            .iter()
-            .any(|run| run.leaf.path.display().to_string() == a.subject)
-    };
-    let own: Vec<&Assessment> = of_runs.iter().filter(is_own).collect();
-    findings.push(here("runs", worst_of(&own)));
+    let paths: Vec<String> = (group.runs.iter())
+        .map(|run| run.leaf.path.display().to_string())
+        .collect();
+    let own = of_runs.iter().filter(|a| paths.contains(&a.subject));
+    let own: Vec<&Assessment> = own.collect();
+    findings.extend(here("runs", |out| worst_of(&own, out)));
     let submittable = group.runs.first().is_none_or(|first| is_submittable(first));
     Assessment::new(
         "group",
@@ -154,25 +138,18 @@ fn group(group: &Group<&Facts>, edition: Edition, of_runs: &[Assessment]) -> Ass
 }
 
 /// A group is as good as the worst of its runs.
-fn worst_of(runs: &[&Assessment]) -> Outcome {
-    let has_failed = |run: &&&Assessment| run.count(Verdict::Fail) > 0;
-    let bad: Vec<&str> = runs
-        .iter()
-        .filter(has_failed)
-        .map(|run| run.subject.as_str())
-        .collect();
-    let outcome = if bad.is_empty() {
-        Outcome::pass(format!("no violation in {} run(s)", runs.len()))
-    } else {
-        Outcome::fail(format!(
-            "{} of {} run(s) violate a rule: {}",
-            bad.len(),
-            runs.len(),
+fn worst_of(runs: &[&Assessment], out: &mut Found) {
+    let bad = runs.iter().filter(|run| run.count(Verdict::Fail) > 0);
+    let bad: Vec<&str> = bad.map(|run| run.subject.as_str()).collect();
+    let (n, all) = (bad.len(), runs.len());
+    let outcome = match n {
+        0 => out.pass(format!("no violation in {all} run(s)")),
+        _ => out.fail(format!(
+            "{n} of {all} run(s) violate a rule: {}",
             bad.join(", ")
-        ))
+        )),
     };
-    match runs.iter().map(|run| run.standing).max() {
-        Some(standing) => outcome.standing(standing),
-        None => outcome,
+    if let Some(standing) = runs.iter().map(|run| run.standing).max() {
+        outcome.standing(standing);
     }
 }

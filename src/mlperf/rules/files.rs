@@ -4,191 +4,157 @@ use super::checkpointing;
 use crate::mlperf::facts::{Facts, one_line};
 use crate::mlperf::foreign::{Document, Loose, Summary};
 use crate::mlperf::leaf::Kind;
-use crate::mlperf::verdict::{Outcome, Standing};
+use crate::mlperf::verdict::Found;
 
 /// Files that are there and cannot be read.
-pub(super) fn readable(facts: &Facts) -> Vec<Outcome> {
+pub(super) fn readable(facts: &Facts, out: &mut Found) {
     let leaf = &facts.leaf;
     let named = [
         ("dlio_config/config.yaml", leaf.config.broken()),
         ("dlio_config/overrides.yaml", leaf.overrides.broken()),
         ("report.json", leaf.report.broken()),
     ];
-    let metadata = leaf
-        .metadata
-        .iter()
-        .map(|(name, document)| (name.as_str(), document.broken()));
-    let broken = named.into_iter().chain(metadata).filter_map(|(file, why)| {
-        let path = leaf.path.join(file);
-        Some(Outcome::fail(format!("{}: {}", path.display(), why?)))
-    });
-    let mut out: Vec<Outcome> = broken.collect();
+    let metadata = leaf.metadata.iter();
+    let metadata = metadata.map(|(name, document)| (name.as_str(), document.broken()));
+    for (file, why) in named.into_iter().chain(metadata) {
+        if let Some(why) = why {
+            out.fail(format!("{}: {why}", leaf.path.join(file).display()));
+        }
+    }
     if leaf.metadata.len() > 1 {
         let names: Vec<&str> = leaf
             .metadata
             .iter()
             .map(|(name, _)| name.as_str())
             .collect();
-        let what = format!(
-            "{} metadata files ({}); a folder holds one run",
-            names.len(),
-            names.join(", ")
-        );
-        out.push(Outcome::fail(what).remedy("keep the one of this run"));
+        let (n, names) = (names.len(), names.join(", "));
+        out.fail(format!(
+            "{n} metadata files ({names}); a folder holds one run"
+        ))
+        .remedy("keep the one of this run");
     }
     if let (Err(why), true) = (&facts.typed, leaf.config.value().is_some()) {
-        let what = format!(
+        out.warn(format!(
             "dlio_config/config.yaml: {}; rules that need all of it are left out",
             one_line(why)
-        );
-        out.push(
-            Outcome::warn(what).remedy("run with a config.yaml whose keys and types DLIO knows"),
-        );
+        ))
+        .remedy("run with a config.yaml whose keys and types DLIO knows");
     }
-    out
 }
 
 /// What the run did is declared.
-pub(super) fn kind(facts: &Facts) -> Vec<Outcome> {
+pub(super) fn kind(facts: &Facts, out: &mut Found) {
     let what = match facts.kind {
+        Kind::Unknown => {
+            out.invalid(
+                "neither workflow.train, workflow.generate_data nor workflow.checkpoint is true",
+            );
+            return;
+        }
         Kind::Checkpointing => "checkpointing",
         _ => "training",
     };
-    vec![if facts.kind == Kind::Unknown {
-        Outcome::fail(
-            "neither workflow.train, workflow.generate_data nor workflow.checkpoint is true",
-        )
-        .standing(Standing::Invalid)
-    } else if facts.is_kind_guessed() {
-        let only = format!("only the metrics speak of {what}; nothing says what the run was to do");
-        Outcome::fail(only)
-            .remedy("restore dlio_config/config.yaml, or run again")
-            .standing(Standing::Invalid)
-    } else {
-        Outcome::pass(what)
-    }]
+    match facts.is_kind_guessed() {
+        true => out
+            .invalid(format!(
+                "only the metrics speak of {what}; nothing says what the run was to do"
+            ))
+            .remedy("restore dlio_config/config.yaml, or run again"),
+        false => out.pass(what),
+    };
 }
 
 /// The shell command that the workload holds.
-pub(super) fn command(facts: &Facts) -> Vec<Outcome> {
+pub(super) fn command(facts: &Facts, out: &mut Found) {
     let workload = facts.typed.as_ref().ok();
-    let command = workload.and_then(|w| w.checkpoint.between_phases.as_ref());
-    let shown = |command: &String| {
+    if let Some(command) = workload.and_then(|w| w.checkpoint.between_phases.as_ref()) {
         let command = command.escape_debug();
-        Outcome::info(format!("rank 0 runs '{command}' between saves and loads"))
-    };
-    command.map(shown).into_iter().collect()
+        out.info(format!("rank 0 runs '{command}' between saves and loads"));
+    }
 }
 
 /// What a run would refuse to start with.
-pub(super) fn can_start(facts: &Facts) -> Vec<Outcome> {
+pub(super) fn can_start(facts: &Facts, out: &mut Found) {
     let (Ok(workload), Some(ranks)) = (&facts.typed, facts.accelerators) else {
-        return Vec::new();
+        return;
     };
-    let refused = crate::config::validate(workload, ranks as usize)
-        .map(|_| ())
-        .map_err(|e| e.to_string())
-        .and_then(|()| match facts.kind {
-            Kind::Checkpointing => checkpointing::plan(facts).map(|_| ()),
-            _ => Ok(()),
-        });
-    let refusal = |why: String| Outcome::fail(one_line(&why)).standing(Standing::Invalid);
-    refused.err().map(refusal).into_iter().collect()
+    let refused = match crate::config::validate(workload, ranks as usize) {
+        Err(e) => Some(e.to_string()),
+        Ok(_) if facts.kind == Kind::Checkpointing => checkpointing::plan(facts).err(),
+        Ok(_) => None,
+    };
+    if let Some(why) = refused {
+        out.invalid(one_line(&why));
+    }
 }
 
 /// dlio-rs's own storage systems: two of them read nothing, whatever the list of parameters says.
-pub(super) fn storage(facts: &Facts) -> Vec<Outcome> {
+pub(super) fn storage(facts: &Facts, out: &mut Found) {
     let Some(storage) = facts.storage() else {
-        return Vec::new();
+        return;
     };
     let what = format!("storage.storage_type={storage}");
     if !storage.has_bytes {
-        let what = format!("{what} answers without a storage system");
-        vec![Outcome::fail(what).standing(Standing::Invalid)]
+        out.invalid(what + " answers without a storage system");
     } else if !storage.in_dlio {
-        let what = format!("{what} is none of DLIO's");
-        vec![Outcome::warn(what).remedy("storage.storage_type=local_fs, or disclose it")]
-    } else {
-        Vec::new()
+        out.warn(what + " is none of DLIO's")
+            .remedy("storage.storage_type=local_fs, or disclose it");
     }
 }
 
 /// `summary.json`: presence, and what every reader of it needs.
-pub(super) fn summary(facts: &Facts) -> Vec<Outcome> {
+pub(super) fn summary(facts: &Facts, out: &mut Found) {
     let summary = match &facts.leaf.summary {
-        Document::Absent if facts.kind == Kind::TrainingDatagen => return Vec::new(),
+        Document::Absent if facts.kind == Kind::TrainingDatagen => return,
         Document::Absent => {
-            return vec![
-                Outcome::fail("there is no summary.json: the run did not finish")
-                    .remedy("run again"),
-            ];
+            out.fail("there is no summary.json: the run did not finish")
+                .remedy("run again");
+            return;
         }
         Document::Broken(why) => {
-            return vec![Outcome::fail(format!("summary.json cannot be read: {why}"))];
+            out.fail(format!("summary.json cannot be read: {why}"));
+            return;
         }
         Document::Read(summary) => summary,
     };
-    let mut out = wrong_keys(summary);
+    wrong_keys(summary, out);
     if let (Some(start), Some(end)) = (facts.leaf.start(), facts.leaf.end()) {
         if end < start {
-            let what = format!("summary.json: end {end} is before start {start}");
-            out.push(Outcome::fail(what).remedy("set the clock of the host right and run again"));
-        } else if out.is_empty() {
+            out.fail(format!("summary.json: end {end} is before start {start}"))
+                .remedy("set the clock of the host right and run again");
+        } else if out.0.is_empty() {
             let s = (end - start).as_seconds_f64();
-            out.push(Outcome::pass(format!(
-                "times, ranks, hosts and metrics; {s:.1} s"
-            )));
+            out.pass(format!("times, ranks, hosts and metrics; {s:.1} s"));
         }
     }
-    out
 }
 
-fn wrong_keys(summary: &Summary) -> Vec<Outcome> {
+fn wrong_keys(summary: &Summary, out: &mut Found) {
     let time = "a time such as 2026-01-31T12:00:00.000000";
-    let end = if summary.end.is_set() {
-        &summary.end
-    } else {
-        &summary.end_time
+    let s = summary;
+    let end = match s.end.is_set() {
+        true => &s.end,
+        false => &s.end_time,
     };
+    let (memory, cpus, n) = (&s.host_memory_gb, &s.host_cpu_count, &s.num_accelerators);
     let keys: [(&str, &Loose, bool, &str); 5] = [
-        (
-            "start",
-            &summary.start,
-            summary.start.time().is_some(),
-            time,
-        ),
+        ("start", &s.start, s.start.time().is_some(), time),
         ("end", end, end.time().is_some(), time),
-        (
-            "num_accelerators",
-            &summary.num_accelerators,
-            summary.num_accelerators.whole().is_some(),
-            "a whole number",
-        ),
-        (
-            "host_memory_GB",
-            &summary.host_memory_gb,
-            summary.host_memory_gb.numbers().is_some(),
-            "a list of numbers",
-        ),
-        (
-            "host_cpu_count",
-            &summary.host_cpu_count,
-            summary.host_cpu_count.numbers().is_some(),
-            "a list of numbers",
-        ),
+        ("num_accelerators", n, n.whole().is_some(), "a whole number"),
+        ("host_memory_GB", memory, memory.numbers().is_some(), LIST),
+        ("host_cpu_count", cpus, cpus.numbers().is_some(), LIST),
     ];
-    let wrong = |key: &str, found: &str, expected: &str| {
-        Outcome::fail(format!(
+    let mut wrong = |key: &str, found: &str, expected: &str| {
+        out.fail(format!(
             "summary.json: {key} is {found}; {expected} is expected"
-        ))
+        ));
     };
-    let mut out: Vec<Outcome> = keys
-        .into_iter()
-        .filter(|(_, _, is_right, _)| !is_right)
-        .map(|(key, found, _, expected)| wrong(key, &found.to_string(), expected))
-        .collect();
-    if summary.metric.is_none() {
-        out.push(wrong("metric", "no map", "a map"));
+    for (key, found, _, expected) in keys.into_iter().filter(|(_, _, is_right, _)| !is_right) {
+        wrong(key, &found.to_string(), expected);
     }
-    out
+    if summary.metric.is_none() {
+        wrong("metric", "no map", "a map");
+    }
 }
+
+const LIST: &str = "a list of numbers";

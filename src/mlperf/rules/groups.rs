@@ -3,11 +3,11 @@
 use super::checkpointing::written_and_read;
 use crate::mlperf::editions::{CHECKPOINTS, TRAINING_RUNS, WRITE_READ_GAP_S};
 use crate::mlperf::facts::Facts;
-use crate::mlperf::foreign::Loose;
+use crate::mlperf::foreign::{Loose, Metadata};
 use crate::mlperf::group::Group;
 use crate::mlperf::hash::{keys_that_differ, work};
 use crate::mlperf::leaf::Kind;
-use crate::mlperf::verdict::Outcome;
+use crate::mlperf::verdict::Found;
 
 type Runs<'a> = Group<&'a Facts>;
 
@@ -17,88 +17,77 @@ fn of_kind<'a>(group: &Runs<'a>, kind: Kind) -> Vec<&'a Facts> {
 }
 
 /// Rule 2.1.17.
-pub(super) fn six_runs(group: &Runs) -> Vec<Outcome> {
+pub(super) fn six_runs(group: &Runs, out: &mut Found) {
     let n = of_kind(group, Kind::TrainingRun).len();
-    vec![if n == TRAINING_RUNS {
-        Outcome::pass(format!("{n} runs: a warm-up and five measured ones"))
-    } else {
-        let what = format!(
-            "{n} run(s); exactly {TRAINING_RUNS} are expected, the first of which is the warm-up"
-        );
-        let remedy = if n > TRAINING_RUNS {
-            "keep 6 consecutive runs"
-        } else {
-            "run until there are 6 consecutive runs"
-        };
-        Outcome::fail(what).remedy(remedy)
-    }]
+    if n == TRAINING_RUNS {
+        out.pass(format!("{n} runs: a warm-up and five measured ones"));
+        return;
+    }
+    let remedy = match n > TRAINING_RUNS {
+        true => "keep 6 consecutive runs",
+        false => "run until there are 6 consecutive runs",
+    };
+    out.fail(format!(
+        "{n} run(s); exactly {TRAINING_RUNS} are expected, the first of which is the warm-up"
+    ))
+    .remedy(remedy);
 }
 
 /// Rule 2.1.18.
-pub(super) fn pauses(group: &Runs) -> Vec<Outcome> {
+pub(super) fn pauses(group: &Runs, out: &mut Found) {
     let runs = of_kind(group, Kind::TrainingRun);
-    let (mut out, mut largest) = (Vec::new(), 0.0f64);
+    let mut largest = 0.0f64;
     for pair in runs.windows(2) {
         let (a, b) = (&pair[0].leaf, &pair[1].leaf);
-        let between = a
+        let gap = a
             .began()
             .zip(b.began())
             .map(|(a, b)| (b - a).as_seconds_f64());
         let shorter = a.duration_s().zip(b.duration_s()).map(|(a, b)| a.min(b));
-        match between.zip(shorter) {
+        match gap.zip(shorter) {
             Some((gap, shorter)) if gap < 2.0 * shorter => largest = largest.max(gap),
-            Some((gap, shorter)) => out.push(Outcome::fail(format!(
-                "{gap:.0} s from {} to {}; less than {:.0} s (twice the shorter run) is expected",
-                a.name(),
-                b.name(),
-                2.0 * shorter
-            ))),
+            Some((gap, shorter)) => {
+                let (from, to, most) = (a.name(), b.name(), 2.0 * shorter);
+                out.fail(format!(
+                    "{gap:.0} s from {from} to {to}; less than {most:.0} s (twice the shorter run) is expected"
+                ));
+            }
             None => {
-                out.push(Outcome::skip(&format!(
-                    "times of {} or {}",
-                    a.path.display(),
-                    b.path.display()
-                )));
+                let (a, b) = (a.path.display(), b.path.display());
+                out.skip(&format!("times of {a} or {b}"));
             }
         }
     }
-    if out.is_empty() && runs.len() > 1 {
-        out.push(Outcome::pass(format!(
-            "at most {largest:.0} s from one run to the next"
-        )));
+    if out.0.is_empty() && runs.len() > 1 {
+        out.pass(format!("at most {largest:.0} s from one run to the next"));
     }
-    out
 }
 
 /// The rates that are published, of the measured runs.
-pub(super) fn spread(group: &Runs) -> Vec<Outcome> {
+pub(super) fn spread(group: &Runs, out: &mut Found) {
     let measured = of_kind(group, Kind::TrainingRun).into_iter().skip(1);
     let rate = |facts: &Facts| facts.leaf.metric("train_io_mean_MB_per_second").number();
     let rates: Vec<f64> = measured.filter_map(rate).collect();
     let least = rates.iter().copied().fold(f64::INFINITY, f64::min);
     let most = rates.iter().copied().fold(0.0, f64::max);
     if rates.len() < 2 || least <= 0.0 {
-        return Vec::new();
+        return;
     }
-    let what = format!(
-        "{least:.1} to {most:.1} MiB/s in {} measured run(s)",
-        rates.len()
-    );
-    vec![if most > 1.05 * least {
-        let apart = 100.0 * (most / least - 1.0);
-        Outcome::warn(format!("{what}: {apart:.1} % apart"))
-    } else {
-        Outcome::pass(what)
-    }]
+    let n = rates.len();
+    let what = format!("{least:.1} to {most:.1} MiB/s in {n} measured run(s)");
+    match 100.0 * (most / least - 1.0) {
+        apart if most > 1.05 * least => out.warn(format!("{what}: {apart:.1} % apart")),
+        _ => out.pass(what),
+    };
 }
 
 /// All runs of a group measure the same thing.
-pub(super) fn same_work(group: &Runs) -> Vec<Outcome> {
+pub(super) fn same_work(group: &Runs, out: &mut Found) {
     let is_measured =
         |facts: &&&Facts| matches!(facts.kind, Kind::TrainingRun | Kind::Checkpointing);
     let runs: Vec<&&Facts> = group.runs.iter().filter(is_measured).collect();
     let Some((first, others)) = runs.split_first().filter(|(_, others)| !others.is_empty()) else {
-        return Vec::new();
+        return;
     };
     let wanted = work(&first.leaf);
     for facts in others {
@@ -111,94 +100,71 @@ pub(super) fn same_work(group: &Runs) -> Vec<Outcome> {
                 format!("{key} is {has}, not {wanted}")
             };
             let differs = keys_that_differ(&wanted, &has).into_iter();
-            let list: Vec<String> = differs.take(6).map(of).collect();
-            let what = format!(
-                "{a} differs from {b} in what the comparability hash holds: {}",
-                list.join(", ")
-            );
-            return vec![Outcome::fail(what)];
+            let list = differs.take(6).map(of).collect::<Vec<_>>().join(", ");
+            out.fail(format!(
+                "{a} differs from {b} in what the comparability hash holds: {list}"
+            ));
+            return;
         }
         if (facts.accelerators, facts.hosts) != (first.accelerators, first.hosts) {
-            return vec![Outcome::fail(format!(
+            out.fail(format!(
                 "{a} and {b} ran on different numbers of accelerators or hosts"
-            ))];
+            ));
+            return;
         }
     }
-    vec![Outcome::pass(format!(
-        "{} runs are configured alike",
-        runs.len()
-    ))]
+    out.pass(format!("{} runs are configured alike", runs.len()));
 }
 
 /// Rule 2.1.23.
-pub(super) fn one_or_two(group: &Runs) -> Vec<Outcome> {
+pub(super) fn one_or_two(group: &Runs, out: &mut Found) {
     let n = of_kind(group, Kind::Checkpointing).len();
-    vec![Outcome::holds(
-        n <= 2,
-        format!("{n} run(s); 1 or 2 are expected"),
-    )]
-}
-
-fn pair<'a>(group: &Runs<'a>) -> Option<(&'a Facts, &'a Facts)> {
-    match of_kind(group, Kind::Checkpointing).as_slice() {
-        [first, second] => Some((first, second)),
-        _ => None,
-    }
+    out.holds(n <= 2, format!("{n} run(s); 1 or 2 are expected"));
 }
 
 /// Rule 4.7.1, of all runs.
-pub(super) fn write_then_read(group: &Runs) -> Vec<Outcome> {
+pub(super) fn write_then_read(group: &Runs, out: &mut Found) {
     let runs = of_kind(group, Kind::Checkpointing);
-    let counts: Vec<(u64, u64)> = runs
-        .iter()
-        .map(|facts| written_and_read(&facts.parameters).unwrap_or((0, 0)))
-        .collect();
+    let of = |facts: &&Facts| written_and_read(&facts.parameters).unwrap_or((0, 0));
+    let counts: Vec<(u64, u64)> = runs.iter().map(of).collect();
     let sum = |of: fn(&(u64, u64)) -> u64| counts.iter().map(of).fold(0u64, u64::saturating_add);
-    let (written, read) = (sum(|c| c.0), sum(|c| c.1));
-    let what = format!(
-        "{written} written and {read} read in {} run(s); {CHECKPOINTS} each are expected",
-        runs.len()
-    );
-    let mut out = vec![Outcome::holds(
+    let (written, read, n) = (sum(|c| c.0), sum(|c| c.1), runs.len());
+    out.holds(
         (written, read) == (CHECKPOINTS, CHECKPOINTS),
-        what,
-    )];
-    if let Some((first, second)) = pair(group) {
-        let ((w1, r1), (w2, r2)) = (counts[0], counts[1]);
-        if r1 > 0 || w2 > 0 {
+        format!("{written} written and {read} read in {n} run(s); {CHECKPOINTS} each are expected"),
+    );
+    if let ([first, second], [(w1, r1), (w2, r2)]) = (&runs[..], &counts[..]) {
+        if *r1 > 0 || *w2 > 0 {
             let (a, b) = (first.leaf.name(), second.leaf.name());
-            let what = format!("{a} writes {w1} and reads {r1}, {b} writes {w2} and reads {r2}");
-            out.push(
-                Outcome::fail(what).remedy("write 10 in the first run and read 10 in the second"),
-            );
+            out.fail(format!(
+                "{a} writes {w1} and reads {r1}, {b} writes {w2} and reads {r2}"
+            ))
+            .remedy("write 10 in the first run and read 10 in the second");
         } else {
-            out.push(gap(first, second));
+            gap(first, second, out);
         }
     }
-    out
 }
 
 /// From the end of the writes to the start of the reads, by mlpstorage's own clock where it kept one: the launch takes time too.
-fn gap(first: &Facts, second: &Facts) -> Outcome {
-    let clock = |value: Option<&Loose>| value.and_then(Loose::time);
-    let end =
-        clock(first.leaf.metadata().map(|m| &m.invocation_end_time)).or_else(|| first.leaf.end());
-    let start = clock(second.leaf.metadata().map(|m| &m.invocation_start_time))
-        .or_else(|| second.leaf.start());
+fn gap(first: &Facts, second: &Facts, out: &mut Found) {
+    let clock = |facts: &Facts, of: fn(&Metadata) -> &Loose| of(facts.leaf.metadata()?).time();
+    let end = clock(first, |m| &m.invocation_end_time).or_else(|| first.leaf.end());
+    let start = clock(second, |m| &m.invocation_start_time).or_else(|| second.leaf.start());
     let Some((end, start)) = end.zip(start) else {
-        return Outcome::skip("the end of the writes or the start of the reads (summary.json)");
+        return out.skip("the end of the writes or the start of the reads (summary.json)");
     };
     let gap = (start - end).as_seconds_f64();
     let what = format!("{gap:.1} s from the end of the writes to the start of the reads");
     if gap > WRITE_READ_GAP_S {
-        Outcome::fail(format!(
+        out.fail(format!(
             "{what}; at most {WRITE_READ_GAP_S:.0} s are allowed"
         ))
-        .remedy("start the reads at once, or both in one run")
+        .remedy("start the reads at once, or both in one run");
     } else if gap < 0.0 {
-        Outcome::warn(format!("{what}: the clocks of the two runs differ"))
-            .remedy("set the clocks of the hosts right")
+        out.warn(what + ": the clocks of the two runs differ")
+            .remedy("set the clocks of the hosts right");
     } else {
-        Outcome::pass(what)
+        out.pass(what);
     }
 }

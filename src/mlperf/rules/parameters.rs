@@ -8,7 +8,7 @@ use crate::mlperf::editions::{self, Change, Llm};
 use crate::mlperf::facts::{Facts, load};
 use crate::mlperf::hash::{TRAINING, differing};
 use crate::mlperf::leaf::Kind;
-use crate::mlperf::verdict::{Outcome, Standing};
+use crate::mlperf::verdict::{Found, Standing};
 
 /// True where the edition takes submissions of this workload.
 pub(crate) fn is_submittable(facts: &Facts) -> bool {
@@ -30,23 +30,22 @@ pub(crate) fn is_submittable(facts: &Facts) -> bool {
 }
 
 /// Rule 2.1.11.
-pub(super) fn training_model(facts: &Facts) -> Vec<Outcome> {
-    let rules = facts.edition.rules();
-    let of = rules.training_models().join(", ");
-    let Some(model) = facts.model.as_deref() else {
-        return vec![Outcome::fail("model.name is not set").standing(Standing::Invalid)];
+pub(super) fn training_model(facts: &Facts, out: &mut Found) {
+    let of = facts.edition.rules().training_models().join(", ");
+    match facts.model.as_deref() {
+        None => out.invalid("model.name is not set"),
+        Some(model) if !editions::is_known_model(model) => {
+            out.invalid(format!("{model} is none of {of}"))
+        }
+        Some(model) if is_submittable(facts) => out.pass(model),
+        Some(model) => {
+            let on = facts.accelerator.as_deref().unwrap_or("any accelerator");
+            let edition = facts.edition;
+            out.info(format!(
+                "{model} on {on} is a what-if: {edition} takes submissions of {of} on its own accelerators"
+            ))
+        }
     };
-    vec![if !editions::is_known_model(model) {
-        Outcome::fail(format!("{model} is none of {of}")).standing(Standing::Invalid)
-    } else if is_submittable(facts) {
-        Outcome::pass(model)
-    } else {
-        let on = facts.accelerator.as_deref().unwrap_or("any accelerator");
-        let edition = facts.edition;
-        Outcome::info(format!(
-            "{model} on {on} is a what-if: {edition} takes submissions of {of} on its own accelerators"
-        ))
-    }]
 }
 
 /// A parameter that is not the workload's.
@@ -156,86 +155,81 @@ fn shown(list: &[&Changed]) -> String {
     all.join("; ")
 }
 
-fn forbidden(change: &Changed, why: &str) -> Outcome {
-    let outcome = Outcome::fail(format!("{}: {why}", change.shown)).standing(Standing::Invalid);
+fn forbidden(change: &Changed, why: &str, out: &mut Found) {
+    let outcome = out.invalid(format!("{}: {why}", change.shown));
     match &change.word {
         Some(_) if change.key.starts_with("output.") => {
             outcome.remedy("leave it out; --output or ++hydra.run.dir names the folder of results")
         }
         Some(word) => outcome.remedy(format!("leave the word '{word}' out")),
         None => outcome,
+    };
+}
+
+/// What stays within the list of CLOSED.
+fn within(list: &[&Changed]) -> String {
+    match list {
+        [] => "nothing changed".into(),
+        _ => format!("within the list: {}", shown(list)),
     }
 }
 
 /// Rule 3.6.2.
-pub(super) fn closed(facts: &Facts) -> Vec<Outcome> {
+pub(super) fn closed(facts: &Facts, out: &mut Found) {
     let changed = changed(facts);
     let change = |c: &Changed| facts.edition.rules().training_change(&c.key);
     let is_within = |c: &&Changed| matches!(change(c), Change::Closed | Change::Injected);
-    let (within, outside): (Vec<&Changed>, Vec<&Changed>) = changed.iter().partition(is_within);
-    let mut out = vec![if outside.is_empty() {
-        let what = if within.is_empty() {
-            "nothing changed".into()
-        } else {
-            format!("within the list: {}", shown(&within))
-        };
-        Outcome::pass(what).standing(Standing::Closed)
-    } else {
-        Outcome::info(format!("not CLOSED: {}", shown(&outside)))
-    }];
+    let (inside, outside): (Vec<&Changed>, Vec<&Changed>) = changed.iter().partition(is_within);
+    match outside.is_empty() {
+        true => out.closed(within(&inside)),
+        false => out.info(format!("not CLOSED: {}", shown(&outside))),
+    };
     if facts.parameters.reader.odirect.flag() && facts.model.as_deref() != Some("unet3d") {
         let model = facts.model.as_deref().unwrap_or("an unknown model");
-        let what = format!("reader.odirect is on for {model}; the table allows it for unet3d");
-        out.push(
-            Outcome::fail(what)
-                .remedy("reader.odirect=False")
-                .standing(Standing::Invalid),
-        );
+        out.invalid(format!(
+            "reader.odirect is on for {model}; the table allows it for unet3d"
+        ))
+        .remedy("reader.odirect=False");
     }
-    out
 }
 
 /// Rule 3.6.3.
-pub(super) fn open(facts: &Facts) -> Vec<Outcome> {
+pub(super) fn open(facts: &Facts, out: &mut Found) {
     let changed = changed(facts);
     let is = |wanted: Change| {
         let rules = facts.edition.rules();
-        let list = changed
-            .iter()
-            .filter(move |c| rules.training_change(&c.key) == wanted);
-        list.collect::<Vec<_>>()
+        let list = changed.iter();
+        list.filter(move |c| rules.training_change(&c.key) == wanted)
     };
-    let fail = |c: &Changed| forbidden(c, "no category lets it be changed");
-    let mut out: Vec<Outcome> = is(Change::Forbidden).into_iter().map(fail).collect();
-    let only_open = is(Change::Open);
+    for change in is(Change::Forbidden) {
+        forbidden(change, "no category lets it be changed", out);
+    }
+    let only_open: Vec<&Changed> = is(Change::Open).collect();
     if !only_open.is_empty() {
-        out.push(
-            Outcome::info(format!("allowed in OPEN only: {}", shown(&only_open)))
-                .standing(Standing::Open),
-        );
+        out.info(format!("allowed in OPEN only: {}", shown(&only_open)))
+            .standing(Standing::Open);
     }
-    if out.is_empty() {
-        out.push(Outcome::pass("nothing beyond the list of CLOSED"));
+    if out.0.is_empty() {
+        out.pass("nothing beyond the list of CLOSED");
     }
-    out
 }
 
 /// Rule 4.6.3.
-pub(super) fn checkpointing(facts: &Facts) -> Vec<Outcome> {
+pub(super) fn checkpointing(facts: &Facts, out: &mut Found) {
     let changed = changed(facts);
-    let is_forbidden =
-        |c: &&Changed| facts.edition.rules().checkpointing_change(&c.key) == Change::Forbidden;
-    let (bad, within): (Vec<&Changed>, Vec<&Changed>) = changed.iter().partition(is_forbidden);
+    let rules = facts.edition.rules();
+    let is_forbidden = |c: &&Changed| rules.checkpointing_change(&c.key) == Change::Forbidden;
+    let (bad, inside): (Vec<&Changed>, Vec<&Changed>) = changed.iter().partition(is_forbidden);
     if bad.is_empty() {
-        let what = if within.is_empty() {
-            "nothing changed".into()
-        } else {
-            format!("within the list: {}", shown(&within))
-        };
-        return vec![Outcome::pass(what).standing(Standing::Closed)];
+        out.closed(within(&inside));
     }
-    let why = "only the folder and the two counts may be changed";
-    bad.into_iter().map(|c| forbidden(c, why)).collect()
+    for change in bad {
+        forbidden(
+            change,
+            "only the folder and the two counts may be changed",
+            out,
+        );
+    }
 }
 
 #[cfg(test)]
@@ -253,19 +247,11 @@ mod tests {
             ("unet3d_h100", true),
             ("llama3_8b", true),
         ] {
-            let request = LoadRequest {
-                source: Source::Named {
-                    name: name.into(),
-                    config_dir: None,
-                },
-                words: Vec::new(),
-                allow_unknown: false,
-                env: Default::default(),
-                dotenv: None,
-                cwd: ".".into(),
-                patience: config::PATIENCE,
+            let source = Source::Named {
+                name: name.into(),
+                config_dir: None,
             };
-            let loaded = config::load(&request).unwrap();
+            let loaded = config::load(&LoadRequest::of(source)).unwrap();
             let facts = Facts::before(&loaded, &Inputs::default(), Edition::V3);
             assert_eq!(template(&facts).is_some(), has_one, "{name}");
             assert!(changed(&facts).is_empty(), "{name}");

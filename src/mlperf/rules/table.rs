@@ -7,19 +7,19 @@ use crate::mlperf::group::Group;
 use crate::mlperf::leaf::Kind::{
     self, Checkpointing, TrainingDatagen, TrainingDatasize, TrainingRun, Unknown,
 };
-use crate::mlperf::verdict::Outcome;
+use crate::mlperf::verdict::Found;
+
+/// Looks at a run, or at a workload that is to run.
+type OfRun = fn(&Facts, &mut Found);
+/// Looks at runs that belong together.
+type OfGroup = fn(&Group<&Facts>, &mut Found);
 
 /// How a rule is looked at.
 #[derive(Clone, Copy)]
 pub(crate) enum Check {
-    /// A run, or a workload that is to run.
-    Run(fn(&Facts) -> Vec<Outcome>),
-    /// Runs that belong together.
-    Group(fn(&Group<&Facts>) -> Vec<Outcome>),
-    Both(
-        fn(&Facts) -> Vec<Outcome>,
-        fn(&Group<&Facts>) -> Vec<Outcome>,
-    ),
+    Run(OfRun),
+    Group(OfGroup),
+    Both(OfRun, OfGroup),
     /// By this module, over all that was found.
     Here,
 }
@@ -27,21 +27,17 @@ pub(crate) enum Check {
 /// When a run is looked at; groups are looked at after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum When {
-    /// Before the run.
     Before,
     After,
-    /// Before and after.
     Both,
 }
 
 pub struct Rule {
     /// Upstream's number; a word where dlio-rs has a check that upstream has no rule for.
     pub id: &'static str,
-    /// Upstream's name.
     pub name: &'static str,
     pub(crate) editions: &'static [Edition],
     pub(crate) when: When,
-    /// Runs of which kinds.
     pub(crate) of: &'static [Kind],
     pub(crate) check: Check,
     pub demand: &'static str,
@@ -185,7 +181,6 @@ impl Rule {
             .find(|rule| rule.id.eq_ignore_ascii_case(id) || rule.name.eq_ignore_ascii_case(id))
     }
 
-    /// All of it, for people.
     pub fn text(&self) -> String {
         let remedy = match self.remedy {
             "" => String::new(),
@@ -214,8 +209,7 @@ impl Rule {
 pub fn markdown() -> String {
     let mut table = crate::mlperf::table::Table::new(&["Id", "Name", "Editions; when", "Demands"]);
     for rule in RULES {
-        let cells = [rule.id, rule.name, &rule.scope(), rule.demand];
-        table.rows.push(cells.map(str::to_owned).to_vec());
+        table.row([rule.id, rule.name, &rule.scope(), rule.demand]);
     }
     table.markdown()
 }

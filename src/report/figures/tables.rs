@@ -92,17 +92,13 @@ pub(super) fn evidence(out: &mut Report, s: &JobSummary) {
         let which = match same {
             all if all.len() == s.epochs.len() => String::new(),
             [one] => format!("epoch {} ", one.epoch),
-            many => format!(
-                "epochs {} to {} ",
-                many[0].epoch,
-                many[many.len() - 1].epoch
-            ),
+            [one, .., last] => format!("epochs {} to {} ", one.epoch, last.epoch),
+            [] => continue,
         };
         let rule = &same[0].rule;
-        let first = if same.len() > 1 && same.iter().any(|e| e.rule != *rule) {
-            format!("; epoch {}", same[0].epoch)
-        } else {
-            String::new()
+        let first = match same.iter().all(|e| e.rule == *rule) {
+            true => String::new(),
+            false => format!("; epoch {}", same[0].epoch),
         };
         out.push(sentence(format!(
             "{which}served by storage: {word} ({rule}{first})"
@@ -127,28 +123,20 @@ pub(super) fn evidence(out: &mut Report, s: &JobSummary) {
             plain("rule", &e.rule),
         ]
     };
-    out.table(Table {
-        path: "evidence".into(),
-        lines: s.evidence.iter().map(line).collect(),
-        ..Table::default()
-    });
+    out.list("evidence", s.evidence.iter().map(line).collect());
 }
 
 pub(super) fn epochs(out: &mut Report, s: &JobSummary, formula: &str) {
+    let (au, rate) = (format!("au_{formula}"), format!("throughput_{formula}"));
     let line = |e: &EpochSummary| {
         vec![
             plain("epoch", e.epoch),
             plain("steps", e.steps),
             row("train_time", e.train_s, "s", "max"),
-            row("au", e.au_percent, "%", &format!("au_{formula}")),
+            row("au", e.au_percent, "%", &au),
             row("au_nominal", e.au_nominal_percent, "%", "au_nominal"),
             row("au_storage", e.au_storage_percent, "%", "au_storage"),
-            row(
-                "throughput",
-                e.throughput,
-                "samples/s",
-                &format!("throughput_{formula}"),
-            ),
+            row("throughput", e.throughput, "samples/s", &rate),
             row("bytes_read", e.bytes_read, "B", "sum"),
             row("bytes_from_device", e.bytes_from_device, "B", "sum"),
             plain("served_by_storage", e.served_by_storage),
@@ -156,15 +144,12 @@ pub(super) fn epochs(out: &mut Report, s: &JobSummary, formula: &str) {
             plain("breakdown", object(breakdown_rows(&e.breakdown))),
         ]
     };
-    out.table(Table {
-        path: "epochs".into(),
-        lines: s.epochs.iter().map(line).collect(),
-        ..Table::default()
-    });
+    out.list("epochs", s.epochs.iter().map(line).collect());
 }
 
 pub(super) fn hosts(out: &mut Report, s: &JobSummary) {
     let hosts = s.hosts.iter().map(|h: &HostSummary| {
+        let time = |key: &str, ns: Option<u64>, id: &str| row(key, ns.map(seconds), "s", id);
         vec![
             plain("name", &h.facts.name),
             plain("ranks", h.ranks),
@@ -173,51 +158,29 @@ pub(super) fn hosts(out: &mut Report, s: &JobSummary) {
             plain("machine", machine_json(&h.facts.machine)),
             plain("medium", &h.medium),
             plain("limits", &h.limits),
-            row(
-                "throttled",
-                h.pressure.throttled_ns.map(seconds),
-                "s",
-                "cgroup_cpu_stat",
-            ),
+            time("throttled", h.pressure.throttled_ns, "cgroup_cpu_stat"),
             plain("throttled_periods", h.pressure.throttled_periods),
-            row(
-                "steal",
-                h.pressure.steal_ns.map(seconds),
-                "s",
-                "proc_stat_steal",
-            ),
-            row("reader_cpu_wait", h.delay_ns.map(seconds), "s", "sum"),
+            time("steal", h.pressure.steal_ns, "proc_stat_steal"),
+            time("reader_cpu_wait", h.delay_ns, "sum"),
             plain("spreads", h.spreads),
         ]
     });
-    out.table(Table {
-        path: "hosts".into(),
-        lines: hosts.collect(),
-        ..Table::default()
-    });
+    out.list("hosts", hosts.collect());
 }
 
 pub(super) fn ranks(out: &mut Report, s: &JobSummary, formula: &str) {
+    let (au, rate) = (format!("au_{formula}"), format!("throughput_{formula}"));
     let ranks = s.rank_table.iter().map(|r| {
         let host = s.hosts.get(r.host).map_or("", |h| h.facts.name.as_str());
         vec![
             plain("rank", r.rank),
             plain("host", host),
-            row("au", r.au_percent, "%", &format!("au_{formula}")),
-            row(
-                "throughput",
-                r.throughput,
-                "samples/s",
-                &format!("throughput_{formula}"),
-            ),
+            row("au", r.au_percent, "%", &au),
+            row("throughput", r.throughput, "samples/s", &rate),
             plain("breakdown", object(breakdown_rows(&r.breakdown))),
             plain("counters", r.counters),
             plain("order_digest", format!("{:016x}", r.order_digest)),
         ]
     });
-    out.table(Table {
-        path: "ranks".into(),
-        lines: ranks.collect(),
-        ..Table::default()
-    });
+    out.list("ranks", ranks.collect());
 }

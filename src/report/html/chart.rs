@@ -34,30 +34,36 @@ pub(super) struct Axis {
 impl Axis {
     /// From `from` to at least `to`, with round ticks named by `name`.
     pub(super) fn linear(from: f64, to: f64, title: &str, name: impl Fn(f64) -> String) -> Self {
-        let to = if to > from { to } else { from + 1.0 };
-        Axis::stepped((from, to), nice((to - from) / 5.0), title, name)
+        Axis::stepped(from, to, 0.0, title, name)
+    }
+
+    /// From 0 to 100.
+    pub(super) fn percent(title: &str) -> Self {
+        Axis::linear(0.0, 100.0, title, |x| format!("{x:.0}"))
+    }
+
+    /// From 0 to `most`, with at most six decimals.
+    pub(super) fn amounts(most: f64, title: &str) -> Self {
+        let name = |x: f64| format!("{}", (x * 1e6).round() / 1e6);
+        Axis::linear(0.0, most.max(1e-6), title, name)
     }
 
     /// The same for what is counted: ticks at whole numbers only.
     pub(super) fn counts(from: f64, to: f64, title: &str) -> Self {
-        let to = if to > from { to } else { from + 1.0 };
-        let step = nice((to - from) / 5.0).max(1.0);
-        Axis::stepped((from, to), step, title, |x| format!("{x:.0}"))
+        Axis::stepped(from, to, 1.0, title, |x| format!("{x:.0}"))
     }
 
-    fn stepped((from, to): Range, step: f64, title: &str, name: impl Fn(f64) -> String) -> Self {
+    /// Ticks are at least `apart` from each other.
+    fn stepped(from: f64, to: f64, apart: f64, title: &str, name: impl Fn(f64) -> String) -> Self {
+        let mut axis = Axis::of(from, to, title, Vec::new());
+        let step = nice((axis.to - from) / 5.0).max(apart);
         let first = (from / step).ceil() as i64;
-        let last = (to / step + 1e-9).floor() as i64;
+        let last = (axis.to / step + 1e-9).floor() as i64;
         // Three times 0.2 is 0.6, not 0.6000000000000001.
         let scale = 10_f64.powf((-step.log10().floor()).max(0.0));
         let at = |i: i64| (i as f64 * step * scale).round() / scale;
-        Axis {
-            scale: Scale::Linear,
-            from,
-            to,
-            title: title.into(),
-            ticks: (first..=last).map(|i| (at(i), name(at(i)))).collect(),
-        }
+        axis.ticks = (first..=last).map(|i| (at(i), name(at(i)))).collect();
+        axis
     }
 
     /// Whole decades around `from` and `to`, which are above 0.
@@ -65,12 +71,10 @@ impl Axis {
         let first = from.max(f64::MIN_POSITIVE).log10().floor() as i32;
         let last = (to.max(f64::MIN_POSITIVE).log10().ceil() as i32).max(first + 1);
         let at = |i: i32| 10_f64.powi(i);
+        let ticks = (first..=last).map(|i| (at(i), name(at(i)))).collect();
         Axis {
             scale: Scale::Log,
-            from: at(first),
-            to: at(last),
-            title: title.into(),
-            ticks: (first..=last).map(|i| (at(i), name(at(i)))).collect(),
+            ..Axis::of(at(first), at(last), title, ticks)
         }
     }
 
@@ -295,17 +299,11 @@ pub(super) const LEVELS: usize = 9;
 pub(super) fn legend(items: &[(String, String)]) -> String {
     let mut out = String::from("<p class=\"legend\">");
     for (class, name) in items {
+        let line = format!("<path class=\"{class}\" d=\"M0 6H30\"/>");
+        let area = format!("<rect class=\"{class}\" width=\"12\" height=\"12\"/>");
         let (width, more, shape) = match class.starts_with("line ") {
-            true => (
-                30,
-                " long",
-                format!("<path class=\"{class}\" d=\"M0 6H30\"/>"),
-            ),
-            false => (
-                12,
-                "",
-                format!("<rect class=\"{class}\" width=\"12\" height=\"12\"/>"),
-            ),
+            true => (30, " long", line),
+            false => (12, "", area),
         };
         let _ = write!(
             out,
@@ -336,19 +334,17 @@ mod tests {
     fn ticks_are_round() {
         let ticks = |axis: Axis| axis.ticks.into_iter().map(|(x, _)| x).collect::<Vec<_>>();
         let word = |x: f64| format!("{x}");
-        assert_eq!(
-            ticks(Axis::linear(0.0, 100.0, "", word)),
-            [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
-        );
-        assert_eq!(
-            ticks(Axis::linear(0.0, 0.7, "", word)),
-            [0.0, 0.2, 0.4, 0.6]
-        );
-        assert_eq!(
-            ticks(Axis::log(30.0, 4000.0, "", word)),
-            [10.0, 100.0, 1000.0, 10000.0]
-        );
-        assert_eq!(ticks(Axis::log(10.0, 10.0, "", word)), [10.0, 100.0]);
+        for (axis, expected) in [
+            (Axis::percent(""), vec![0.0, 20.0, 40.0, 60.0, 80.0, 100.0]),
+            (Axis::linear(0.0, 0.7, "", word), vec![0.0, 0.2, 0.4, 0.6]),
+            (
+                Axis::log(30.0, 4000.0, "", word),
+                vec![10.0, 100.0, 1000.0, 10000.0],
+            ),
+            (Axis::log(10.0, 10.0, "", word), vec![10.0, 100.0]),
+        ] {
+            assert_eq!(ticks(axis), expected);
+        }
         for n in 1..100 {
             let at = ticks(Axis::counts(0.5, f64::from(n) + 0.5, ""));
             assert!(

@@ -29,19 +29,12 @@ fn direction(run: &View, word: &str) -> String {
 fn times(report: &Value, word: &str) -> Figure {
     let at = |key: &str| format!("/checkpoint/{word}/{key}");
     let n = list(report, &at("duration_values/value")).len();
-    let slowest = |i: usize| {
-        number(
-            report,
-            &format!("{}/value/{i}", at("slowest_rank_duration_values")),
-        )
-    };
-    let fsync = |i: usize| number(report, &format!("{}/value/{i}", at("fsync_max")));
+    let value = |key: &str, i: usize| number(report, &format!("{}/value/{i}", at(key)));
+    let slowest = |i: usize| value("slowest_rank_duration_values", i);
+    let fsync = |i: usize| value("fsync_max", i);
     let most = (0..n).filter_map(slowest).fold(0.0, f64::max);
     let x = Axis::counts(0.5, n as f64 + 0.5, "checkpoint");
-    let y = Axis::linear(0.0, most.max(1e-6), "time, s", |x| {
-        format!("{}", (x * 1e6).round() / 1e6)
-    });
-    let mut plot = Plot::new(x, y, 220.0);
+    let mut plot = Plot::new(x, Axis::amounts(most, "time, s"), 220.0);
     let mut rows = Vec::new();
     let mut has_fsync = false;
     for i in 0..n {
@@ -56,58 +49,49 @@ fn times(report: &Value, word: &str) -> Figure {
         }
         let cell =
             |key: &str, unit: &str| Cell::at(report, &format!("{}/value/{i}", at(key)), unit);
-        let share = fsync(i)
-            .zip(slowest(i))
-            .filter(|(_, s)| *s > 0.0)
-            .map(|(f, s)| 100.0 * f / s);
+        let times = fsync(i).zip(slowest(i)).filter(|(_, s)| *s > 0.0);
         rows.push(vec![
             Cell::number(place, ""),
             cell("duration_values", "s"),
             cell("slowest_rank_duration_values", "s"),
             cell("throughput_values", "GiB/s"),
             cell("fsync_max", "s"),
-            share.map_or_else(|| Cell::word("-"), |x| Cell::number(x, "%")),
+            Cell::maybe(times.map(|(f, s)| 100.0 * f / s), "%"),
         ]);
     }
     let mut keys = vec![("c0".to_owned(), "slowest rank".to_owned())];
     if has_fsync {
         keys.push(("c1".into(), "of it fsync, longest of a rank".into()));
     }
+    let reading = "A bar is the time of the slowest rank, which is what a training job waits for. The part at its foot is the time in which data went from memory to the storage.";
+    let without_fsync = reading.find(" The part").unwrap_or(reading.len());
+    let head = "checkpoint|duration (rank 0)|slowest rank|throughput|fsync|fsync of the slowest";
+    let caption = format!("{word} of each checkpoint");
     Figure {
-        caption: format!("{word} of each checkpoint"),
+        drawing: plot.svg(&caption) + &legend(&keys),
+        caption,
         reading: match has_fsync {
-            true => {
-                "A bar is the time of the slowest rank, which is what a training job waits for. The part at its foot is the time in which data went from memory to the storage."
-            }
-            false => {
-                "A bar is the time of the slowest rank, which is what a training job waits for."
-            }
+            true => reading,
+            false => &reading[..without_fsync],
         },
-        drawing: plot.svg(&format!("{word} of each checkpoint")) + &legend(&keys),
-        table: table(
-            "checkpoint|duration (rank 0)|slowest rank|throughput|fsync|fsync of the slowest"
-                .split('|'),
-            &rows,
-        ),
+        table: table(head.split('|'), &rows),
     }
 }
 
 fn over_ranks(report: &Value, word: &str) -> String {
     let at = |key: &str| format!("/checkpoint/{word}/{key}");
-    let ends = ["min", "median", "max"]
-        .map(|end| Cell::at(report, &at(&format!("rank_duration/over_ranks/{end}")), "s"));
-    let [min, median, max] = ends;
-    table(
-        "duration over ranks|fastest|median|slowest|harness (generator stall)|tensors|files"
-            .split('|'),
-        &[vec![
-            Cell::word(word),
-            min,
-            median,
-            max,
-            Cell::at(report, &at("generator_stall"), "%"),
-            Cell::at(report, &at("tensor_bytes"), "B"),
-            Cell::at(report, &at("file_bytes"), "B"),
-        ]],
-    )
+    let mut row = vec![Cell::word(word)];
+    row.extend(
+        [
+            ("rank_duration/over_ranks/min", "s"),
+            ("rank_duration/over_ranks/median", "s"),
+            ("rank_duration/over_ranks/max", "s"),
+            ("generator_stall", "%"),
+            ("tensor_bytes", "B"),
+            ("file_bytes", "B"),
+        ]
+        .map(|(key, unit)| Cell::at(report, &at(key), unit)),
+    );
+    let head = "duration over ranks|fastest|median|slowest|harness (generator stall)|tensors|files";
+    table(head.split('|'), &[row])
 }

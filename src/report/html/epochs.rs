@@ -3,6 +3,7 @@
 use super::View;
 use super::chart::{Axis, Plot, legend};
 use super::markup::{Cell, Figure, list, missing, number, table};
+use crate::metrics::timeline::RankEpochs;
 
 /// More points than this are not drawn one by one.
 pub(super) const DOTS: usize = 200;
@@ -23,19 +24,21 @@ pub(super) fn section(run: &View) -> Option<String> {
     Some(out)
 }
 
+/// Least and most AU of the ranks in a column of the recording; None without any.
+fn ends(of: &RankEpochs, column: usize) -> Option<(f64, f64)> {
+    let values = || of.au_percent.iter().filter_map(|rank| rank.get(column));
+    let (least, most) = values().fold((f32::INFINITY, f32::NEG_INFINITY), |(least, most), x| {
+        (least.min(*x), most.max(*x))
+    });
+    (least <= most).then_some((f64::from(least), f64::from(most)))
+}
+
 /// Least and most AU of a rank in an epoch (from 0), where the recording has every epoch by itself.
 fn extremes(run: &View, epoch: usize) -> Option<(f64, f64)> {
     let of = &run.recording.read().ok()?.rank_epochs;
-    if of.epochs_per_column != 1 {
-        return None;
-    }
-    let values = of.au_percent.iter().filter_map(|rank| rank.get(epoch));
-    let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
-    for &x in values {
-        least = least.min(f64::from(x));
-        most = most.max(f64::from(x));
-    }
-    (least <= most).then_some((least, most))
+    (of.epochs_per_column == 1)
+        .then(|| ends(of, epoch))
+        .flatten()
 }
 
 /// Least and most AU of a rank as lines, where the recording has means of several epochs; false where it has not.
@@ -45,24 +48,17 @@ fn folded_extremes(run: &View, plot: &mut Plot, keys: &mut Vec<(String, String)>
         _ => return false,
     };
     let fold = of.epochs_per_column;
-    let column = |i: usize| of.au_percent.iter().filter_map(move |rank| rank.get(i));
-    let middle = |i: usize| {
-        let (first, last) = (i as u64 * fold + 1, ((i as u64 + 1) * fold).min(of.epochs));
-        (first + last) as f64 / 2.0
-    };
-    let places = (0..of.columns()).filter(|i| column(*i).next().is_some());
     let (mut least, mut most) = (Vec::new(), Vec::new());
-    for i in places {
-        let values = || column(i).map(|x| f64::from(*x));
-        least.push((middle(i), values().fold(f64::INFINITY, f64::min)));
-        most.push((middle(i), values().fold(f64::NEG_INFINITY, f64::max)));
+    for (i, (low, high)) in (0..of.columns()).filter_map(|i| Some((i as u64, ends(of, i)?))) {
+        let (first, last) = (i * fold + 1, ((i + 1) * fold).min(of.epochs));
+        let middle = (first + last) as f64 / 2.0;
+        least.push((middle, low));
+        most.push((middle, high));
     }
     for (class, word, points) in [("c2", "highest", most), ("c3", "lowest", least)] {
         plot.line(class, &points);
-        keys.push((
-            format!("line {class}"),
-            format!("{word} rank, mean of {fold} epochs"),
-        ));
+        let name = format!("{word} rank, mean of {fold} epochs");
+        keys.push((format!("line {class}"), name));
     }
     true
 }
@@ -70,9 +66,8 @@ fn folded_extremes(run: &View, plot: &mut Plot, keys: &mut Vec<(String, String)>
 fn au(run: &View) -> Figure {
     let report = run.report;
     let n = list(report, "/epochs").len();
-    let y = Axis::linear(0.0, 100.0, "AU, %", |x| format!("{x:.0}"));
     let x = Axis::counts(0.5, n as f64 + 0.5, "epoch");
-    let mut plot = Plot::new(x, y, 240.0);
+    let mut plot = Plot::new(x, Axis::percent("AU, %"), 240.0);
     let mut rows = Vec::new();
     let mut points = Vec::new();
     for i in 0..n {
@@ -81,22 +76,17 @@ fn au(run: &View) -> Figure {
         let au = number(report, &at("au"));
         points.push((place, au.unwrap_or(f64::NAN)));
         let ends = extremes(run, i);
-        if let Some((least, most)) = ends
-            && n <= DOTS
-        {
+        if let Some((least, most)) = ends.filter(|_| n <= DOTS) {
             plot.whisker(place, least, most);
         }
-        if let Some(au) = au
-            && n <= DOTS
-        {
+        if let Some(au) = au.filter(|_| n <= DOTS) {
             plot.dot("c0", (place, au), &format!("epoch {}: {au:.2} %", i + 1));
         }
-        let end = |x: Option<f64>| x.map_or_else(|| Cell::word("-"), |x| Cell::number(x, "%"));
         rows.push(vec![
             Cell::at(report, &at("epoch"), ""),
             Cell::at(report, &at("au"), "%"),
-            end(ends.map(|e| e.0)),
-            end(ends.map(|e| e.1)),
+            Cell::maybe(ends.map(|e| e.0), "%"),
+            Cell::maybe(ends.map(|e| e.1), "%"),
             Cell::at(report, &at("throughput"), "samples/s"),
             Cell::at(report, &at("steps"), ""),
             Cell::at(report, &at("train_time"), "s"),
@@ -120,12 +110,11 @@ fn au(run: &View) -> Figure {
             }
         },
         drawing: plot.svg("AU per epoch") + &legend(&keys),
-        table: table(
-            "epoch|AU|lowest rank|highest rank|throughput|steps|time".split('|'),
-            &rows,
-        ),
+        table: table(HEAD.split('|'), &rows),
     }
 }
+
+const HEAD: &str = "epoch|AU|lowest rank|highest rank|throughput|steps|time";
 
 /// Parts of the window: place in a breakdown, name, class.
 const PARTS: [(&str, &str, &str); 11] = [
@@ -149,39 +138,24 @@ fn window(run: &View) -> Option<Figure> {
     // Of many epochs the whole run alone, and every so many of them.
     let step = n.div_ceil(24).max(1);
     let mut bars = vec![("all".to_owned(), "/breakdown".to_owned())];
-    bars.extend(
-        (0..n)
-            .step_by(step)
-            .map(|i| ((i + 1).to_string(), format!("/epochs/{i}/breakdown"))),
-    );
-    let ticks = bars
-        .iter()
-        .enumerate()
-        .map(|(i, (name, _))| (i as f64 + 0.5, name.clone()));
+    let one = |i: usize| ((i + 1).to_string(), format!("/epochs/{i}/breakdown"));
+    bars.extend((0..n).step_by(step).map(one));
+    let ticks = bars.iter().enumerate();
+    let ticks = ticks.map(|(i, (name, _))| (i as f64 + 0.5, name.clone()));
     let x = Axis::of(0.0, bars.len() as f64, "epoch", ticks.collect());
-    let mut plot = Plot::new(
-        x,
-        Axis::linear(0.0, 100.0, "share of AU's window, %", |x| format!("{x:.0}")),
-        260.0,
-    );
+    let mut plot = Plot::new(x, Axis::percent("share of AU's window, %"), 260.0);
     let mut rows = Vec::new();
     for (i, (name, place)) in bars.iter().enumerate() {
         let mut from = 0.0;
-        let mut row = vec![
-            Cell::word(name),
-            Cell::at(report, &format!("{place}/window_seconds"), "s"),
-        ];
+        let window = Cell::at(report, &format!("{place}/window_seconds"), "s");
+        let mut row = vec![Cell::word(name), window];
         for (part, label, class) in PARTS {
             let pointer = format!("{place}/{part}/percent");
             let share = number(report, &pointer).unwrap_or(0.0);
             if share > 0.0 {
                 let x = (i as f64 + 0.1, i as f64 + 0.9);
-                plot.bar(
-                    class,
-                    x,
-                    (from, from + share),
-                    &format!("{name}: {label} {share:.2} %"),
-                );
+                let text = format!("{name}: {label} {share:.2} %");
+                plot.bar(class, x, (from, from + share), &text);
             }
             from += share;
             row.push(Cell::at(report, &pointer, "%"));

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::super::find::{By, Document, Limit, Trial};
 use super::chart::{Axis, Plot, legend};
 use super::document;
-use super::markup::{Cell, Figure, escape, missing, paragraph, table};
+use super::markup::{Cell, Figure, escape, missing, paragraph, table, warning};
 use crate::metrics::sequential::Outcome;
 
 /// The page of `find.json`; its cells name their places there.
@@ -20,7 +20,7 @@ pub(crate) fn page(search: &Document) -> String {
                 body += &paragraph(&format!("What limits it: {}", limit.words()));
             }
             for note in &answer.notes {
-                body += &format!("<p class=\"missing\">{}</p>\n", escape(note));
+                body += &warning(note);
             }
         }
         None => body += &missing("the answer", "The search has not ended"),
@@ -67,17 +67,13 @@ fn curve(search: &Document, json: &Value) -> Figure {
     let x = Axis::counts(0.0, most, axis_of(search.question.by));
     let highest = trials.iter().map(|t| y_of(t)).fold(0.0, f64::max);
     let y = match threshold {
-        Some(_) => Axis::linear(0.0, 100.0, "AU, %", |y| format!("{y:.0}")),
-        None => Axis::linear(0.0, highest.max(1e-6), "GiB/s", |y| {
-            format!("{}", (y * 1e6).round() / 1e6)
-        }),
+        Some(_) => Axis::percent("AU, %"),
+        None => Axis::amounts(highest, "GiB/s"),
     };
     let mut plot = Plot::new(x, y, 300.0);
     let mut keys = Vec::new();
-    let points: Vec<(f64, f64)> = (trials.iter())
-        .map(|t| (t.number as f64, y_of(t)))
-        .collect();
-    plot.line("c0", &points);
+    let points = trials.iter().map(|t| (t.number as f64, y_of(t)));
+    plot.line("c0", &points.collect::<Vec<_>>());
     if let Some(threshold) = threshold {
         plot.line("c7", &[(0.0, threshold), (most, threshold)]);
         keys.push(("line c7".into(), format!("threshold, {threshold:.2} %")));

@@ -15,12 +15,8 @@ pub(super) fn section(run: &View) -> Option<String> {
     let mut out = curves(run)?.html();
     match run.recording.read() {
         Ok(timeline) => {
-            let maps = &timeline.latency;
-            for stage in maps
-                .stages
-                .iter()
-                .filter(|s| MAPPED.contains(&s.stage.name()))
-            {
+            let stages = timeline.latency.stages.iter();
+            for stage in stages.filter(|s| MAPPED.contains(&s.stage.name())) {
                 out += &heat_map(timeline, stage).html();
             }
         }
@@ -90,10 +86,8 @@ fn curves(run: &View) -> Option<Figure> {
         keys.push((format!("line {class}"), name.to_owned()));
         let at = |key: &str| format!("/stages/{i}/{key}");
         let mut row = vec![Cell::word(name), Cell::at(report, &at("count"), "")];
-        row.extend(
-            ["mean", "p50", "p90", "p99", "p99.9", "max"]
-                .map(|key| Cell::at(report, &at(key), "ns")),
-        );
+        let keys = ["mean", "p50", "p90", "p99", "p99.9", "max"];
+        row.extend(keys.map(|key| Cell::at(report, &at(key), "ns")));
         row.push(Cell::word(stage["doc"].as_str().unwrap_or_default()));
         rows.push(row);
     }
@@ -111,23 +105,16 @@ fn curves(run: &View) -> Option<Figure> {
 fn heat_map(timeline: &Timeline, of: &StageLatency) -> Figure {
     let maps = &timeline.latency;
     let fold = of.counts.len().div_ceil(COLUMNS).max(1);
-    let folded: Vec<Vec<u64>> = of
-        .counts
-        .chunks(fold)
-        .map(|bins| {
-            (0..maps.edges_ns.len())
-                .map(|b| bins.iter().filter_map(|bin| bin.get(b)).sum())
-                .collect()
-        })
-        .collect();
+    let sum = |bins: &[Vec<u64>], b: usize| bins.iter().filter_map(|bin| bin.get(b)).sum();
+    let sums = |bins| (0..maps.edges_ns.len()).map(|b| sum(bins, b)).collect();
+    let folded: Vec<Vec<u64>> = of.counts.chunks(fold).map(sums).collect();
     let used = |b: usize| folded.iter().any(|column| column[b] > 0);
     let edges = &maps.edges_ns;
     let first = (0..edges.len()).find(|b| used(*b)).unwrap_or(0);
     let last = (0..edges.len()).rfind(|b| used(*b)).unwrap_or(0);
-    let edge = |b: usize| {
-        edges
-            .get(b)
-            .map_or_else(|| *edges.last().unwrap_or(&1) as f64 * 2.0, |ns| *ns as f64)
+    let edge = |b: usize| match edges.get(b) {
+        Some(ns) => *ns as f64,
+        None => *edges.last().unwrap_or(&1) as f64 * 2.0,
     };
     let width = maps.bin_ns as f64 * fold as f64 / 1e9;
     // The last column may reach beyond the end of the run.
@@ -157,10 +144,11 @@ fn heat_map(timeline: &Timeline, of: &StageLatency) -> Figure {
             ]
         })
         .collect();
+    let caption = format!("{} over time", of.stage.name());
     Figure {
-        caption: format!("{} over time", of.stage.name()),
         reading: "A column is a stretch of time, a row a range of latencies; the brighter a cell, the more happened there (logarithmic shades). A pause of the storage shows as a gap, and above it the few that took as long as the pause.",
-        drawing: plot.svg(&format!("{} over time", of.stage.name())) + &shades("few", "many"),
+        drawing: plot.svg(&caption) + &shades("few", "many"),
+        caption,
         table: table("from latency|count|most at".split('|'), &rows),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::super::shown::human;
 
@@ -27,9 +27,7 @@ pub(super) fn escape(text: &str) -> String {
 /// One cell of a table.
 #[derive(Debug, Clone)]
 pub(super) struct Cell {
-    /// What is shown.
     text: String,
-    /// The number behind it.
     value: Option<Value>,
     /// JSON pointer of that number in `report.json`.
     at: Option<String>,
@@ -75,6 +73,11 @@ impl Cell {
             value: is_number.then(|| value.clone()),
             at: is_number.then_some(at),
         }
+    }
+
+    /// The same of what may not be there.
+    pub(super) fn maybe(value: Option<f64>, unit: &str) -> Self {
+        value.map_or_else(|| Cell::word("-"), |value| Cell::number(value, unit))
     }
 
     /// Without its place: that of another run's file.
@@ -150,23 +153,21 @@ pub(super) fn table<'h>(head: impl IntoIterator<Item = &'h str>, rows: &[Vec<Cel
 
 /// A chart with its caption, the sentence on how to read it, and its table.
 pub(super) struct Figure {
-    /// What it shows.
     pub(super) caption: String,
     pub(super) reading: &'static str,
     /// The drawing, with its legend.
     pub(super) drawing: String,
-    /// The same in numbers.
     pub(super) table: String,
 }
 
 impl Figure {
     pub(super) fn html(&self) -> String {
         format!(
-            "<figure>\n<figcaption>{}</figcaption>\n{}<p class=\"reading\">{}</p>\n<details><summary>Table</summary>\n{}</details>\n</figure>\n",
+            "<figure>\n<figcaption>{}</figcaption>\n{}<p class=\"reading\">{}</p>\n{}</figure>\n",
             escape(&self.caption),
             self.drawing,
             escape(self.reading),
-            self.table
+            details("Table", &self.table)
         )
     }
 }
@@ -175,13 +176,24 @@ pub(super) fn paragraph(text: &str) -> String {
     format!("<p>{}</p>\n", escape(text))
 }
 
+/// A table under a title.
+pub(super) fn titled(title: &str, table: &str) -> String {
+    format!("<p><strong>{}</strong></p>\n{table}", escape(title))
+}
+
+/// What a reader opens to see.
+pub(super) fn details(summary: &str, content: &str) -> String {
+    let summary = escape(summary);
+    format!("<details><summary>{summary}</summary>\n{content}</details>\n")
+}
+
 /// What is not there, and why.
 pub(super) fn missing(what: &str, why: &str) -> String {
-    format!(
-        "<p class=\"missing\">Not shown: {}. {}</p>\n",
-        escape(what),
-        escape(&sentence(why))
-    )
+    warning(&format!("Not shown: {what}. {}", sentence(why)))
+}
+
+pub(super) fn warning(text: &str) -> String {
+    format!("<p class=\"missing\">{}</p>\n", escape(text))
 }
 
 /// A cause as a sentence: a capital letter and a full stop, where it has none.
@@ -204,10 +216,13 @@ pub(super) fn words<'a>(report: &'a Value, pointer: &str) -> Option<&'a str> {
 
 /// The list at a place of `report.json`, empty where there is none.
 pub(super) fn list<'a>(report: &'a Value, pointer: &str) -> &'a [Value] {
-    report
-        .pointer(pointer)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
+    let found = report.pointer(pointer).and_then(Value::as_array);
+    found.map_or(&[], Vec::as_slice)
+}
+
+/// The map at a place of `report.json`.
+pub(super) fn map<'a>(report: &'a Value, pointer: &str) -> Option<&'a Map<String, Value>> {
+    report.pointer(pointer)?.as_object()
 }
 
 #[cfg(test)]

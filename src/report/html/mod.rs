@@ -67,21 +67,16 @@ pub(crate) struct View<'a> {
     pub(crate) name: String,
     /// `report.json`, or what there is of it.
     pub(crate) report: &'a Value,
-    /// What the console printed.
     pub(crate) shown: &'a Shown,
     /// What is not there: which figure, and why.
     pub(crate) absent: Vec<(String, String)>,
-    /// The run over time.
     pub(crate) recording: Recording<'a>,
 }
 
 /// Rows of words.
 pub(crate) struct Words {
-    /// Above it.
     pub(crate) title: String,
-    /// Names of the columns.
     pub(crate) columns: Vec<String>,
-    /// Cells.
     pub(crate) rows: Vec<Vec<String>>,
 }
 

@@ -20,11 +20,10 @@ pub(super) fn section(run: &View) -> Option<String> {
         Ok(timeline) if timeline.rank_epochs.columns() > 0 => {
             heat_map(timeline, &AU).html() + &heat_map(timeline, &WAIT).html()
         }
-        Ok(_) => missing(
-            "AU and waits of every rank and epoch",
-            "The recording holds no epoch",
-        ),
-        Err(why) => missing("AU and waits of every rank and epoch", why),
+        other => {
+            let why = other.err().unwrap_or("The recording holds no epoch");
+            missing("AU and waits of every rank and epoch", why)
+        }
     };
     out += &histogram(run).html();
     out += &paragraph(&format!(
@@ -69,22 +68,18 @@ fn histogram(run: &View) -> Figure {
         counts[((au / 100.0 * BINS as f64) as usize).min(BINS - 1)] += 1;
     }
     let most = counts.iter().copied().max().unwrap_or(1).max(1) as f64;
-    let x = Axis::linear(0.0, 100.0, "AU, %", |x| format!("{x:.0}"));
-    let mut plot = Plot::new(x, Axis::counts(0.0, most, "ranks"), 180.0);
+    let mut plot = Plot::new(
+        Axis::percent("AU, %"),
+        Axis::counts(0.0, most, "ranks"),
+        180.0,
+    );
     let width = 100.0 / BINS as f64;
     let mut rows = Vec::new();
     for (i, n) in counts.iter().enumerate().filter(|(_, n)| **n > 0) {
         let (from, to) = (i as f64 * width, (i + 1) as f64 * width);
-        plot.bar(
-            "c0",
-            (from, to),
-            (0.0, *n as f64),
-            &format!("{from:.0} to {to:.0} %: {n}"),
-        );
-        rows.push(vec![
-            Cell::word(format!("{from:.0} to {to:.0} %")),
-            Cell::number(*n as f64, ""),
-        ]);
+        let range = format!("{from:.0} to {to:.0} %");
+        plot.bar("c0", (from, to), (0.0, *n as f64), &format!("{range}: {n}"));
+        rows.push(vec![Cell::word(range), Cell::number(*n as f64, "")]);
     }
     Figure {
         caption: "AU over ranks".into(),
@@ -158,14 +153,10 @@ fn heat_map(timeline: &Timeline, measure: &Measure) -> Figure {
             let value = f64::from(value);
             sum += value;
             let goodness = (measure.goodness)(value, f64::from(largest));
-            let level = (goodness * (LEVELS - 1) as f64)
-                .round()
-                .clamp(0.0, (LEVELS - 1) as f64);
-            cells.push((
-                level as usize,
-                (column as f64, column as f64 + 1.0),
-                (top - 1.0, top),
-            ));
+            let best = (LEVELS - 1) as f64;
+            let level = (goodness * best).round().clamp(0.0, best) as usize;
+            let x = (column as f64, column as f64 + 1.0);
+            cells.push((level, x, (top - 1.0, top)));
         }
         let ranks = match *group {
             [one] => one.to_string(),
@@ -182,10 +173,9 @@ fn heat_map(timeline: &Timeline, measure: &Measure) -> Figure {
         ]);
     }
     plot.rows(&drawn);
-    let folded = if fold > 1 {
-        format!("; a row is the worst of {fold} ranks")
-    } else {
-        String::new()
+    let folded = match fold {
+        1 => String::new(),
+        _ => format!("; a row is the worst of {fold} ranks"),
     };
     let name = format!("{} of every rank and epoch", measure.what);
     let (dark, bright) = match measure.unit {
@@ -241,10 +231,9 @@ fn epoch_ticks(of: &RankEpochs) -> Vec<(f64, String)> {
     let epochs = |column: usize| {
         let first = column as u64 * of.epochs_per_column + 1;
         let last = (first + of.epochs_per_column - 1).min(of.epochs);
-        if first == last {
-            first.to_string()
-        } else {
-            format!("{first}-{last}")
+        match last - first {
+            0 => first.to_string(),
+            _ => format!("{first}-{last}"),
         }
     };
     let every = of.columns().div_ceil(12).max(1);

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::View;
-use super::markup::{Cell, escape, list, listed, missing, number, paragraph, table, words};
+use super::markup::{
+    Cell, details, escape, list, listed, map, missing, number, paragraph, table, words,
+};
 use crate::util::text::shell_word;
 
 /// More of `report.json` than this is not carried along, bytes of the address that holds it.
@@ -17,11 +19,9 @@ const HOSTS: usize = 128;
 pub(super) fn section(run: &View) -> Option<String> {
     let report = run.report;
     let mut out = String::new();
-    let mut command: Vec<String> = list(report, "/provenance/command_line")
-        .iter()
-        .filter_map(Value::as_str)
-        .map(shell_word)
-        .collect();
+    let words_of = list(report, "/provenance/command_line").iter();
+    let words_of = words_of.filter_map(Value::as_str).map(shell_word);
+    let mut command: Vec<String> = words_of.collect();
     if let Some(ranks) = number(report, "/provenance/ranks").filter(|n| *n > 1.0)
         && !command.is_empty()
     {
@@ -36,16 +36,11 @@ pub(super) fn section(run: &View) -> Option<String> {
     out += &facts(run);
     out += &hosts(report);
     out += &libraries(report);
-    if let Some(config) = report
-        .pointer("/provenance/config")
-        .filter(|c| !c.is_null())
-    {
+    let config = report.pointer("/provenance/config");
+    if let Some(config) = config.filter(|c| !c.is_null()) {
         let text = serde_json::to_string_pretty(config).unwrap_or_default();
-        let _ = writeln!(
-            out,
-            "<details><summary>Whole configuration</summary>\n<pre>{}</pre>\n</details>",
-            escape(&text)
-        );
+        let text = format!("<pre>{}</pre>\n", escape(&text));
+        out += &details("Whole configuration", &text);
     }
     out += &download(report);
     Some(out)
@@ -53,10 +48,7 @@ pub(super) fn section(run: &View) -> Option<String> {
 
 /// What was set beside the workload's own file.
 fn changes(report: &Value) -> String {
-    let Some(changed) = report
-        .pointer("/provenance/changed")
-        .and_then(Value::as_object)
-    else {
+    let Some(changed) = map(report, "/provenance/changed") else {
         return String::new();
     };
     if changed.is_empty() {
@@ -66,70 +58,45 @@ fn changes(report: &Value) -> String {
         .iter()
         .map(|(key, origin)| {
             let pointer = format!("/provenance/config/{}", key.replace('.', "/"));
-            let value = report
-                .pointer(&pointer)
-                .map_or_else(|| "-".into(), Value::to_string);
-            vec![
-                Cell::word(key),
-                Cell::word(value),
-                Cell::word(origin.as_str().unwrap_or_default()),
-            ]
+            let value = report.pointer(&pointer).map(Value::to_string);
+            let value = value.unwrap_or_else(|| "-".into());
+            let origin = origin.as_str().unwrap_or_default();
+            vec![Cell::word(key), Cell::word(value), Cell::word(origin)]
         })
         .collect();
-    format!(
-        "<p><strong>Set beside the workload's file</strong></p>\n{}",
-        table("key|value|from".split('|'), &rows)
-    )
+    let title = "<p><strong>Set beside the workload's file</strong></p>\n";
+    title.to_owned() + &table("key|value|from".split('|'), &rows)
 }
 
 fn facts(run: &View) -> String {
     let report = run.report;
-    let provenance = [
-        "version",
-        "git_commit",
-        "build_profile",
-        "mpi_library",
-        "kernel",
-        "affinity",
-        "thread_cpus",
-        "barrier",
-        "start",
-        "end",
-    ];
-    let mut rows: Vec<Vec<Cell>> = provenance
-        .iter()
-        .filter_map(|key| {
-            let value = words(report, &format!("/provenance/{key}"))?;
-            Some(vec![Cell::word(key.replace('_', " ")), Cell::word(value)])
-        })
-        .collect();
+    let provenance = "version|git_commit|build_profile|mpi_library|kernel|affinity|thread_cpus|barrier|start|end";
+    let provenance = provenance
+        .split('|')
+        .map(|key| (key.replace('_', " "), format!("/provenance/{key}")));
     let others = [
         ("comparability hash", "/provenance/core_config/hash"),
         ("order digest", "/order_digest"),
         ("run", "/provenance/run"),
         ("storage library", "/provenance/storage_library/name"),
     ];
-    for (name, place) in others {
-        if let Some(value) = words(report, place) {
-            rows.push(vec![Cell::word(name), Cell::word(value)]);
-        }
-    }
+    let others = others.map(|(name, place)| (name.to_owned(), place.to_owned()));
+    let row = |(name, place): (String, String)| {
+        Some(vec![Cell::word(name), Cell::word(words(report, &place)?)])
+    };
+    let mut rows: Vec<Vec<Cell>> = provenance.chain(others).filter_map(row).collect();
     if report.pointer("/provenance/ranks").is_some() {
-        rows.push(vec![
-            Cell::word("ranks"),
-            Cell::at(report, "/provenance/ranks", ""),
-        ]);
+        let ranks = Cell::at(report, "/provenance/ranks", "");
+        rows.push(vec![Cell::word("ranks"), ranks]);
     }
     for folder in list(report, "/provenance/folders") {
         let word = |key: &str| folder[key].as_str().unwrap_or("-");
+        let [role, host, path] = ["folder", "host", "path"].map(word);
+        let [fs_type, source] = ["fs_type", "source"].map(word);
+        let place = format!("{path} on {fs_type} of {source}");
         rows.push(vec![
-            Cell::word(format!("{} folder on {}", word("folder"), word("host"))),
-            Cell::word(format!(
-                "{} on {} of {}",
-                word("path"),
-                word("fs_type"),
-                word("source")
-            )),
+            Cell::word(format!("{role} folder on {host}")),
+            Cell::word(place),
         ]);
     }
     if rows.is_empty() {
@@ -158,32 +125,20 @@ fn hosts(report: &Value) -> String {
         0 => String::new(),
         more => paragraph(&format!("{more} more in report.json")),
     };
-    format!(
-        "<details><summary>Hosts ({n})</summary>\n{}{more}</details>\n",
-        listed(report, places, &COLUMNS)
-    )
+    let hosts = listed(report, places, &COLUMNS);
+    details(&format!("Hosts ({n})"), &(hosts + &more))
 }
 
 fn libraries(report: &Value) -> String {
-    let Some(libraries) = report
-        .pointer("/provenance/build/libraries")
-        .and_then(Value::as_object)
-    else {
+    let Some(libraries) = map(report, "/provenance/build/libraries") else {
         return String::new();
     };
+    let version = |version: &Value| Cell::word(version.as_str().unwrap_or_default());
     let rows: Vec<Vec<Cell>> = libraries
         .iter()
-        .map(|(name, version)| {
-            vec![
-                Cell::word(name),
-                Cell::word(version.as_str().unwrap_or_default()),
-            ]
-        })
+        .map(|(name, v)| vec![Cell::word(name), version(v)])
         .collect();
-    format!(
-        "<details><summary>Libraries</summary>\n{}</details>\n",
-        table("library|version".split('|'), &rows)
-    )
+    details("Libraries", &table("library|version".split('|'), &rows))
 }
 
 /// `report.json` within the page; of large jobs without its tables of ranks and evidence.
@@ -196,16 +151,13 @@ fn download(report: &Value) -> String {
         (whole, "every value of it is in this page")
     } else {
         let mut short = report.clone();
-        if let Some(map) = short.as_object_mut() {
-            ["ranks", "evidence", "epochs", "hosts"]
-                .iter()
-                .for_each(|key| drop(map.remove(*key)));
-        }
-        if let Some(map) = short
-            .pointer_mut("/checkpoint")
-            .and_then(Value::as_object_mut)
-        {
-            map.remove("ranks");
+        for (place, lists) in [
+            ("", &["ranks", "evidence", "epochs", "hosts"][..]),
+            ("/checkpoint", &["ranks"]),
+        ] {
+            if let Some(map) = short.pointer_mut(place).and_then(Value::as_object_mut) {
+                map.retain(|key, _| !lists.contains(&key.as_str()));
+            }
         }
         (
             self::address(&short),

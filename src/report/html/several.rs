@@ -2,7 +2,7 @@
 
 use super::chart::{Axis, Plot, legend};
 use super::latency::{axes, points};
-use super::markup::{Cell, Figure, escape, list, number, table};
+use super::markup::{Cell, Figure, escape, list, number, table, titled};
 use super::{View, Words};
 
 /// Runs that are drawn; colours end there.
@@ -23,18 +23,12 @@ pub(super) fn sections(runs: &[View], comparison: &[Words]) -> String {
         let rows: Vec<Vec<Cell>> = (words.rows.iter())
             .map(|row| row.iter().map(Cell::word).collect())
             .collect();
-        out += &format!(
-            "<p><strong>{}</strong></p>\n{}",
-            escape(&words.title),
-            table(head, &rows)
-        );
+        out += &titled(&words.title, &table(head, &rows));
     }
     out += &figures(runs);
     let drawn = &runs[..runs.len().min(RUNS)];
-    if drawn
-        .iter()
-        .any(|run| !list(run.report, "/epochs").is_empty())
-    {
+    let has_epochs = |run: &View| !list(run.report, "/epochs").is_empty();
+    if drawn.iter().any(has_epochs) {
         out += &au(drawn).html();
     }
     for stage in ["batch_wait", "read", "checkpoint_write", "checkpoint_read"] {
@@ -57,11 +51,9 @@ fn figures(runs: &[View]) -> String {
     let rows: Vec<Vec<Cell>> = runs
         .iter()
         .map(|run| {
-            let mut row = vec![Cell::word(&run.name)];
-            row.extend(
-                FIGURES.map(|(_, place, unit)| Cell::at(run.report, place, unit).elsewhere()),
-            );
-            row
+            let cell = |(_, place, unit)| Cell::at(run.report, place, unit).elsewhere();
+            let name = std::iter::once(Cell::word(&run.name));
+            name.chain(FIGURES.map(cell)).collect()
         })
         .collect();
     let mut head = vec!["run"];
@@ -77,22 +69,13 @@ fn au(runs: &[View]) -> Figure {
     let epochs = |run: &View| list(run.report, "/epochs").len();
     let most = runs.iter().map(epochs).max().unwrap_or(1);
     let x = Axis::counts(0.5, most as f64 + 0.5, "epoch");
-    let mut plot = Plot::new(
-        x,
-        Axis::linear(0.0, 100.0, "AU, %", |x| format!("{x:.0}")),
-        240.0,
-    );
+    let mut plot = Plot::new(x, Axis::percent("AU, %"), 240.0);
     let mut rows = Vec::new();
     for (i, run) in runs.iter().enumerate() {
         let at = |e: usize| format!("/epochs/{e}/au");
-        let points: Vec<(f64, f64)> = (0..epochs(run))
-            .map(|e| {
-                (
-                    (e + 1) as f64,
-                    number(run.report, &at(e)).unwrap_or(f64::NAN),
-                )
-            })
-            .collect();
+        let au = |e: usize| number(run.report, &at(e)).unwrap_or(f64::NAN);
+        let points = (0..epochs(run)).map(|e| ((e + 1) as f64, au(e)));
+        let points: Vec<(f64, f64)> = points.collect();
         plot.line(&format!("c{i}"), &points);
         if let [(x, y)] = points[..] {
             plot.dot(&format!("c{i}"), (x, y), &run.name);
@@ -105,11 +88,8 @@ fn au(runs: &[View]) -> Figure {
             ]);
         }
     }
-    let keys: Vec<(String, String)> = runs
-        .iter()
-        .enumerate()
-        .map(|(i, run)| key(i, run))
-        .collect();
+    let keys = runs.iter().enumerate().map(|(i, run)| key(i, run));
+    let keys: Vec<(String, String)> = keys.collect();
     Figure {
         caption: "AU per epoch".into(),
         reading: "One line per run. Lines that cross are runs that differ less than their epochs do.",
@@ -136,11 +116,8 @@ fn latency(runs: &[View], name: &str) -> Option<Figure> {
     for (i, run, points) in &all {
         plot.line(&format!("c{i}"), points);
         rows.extend(points.iter().map(|(x, y)| {
-            vec![
-                Cell::word(&run.name),
-                Cell::number(*x, ""),
-                Cell::number(*y, "ns"),
-            ]
+            let (x, y) = (Cell::number(*x, ""), Cell::number(*y, "ns"));
+            vec![Cell::word(&run.name), x, y]
         }));
     }
     let keys: Vec<(String, String)> = all.iter().map(|(i, run, _)| key(*i, run)).collect();

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::View;
 use super::chart::{Axis, Plot, legend};
-use super::markup::{Cell, Figure, escape, list, listed, missing, paragraph, table, words};
+use super::markup::{Cell, Figure, list, listed, map, missing, paragraph, table, titled, words};
 use crate::metrics::timeline::{Column, Timeline};
 
 /// Lines of evidence that are listed.
@@ -31,19 +31,14 @@ pub(super) fn evidence(run: &View) -> Option<String> {
     }
     let lines = list(report, "/evidence");
     if lines.is_empty() {
-        return Some(missing(
-            "served by storage",
-            "Only report.json of dlio-rs has the counters",
-        ));
+        let why = "Only report.json of dlio-rs has the counters";
+        return Some(missing("served by storage", why));
     }
     let mut out = paragraph(
         "PASS: counters outside of this program saw the bytes come from the storage. CACHED: a cache of the client answered, and the run measured memory.",
     );
-    out += &listed(
-        report,
-        (0..lines.len().min(LINES)).map(|i| format!("/evidence/{i}")),
-        &EVIDENCE,
-    );
+    let places = (0..lines.len().min(LINES)).map(|i| format!("/evidence/{i}"));
+    out += &listed(report, places, &EVIDENCE);
     if lines.len() > LINES {
         out += &paragraph(&format!("{} more in report.json", lines.len() - LINES));
     }
@@ -83,32 +78,22 @@ fn endpoints(report: &Value) -> String {
 
 /// Requests that were repeated, by class of failure.
 fn retries(report: &Value) -> String {
-    let endpoints = list(report, "/object_store/endpoints");
-    let retries: Vec<Vec<Cell>> = (0..endpoints.len())
-        .flat_map(|i| {
-            let place = format!("/object_store/endpoints/{i}/retries");
-            let classes = report.pointer(&place).and_then(Value::as_object);
-            let names = classes.into_iter().flat_map(|m| m.keys().cloned());
-            let url = words(report, &format!("/object_store/endpoints/{i}/url")).unwrap_or("-");
-            names
-                .map(|class| {
-                    let key = class.replace('~', "~0").replace('/', "~1");
-                    vec![
-                        Cell::word(&class),
-                        Cell::at(report, &format!("{place}/{key}"), ""),
-                        Cell::word(url),
-                    ]
-                })
-                .collect::<Vec<_>>()
-        })
-        .collect();
+    let mut retries: Vec<Vec<Cell>> = Vec::new();
+    for i in 0..list(report, "/object_store/endpoints").len() {
+        let endpoint = format!("/object_store/endpoints/{i}");
+        let url = words(report, &format!("{endpoint}/url")).unwrap_or("-");
+        let classes = map(report, &format!("{endpoint}/retries"));
+        for class in classes.into_iter().flat_map(|classes| classes.keys()) {
+            let key = class.replace('~', "~0").replace('/', "~1");
+            let count = Cell::at(report, &format!("{endpoint}/retries/{key}"), "");
+            retries.push(vec![Cell::word(class), count, Cell::word(url)]);
+        }
+    }
     if retries.is_empty() {
         return paragraph("No request was repeated.");
     }
-    titled(
-        "Retries by class",
-        &table("class|retries|endpoint".split('|'), &retries),
-    )
+    let table = table("class|retries|endpoint".split('|'), &retries);
+    titled("Retries by class", &table)
 }
 
 /// Servers by address; nothing where none is known.
@@ -130,31 +115,14 @@ fn addresses(report: &Value) -> String {
 }
 
 fn connections(report: &Value) -> String {
-    let connections = [
-        "made",
-        "reused",
-        "tls_handshakes",
-        "dns_time",
-        "connect_time",
-        "tls_time",
-    ];
-    let rows: Vec<Vec<Cell>> = connections
-        .iter()
-        .map(|key| {
-            vec![
-                Cell::word(key.replace('_', " ")),
-                Cell::at(report, &format!("/object_store/connections/{key}"), ""),
-            ]
-        })
-        .collect();
-    titled(
-        "Connections",
-        &table("figure|sum over ranks".split('|'), &rows),
-    )
-}
-
-fn titled(title: &str, table: &str) -> String {
-    format!("<p><strong>{}</strong></p>\n{table}", escape(title))
+    let connections = "made|reused|tls_handshakes|dns_time|connect_time|tls_time";
+    let row = |key: &str| {
+        let figure = Cell::at(report, &format!("/object_store/connections/{key}"), "");
+        vec![Cell::word(key.replace('_', " ")), figure]
+    };
+    let rows: Vec<Vec<Cell>> = connections.split('|').map(row).collect();
+    let table = table("figure|sum over ranks".split('|'), &rows);
+    titled("Connections", &table)
 }
 
 /// Bars of retries over time.
@@ -193,20 +161,13 @@ fn over_time(timeline: &Timeline) -> Option<Figure> {
             let (n, base) = (at(values, i), below);
             below += n;
             if n > 0 {
-                plot.bar(
-                    color,
-                    (from, from + width),
-                    (base as f64, below as f64),
-                    &format!("{n} ({class}) from {from:.1} s"),
-                );
+                let (x, y) = ((from, from + width), (base as f64, below as f64));
+                plot.bar(color, x, y, &format!("{n} ({class}) from {from:.1} s"));
             }
         }
         let mut row = vec![Cell::number(from, "s")];
-        row.extend(
-            classes
-                .iter()
-                .map(|(_, v)| Cell::number(at(v, i) as f64, "")),
-        );
+        let counts = classes.iter().map(|(_, values)| at(values, i) as f64);
+        row.extend(counts.map(|n| Cell::number(n, "")));
         rows.push(row);
     }
     let keys: Vec<_> = (COLORS.iter().cycle().zip(&classes))

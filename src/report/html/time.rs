@@ -3,7 +3,7 @@
 use super::View;
 use super::chart::{Axis, Plot, legend};
 use super::latency::ns;
-use super::markup::{Cell, Figure, escape, list, missing, paragraph, table};
+use super::markup::{Cell, Figure, details, list, missing, paragraph, table, titled};
 use crate::metrics::timeline::{Column, Device, Extremes, StepBins, Timeline};
 use crate::util::units::GIB;
 
@@ -53,14 +53,8 @@ fn rates(timeline: &Timeline, column: Column, fold: usize) -> Option<Vec<f64>> {
         let ns = until.saturating_sub(from).max(whole / 100);
         bins.iter().sum::<u64>() as f64 / (ns.max(1) as f64 / 1e9)
     };
-    Some(
-        series
-            .get(column)?
-            .chunks(fold)
-            .enumerate()
-            .map(rate)
-            .collect(),
-    )
+    let bins = series.get(column)?.chunks(fold).enumerate();
+    Some(bins.map(rate).collect())
 }
 
 fn series(timeline: &Timeline) -> Figure {
@@ -77,22 +71,15 @@ fn series(timeline: &Timeline) -> Figure {
         .iter()
         .flat_map(|(.., v)| v)
         .copied()
-        .fold(0.0, f64::max)
-        / GIB;
+        .fold(0.0, f64::max);
     let x = Axis::linear(0.0, end, "time", super::seconds);
-    let y = Axis::linear(0.0, most.max(1e-6), "GiB/s", |x| {
-        format!("{}", (x * 1e6).round() / 1e6)
-    });
-    let mut plot = Plot::new(x, y, 280.0);
+    let mut plot = Plot::new(x, Axis::amounts(most / GIB, "GiB/s"), 280.0);
     let mut keys = Vec::new();
     marks(&mut plot, timeline, &mut keys);
     for (name, class, values) in &lines {
-        let points: Vec<(f64, f64)> = values
-            .iter()
-            .enumerate()
-            .map(|(i, v)| ((i as f64 + 0.5) * width * fold as f64, v / GIB))
-            .collect();
-        plot.line(class, &points);
+        let at = |i: usize| (i as f64 + 0.5) * width * fold as f64;
+        let points = values.iter().enumerate().map(|(i, v)| (at(i), v / GIB));
+        plot.line(class, &points.collect::<Vec<_>>());
         keys.push((format!("line {class}"), (*name).to_owned()));
     }
     let wide = series.bins.div_ceil(LINES).max(1);
@@ -105,11 +92,8 @@ fn series(timeline: &Timeline) -> Figure {
     let rows: Vec<Vec<Cell>> = (0..series.bins.div_ceil(wide))
         .map(|i| {
             let mut row = vec![Cell::number(i as f64 * wide as f64 * width, "s")];
-            row.extend(
-                columns
-                    .iter()
-                    .map(|(_, v)| Cell::number(v[i] / GIB, "GiB/s")),
-            );
+            let rates = columns.iter().map(|(_, v)| v[i] / GIB);
+            row.extend(rates.map(|rate| Cell::number(rate, "GiB/s")));
             row
         })
         .collect();
@@ -193,6 +177,7 @@ fn devices(timeline: &Timeline) -> String {
         return String::new();
     }
     let sum = |column: &[u64]| column.iter().sum::<u64>() as f64;
+    let length = timeline.length_ns.max(1) as f64;
     let row = |d: &Device| {
         let mean = |ns: &[u64], count: &[u64]| match sum(count) {
             0.0 => Cell::word("-"),
@@ -208,58 +193,35 @@ fn devices(timeline: &Timeline) -> String {
             Cell::number(sum(&d.bytes_written), "B"),
             Cell::number(sum(&d.writes), ""),
             mean(&d.write_ns, &d.writes),
-            Cell::number(
-                100.0 * sum(&d.busy_ns) / timeline.length_ns.max(1) as f64,
-                "%",
-            ),
+            Cell::number(100.0 * sum(&d.busy_ns) / length, "%"),
             Cell::number(100.0 * busiest / d.bin_ns.max(1) as f64, "%"),
         ]
     };
     let rows: Vec<Vec<Cell>> = timeline.devices.iter().map(row).collect();
-    let head = [
-        "host",
-        "device",
-        "read",
-        "reads",
-        "read, mean",
-        "written",
-        "writes",
-        "write, mean",
-        "busy",
-        "busiest bin",
-    ];
-    format!(
-        "<p><strong>Block devices</strong></p>\n{}",
-        table(head, &rows)
-    )
+    let head = "host|device|read|reads|read, mean|written|writes|write, mean|busy|busiest bin";
+    titled("Block devices", &table(head.split('|'), &rows))
 }
 
 fn events(timeline: &Timeline) -> String {
     let log = &timeline.events;
     let rows: Vec<Vec<Cell>> = (log.events.iter().take(400))
         .map(|e| {
-            let length = e
-                .until_ns
-                .map(|until| until.saturating_sub(e.at_ns) as f64 / 1e9);
+            let seconds = |ns: u64| ns as f64 / 1e9;
+            let length = e.until_ns.map(|until| until.saturating_sub(e.at_ns));
             vec![
                 Cell::word(&e.kind),
-                Cell::number(e.at_ns as f64 / 1e9, "s"),
-                length.map_or_else(|| Cell::word("-"), |s| Cell::number(s, "s")),
+                Cell::number(seconds(e.at_ns), "s"),
+                Cell::maybe(length.map(seconds), "s"),
                 Cell::word(&e.text),
             ]
         })
         .collect();
     let more: u64 = log.dropped.values().sum::<u64>() + log.events.len().saturating_sub(400) as u64;
-    let more = if more > 0 {
-        paragraph(&format!("{more} more are not listed"))
-    } else {
-        String::new()
-    };
-    format!(
-        "<details><summary>Events ({})</summary>\n{}{more}</details>\n",
-        log.events.len(),
-        table("event|at|lasted|what".split('|'), &rows)
-    )
+    let mut content = table("event|at|lasted|what".split('|'), &rows);
+    if more > 0 {
+        content += &paragraph(&format!("{more} more are not listed"));
+    }
+    details(&format!("Events ({})", log.events.len()), &content)
 }
 
 pub(super) fn steps(run: &View) -> Option<String> {
@@ -268,9 +230,7 @@ pub(super) fn steps(run: &View) -> Option<String> {
     }
     Some(match run.recording.read() {
         Ok(timeline) if timeline.steps.total > 0 => {
-            let mut out = durations(&timeline.steps.bins).html();
-            out += &longest(timeline);
-            out
+            durations(&timeline.steps.bins).html() + &longest(timeline)
         }
         Ok(_) => missing("steps", "The recording holds none"),
         Err(why) => missing("steps by number, and the longest waits", why),
@@ -300,9 +260,8 @@ fn folded(bins: &StepBins, most: usize) -> Vec<Folded> {
         let used = range.clone().filter(|i| bins.counts[*i] > 0);
         Of {
             min: used
-                .filter_map(|i| e.min_ns.get(i))
+                .filter_map(|i| e.min_ns.get(i).copied())
                 .min()
-                .copied()
                 .unwrap_or(0),
             sum: range.filter_map(|i| e.sum_ns.get(i)).sum(),
             max: e.max_ns.get(slowest).copied().unwrap_or(0),
@@ -342,15 +301,12 @@ fn durations(bins: &StepBins) -> Figure {
     ];
     // Less than a microsecond makes no difference.
     let floor = |ns: f64| ns.max(1e3);
-    let values = || {
-        all.iter()
-            .flat_map(|f| lines.iter().map(move |(.., get)| floor(get(f))))
-    };
+    let of = |f| lines.iter().map(move |(.., get)| floor(get(f)));
+    let values = || all.iter().flat_map(of);
     let least = values().fold(f64::INFINITY, f64::min);
     let most = values().fold(1e3, f64::max);
-    let last = all
-        .last()
-        .map_or(1.0, |f| f.from as f64 + bins.width as f64);
+    let end = |f: &Folded| f.from as f64 + bins.width as f64;
+    let last = all.last().map_or(1.0, end);
     let x = Axis::counts(1.0, last, "step of the job");
     let y = Axis::log(least.min(most), most, "time", ns);
     let mut plot = Plot::new(x, y, 280.0);
@@ -374,10 +330,7 @@ fn durations(bins: &StepBins) -> Figure {
     let mut head = vec!["from step", "steps of all ranks"];
     head.extend(lines.iter().map(|(_, name, _)| *name));
     head.extend(["wait, longest", "of rank"]);
-    let keys: Vec<(String, String)> = lines
-        .iter()
-        .map(|(c, name, _)| (format!("line {c}"), (*name).into()))
-        .collect();
+    let keys = lines.map(|(c, name, _)| (format!("line {c}"), name.to_owned()));
     Figure {
         caption: "Time of steps, all ranks".into(),
         reading: "Logarithmic. Where the longest step leaves the mean, one rank is slow and the barrier of the others grows; where wait grows for all, the storage does.",
@@ -403,17 +356,9 @@ fn longest(timeline: &Timeline) -> String {
     let head = ["wait", "at", "epoch", "step", "rank", "host", "file"];
     let rows: Vec<Vec<Cell>> = waits.iter().map(row).collect();
     let (first, rest) = rows.split_at(LONGEST.min(rows.len()));
-    let mut out = format!(
-        "<p><strong>{}</strong></p>\n",
-        escape("Longest waits for a batch")
-    );
-    out += &table(head, first);
+    let mut out = titled("Longest waits for a batch", &table(head, first));
     if !rest.is_empty() {
-        out += &format!(
-            "<details><summary>{} more</summary>\n{}</details>\n",
-            rest.len(),
-            table(head, rest)
-        );
+        out += &details(&format!("{} more", rest.len()), &table(head, rest));
     }
     out
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::super::shown::{Block, ShownCell};
 use super::View;
-use super::markup::{Cell, escape, list, number, paragraph, table, words};
+use super::markup::{Cell, escape, list, number, paragraph, table, titled, warning, words};
 use super::ranks::WAIT_SECONDS;
 
 /// Fewer steps per epoch than this say little.
@@ -35,8 +35,8 @@ pub(super) fn section(run: &View) -> Option<String> {
     if let Some(sentence) = words(report, "/bottleneck") {
         out += &paragraph(sentence);
     }
-    for warning in list(report, "/warnings").iter().filter_map(Value::as_str) {
-        let _ = writeln!(out, "<p class=\"missing\">Warning: {}</p>", escape(warning));
+    for text in list(report, "/warnings").iter().filter_map(Value::as_str) {
+        out += &warning(&format!("Warning: {text}"));
     }
     out += &rows(run);
     Some(out)
@@ -44,18 +44,15 @@ pub(super) fn section(run: &View) -> Option<String> {
 
 fn headline(report: &Value, au: f64) -> String {
     let expected = number(report, "/train/au_expected");
-    let (class, verdict) = match report
-        .pointer("/train/au_meets_expectation")
-        .and_then(Value::as_bool)
-    {
+    let is_met = report.pointer("/train/au_meets_expectation");
+    let (class, verdict) = match is_met.and_then(Value::as_bool) {
         Some(true) => ("good", "meets the threshold"),
         Some(false) => ("bad", "misses the threshold"),
         None => ("dim", "no threshold is recorded"),
     };
     let threshold = expected.map_or(String::new(), |x| format!(" of {x:.2} %"));
-    let spread = match ["min", "max"]
-        .map(|end| number(report, &format!("/spreads/over_ranks/au_percent/{end}")))
-    {
+    let ends = ["min", "max"].map(|end| number(report, &format!("{SPREAD}/{end}")));
+    let spread = match ends {
         [Some(min), Some(max)] => format!(", {min:.2} % to {max:.2} % over ranks"),
         _ => String::new(),
     };
@@ -66,6 +63,9 @@ fn headline(report: &Value, au: f64) -> String {
     )
 }
 
+/// Place of the least and the most AU of a rank.
+const SPREAD: &str = "/spreads/over_ranks/au_percent";
+
 /// What endangers the number, in words.
 pub(super) fn badges(report: &Value) -> Vec<String> {
     let mut out = Vec::new();
@@ -74,25 +74,23 @@ pub(super) fn badges(report: &Value) -> Vec<String> {
     if let Some(fewest) = steps.min_by(f64::total_cmp).filter(|n| *n < FEW_STEPS) {
         out.push(format!("few steps: {fewest} in an epoch"));
     }
-    let served: Vec<&str> = epochs
+    let served = epochs
         .iter()
-        .filter_map(|e| e["served_by_storage"].as_str())
-        .collect();
+        .filter_map(|e| e["served_by_storage"].as_str());
+    let all = served.clone().count();
     for word in ["CACHED", "SUSPECT", "UNKNOWN"] {
-        let n = served.iter().filter(|s| **s == word).count();
+        let n = served.clone().filter(|s| *s == word).count();
         if n > 0 {
             out.push(format!(
-                "served by storage: {word} in {n} of {} epoch(s)",
-                served.len()
+                "served by storage: {word} in {n} of {all} epoch(s)"
             ));
         }
     }
     if let Some(idle) = cpu_idle(report).filter(|idle| *idle < 10.0) {
         out.push(format!("CPU idle {idle:.0} %"));
     }
-    if let Some(share) =
-        number(report, "/breakdown/wait/parts/cpu/percent").filter(|x| *x >= TRIFLE)
-    {
+    let waited = number(report, "/breakdown/wait/parts/cpu/percent");
+    if let Some(share) = waited.filter(|x| *x >= TRIFLE) {
         out.push(format!(
             "readers waited for a CPU: {share:.1} % of AU's window"
         ));
@@ -111,13 +109,11 @@ pub(super) fn badges(report: &Value) -> Vec<String> {
             out.push(format!("the hypervisor took {s:.1} s of {name}"));
         }
     }
-    let hosts = list(report, "/hosts")
-        .iter()
-        .filter_map(|h| number(h, "/spreads/au_percent/median"));
-    for (what, values) in [
-        ("hosts", hosts.collect::<Vec<_>>()),
-        ("ranks", rank_au(report)),
-    ] {
+    let hosts = list(report, "/hosts").iter();
+    let hosts = hosts
+        .filter_map(|h| number(h, "/spreads/au_percent/median"))
+        .collect();
+    for (what, values) in [("hosts", hosts), ("ranks", rank_au(report))] {
         let least = values.iter().copied().min_by(f64::total_cmp);
         let most = values.iter().copied().max_by(f64::total_cmp);
         if let (Some(least), Some(most)) = (least, most)
@@ -155,14 +151,11 @@ fn slow_rank(report: &Value) -> Option<String> {
 }
 
 fn rank_au(report: &Value) -> Vec<f64> {
-    let spread = "/spreads/over_ranks/au_percent";
     if list(report, "/epochs").is_empty() {
         return Vec::new();
     }
-    ["min", "max"]
-        .iter()
-        .filter_map(|end| number(report, &format!("{spread}/{end}")))
-        .collect()
+    let ends = ["min", "max"].map(|end| number(report, &format!("{SPREAD}/{end}")));
+    ends.into_iter().flatten().collect()
 }
 
 /// What the job's own processes left of its hosts' CPUs in training, percent.
@@ -185,11 +178,10 @@ fn rows(run: &View) -> String {
     for block in run.shown.blocks() {
         match block {
             Block::Figures(figures) => {
-                let rows: Vec<Vec<Cell>> = (figures.iter())
-                    .map(|(label, value, note)| {
-                        vec![Cell::word(*label), cell(value), Cell::word(*note)]
-                    })
-                    .collect();
+                let rows = figures.iter().map(|(label, value, note)| {
+                    vec![Cell::word(*label), cell(value), Cell::word(*note)]
+                });
+                let rows: Vec<Vec<Cell>> = rows.collect();
                 out += &table("figure|value|note".split('|'), &rows);
             }
             // It stands above.
@@ -201,11 +193,9 @@ fn rows(run: &View) -> String {
                 rows,
                 more,
             } => {
-                let rows: Vec<Vec<Cell>> = (rows.iter())
-                    .map(|row| row.iter().map(cell).collect())
-                    .collect();
-                let _ = writeln!(out, "<p><strong>{}</strong></p>", escape(title));
-                out += &table(head, &rows);
+                let rows = rows.iter().map(|row| row.iter().map(cell).collect());
+                let rows: Vec<Vec<Cell>> = rows.collect();
+                out += &titled(title, &table(head, &rows));
                 if more > 0 {
                     out += &paragraph(&format!("{more} more in report.json"));
                 }

@@ -67,7 +67,6 @@ impl<'a> Evaluation<'a> {
             .then(|| Arc::new(EpochWork::new(reading.clone(), Split::Valid, epoch, order)));
     }
 
-    /// Bytes read so far.
     pub(super) fn source(&self) -> &dyn BatchSource {
         &*self.source
     }

@@ -31,7 +31,6 @@ use crate::storage::{Buffer, FolderLock, Storage, StorageError, Telemetry};
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Generated {
     pub files_written: u64,
-    /// Files found complete.
     pub files_skipped: u64,
     pub bytes_written: u64,
     /// Wall time, nanoseconds.

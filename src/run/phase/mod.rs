@@ -21,7 +21,6 @@ use crate::metrics::timeline::Recorded;
 
 /// What a phase left on this rank.
 pub struct Measured {
-    /// The raw record.
     pub record: RankRecord,
     /// All histograms of this rank, threads included.
     pub histograms: StageHistograms,

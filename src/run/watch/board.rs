@@ -52,9 +52,7 @@ pub struct Board {
     pub pages: Vec<Activity>,
     /// World ranks in the same order.
     pub ranks: Vec<usize>,
-    /// This host's number.
     pub node: usize,
-    /// Names of all hosts.
     pub hosts: Vec<String>,
     /// 0 until one process of this host speaks.
     pub spoken: &'static AtomicU64,

@@ -34,7 +34,6 @@ struct Envelope {
 #[derive(Serialize, Deserialize)]
 enum Message {
     Report(Sight),
-    /// A report arrived.
     Heard,
     /// The job ends; somebody has said why.
     End,
@@ -48,7 +47,6 @@ struct Table {
     speakers: Vec<Vec<SocketAddr>>,
 }
 
-/// What an exchange brought.
 pub(super) enum Heard {
     Nothing,
     /// Another watchdog has spoken.
@@ -163,7 +161,6 @@ impl Link {
         self.speaker.map(|i| i as u64 * TURN_NS)
     }
 
-    /// All hosts.
     pub(super) fn all(&self, own: &Sight, now: u64) -> Vec<Known> {
         let of = |(node, host): (usize, &String)| {
             if node == self.node {

@@ -18,14 +18,12 @@ const NAMED: usize = 6;
 /// A host at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Sight {
-    /// Number of the host.
     pub(super) node: usize,
     pub(super) host: String,
     /// Nanoseconds in which none of its ranks moved.
     pub(super) quiet_ns: u64,
     /// Ranks that the others wait for, each with what it is in.
     pub(super) silent: Vec<String>,
-    /// Further silent ranks.
     pub(super) more: usize,
     /// How many ranks only wait for others.
     pub(super) waiting: usize,

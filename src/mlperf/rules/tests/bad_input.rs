@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Made, assess_folder, failures, one};
 use crate::mlperf::editions::Edition::{V2, V3};
 use crate::mlperf::rules::engine::folder;
-use crate::mlperf::verdict::{Checked, Finding, Verdict};
+use crate::mlperf::verdict::{Assessment, Checked, Finding, Verdict};
 
 const FILES: [&str; 4] = [
     "summary.json",
@@ -83,37 +83,22 @@ fn wrong_types_are_findings() {
         json!(true),
         json!([null, "x", -5]),
     ];
-    let good = Made::unet3d();
-    let mut keys = Vec::new();
-    paths(&good.summary, String::new(), &mut keys);
-    for key in &keys {
-        for value in &wrong {
-            let mut made = Made::unet3d();
-            *made.summary.pointer_mut(key).unwrap() = value.clone();
-            look(&made);
-            made.summary["num_hosts"] = json!(2);
-            look(&made);
-        }
-    }
-    for mut made in [Made::unet3d(), Made::llama3_8b(10, 10)] {
-        let mut keys = Vec::new();
-        paths(&made.workload, String::new(), &mut keys);
-        for key in &keys {
-            let before = made.workload.clone();
-            for value in &wrong {
-                *made.workload.pointer_mut(key).unwrap() = value.clone();
-                look(&made);
-                made.workload = before.clone();
+    let documents: [fn(&mut Made) -> &mut Value; 3] =
+        [|m| &mut m.summary, |m| &mut m.workload, |m| &mut m.metadata];
+    let runs: [fn() -> Made; 2] = [Made::unet3d, || Made::llama3_8b(10, 10)];
+    for good in runs {
+        for document in documents {
+            let mut made = good();
+            let before = document(&mut made).clone();
+            let mut keys = Vec::new();
+            paths(&before, String::new(), &mut keys);
+            for key in &keys {
+                for value in &wrong {
+                    *document(&mut made).pointer_mut(key).unwrap() = value.clone();
+                    look(&made);
+                    *document(&mut made) = before.clone();
+                }
             }
-        }
-    }
-    let mut keys = Vec::new();
-    paths(&good.metadata, String::new(), &mut keys);
-    for key in &keys {
-        for value in &wrong {
-            let mut made = Made::unet3d();
-            *made.metadata.pointer_mut(key).unwrap() = value.clone();
-            look(&made);
         }
     }
 }
@@ -138,6 +123,10 @@ fn look(made: &Made) {
     }
 }
 
+fn runs(checked: &Checked) -> impl Iterator<Item = &Assessment> {
+    checked.assessments.iter().filter(|a| a.kind == "run")
+}
+
 #[test]
 fn links_in_circles_and_pipes() {
     use std::os::unix::fs::symlink;
@@ -147,11 +136,7 @@ fn links_in_circles_and_pipes() {
     fs::remove_file(leaf.join("summary.json")).unwrap();
     nix::unistd::mkfifo(&leaf.join("summary.json"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let checked = folder(dir.path(), V2).unwrap();
-    let runs: Vec<_> = checked
-        .assessments
-        .iter()
-        .filter(|a| a.kind == "run")
-        .collect();
+    let runs: Vec<_> = runs(&checked).collect();
     assert_eq!(runs.len(), 1);
     assert!(failures(runs[0]).contains(&"summary"));
 }
@@ -191,18 +176,10 @@ fn code_and_foreign_files_are_no_runs() {
     let other = dir.path().join("kv_cache/20260131_120000");
     fs::create_dir_all(&other).unwrap();
     let kv = json!({"benchmark_type": "kv_cache", "command": "run"});
-    fs::write(
-        other.join("kv_cache_20260131_120000_metadata.json"),
-        kv.to_string(),
-    )
-    .unwrap();
+    let file = other.join("kv_cache_20260131_120000_metadata.json");
+    fs::write(file, kv.to_string()).unwrap();
     let checked = folder(dir.path(), V3).unwrap();
-    let subjects: Vec<_> = checked
-        .assessments
-        .iter()
-        .filter(|a| a.kind == "run")
-        .map(|a| &a.subject)
-        .collect();
+    let subjects: Vec<_> = runs(&checked).map(|a| &a.subject).collect();
     assert_eq!(subjects.len(), 1, "{subjects:?}");
     assert!(subjects[0].ends_with("run/20260131_120000"));
 }

@@ -1,7 +1,5 @@
 //! Runs that belong together.
 
-use std::path::Path;
-
 use serde_json::json;
 
 use super::{Made, failed, failures};
@@ -26,12 +24,10 @@ fn training(runs: u32, every: u32, change: impl Fn(u32, &mut Made)) -> tempfile:
     dir
 }
 
-fn group(root: &Path, edition: Edition) -> Assessment {
-    let checked = folder(root, edition).unwrap();
-    let mut groups = checked
-        .assessments
-        .into_iter()
-        .filter(|a| a.kind == "group");
+fn group(dir: &tempfile::TempDir, edition: Edition) -> Assessment {
+    let checked = folder(dir.path(), edition).unwrap();
+    let groups = checked.assessments.into_iter();
+    let mut groups = groups.filter(|a| a.kind == "group");
     let group = groups.next().unwrap();
     assert!(groups.next().is_none(), "one group");
     group
@@ -41,13 +37,13 @@ fn group(root: &Path, edition: Edition) -> Assessment {
 fn six_runs_without_pause_are_a_submission() {
     let dir = training(6, 11, |_, _| {});
     for edition in [V2, V3] {
-        let g = group(dir.path(), edition);
+        let g = group(&dir, edition);
         assert_eq!(failures(&g), [""; 0], "{:#?}", g.findings);
         assert!(g.facts.contains("6 run(s)"), "{}", g.facts);
     }
     for (runs, remedy) in [(5, "run until"), (7, "keep 6")] {
         let dir = training(runs, 11, |_, _| {});
-        let g = group(dir.path(), V3);
+        let g = group(&dir, V3);
         assert_eq!(failures(&g), ["2.1.17"]);
         let finding = failed(&g, "2.1.17")[0];
         assert!(finding.what.starts_with(&format!("{runs} run(s)")));
@@ -58,11 +54,8 @@ fn six_runs_without_pause_are_a_submission() {
 /// Directory timestamps of neighbours differ by less than twice the shorter run: 20 minutes of 10.
 #[test]
 fn pauses_are_shorter_than_a_run() {
-    assert_eq!(
-        failures(&group(training(6, 19, |_, _| {}).path(), V3)),
-        [""; 0]
-    );
-    let g = group(training(6, 20, |_, _| {}).path(), V3);
+    assert_eq!(failures(&group(&training(6, 19, |_, _| {}), V3)), [""; 0]);
+    let g = group(&training(6, 20, |_, _| {}), V3);
     assert_eq!(failures(&g), ["2.1.18"]);
     assert_eq!(failed(&g, "2.1.18").len(), 5);
 }
@@ -75,7 +68,7 @@ fn all_runs_are_configured_alike() {
         made.workload["checkpoint"]["checkpoint_after_epoch"] = json!(if run == 3 { 4 } else { 5 });
         made.workload["output"] = json!({"folder": format!("/results/{run}")});
     });
-    let g = group(dir.path(), V3);
+    let g = group(&dir, V3);
     assert_eq!(failures(&g), ["same-work"]);
     let what = &failed(&g, "same-work")[0].what;
     assert!(
@@ -85,27 +78,24 @@ fn all_runs_are_configured_alike() {
     let dir = training(6, 11, |run, made| {
         made.summary["num_accelerators"] = json!(if run == 5 { 7 } else { 8 });
     });
-    assert_eq!(failures(&group(dir.path(), V3)), ["same-work"]);
+    assert_eq!(failures(&group(&dir, V3)), ["same-work"]);
 }
 
 /// A group takes the worst of its runs.
 #[test]
 fn one_bad_run_spoils_the_group() {
-    let spoiled = |word: &'static str| {
-        let dir = training(6, 11, move |run, made| {
+    for (word, bad, standing) in [
+        ("++workload.dataset.format=npz", vec![], Standing::Open),
+        ("++workload.train.epochs=5", vec!["runs"], Standing::Invalid),
+    ] {
+        let dir = training(6, 11, |run, made| {
             if run == 2 {
                 made.words.push(word.to_owned());
             }
         });
-        group(dir.path(), V2)
-    };
-    let g = spoiled("++workload.dataset.format=npz");
-    assert_eq!((failures(&g), g.standing), (vec![], Standing::Open));
-    let g = spoiled("++workload.train.epochs=5");
-    assert_eq!(
-        (failures(&g), g.standing),
-        (vec!["runs"], Standing::Invalid)
-    );
+        let g = group(&dir, V2);
+        assert_eq!((failures(&g), g.standing), (bad, standing));
+    }
 }
 
 #[test]
@@ -119,7 +109,7 @@ fn measured_runs_that_differ_are_left_to_review() {
             };
             made.summary["metric"]["train_io_mean_MB_per_second"] = json!(rate);
         });
-        super::verdict(&group(dir.path(), V3), "spread").unwrap()
+        super::verdict(&group(&dir, V3), "spread").unwrap()
     };
     // The first is the warm-up.
     assert_eq!(verdict(1049.0, 500.0), Verdict::Pass);
@@ -130,46 +120,47 @@ fn measured_runs_that_differ_are_left_to_review() {
 fn pair(first: (i64, i64), second: (i64, i64), start: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("llama3-8b");
-    let times = |made: Made, start: &str, end: &str| made.at(start, end);
-    times(
-        Made::llama3_8b(first.0, first.1),
-        "2026-01-31T12:00:00.000000",
-        "2026-01-31T12:10:00.000000",
-    )
-    .write(&root.join("20260131_120000"));
-    times(
-        Made::llama3_8b(second.0, second.1),
-        start,
-        "2026-01-31T12:20:00.000000",
-    )
-    .write(&root.join("20260131_121010"));
+    for (name, counts, start, end) in [
+        (
+            "20260131_120000",
+            first,
+            "2026-01-31T12:00:00.000000",
+            "12:10",
+        ),
+        ("20260131_121010", second, start, "12:20"),
+    ] {
+        let made = Made::llama3_8b(counts.0, counts.1);
+        let end = format!("2026-01-31T{end}:00.000000");
+        made.at(start, &end).write(&root.join(name));
+    }
     dir
 }
 
 #[test]
 fn reads_follow_writes_within_30_seconds() {
-    let failures_of = |start: &str| failures(&group(pair((10, 0), (0, 10), start).path(), V3));
-    assert_eq!(failures_of("2026-01-31T12:10:30.000000"), [""; 0]);
-    assert_eq!(failures_of("2026-01-31T12:10:30.100000"), ["4.7.1"]);
     // Clocks that differ are no violation.
-    assert_eq!(failures_of("2026-01-31T12:09:59.000000"), [""; 0]);
+    for (start, expected) in [
+        ("12:10:30.000000", vec![]),
+        ("12:10:30.100000", vec!["4.7.1"]),
+        ("12:09:59.000000", vec![]),
+    ] {
+        let dir = pair((10, 0), (0, 10), &format!("2026-01-31T{start}"));
+        assert_eq!(failures(&group(&dir, V3)), expected, "{start}");
+    }
 }
 
 #[test]
 fn reads_before_writes_and_wrong_sums() {
-    let what = |first, second| {
-        let dir = pair(first, second, "2026-01-31T12:10:10.000000");
-        let g = group(dir.path(), V3);
-        failed(&g, "4.7.1")
-            .iter()
-            .map(|f| f.what.clone())
-            .collect::<Vec<_>>()
-            .join("; ")
-    };
-    assert!(what((0, 10), (10, 0)).contains("20260131_120000 writes 0 and reads 10"));
-    assert!(what((10, 0), (0, 9)).contains("10 written and 9 read"));
-    assert!(what((10, 10), (10, 10)).contains("20 written and 20 read"));
+    for (first, second, expected) in [
+        ((0, 10), (10, 0), "20260131_120000 writes 0 and reads 10"),
+        ((10, 0), (0, 9), "10 written and 9 read"),
+        ((10, 10), (10, 10), "20 written and 20 read"),
+    ] {
+        let g = group(&pair(first, second, "2026-01-31T12:10:10.000000"), V3);
+        let found = failed(&g, "4.7.1");
+        assert!(found.iter().any(|f| f.what.contains(expected)), "{found:?}");
+    }
     let dir = tempfile::tempdir().unwrap();
     Made::llama3_8b(1, 0).write(&dir.path().join("llama3-8b/20260131_120000"));
-    assert_eq!(failures(&group(dir.path(), V2)), ["4.7.1", "runs"]);
+    assert_eq!(failures(&group(&dir, V2)), ["4.7.1", "runs"]);
 }

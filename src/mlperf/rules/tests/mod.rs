@@ -137,10 +137,8 @@ impl Made {
             // mlpstorage keeps the whole workload.
             metadata["parameters"] = self.workload.clone();
         }
-        put(
-            &format!("{}_metadata.json", self.prefix),
-            metadata.to_string(),
-        );
+        let name = format!("{}_metadata.json", self.prefix);
+        put(&name, metadata.to_string());
         // JSON is YAML.
         let yaml = |name: &str, value: Value| {
             fs::write(config.join(name), serde_yaml::to_string(&value).unwrap()).unwrap();
@@ -172,10 +170,8 @@ pub fn assess_folder(folder: &Path, edition: Edition) -> Assessment {
 }
 
 pub fn failed<'a>(assessment: &'a Assessment, rule: &str) -> Vec<&'a Finding> {
-    let failed = assessment
-        .findings
-        .iter()
-        .filter(|f| f.verdict == Verdict::Fail && f.rule == rule);
+    let findings = assessment.findings.iter();
+    let failed = findings.filter(|f| f.verdict == Verdict::Fail && f.rule == rule);
     failed.collect()
 }
 
@@ -190,12 +186,9 @@ pub fn verdict(assessment: &Assessment, rule: &str) -> Option<Verdict> {
 
 /// Rules that failed, once each.
 pub fn failures(assessment: &Assessment) -> Vec<&'static str> {
-    let mut out: Vec<_> = assessment
-        .findings
-        .iter()
-        .filter(|f| f.verdict == Verdict::Fail)
-        .map(|f| f.rule)
-        .collect();
+    let findings = assessment.findings.iter();
+    let failed = findings.filter(|f| f.verdict == Verdict::Fail);
+    let mut out: Vec<_> = failed.map(|f| f.rule).collect();
     out.dedup();
     out
 }

@@ -13,24 +13,22 @@ use crate::mlperf::verdict::{Assessment, Category, Standing, Verdict};
 /// unet3d, one b200, 184.86 GiB, 7412 files.
 fn unet3d() -> Made {
     let mut made = Made::unet3d();
-    made.words = [
-        "workload=unet3d_b200",
-        "++workload.dataset.num_files_train=7412",
-        "++workload.dataset.num_subfolders_train=0",
-        "++workload.reader.read_threads=24",
-        "++workload.dataset.skip_listing=True",
-        "++workload.dataset.listing_validation_interval=1000",
-        "++workload.dataset.data_folder=/mnt/fs/mlperf/unet3d",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    made.words = words(
+        "workload=unet3d_b200 ++workload.dataset.num_files_train=7412 ++workload.dataset.num_subfolders_train=0
+        ++workload.reader.read_threads=24 ++workload.dataset.skip_listing=True
+        ++workload.dataset.listing_validation_interval=1000 ++workload.dataset.data_folder=/mnt/fs/mlperf/unet3d",
+    );
     let w = &mut made.workload;
     w["workflow"]["checkpoint"] = json!(false);
-    w["dataset"]["data_folder"] = json!("/mnt/fs/mlperf/unet3d");
-    w["dataset"]["num_files_train"] = json!(7412);
-    w["dataset"]["num_subfolders_train"] = json!(0);
-    w["dataset"]["skip_listing"] = json!(true);
-    w["dataset"]["listing_validation_interval"] = json!(1000);
+    for (key, value) in [
+        ("data_folder", json!("/mnt/fs/mlperf/unet3d")),
+        ("num_files_train", json!(7412)),
+        ("num_subfolders_train", json!(0)),
+        ("skip_listing", json!(true)),
+        ("listing_validation_interval", json!(1000)),
+    ] {
+        w["dataset"][key] = value;
+    }
     w["reader"]["read_threads"] = json!(24);
     w["reader"]["multiprocessing_context"] = json!("fork");
     w["train"]["computation_time"] = json!(0.162);
@@ -70,13 +68,14 @@ fn unet3d() -> Made {
     made
 }
 
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
 fn warned(assessments: &[Assessment]) -> Vec<&'static str> {
-    let mut rules: Vec<_> = assessments
-        .iter()
-        .flat_map(|a| &a.findings)
-        .filter(|f| f.verdict == Verdict::Warn)
-        .map(|f| f.rule)
-        .collect();
+    let findings = assessments.iter().flat_map(|a| &a.findings);
+    let warned = findings.filter(|f| f.verdict == Verdict::Warn);
+    let mut rules: Vec<_> = warned.map(|f| f.rule).collect();
     rules.sort_unstable();
     rules.dedup();
     rules
@@ -104,19 +103,12 @@ fn training_row(root: &Path) {
     let mut metadata = unet3d().metadata;
     metadata["command"] = json!("datasize");
     metadata["parameters"]["dataset"]["num_files_train"] = json!(6738);
-    fs::write(
-        datasize.join("training_20260711_035506_metadata.json"),
-        metadata.to_string(),
-    )
-    .unwrap();
+    let file = datasize.join("training_20260711_035506_metadata.json");
+    fs::write(file, metadata.to_string()).unwrap();
     let mut datagen = unet3d();
-    datagen.words = [
-        "workload=unet3d_datagen",
-        "++workload.dataset.num_files_train=7412",
-        "++workload.dataset.skip_listing=True",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    datagen.words = words(
+        "workload=unet3d_datagen ++workload.dataset.num_files_train=7412 ++workload.dataset.skip_listing=True",
+    );
     datagen.workload["workflow"] =
         json!({"generate_data": true, "train": false, "checkpoint": false});
     for section in ["reader", "train", "metric", "checkpoint"] {
@@ -131,25 +123,24 @@ fn training_row(root: &Path) {
     }
 }
 
+/// Checks what is below a folder: so many assessments without a violation, and these warnings.
+fn has_no_violation(root: &Path, n: usize, warnings: &[&str]) {
+    let checked = folder(root, V3).unwrap();
+    assert_eq!(checked.assessments.len(), n);
+    for a in &checked.assessments {
+        assert_eq!(failures(a), [""; 0], "{}: {:#?}", a.subject, a.findings);
+        assert_eq!(a.standing, Standing::Closed, "{}", a.subject);
+        assert_eq!(a.category, Category::Open);
+    }
+    assert_eq!(warned(&checked.assessments), warnings);
+}
+
 #[test]
 fn a_training_row_has_no_violation() {
     let dir = tempfile::tempdir().unwrap();
     training_row(dir.path());
-    let checked = folder(dir.path(), V3).unwrap();
-    assert_eq!(checked.assessments.len(), 6 + 2 + 1);
-    for a in &checked.assessments {
-        assert_eq!(failures(a), [""; 0], "{}: {:#?}", a.subject, a.findings);
-        assert_eq!(
-            a.standing,
-            Standing::Closed,
-            "{}: {:#?}",
-            a.subject,
-            a.findings
-        );
-        assert_eq!(a.category, Category::Open);
-    }
     // One accelerator on one host.
-    assert_eq!(warned(&checked.assessments), ["3.3.3"]);
+    has_no_violation(dir.path(), 6 + 2 + 1, &["3.3.3"]);
 }
 
 #[test]
@@ -167,13 +158,6 @@ fn a_checkpointing_row_has_no_violation() {
         let leaf = root.join(format!("20260708_{name}"));
         made.write(&leaf);
     }
-    let checked = folder(dir.path(), V3).unwrap();
-    assert_eq!(checked.assessments.len(), 3);
-    for a in &checked.assessments {
-        assert_eq!(failures(a), [""; 0], "{}: {:#?}", a.subject, a.findings);
-        assert_eq!(a.standing, Standing::Closed, "{:#?}", a.findings);
-        assert_eq!(a.category, Category::Open);
-    }
     // 10 x 105 GiB is less than 3 x 748 GiB.
-    assert_eq!(warned(&checked.assessments), ["4.3.1"]);
+    has_no_violation(dir.path(), 3, &["4.3.1"]);
 }

@@ -40,9 +40,7 @@ const MOST_SIZED: u64 = 32;
 /// A search, the same on all ranks but for what it resumes from.
 #[derive(Debug, Clone)]
 pub struct FindSpec {
-    /// What is looked for.
     pub question: Question,
-    /// Longest trial, minutes.
     pub minutes: f64,
     /// Shortest trial, seconds; virtual time has none.
     pub seconds: f64,
@@ -50,7 +48,6 @@ pub struct FindSpec {
     pub file: PathBuf,
     /// On rank 0: what was tried before.
     pub tried: Vec<Trial>,
-    /// The command line, credentials starred.
     pub command_line: Vec<String>,
     /// Print the document, not the table.
     pub prints_json: bool,
@@ -127,7 +124,6 @@ struct Finder<'a> {
     loaded: &'a Loaded,
     /// CPUs of this rank's readers.
     placed: Mask,
-    /// On rank 0.
     document: Option<Document>,
 }
 

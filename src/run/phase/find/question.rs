@@ -11,9 +11,7 @@ const MOST_THREADS: u64 = 32;
 /// What the user may say about a search.
 #[derive(Debug, Clone, Copy)]
 pub struct FindLimits {
-    /// What is counted.
     pub by: By,
-    /// The largest number to try.
     pub at_most: Option<u64>,
     /// How often a search may end with a number that does not pass.
     pub error: f64,
