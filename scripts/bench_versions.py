@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import bench_checkpoint
+import bench_harness
 import bench_lib as b
 
 # What a version may lose to the one before it.
@@ -52,6 +53,7 @@ class Pairs:
             self.met &= ok
             spread = f"{min(pairs):.3f} to {max(pairs):.3f}"
             self.rows.append((label, name, f"{b.median(old):.4g}", f"{b.median(new):.4g}", f"{ratio:.3f}", spread, b.verdict(ok)))
+            b.say(f"{label}, {name}: {ratio:.3f}")
 
 
 def reads(pairs, args, place, root, direct):
@@ -126,9 +128,10 @@ def checkpoints(pairs, args, place, root, storage):
 def harness(pairs, args):
     """AU where storage answers at once."""
     for name in WORKLOADS:
-        words = ["storage.storage_type=null", "workflow.generate_data=false", "workflow.train=true", "workflow.evaluation=false",
-                 "workflow.checkpoint=false", "--max-epochs", "1", "--max-steps", "30"]  # fmt: skip
         config = Path("configs") / f"{name}.yaml"
+        steps = max(5, round(3 / bench_harness.computation_time(config)))
+        words = ["storage.storage_type=null", "workflow.generate_data=false", "workflow.train=true", "workflow.evaluation=false",
+                 "workflow.checkpoint=false", "--max-epochs", "1", "--max-steps", str(steps)]  # fmt: skip
 
         def one(binary, config=config, words=words):
             return (b.dlio_rs(args.ranks, config, words, binary=binary).au,)
