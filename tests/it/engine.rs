@@ -145,7 +145,14 @@ fn the_length_of_a_planned_file_is_not_asked_for_and_another_one_is_found() {
     let words = generated(&scratch, &["dataset.format=npy"]);
     // The names are not compared with the plan, which asks for lengths too.
     let unlisted = "dataset.listing_validation_interval=0";
-    let more = ["reader.data_loader=native", "reader.io_depth=8", unlisted];
+    // Nor are pages looked for once more, after an eviction.
+    let kept = "reader.drop_cache=none";
+    let more = [
+        "reader.data_loader=native",
+        "reader.io_depth=8",
+        unlisted,
+        kept,
+    ];
     let path = file(&scratch, 17);
     let (bytes, name) = (std::fs::read(&path).unwrap(), path.display().to_string());
     let longer = [&bytes[..], &[0]].concat();

@@ -18,7 +18,7 @@ import tempfile
 
 RECORDING = pathlib.Path(__file__).parent.parent / "data" / "recorded.json"
 LABEL = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,]?\d*")
-MACHINE = {"hostname", "host_cpu_count", "host_processor_name", "host_cpuinfo", "host_meminfo"}
+MACHINE = {"hostname", "host_cpu_count", "host_memory_GB", "host_processor_name", "host_cpuinfo", "host_meminfo"}
 MODEL = ["storage.storage_type=model", "storage.storage_options.latency=0.002", "workflow.generate_data=false"]
 
 # name: (ranks, words). Every loader, order, framework, and shape of files that moves a sample to another place.
