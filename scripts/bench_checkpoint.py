@@ -56,17 +56,24 @@ def tensors_of(path):
         return [m.file_size for m in container.infolist() if "/data/" in m.filename]
 
 
-def job(ranks, words, folder, writes, reads, storage, *more):
+def job(ranks, words, folder, writes, reads, storage, *more, binary=b.BIN):
     """Runs dlio-rs; returns its report."""
     return b.dlio_rs(
         ranks, CONFIG,
         [*words, f"checkpoint.checkpoint_folder={folder}", f"checkpoint.num_checkpoints_write={writes}",
          f"checkpoint.num_checkpoints_read={reads}", f"storage.storage_type={storage}", *more],
-    )  # fmt: skip
+        binary=binary,
+    ).expect_storage(storage)  # fmt: skip
 
 
 def phase(report, kind):
     return report.json["checkpoint"][kind]
+
+
+def rate_of(report, kind):
+    """Bytes of tensors per second, of the slowest rank."""
+    of = phase(report, kind)
+    return of["tensor_bytes"]["value"] / of["slowest_rank_duration_values"]["value"][0]
 
 
 def torch_python():
@@ -93,16 +100,14 @@ def case(args, place, root, direct, cold):
     def ours():
         path = fresh("ours")
         # Two jobs, as fio has two.
-        save = job(args.ranks, words, path, 1, 0, storage).expect_storage(storage)
+        save = job(args.ranks, words, path, 1, 0, storage)
         load = job(args.ranks, words, path, 0, 1, storage, f"reader.drop_cache={drop}",
-                   f"checkpoint.read_threads={args.threads}").expect_storage(storage)  # fmt: skip
+                   f"checkpoint.read_threads={args.threads}")  # fmt: skip
         shutil.rmtree(path)
-        save, load = phase(save, "save"), phase(load, "load")
         return {
-            "save": save["tensor_bytes"]["value"] / save["slowest_rank_duration_values"]["value"][0],
-            "load": load["tensor_bytes"]["value"] / load["slowest_rank_duration_values"]["value"][0],
-            "stall": save["generator_stall"]["value"],
-            "served": load["served_by_storage"],
+            "save": rate_of(save, "save"),
+            "load": rate_of(load, "load"),
+            "stall": phase(save, "save")["generator_stall"]["value"],
         }
 
     def fio():
@@ -199,8 +204,7 @@ def main():
     p.add_argument("--hidden", type=int, default=1024, help="width of the model")
     p.add_argument("--layers", type=int, default=8, help="layers of the model")
     p.add_argument("--repeat", type=int, default=3)
-    p.add_argument("--tmpfs", default="/dev/shm", help="folder in memory")
-    p.add_argument("--disk", default=str(Path(b.BIN).parent.parent), help="folder on a disk that takes O_DIRECT")
+    b.place_options(p)
     p.add_argument("--only", default="", help="places whose name holds this text; none: all, and generation and memory")
     p.add_argument("--check", action="store_true", help="exit status 1 when a figure misses its bound")
     args = p.parse_args()

@@ -1,8 +1,8 @@
 """How many accelerators one client emulates, and at which cost: dlio-rs against both DLIOs, and fio on the same files.
 
 The files lie in memory, so the client is what is measured. Accelerators: the most whose AU reaches the workload's threshold,
-by `dlio-rs find`, and for DLIO (with --quick for all) by runs of 1, 2, 4, ... ranks and bisection. Samples per second and CPU are those of the run
-with that many, or with one where none passes. CPU is user and system time of all processes, their start included, over the bytes
+by `dlio-rs find`, and for DLIO and earlier versions (with --quick for all) by runs of 1, 2, 4, ... ranks and bisection. Samples per
+second and CPU are those of the run with that many, or with one where none passes. CPU is user and system time of all processes, their start included, over the bytes
 of the samples that were trained on. fio reads the same files with one psync job per CPU: what reading alone costs.
 
 A DLIO is a checkout, an executable, or a Python with the package `dlio_benchmark`; where it is not given, its rows are
@@ -197,8 +197,7 @@ def fio_of(data, files, jobs, seconds):
     links = Path(data) / "fio"
     links.mkdir()
     try:
-        for i, file in enumerate(files):
-            os.link(file, links / f"f.{i % jobs}.{i // jobs}")
+        b.link_for_fio(files, links, jobs)
         size = files[0].stat().st_size
         timed = [f"--runtime={seconds}", "--time_based", "--readonly"]
         result = b.fio("read", links, jobs, len(files) // jobs, min(b.MIB, size), *timed)

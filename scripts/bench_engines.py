@@ -1,13 +1,12 @@
 """Small reads in flight: dlio-rs with each reader.engine against fio with psync and io_uring, over the same files.
 
-One rank, the native loader, decode none. A file is one read; both programs open and close it within the measured time, and ask
-the kernel one thing more of it: we its length, fio for read-ahead (POSIX_FADV_SEQUENTIAL). fio's psync has a thread for each read
-in flight, as `threads` has. Its io_uring has one ring and thread for all of them (`io_uring`, by which we are judged), or one for
+One rank, the native loader, decode none. A file is one read; both programs open and close it within the measured time. fio
+also asks for read-ahead (POSIX_FADV_SEQUENTIAL), we with O_DIRECT for the file's length. fio's psync has a thread for each read in
+flight, as `threads` has. Its io_uring has one ring and thread for all of them (`io_uring`, by which we are judged), or one for
 each CPU, which share them (`io_uring, all CPUs`), as `uring` has.
 """
 
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -41,14 +40,6 @@ def ours(config, engine, depth, loops, direct):
     count = report.json["counters"]["reads"]["value"]
     cpu = report.cpu_seconds_per_gib * report.bytes_read / b.GIB
     return count / report.train_seconds, cpu / count * 1e6
-
-
-def link(names, folder, jobs):
-    """Gives each of `jobs` jobs of fio its part of the files."""
-    for old in folder.iterdir():
-        old.unlink()
-    for i, name in enumerate(names):
-        os.link(name, folder / f"f.{i % jobs}.{i // jobs}")
 
 
 def fio(links, engine, depth, jobs, loops, direct, files, size):
@@ -89,8 +80,9 @@ def cases(args, direct, size):
             rings = max(jobs for jobs in DEPTHS + [2] if jobs <= min(depth, b.cpus()))
             folders = {jobs: scratch / f"links-{jobs}" for jobs in {1, rings, depth}}
             for jobs, links in folders.items():
-                links.mkdir(exist_ok=True)
-                link(names, links, jobs)
+                if not links.exists():
+                    links.mkdir()
+                    b.link_for_fio(names, links, jobs)
 
             def theirs(engine, jobs):
                 return fio(folders[jobs], engine, depth, jobs, loops, direct, files, size)

@@ -302,6 +302,18 @@ def fio(direction, folder, jobs, files_per_job, block, *options):
     return Fio(run(words, env=huge).stdout, direction)
 
 
+def link_for_fio(files, folder, jobs):
+    """Hard links with the names that fio computes, so that both programs read the very same files: file i is one of job i % jobs."""
+    for i, file in enumerate(files):
+        os.link(file, Path(folder) / f"f.{i % jobs}.{i // jobs}")
+
+
+def place_options(parser):
+    """Options for the folder in memory and the one on a disk."""
+    parser.add_argument("--tmpfs", default="/dev/shm", help="folder in memory")
+    parser.add_argument("--disk", default=str(Path(BIN).parent.parent), help="folder on a disk that takes O_DIRECT")
+
+
 def median(values):
     return statistics.median(values)
 

@@ -1,7 +1,6 @@
 """dlio-rs against fio, reading the same files in turns: bytes per second and CPU seconds per GiB."""
 
 import argparse
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -23,15 +22,6 @@ MIN_RATE_RATIO = 0.90
 MAX_CPU_RATIO = 1.15
 
 
-def link_for_fio(data, folder, jobs):
-    """Hard links with the names that fio computes, so that both programs read the very same files."""
-    files = sorted(Path(data, "train").iterdir())
-    folder.mkdir()
-    for i, file in enumerate(files):
-        os.link(file, folder / f"f.{i % jobs}.{i // jobs}")
-    return len(files) // jobs, files[0].stat().st_size
-
-
 def case(args, place, root, direct, label, file_format, record_bytes, batch):
     """One row per decode level."""
     jobs = args.ranks * args.threads
@@ -48,7 +38,10 @@ def case(args, place, root, direct, label, file_format, record_bytes, batch):
         b.say(f"{label} on {place}: generating {files} files")
         b.generate(args.ranks, config, ["reader.odirect=false"])
         links = folder / "fio"
-        per_job, size = link_for_fio(data, links, jobs)
+        names = sorted(Path(data, "train").iterdir())
+        links.mkdir()
+        b.link_for_fio(names, links, jobs)
+        per_job, size = len(names) // jobs, names[0].stat().st_size
         whole = size // 4096 * 4096 if direct else size
         transfer = args.bs or (DIRECT_TRANSFER if direct else BUFFERED_TRANSFER)
         options = [f"--direct={int(direct)}", f"--loops={args.epochs}", "--readonly"]
@@ -98,8 +91,7 @@ def main():
     p.add_argument("--epochs", type=int, default=4, help="times that each dataset is read in one run")
     p.add_argument("--repeat", type=int, default=3)
     p.add_argument("--bs", type=int, help="bytes of a read call, for both [default: dlio-rs's own]")
-    p.add_argument("--tmpfs", default="/dev/shm", help="folder in memory")
-    p.add_argument("--disk", default=str(Path(b.BIN).parent.parent), help="folder on a disk that takes O_DIRECT")
+    b.place_options(p)
     p.add_argument("--only", default="", help="cases whose label and place hold this text")
     p.add_argument("--engines", action="store_true", help="small reads in flight by reader.engine, in place of the rest")
     p.add_argument("--engine-mib", type=int, default=256, help="size of each of its datasets")

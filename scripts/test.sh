@@ -54,10 +54,10 @@ scripts/package.sh --profile dev --output "$TARGET/package-dev"
 scripts/test-packages.sh "$TARGET/package-dev"
 # The binary of the packages opens MPI at run time.
 PACKAGED=$TARGET/package-dev/dlio-rs
-step "what ranks do together, with that binary"
+step "what ranks do together, and files of its own libhdf5, with that binary"
 # But for a test of the linked library; test-mpi.sh has the like.
 DLIO_RS_TEST_BIN=$PACKAGED cargo test --locked --test it -- --skip a_launcher_of_another_mpi_is_named \
-    barrier:: checkpoint:: order:: ranks:: results:: stalls:: virtual_time:: </dev/null
+    barrier:: checkpoint:: formats::hdf5 order:: ranks:: results:: stalls:: virtual_time:: </dev/null
 step "one binary under every MPI"
 DLIO_RS=$PACKAGED scripts/test-mpi.sh
 step "the batch scripts under Slurm"

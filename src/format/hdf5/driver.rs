@@ -14,7 +14,7 @@ use hdf5_metno_sys::h5i::hid_t;
 use hdf5_metno_sys::h5p::H5Pset_driver;
 use parking_lot::Mutex;
 
-use super::library::timeless;
+use super::library::{layout, timeless};
 use crate::format::{FormatError, Result};
 
 /// Bytes that libhdf5 takes for a file.
@@ -58,11 +58,11 @@ impl Driver {
         })
     }
 
-    /// Makes a file of the latest layout in which nothing depends on when it is made.
+    /// Makes a file of [`layout`] in which nothing depends on when it is made.
     ///
     /// Errors: libhdf5's.
     pub(super) fn create(self, backing: Arc<Mutex<dyn Backing>>) -> hdf5::Result<hdf5::File> {
-        let access = FileAccess::build().libver_latest().finish()?;
+        let access = layout()?;
         let create = timeless()?;
         // SAFETY: both property lists are open and the name ends with a zero; only the driver sees it.
         self.with(backing, &access, || unsafe {

@@ -3,6 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use hdf5::plist::file_access::LibraryVersion;
 use hdf5::plist::{FileAccess, FileCreate};
 use hdf5::types::{FloatSize, IntSize, TypeDescriptor};
 use hdf5_metno as hdf5;
@@ -33,12 +34,19 @@ pub(super) fn timeless() -> hdf5::Result<FileCreate> {
     Ok(create)
 }
 
-/// Makes a file at a path, of the latest layout and without times.
+/// How files are laid out: as HDF5 1.10 does it, whichever library writes them. Later layouts are refused by the libraries that
+/// most readers still have.
+pub(super) fn layout() -> hdf5::Result<FileAccess> {
+    let version = LibraryVersion::V110;
+    FileAccess::build().libver_bounds(version, version).finish()
+}
+
+/// Makes a file at a path, of [`layout`] and without times.
 pub(super) fn create_file(path: &Path) -> Result<hdf5::File> {
     let bad = failed("make a file");
     let text = std::ffi::CString::new(path.as_os_str().as_bytes())
         .map_err(|e| FormatError::content(format!("hdf5: temporary image: {e}")))?;
-    let access = FileAccess::build().libver_latest().finish().map_err(&bad)?;
+    let access = layout().map_err(&bad)?;
     let create = timeless().map_err(&bad)?;
     let file = hdf5::sync::sync(|| {
         // SAFETY: both property lists are open, and the name ends with a zero. What H5Fcreate returns is owned by nobody
